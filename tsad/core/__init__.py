@@ -1,0 +1,1 @@
+"""The vocabulary every room speaks: types, errors, interval and window arithmetic, options."""

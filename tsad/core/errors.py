@@ -1,0 +1,90 @@
+"""Named errors: each message says what was found, where, and what to do."""
+
+from __future__ import annotations
+
+
+class TsadError(Exception):
+    """Base of every error that a user can cause and mend.
+
+    The command line prints the message alone and exits with 1; ``-v`` adds the traceback.
+
+    Args:
+        found: what was found, and where.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        self.found, self.remedy = found, remedy
+        super().__init__(f"{found.rstrip('.')}. {remedy}" if remedy else found)
+
+
+class ConfigError(TsadError):
+    """An unknown key, a wrong type or an impossible combination in the configuration."""
+
+
+class SourceError(TsadError):
+    """A source that cannot be read: missing folder, binary file, unreachable server."""
+
+
+class SeriesError(TsadError):
+    """A series that cannot be made valid: no rows, text values, mixed time zones."""
+
+
+class UnknownPointError(SourceError):
+    """A point that the source does not have."""
+
+
+class CacheError(TsadError):
+    """A cache entry that cannot be read or written."""
+
+
+class FileNameError(TsadError):
+    """A file name that does not follow ``{point_id}_{start}_{end}_{algorithm}``."""
+
+
+class LabelError(TsadError):
+    """Labels that are missing where they are needed, or that do not fit their series."""
+
+
+class DetectorError(TsadError):
+    """A detector that cannot score what it was given."""
+
+
+class WeightsError(DetectorError):
+    """Base weights or an adapter that are missing, corrupted or do not fit each other."""
+
+
+class TrainingError(TsadError):
+    """A training run that cannot start or cannot go on."""
+
+
+class DatasetError(TsadError):
+    """A dataset version that is missing, damaged or empty."""
+
+
+class TrackingError(TsadError):
+    """The MLflow store: unreachable, too old, damaged."""
+
+
+class RegistryError(TrackingError):
+    """A model version or alias that does not exist or cannot be moved."""
+
+
+class ClaimError(TrackingError):
+    """Another process works on the same loop or step."""
+
+
+class LoopError(TsadError):
+    """An iteration that cannot be created, resumed or continued as asked."""
+
+
+class ReviewError(TsadError):
+    """The review system: unreachable, token refused, project gone, template changed."""
+
+
+class MissingPackageError(TsadError):
+    """An optional package that this verb needs is not installed."""
+
+
+class StorageError(TsadError):
+    """A file that cannot be written: disk full, read-only folder."""

@@ -1,0 +1,73 @@
+"""What rooms expect of each other without importing each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from tsad.core.types import BoolArray, Choice, FloatArray, ReviewedWindow, Series, Window
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.figure import Figure
+
+
+class Recorder(Protocol):
+    """Where a step writes what people will compare; ``tracking`` fills it in with an MLflow run."""
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
+
+    def tags(self, values: Mapping[str, str]) -> None: ...
+
+    def json(self, value: Any, path: str) -> None: ...
+
+    def file(self, path: Path, folder: str = "") -> None: ...
+
+    def figure(self, figure: Figure, path: str) -> None: ...
+
+    def table(self, rows: Sequence[Mapping[str, Any]], path: str) -> None: ...
+
+
+class SeriesSource(Protocol):
+    """What steps read series from."""
+
+    def points(self) -> list[str]: ...
+
+    def read(self, point_ids: Sequence[str] | None = None) -> Iterator[Series]: ...
+
+
+class Reviewer(Protocol):
+    """Who answers: people in Label Studio or the simulated reviewer."""
+
+    def push(self, choices: Sequence[Choice]) -> int: ...
+
+    def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]: ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A detector whose network takes a LoRA adapter.
+
+    ``network()`` is a fresh copy of the base on the CPU or GPU, without an adapter. ``encode`` turns windows and
+    their truth (masks [L] bool each) into the network's inputs; the trainer calls ``network(**batch)`` and
+    uses its ``.loss``. Index 0 of every tensor is the example.
+    """
+
+    def network(self) -> torch.nn.Module: ...
+
+    def encode(
+        self, windows: Sequence[Window], masks: Sequence[BoolArray], rng: np.random.Generator
+    ) -> Mapping[str, torch.Tensor]: ...
+
+    def replay(self, count: int, rng: np.random.Generator) -> Mapping[str, torch.Tensor]: ...
+
+
+class Scores(Protocol):
+    """Anything that scores series: a detector or a loaded registered version."""
+
+    def score(self, series: Sequence[Series]) -> list[FloatArray]: ...
