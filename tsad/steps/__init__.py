@@ -1,0 +1,1 @@
+"""One file per verb: a typed function that calls the rooms below, nothing else."""
