@@ -128,4 +128,5 @@ class LoopOptions:
     name: str
     iterations: int  # stop after this many
     until_f1: float  # stop when the champion's gate metric reaches this; 0 = never
+    fresh: bool  # true: when the loop has reached its end, start NAME-2, NAME-3, ... instead of saying so
     lease: float  # seconds: a claim on another host without heartbeat is dead after this

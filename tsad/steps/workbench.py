@@ -34,6 +34,7 @@ class Workbench:
         detector_config: keyword arguments and ``_target_`` of the detector.
         overrides: what the user typed for this run, e.g. ``adapter.r=16``.
         label_studio_token: reads the token where it is kept; raises ReviewError where it is not.
+        thaw: builds the workbench that an iteration's frozen config describes.
     """
 
     loop: LoopOptions
@@ -52,3 +53,4 @@ class Workbench:
     make_source: Callable[[], Source]
     make_detector: Callable[[], Detector]
     label_studio_token: Callable[[], str]
+    thaw: Callable[[str], Workbench]  # a workbench from the frozen config (YAML) of an iteration
