@@ -1,0 +1,161 @@
+"""From scores to intervals, and the choice of the score from which a point counts as abnormal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tsad.core.errors import ConfigError
+from tsad.core.intervals import merge_runs, runs_of, runs_to_intervals
+from tsad.core.options import ThresholdOptions
+from tsad.core.types import BoolArray, FloatArray, IntArray, Interval
+
+GRID = np.linspace(0.02, 0.98, 49)  # thresholds that rule "reviewed" compares
+RESAMPLES = 200  # bootstrap draws of the reviewed windows
+WEIGHT_CAP = 10.0  # times the median weight: one rarely drawn window must not decide alone
+
+
+def to_intervals(
+    scores: FloatArray, timestamps: IntArray, threshold: float, options: ThresholdOptions
+) -> tuple[Interval, ...]:
+    """Proposals: runs of points that score at least ``threshold``, in time order, disjoint.
+
+    Runs at most ``merge_gap`` points apart become one; then those shorter than ``min_length`` points are dropped
+    and those longer than ``max_length`` (0 = unbounded) cut to the stretch with the highest mean score. The score
+    of an interval is the highest inside it. scores [T] in 0..1, NaN = no proposal; timestamps [T] ns UTC.
+    """
+    return runs_to_intervals(to_runs(scores, threshold, options), timestamps, scores)
+
+
+def to_runs(scores: FloatArray, threshold: float, options: ThresholdOptions) -> IntArray:
+    """The same proposals as half-open positions, [K, 2]."""
+    runs = merge_runs(runs_of(scores >= threshold), options.merge_gap)
+    runs = runs[runs[:, 1] - runs[:, 0] >= options.min_length]
+    if options.max_length > 0:
+        for k in np.flatnonzero(runs[:, 1] - runs[:, 0] > options.max_length):
+            runs[k] = _highest_stretch(scores, int(runs[k, 0]), int(runs[k, 1]), options.max_length)
+    return runs
+
+
+def _highest_stretch(scores: FloatArray, start: int, stop: int, length: int) -> tuple[int, int]:
+    total = np.concatenate(([0.0], np.cumsum(np.nan_to_num(scores[start:stop]))))
+    first = start + int(np.argmax(total[length:] - total[:-length]))
+    return first, first + length
+
+
+def choose_threshold(
+    options: ThresholdOptions,
+    *,
+    scores: Sequence[FloatArray],
+    truths: Sequence[BoolArray],
+    weights: FloatArray,
+    unlabelled: Sequence[FloatArray],
+) -> float:
+    """The score threshold by the configured rule; it never sees a gold window (DESIGN.md 5, rule 3).
+
+    ``fixed`` takes ``default``. ``quantile`` takes that quantile of the unlabelled scores, ``default`` where there
+    are none. ``reviewed`` maximises the mean of interval F1 (one-to-one) and composite F1 over the reviewed windows.
+
+    Args:
+        scores: per reviewed training window [L], by the detector that will use the threshold.
+        truths: per reviewed training window [L] bool, in the same order.
+        weights: inverse inclusion probability of each reviewed window.
+        unlabelled: scores of series (or windows) nobody has looked at.
+
+    Returns:
+        A score in 0..1.
+
+    Raises:
+        ConfigError: an unknown rule.
+    """
+    if options.rule == "fixed":
+        return options.default
+    if options.rule == "quantile":
+        return _quantile(options, unlabelled)
+    if options.rule == "reviewed":
+        return _reviewed(options, scores, truths, np.asarray(weights, float))
+    raise ConfigError(f"threshold.rule={options.rule} is unknown", "Use fixed, quantile or reviewed.")
+
+
+def _quantile(options: ThresholdOptions, unlabelled: Sequence[FloatArray]) -> float:
+    if sum(len(s) for s in unlabelled) == 0:
+        return options.default
+    return float(np.clip(np.nanquantile(np.concatenate(unlabelled), options.quantile), 0.0, 1.0))
+
+
+def _reviewed(
+    options: ThresholdOptions, scores: Sequence[FloatArray], truths: Sequence[BoolArray], weights: FloatArray
+) -> float:
+    """Bagged best threshold, drawn towards the default as if ``shrinkage`` windows had voted for it.
+
+    The best point of one noisy curve swings from review to review; the mean of the best points of bootstrap
+    resamples of the windows (Breiman 1996, Bagging Predictors) moves slowly.
+    """
+    if len(scores) == 0:
+        return options.default
+    weights = np.minimum(weights, WEIGHT_CAP * float(np.median(weights)))
+    if any(t.any() for t in truths):
+        best = _bagged(_counts(options, scores, truths), weights)
+    else:  # only false alarms can be learned: never lower the threshold on such evidence
+        best = max(options.default, min(0.98, max(float(np.nanmax(s)) for s in scores) + 0.01))
+    votes = float(weights.sum() ** 2 / np.square(weights).sum())  # Kish's effective number of windows
+    return float((votes * best + options.shrinkage * options.default) / (votes + options.shrinkage))
+
+
+def _bagged(counts: FloatArray, weights: FloatArray) -> float:
+    """Mean over resamples of the threshold with the highest smoothed objective. counts [N, G, 6]."""
+    draws = np.random.default_rng(0).multinomial(len(weights), np.full(len(weights), 1 / len(weights)), RESAMPLES)
+    sums = np.einsum("rn,ngk->rgk", draws * weights, counts)
+    curve = _objective(sums)  # [R, G]
+    padded = np.pad(curve, ((0, 0), (2, 2)), mode="edge")
+    smooth = np.mean([padded[:, k : k + curve.shape[1]] for k in range(5)], axis=0)
+    informative = sums[:, 0, 1] > 0  # resamples that hold a true interval
+    top = smooth >= smooth.max(axis=1, keepdims=True) - 1e-9  # the middle of a plateau, not its edge
+    best = (top * GRID).sum(axis=1) / top.sum(axis=1)
+    return float(best[informative].mean())
+
+
+def _objective(sums: FloatArray) -> FloatArray:
+    """Mean of interval F1 and composite F1 from summed counts. [..., 6] -> [...]."""
+    matched, true, proposed, events_hit, points_hit, points = np.moveaxis(sums, -1, 0)
+    interval = 2 * matched / np.maximum(true + proposed, 1e-12)
+    recall = events_hit / np.maximum(true, 1e-12)
+    precision = points_hit / np.maximum(points, 1e-12)
+    composite = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return (interval + composite) / 2
+
+
+def _counts(options: ThresholdOptions, scores: Sequence[FloatArray], truths: Sequence[BoolArray]) -> FloatArray:
+    """What each window adds at each threshold, [N, G, 6]: intervals matched, true, proposed; true intervals hit,
+    proposed points that are abnormal, proposed points."""
+    out = np.zeros((len(scores), len(GRID), 6))
+    for n, (score, truth) in enumerate(zip(scores, truths, strict=True)):
+        true_runs = runs_of(truth)
+        abnormal = np.concatenate(([0], np.cumsum(truth)))
+        for g, threshold in enumerate(GRID):
+            runs = to_runs(score, float(threshold), options)
+            matched, hit = _overlaps(true_runs, runs)
+            inside = int((abnormal[runs[:, 1]] - abnormal[runs[:, 0]]).sum())
+            out[n, g] = (matched, len(true_runs), len(runs), hit, inside, (runs[:, 1] - runs[:, 0]).sum())
+    return out
+
+
+def _overlaps(true: IntArray, proposed: IntArray) -> tuple[int, int]:
+    """Size of the largest one-to-one matching by overlap, and how many true runs are touched at all.
+
+    Both lists are sorted and disjoint, so that taking the pair that ends first is optimal.
+    """
+    if len(true) == 0 or len(proposed) == 0:
+        return 0, 0
+    before = np.searchsorted(proposed[:, 1], true[:, 0], side="right")
+    hit = int((np.searchsorted(proposed[:, 0], true[:, 1], side="left") > before).sum())
+    matched = i = j = 0
+    while i < len(true) and j < len(proposed):
+        if true[i, 0] < proposed[j, 1] and proposed[j, 0] < true[i, 1]:
+            matched, i, j = matched + 1, i + 1, j + 1
+        elif true[i, 1] <= proposed[j, 0]:
+            i += 1
+        else:
+            j += 1
+    return matched, hit
