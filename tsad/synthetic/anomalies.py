@@ -28,6 +28,7 @@ class Scene:
         cycles: positions where cycles start; empty where unknown.
         brief: only short events count as abnormal here.
         values: [L] the series so far.
+        clean: [L] the same without its anomalies; after a change that lasts, the new course is the normal one.
         kinds: [L] int8 index into :data:`KINDS`, 0 = normal.
     """
 
@@ -41,6 +42,7 @@ class Scene:
     def __post_init__(self) -> None:
         self.signal = self.signal.copy()  # lasting changes are written into it
         self.values = self.signal + self.noise
+        self.clean = self.values.copy()
         self.kinds = np.zeros(len(self.signal), np.int8)
         self.spread = float(self.values.std()) + 1e-9
         self.roughness = float(self.noise.std()) + 1e-9
@@ -62,7 +64,9 @@ def _sign(rng: np.random.Generator) -> int:
 
 
 def _bump(rng: np.random.Generator, scene: Scene, size: int) -> FloatArray:
-    shape: FloatArray = np.hanning(size + 2)[1:-1] if size > 2 and rng.random() < 0.5 else np.ones(size)
+    shape: FloatArray = np.ones(size)
+    if size > 2 and rng.random() < 0.5:
+        shape = np.hanning(size + 2)[1:-1]
     return scene.strength(rng) * rng.uniform(1.0, 2.0) * shape
 
 
@@ -310,6 +314,7 @@ def disturb(rng: np.random.Generator, scene: Scene, kind: str, start: int, stop:
     seen = np.flatnonzero(change > max(0.08 * highest, 0.5 * min(scene.roughness, highest)))
     if len(edited) > inside:  # later edits start from the changed course
         scene.signal[start:] += edited - before
+        scene.clean[stop:] += (edited - before)[inside:]
     scene.values[start : start + len(edited)] = edited
     scene.kinds[start + seen[0] : start + seen[-1] + 1] = KINDS.index(kind)
     return True

@@ -32,7 +32,8 @@ class Batch:
         values: [B, L] float32, finite, in arbitrary units (each row has its own offset and scale).
         labels: [B, L] bool, true where abnormal; equals ``kinds > 0``.
         kinds: [B, L] int8 index into :data:`KINDS`; 0 = normal.
-        clean: [B, L] float32, the same series without its anomalies.
+        clean: [B, L] float32, the same series without its anomalies. Where a step or a trend stays, what
+            follows the labelled stretch is the new normal, here as in ``values``.
     """
 
     values: npt.NDArray[np.float32]
@@ -56,8 +57,8 @@ def make_batch(rng: np.random.Generator, count: int, length: int) -> Batch:
         raise ValueError(f"make_batch needs count >= 1 and length >= {SHORTEST}, not {count} x {length}")
     base = base_batch(rng, count, length)
     _recur(rng, base)
-    values, kinds = _disturbed(rng, base)
-    values, clean = _observe(rng, values, base.signal + base.noise)
+    values, clean, kinds = _disturbed(rng, base)
+    values, clean = _observe(rng, values, clean)
     _forget_invisible(values, clean, kinds)
     offset = rng.normal(0, 3, (count, 1))
     scale = log_uniform(rng, 0.05, 50, count)[:, None]
@@ -75,9 +76,10 @@ def _recur(rng: np.random.Generator, base: Base) -> None:
         base.signal[row] += height * bursts(rng, length, where, 1 + 0.15 * rng.uniform(-1, 1, times))
 
 
-def _disturbed(rng: np.random.Generator, base: Base) -> tuple[FloatArray, npt.NDArray[np.int8]]:
-    """Values [B, L] with anomalies and their kinds [B, L]."""
+def _disturbed(rng: np.random.Generator, base: Base) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int8]]:
+    """Values with anomalies, values without, and the kinds of the anomalies; each [B, L]."""
     values = base.signal + base.noise
+    clean = values.copy()
     kinds = np.zeros(values.shape, np.int8)
     donors = standardise(np.roll(values, 1, axis=0))
     times = np.minimum(rng.geometric(0.55, len(values)), 4)
@@ -92,8 +94,8 @@ def _disturbed(rng: np.random.Generator, base: Base) -> tuple[FloatArray, npt.ND
             wanted -= stretch is not None and disturb(rng, scene, kind, *stretch)
             if not wanted:
                 break
-        values[row], kinds[row] = scene.values, scene.kinds
-    return values, kinds
+        values[row], clean[row], kinds[row] = scene.values, scene.clean, scene.kinds
+    return values, clean, kinds
 
 
 def _observe(rng: np.random.Generator, values: FloatArray, clean: FloatArray) -> tuple[FloatArray, FloatArray]:
