@@ -1,0 +1,139 @@
+"""What follows from annotations, and the simulated reviewer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tsad.core.errors import ConfigError, LabelError
+from tsad.core.options import ReviewOptions
+from tsad.core.types import Annotation, Choice, Interval, Purpose, ReviewState, Series, Window
+from tsad.review.agreement import resolve
+from tsad.review.simulated import SimulatedReviewer
+
+MINUTE = 60_000_000_000
+OPTIONS = ReviewOptions(
+    mode="simulated", wait=False, poll_seconds=1.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="X",
+    project="", template="timeseries.xml", utc_offset="+00:00", chunk=50, max_channels=6, miss_rate=0.0,
+    shift_rate=0.0, shift_points=3, spurious_rate=0.0, seed=0,
+)
+
+
+def span(a: int, b: int, label: str = "Anomaly", score: float = 1.0) -> Interval:
+    return Interval(a * MINUTE, b * MINUTE, label, score)
+
+
+def window(labels: tuple[Interval, ...] | None = None, name: str = "P1", start: int = 0, stop: int = 100) -> Window:
+    stamps = np.arange(400, dtype=np.int64) * MINUTE
+    return Window(Series(name, stamps, np.zeros((400, 1)), labels=labels), start, stop)
+
+
+def choice(proposal: tuple[Interval, ...] | None = (), **kwargs) -> Choice:
+    return Choice(window(**kwargs), 0.5, "random", proposal=proposal)
+
+
+def said(who: str, *intervals: Interval, at: int = 0, skipped: bool = False) -> Annotation:
+    return Annotation(who, intervals, at, skipped)
+
+
+def test_nobody_answered_is_pending_and_all_skipped_is_rejected() -> None:
+    assert resolve(choice(), [], 0.5).state is ReviewState.PENDING
+    refused = resolve(choice(), [said("a", skipped=True), said("b", skipped=True)], 0.5)
+    assert refused.state is ReviewState.REJECTED and not refused.usable
+
+
+def test_equal_to_the_proposal_is_accepted_whatever_the_exact_edges_and_scores() -> None:
+    shown = choice((span(10, 20, score=0.7), span(20, 30, score=0.6)))
+    inside = Interval(10 * MINUTE - 30_000_000_000, 29 * MINUTE + 1)  # between points, same points covered
+    reviewed = resolve(shown, [said("a", inside)], 0.5)
+    assert reviewed.state is ReviewState.ACCEPTED
+    assert reviewed.intervals == (span(10, 30),)
+    assert resolve(choice(()), [said("a")], 0.5).state is ReviewState.ACCEPTED
+
+
+def test_one_point_or_another_kind_makes_it_corrected() -> None:
+    shown = choice((span(10, 20),))
+    assert resolve(shown, [said("a", span(10, 21))], 0.5).state is ReviewState.CORRECTED
+    assert resolve(shown, [said("a", span(10, 20, "spike"))], 0.5).state is ReviewState.CORRECTED
+    assert resolve(shown, [said("a")], 0.5).state is ReviewState.CORRECTED
+
+
+def test_gold_windows_have_no_proposal_to_accept() -> None:
+    gold = Choice(window(), 1.0, "gold", Purpose.GOLD)
+    reviewed = resolve(gold, [said("a")], 0.5)
+    assert reviewed.state is ReviewState.CORRECTED and reviewed.usable and reviewed.intervals == ()
+
+
+def test_people_who_disagree_are_a_conflict() -> None:
+    far = resolve(choice(), [said("a", span(10, 20)), said("b", span(18, 40))], 0.5)
+    assert far.state is ReviewState.CONFLICT and not far.usable and far.intervals == ()
+    assert resolve(choice(), [said("a", span(10, 20)), said("b")], 0.0).state is ReviewState.CONFLICT
+
+
+def test_the_last_answer_of_each_person_counts_and_skips_are_set_aside() -> None:
+    answers = [said("a", span(1, 90), at=1), said("b", skipped=True, at=2), said("a", span(10, 20), at=3)]
+    reviewed = resolve(choice(), answers, 0.5)
+    assert reviewed.state is ReviewState.CORRECTED and reviewed.intervals == (span(10, 20),)
+    assert len(reviewed.annotations) == 3
+
+
+def test_a_majority_decides_point_by_point_and_the_latest_breaks_a_tie() -> None:
+    three = [said("a", span(10, 20), at=1), said("b", span(11, 20), at=2), said("c", span(11, 21, "spike"), at=3)]
+    assert resolve(choice(), three, 0.5).intervals == (span(11, 20, "spike"),)
+    two = [said("b", span(11, 20), at=2), said("a", span(10, 20), at=1)]
+    assert resolve(choice(), two, 0.5).intervals == (span(11, 20),)
+
+
+def test_the_last_interval_ends_with_its_last_point_before_a_gap() -> None:
+    stamps = np.array([0, 1, 2, 3, 100, 101, 102], np.int64) * MINUTE
+    w = Window(Series("G", stamps, np.zeros((7, 1))), 0, 4)
+    reviewed = resolve(Choice(w, 1.0, "random"), [said("a", span(2, 50))], 0.5)
+    assert reviewed.intervals == (span(2, 4),)
+
+
+def test_simulated_answers_are_the_labels_clipped_to_the_window() -> None:
+    labels = (span(5, 15, "spike"), span(90, 120, "level shift"), span(300, 310))
+    reviewed = SimulatedReviewer(OPTIONS).pull([choice((), labels=labels)])[0]
+    assert reviewed.intervals == (span(5, 15, "spike"), span(90, 100, "level shift"))
+    assert reviewed.annotations[0].annotator == "simulated"
+
+
+def test_simulated_needs_labels_and_names_the_points() -> None:
+    reviewer = SimulatedReviewer(OPTIONS)
+    with pytest.raises(LabelError, match="P9"):
+        reviewer.push([choice(labels=(), name="P1"), choice(labels=None, name="P9")])
+    assert reviewer.push([choice(labels=())]) == 1
+
+
+def many(labels: tuple[Interval, ...], count: int = 600) -> list[Choice]:
+    return [choice((), labels=labels, name=f"P{k}") for k in range(count)]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_mistakes_come_at_their_rates(rate: float) -> None:
+    labels = (span(40, 60),)
+    missed = SimulatedReviewer(replace(OPTIONS, miss_rate=rate)).pull(many(labels))
+    assert np.mean([not r.intervals for r in missed]) == pytest.approx(rate, abs=0.06)
+    spurious = SimulatedReviewer(replace(OPTIONS, spurious_rate=rate)).pull(many(()))
+    assert np.mean([bool(r.intervals) for r in spurious]) == pytest.approx(rate, abs=0.06)
+    shifted = SimulatedReviewer(replace(OPTIONS, shift_rate=rate, shift_points=3)).pull(many(labels))
+    moved = [r.intervals[0] for r in shifted if r.intervals != labels]
+    assert len(moved) / 600 == pytest.approx(rate * 48 / 49, abs=0.06)
+    assert all(abs(i.start - 40 * MINUTE) <= 3 * MINUTE and abs(i.end - 60 * MINUTE) <= 3 * MINUTE for i in moved)
+
+
+def test_the_same_window_gets_the_same_answer_in_any_order() -> None:
+    reviewer = SimulatedReviewer(replace(OPTIONS, miss_rate=0.5, shift_rate=0.5))
+    choices = many((span(10, 20), span(40, 60)), 40)
+    first = {r.window.window_id: r.intervals for r in reviewer.pull(choices)}
+    again = {r.window.window_id: r.intervals for r in SimulatedReviewer(reviewer.options).pull(choices[::-1])}
+    assert first == again
+    other = SimulatedReviewer(replace(reviewer.options, seed=1)).pull(choices)
+    assert {r.window.window_id: r.intervals for r in other} != first
+
+
+def test_rates_outside_the_unit_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"review\.miss_rate"):
+        SimulatedReviewer(replace(OPTIONS, miss_rate=1.5))

@@ -1,0 +1,1 @@
+"""What people see and say: choosing windows, showing them, and turning answers into reviewed windows."""
