@@ -86,3 +86,15 @@ def _place(
     piece = series if (first, last) == (0, len(series)) else series.slice(first, last)
     for k in group:
         out[k] = Window(piece, windows[k].start - first, windows[k].stop - first)
+
+
+def without_overlap(candidates: Sequence[Window], taken: Iterable[Window]) -> list[Window]:
+    """The candidates that share no time with any window of ``taken`` on the same point."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for window in taken:
+        spans.setdefault(window.point_id, []).append(window.span)
+    return [
+        w
+        for w in candidates
+        if not any(start < w.span[1] and w.span[0] < end for start, end in spans.get(w.point_id, ()))
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,3 +54,26 @@ class Workbench:
     make_detector: Callable[[], Detector]
     label_studio_token: Callable[[], str]
     thaw: Callable[[str], Workbench]  # a workbench from the frozen config (YAML) of an iteration
+
+    def named(self, loop: str) -> Workbench:
+        """The same workbench for a loop of another name, its frozen config included."""
+        if loop == self.loop.name:
+            return self
+        import yaml
+
+        config = yaml.safe_load(self.config_yaml)
+        config["loop"]["name"] = loop
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        return replace(self, loop=replace(self.loop, name=loop), config_yaml=text)
+
+    def parameters(self) -> dict[str, Any]:
+        """The leaves people compare between iterations; everything else is in the config artifact."""
+        groups = {
+            "adapter": asdict(self.adapter), "threshold": asdict(self.threshold), "sampling": asdict(self.sampling),
+            "gold": asdict(self.gold), "windows": asdict(self.windows), "detector": dict(self.detector_config),
+            "source": dict(self.source_config),
+        }
+        found: dict[str, Any] = {"loop.name": self.loop.name, "review.mode": self.review.mode}
+        for group, leaves in groups.items():
+            found |= {f"{group}.{key}": value for key, value in leaves.items() if value is not None}
+        return found

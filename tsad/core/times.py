@@ -1,0 +1,36 @@
+"""Timestamps as text: ISO 8601 in UTC, or the integer index of a series without time."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from tsad.core.types import NS_PER_SECOND, TimeKind
+
+
+def format_time(stamp: int, kind: TimeKind = "time") -> str:
+    """ns since 1970-01-01 UTC as ``2026-01-31T12:00:00Z`` (fraction only where there is one), or the index."""
+    seconds, fraction = divmod(int(stamp), NS_PER_SECOND)
+    if kind == "index":
+        return str(seconds) if fraction == 0 else f"{seconds}.{fraction:09d}".rstrip("0")
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return text + (f".{fraction:09d}".rstrip("0") if fraction else "") + "Z"
+
+
+_ISO = re.compile(r"(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?Z")
+
+
+def parse_time(text: str, kind: TimeKind = "time") -> int:
+    """The inverse of :func:`format_time`.
+
+    Raises:
+        ValueError: neither form.
+    """
+    if kind == "index":
+        whole, _, fraction = text.partition(".")
+        return int(whole) * NS_PER_SECOND + int(fraction.ljust(9, "0") or 0)
+    found = _ISO.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not a UTC time like 2026-01-31T12:00:00Z")
+    seconds = int(datetime.fromisoformat(found[1] + "+00:00").timestamp())
+    return seconds * NS_PER_SECOND + int((found[2] or "").ljust(9, "0") or 0)

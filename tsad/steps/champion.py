@@ -1,0 +1,96 @@
+"""The champion of a loop: found, or registered for the first time as the unadapted base."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tsad.core.types import DatasetVersion, Series
+from tsad.steps.workbench import Workbench
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tsad.detectors.base import Detector
+    from tsad.tracking.registry import Registry, Version
+    from tsad.tracking.runs import LoopStore, StepRun
+
+BASE_ROLE, ADAPTED_ROLE = "base", "adapted"
+
+
+def registry_of(bench: Workbench, loop: LoopStore) -> Registry:
+    """The loop's registered model."""
+    return loop.registry(bench.make_detector().name)
+
+
+def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequence[Series]) -> Version:
+    """The champion; where the loop has none yet, the unadapted base becomes version 1 and champion.
+
+    A base that a killed attempt registered without an alias is found by its tag and taken.
+    """
+    registry = registry_of(bench, loop)
+    champion = registry.alias("champion")
+    if champion is not None:
+        return champion
+    for version in registry.versions():
+        if version.tags.get("tsad.role") == BASE_ROLE:
+            registry.promote(version)
+            return version
+    detector = bench.make_detector()
+    model = log_detector(
+        bench, step, detector=detector, adapter=None, threshold=_first_threshold(bench, detector, pool), trained_on=None
+    )
+    version = registry.register(run_id=step.run_id, model_uri=model["model_uri"], tags=model["tags"])
+    registry.promote(version)
+    return version
+
+
+def log_detector(
+    bench: Workbench,
+    step: StepRun,
+    *,
+    detector: Detector,
+    adapter: Path | None,
+    threshold: float,
+    trained_on: DatasetVersion | None,
+    metrics: Mapping[str, float] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Log a detector as a pyfunc model under the step's run: ``model_uri`` and the ``tags`` of its version.
+
+    The base is referenced by id, path and hash, never copied; only the adapter travels.
+    """
+    from tsad.tracking.pyfunc_model import log_model
+
+    base = detector.base_reference()
+    origin = {
+        "detector": detector.name,
+        "dataset_version": trained_on.version if trained_on else None,
+        "config_hash": detector.config_hash,
+    }
+    uri = log_model(
+        step, folder=bench.home / "work" / step.run_id / "model", detector_description=dict(detector.describe()),
+        adapter=adapter, threshold=threshold, threshold_options=asdict(bench.threshold), base=base, origin=origin,
+    )
+    tags = {
+        "tsad.role": ADAPTED_ROLE if trained_on else BASE_ROLE,
+        "tsad.base_id": str(base.get("id", "")),
+        "tsad.base_sha256": str(base.get("sha256", "")),
+        "tsad.dataset_version": trained_on.version if trained_on else "",
+        "tsad.threshold": f"{threshold:.6f}",
+        "tsad.config": json.dumps(detector.describe(), sort_keys=True, default=str),
+        **{f"tsad.metric.{key}": f"{value:.6f}" for key, value in metrics.items()},
+    }
+    return {"model_uri": uri, "tags": tags}
+
+
+def _first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series]) -> float:
+    """The threshold before any review: from the options alone, or from unlabelled scores."""
+    from tsad.detectors.thresholds import choose_threshold
+
+    unlabelled = detector.score(list(pool)) if bench.threshold.rule == "quantile" else []
+    return choose_threshold(bench.threshold, scores=[], truths=[], weights=np.empty(0), unlabelled=unlabelled)

@@ -1,0 +1,53 @@
+"""Dataset versions between the training room and the store: put once, found by hash, fetched back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tsad.core.types import DatasetVersion, Purpose, ReviewedWindow
+from tsad.steps.workbench import Workbench
+
+if TYPE_CHECKING:
+    from tsad.tracking.runs import Iteration, LoopStore
+
+
+def put(
+    bench: Workbench,
+    loop: LoopStore,
+    iteration: Iteration,
+    reviewed: Sequence[ReviewedWindow],
+    purpose: Purpose,
+    parent: DatasetVersion | None,
+) -> DatasetVersion:
+    """Build a dataset version of the usable windows (added to ``parent``) and store it exactly once."""
+    from tsad.training.datasets import build, merge, save
+
+    meta = {"loop": bench.loop.name, "iteration": iteration.number, "parent": parent.version if parent else None}
+    version = build(reviewed, purpose, bench.windows.context, meta)
+    if parent is not None:
+        version = merge(parent, version)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "dataset"
+        save(version, folder)
+        loop.put_dataset(
+            version.version, purpose, folder, iteration=iteration, name=f"{bench.loop.name}-{purpose.value}",
+            source=bench.make_source().describe(), windows=len(version.windows),
+        )
+    return version
+
+
+def fetch(loop: LoopStore, version: str) -> DatasetVersion:
+    """A stored dataset version, verified by its hash."""
+    from tsad.training.datasets import load
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return load(loop.fetch_dataset(version, Path(scratch)))
+
+
+def latest_training(loop: LoopStore) -> DatasetVersion | None:
+    """The newest training dataset version of the loop."""
+    records = [r for r in loop.datasets() if r.purpose == Purpose.TRAIN]
+    return fetch(loop, records[-1].version) if records else None

@@ -1,0 +1,73 @@
+"""Scoring windows with a detector version, and turning gold windows into units the metrics take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsad.core.intervals import intervals_to_mask
+from tsad.core.protocols import Scores
+from tsad.core.types import BoolArray, DatasetVersion, FloatArray, ReviewedWindow, Series, Window
+from tsad.metrics.units import Unit
+
+if TYPE_CHECKING:
+    from tsad.tracking.pyfunc_model import LoadedVersion
+
+
+def score_windows(detector: Scores, windows: Sequence[Window]) -> list[FloatArray]:
+    """Scores [L] of each window; its whole series (or excerpt) is scored once, as context."""
+    unique: dict[int, Series] = {id(w.series): w.series for w in windows}
+    scores = dict(zip(unique, detector.score(list(unique.values())), strict=True))
+    return [scores[id(w.series)][w.start : w.stop] for w in windows]
+
+
+def truth_mask(reviewed: ReviewedWindow) -> BoolArray:
+    """Which points of the window people call abnormal, [L] bool."""
+    return intervals_to_mask(reviewed.intervals, reviewed.window.timestamps)
+
+
+def gold_units(version: LoadedVersion, gold: DatasetVersion) -> list[Unit]:
+    """What a version says of the gold set, one unit per contiguous stretch of equally likely windows.
+
+    Adjacent windows chosen with certainty are joined, so that an interval over a window's border
+    counts once. The threshold is the version's own: it never sees the gold set.
+    """
+    from tsad.detectors.thresholds import to_intervals
+
+    by_series: dict[int, list[ReviewedWindow]] = {}
+    for reviewed in gold.windows:
+        by_series.setdefault(id(reviewed.window.series), []).append(reviewed)
+    series = [members[0].window.series for members in by_series.values()]
+    units: list[Unit] = []
+    for one, scores, members in zip(series, version.detector.score(series), by_series.values(), strict=True):
+        proposed = to_intervals(scores, one.timestamps, version.threshold, version.threshold_options)
+        predicted = intervals_to_mask(proposed, one.timestamps)
+        for stretch in _stretches(members):
+            a, b = stretch[0].window.start, stretch[-1].window.stop
+            truth = np.concatenate([truth_mask(r) for r in stretch])
+            units.append(
+                Unit(
+                    group=one.point_id, truth=truth, predicted=predicted[a:b], scores=scores[a:b],
+                    weight=1.0 / stretch[0].choice.probability,
+                )
+            )
+    return units
+
+
+def _stretches(members: Sequence[ReviewedWindow]) -> list[list[ReviewedWindow]]:
+    """Windows of one series in runs that touch and were all chosen with certainty."""
+    runs: list[list[ReviewedWindow]] = []
+    for reviewed in sorted(members, key=lambda r: r.window.start):
+        certain = reviewed.choice.probability >= 1.0
+        if (
+            runs
+            and certain
+            and runs[-1][-1].choice.probability >= 1.0
+            and runs[-1][-1].window.stop == reviewed.window.start
+        ):
+            runs[-1].append(reviewed)
+        else:
+            runs.append([reviewed])
+    return runs
