@@ -1,0 +1,1 @@
+"""How good a detection is: NumPy functions on masks, scores and runs."""

@@ -1,0 +1,214 @@
+"""What chance says of a score, and of the difference between two detectors on the same gold set.
+
+The bootstrap draws whole series, since errors within one series go together. With fewer than ``MIN_GROUPS`` series
+it draws blocks of windows instead. Champion and challenger are scored on the same draws (Efron and Tibshirani 1993,
+chapters 6, 13 and 16; blocks: Kuensch 1989).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tsad.core.intervals import runs_of
+from tsad.core.types import FloatArray, IntArray
+from tsad.metrics.units import (
+    COUNT_METRICS,
+    COUNTS,
+    RANKING_METRICS,
+    Unit,
+    items_of,
+    metric_of,
+    ranking_of,
+)
+
+MIN_GROUPS = 8  # fewer series than this say too little about how series differ
+TARGET_BLOCKS = 64  # how finely the points are cut where they must be
+MIN_BLOCKS = 8
+METRICS = (*COUNT_METRICS, *RANKING_METRICS)  # what can be resampled, and so what a gate may use
+
+Resampled = Literal["series", "windows"]
+
+
+@dataclass(frozen=True)
+class PairedResult:
+    """Challenger minus champion on one metric.
+
+    Attributes:
+        gain: on the whole gold set.
+        low: lower end of the 95% percentile interval of the gain; NaN with only one block, which says nothing.
+        high: upper end.
+        p_value: one-sided share of resamples in which the challenger is not better, and never below what that many
+            blocks could show (2 ** -blocks, all blocks being better by luck).
+        resampled: what was drawn: whole series, or blocks of windows.
+        blocks: how many of them there are.
+    """
+
+    gain: float
+    low: float
+    high: float
+    p_value: float
+    resampled: Resampled
+    blocks: int
+
+
+def confidence_interval(
+    units: Sequence[Unit], metric: str, *, resamples: int, seed: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of one metric; (NaN, NaN) where it is undefined or only one block exists.
+
+    Args:
+        metric: one of METRICS.
+        resamples: at least 1; 1000 or more for stable ends.
+        level: 0..1.
+    """
+    _check(metric, resamples)
+    labels, count, _ = _blocks(units)
+    if count < 2:
+        return float("nan"), float("nan")
+    draws = _draws(count, resamples, seed)
+    return _interval(_statistic(metric)(draws @ _sums(units, labels, count, metric)), level)
+
+
+def paired_bootstrap(
+    champion_units: Sequence[Unit], challenger_units: Sequence[Unit], metric: str, *, resamples: int, seed: int
+) -> PairedResult:
+    """Whether the challenger's gain on ``metric`` is more than chance.
+
+    Resamples in which the metric is undefined for either count as "not better". So a gold set without true
+    intervals, and a challenger that says the same as the champion, give p = 1. With fewer than ``MIN_GROUPS``
+    series, auc_pr and vus_pr are means over the blocks with an anomaly, in ``gain`` too.
+
+    Args:
+        champion_units: scored by the champion.
+        challenger_units: the same units in the same order, scored by the challenger.
+        metric: one of METRICS.
+
+    Raises:
+        ValueError: the units do not pair up (group, truth or weight differ), or the metric is not known.
+    """
+    _check(metric, resamples)
+    _check_pairs(champion_units, challenger_units)
+    labels, count, resampled = _blocks(champion_units)
+    if count == 0:
+        return PairedResult(0.0, float("nan"), float("nan"), 1.0, resampled, 0)
+    old = _sums(champion_units, labels, count, metric)
+    new = _sums(challenger_units, labels, count, metric)
+    value = _statistic(metric)
+    gain = float(value(new.sum(axis=0)) - value(old.sum(axis=0)))
+    draws = _draws(count, resamples, seed)
+    gains = value(draws @ new) - value(draws @ old)
+    # rounding of equal sums must not pass for a gain; NaN is not above it either
+    share = 1.0 - np.count_nonzero(gains > 1e-12) / resamples
+    low, high = _interval(gains, 0.95) if count > 1 else (float("nan"), float("nan"))
+    return PairedResult(gain, low, high, float(max(share, 0.5**count)), resampled, count)
+
+
+def _check(metric: str, resamples: int) -> None:
+    if metric not in METRICS:
+        raise ValueError(f"{metric} cannot be resampled; choose one of {', '.join(METRICS)}")
+    if resamples < 1:
+        raise ValueError(f"resamples={resamples} must be at least 1")
+
+
+def _check_pairs(champion: Sequence[Unit], challenger: Sequence[Unit]) -> None:
+    if len(champion) != len(challenger):
+        raise ValueError(f"champion has {len(champion)} gold units, challenger {len(challenger)}")
+    for k, (a, b) in enumerate(zip(champion, challenger, strict=True)):
+        if a.group != b.group or a.weight != b.weight or not np.array_equal(a.truth, b.truth):
+            raise ValueError(f"gold unit {k} ({a.group}) differs between champion and challenger ({b.group})")
+
+
+def _interval(values: FloatArray, level: float) -> tuple[float, float]:
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _draws(count: int, resamples: int, seed: int) -> FloatArray:
+    """How often each block is in each resample, [resamples, count]; rows sum to ``count``."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1.0 / count), size=resamples).astype(np.float64)
+
+
+def _statistic(metric: str) -> Callable[[FloatArray], FloatArray]:
+    """From summed block vectors [..., C] to the metric [...]."""
+    if metric in COUNT_METRICS:
+        return lambda totals: metric_of(totals, metric)
+    return _mean_of_sums
+
+
+def _mean_of_sums(totals: FloatArray) -> FloatArray:
+    """(sum of values, number of values) [..., 2] -> mean [...], NaN where there is none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(totals[..., 1] > 0, totals[..., 0] / totals[..., 1], np.nan)
+
+
+def _blocks(units: Sequence[Unit]) -> tuple[list[IntArray], int, Resampled]:
+    """Which block each point of each unit belongs to: [L] per unit, the number of blocks, and what they are.
+
+    Depends on groups, lengths and truth alone, so it is the same for champion and challenger. Blocks lie in one
+    series. They are at least twice as long as the longest true run where that leaves enough of them, so that an
+    anomaly and what surrounds it stay together. A unit no longer than a block is never cut.
+    """
+    groups: dict[str, list[int]] = {}
+    for k, unit in enumerate(units):
+        groups.setdefault(unit.group, []).append(k)
+    if len(groups) >= MIN_GROUPS:
+        index = {group: k for k, group in enumerate(groups)}
+        return [np.full(len(u.truth), index[u.group]) for u in units], len(groups), "series"
+    total = sum(len(u.truth) for u in units)
+    longest = max((int(np.diff(runs_of(u.truth)).max(initial=0)) for u in units), default=0)
+    block = max(1, min(max(2 * longest, total // TARGET_BLOCKS), total // MIN_BLOCKS))
+    labels: list[IntArray] = [np.empty(0, np.int64)] * len(units)
+    used = 0
+    for members in groups.values():
+        points = sum(len(units[k].truth) for k in members)
+        pieces = max(1, round(points / block))
+        start = 0
+        for k in members:
+            length = len(units[k].truth)
+            place = start + (np.arange(length) if length > block else np.full(length, length // 2))
+            labels[k] = used + place * pieces // points
+            start += length
+        used += pieces
+    return _without_gaps(labels)
+
+
+def _without_gaps(labels: list[IntArray]) -> tuple[list[IntArray], int, Resampled]:
+    """Blocks that no unit's middle fell into are dropped: an empty block would only add noise to the draws."""
+    if not labels:
+        return [], 0, "windows"
+    present, dense = np.unique(np.concatenate(labels), return_inverse=True)
+    return np.split(dense, np.cumsum([len(x) for x in labels])[:-1]), len(present), "windows"
+
+
+def _sums(units: Sequence[Unit], labels: Sequence[IntArray], count: int, metric: str) -> FloatArray:
+    """What each block adds to the metric's sums, [count, C]: weighted counts, or (value, 1) where there is one."""
+    if metric in RANKING_METRICS:
+        return _ranking_sums(units, labels, count, metric)
+    width = len(COUNTS)
+    items = items_of(units)
+    starts = np.cumsum([0, *(len(label) for label in labels)])
+    block = np.concatenate(labels)[starts[items.unit] + items.position]
+    weights = np.array([u.weight for u in units], np.float64)[items.unit]
+    return np.bincount(block * width + items.column, weights, count * width).reshape(count, width).astype(np.float64)
+
+
+def _ranking_sums(units: Sequence[Unit], labels: Sequence[IntArray], count: int, metric: str) -> FloatArray:
+    members: list[list[Unit]] = [[] for _ in range(count)]
+    for unit, label in zip(units, labels, strict=True):
+        if unit.scores is None:
+            raise ValueError(f"a unit of {unit.group} has no scores, which {metric} needs")
+        edges = np.concatenate(([0], np.flatnonzero(np.diff(label)) + 1, [len(label)]))
+        for a, b in itertools.pairwise(edges.tolist()):
+            part = Unit(unit.group, unit.truth[a:b], unit.predicted[a:b], unit.scores[a:b], unit.weight)
+            members[int(label[a])].append(part)
+    values = np.array([ranking_of(m, metric) if any(np.any(u.truth) for u in m) else np.nan for m in members])
+    return np.stack((np.nan_to_num(values), ~np.isnan(values)), axis=1).astype(np.float64)
