@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from tsad.core.intervals import runs_of
 from tsad.core.types import FloatArray, IntArray
 
 NORMAL = "normal"
@@ -27,6 +29,7 @@ class Scene:
         period: points per cycle, 0 where there is none.
         cycles: positions where cycles start; empty where unknown.
         brief: only short events count as abnormal here.
+        lasting: a step may stay for good.
         values: [L] the series so far.
         clean: [L] the same without its anomalies; after a change that lasts, the new course is the normal one.
         kinds: [L] int8 index into :data:`KINDS`, 0 = normal.
@@ -38,6 +41,7 @@ class Scene:
     period: float
     cycles: IntArray
     brief: bool
+    lasting: bool = True
 
     def __post_init__(self) -> None:
         self.signal = self.signal.copy()  # lasting changes are written into it
@@ -66,7 +70,7 @@ def _sign(rng: np.random.Generator) -> int:
 def _bump(rng: np.random.Generator, scene: Scene, size: int) -> FloatArray:
     shape: FloatArray = np.ones(size)
     if size > 2 and rng.random() < 0.5:
-        shape = np.hanning(size + 2)[1:-1]
+        shape = np.asarray(np.hanning(size + 2)[1:-1], np.float64)
     return scene.strength(rng) * rng.uniform(1.0, 2.0) * shape
 
 
@@ -81,7 +85,7 @@ def _dip(rng: np.random.Generator, scene: Scene, start: int, stop: int) -> Float
 def _level_shift(rng: np.random.Generator, scene: Scene, start: int, stop: int) -> FloatArray:
     """A step that returns, or one that stays: then the label marks where it happened."""
     height = _sign(rng) * scene.strength(rng)
-    if not scene.brief and stop - start < 100 and rng.random() < 0.35:
+    if scene.lasting and not scene.brief and stop - start < 100 and rng.random() < 0.35:
         return scene.values[start:] + height
     size = stop - start
     ramp = min(size // 3, int(rng.integers(0, 6)))
@@ -269,12 +273,12 @@ def draw_stretch(rng: np.random.Generator, scene: Scene, kind: str) -> tuple[int
         size = int(rng.integers(1, 12))
     elif kind in _CYCLE_KINDS and scene.period:
         if len(scene.cycles) > 4 and rng.random() < 0.6:
-            return _free(scene, *_whole_cycles(rng, scene))
+            return free(scene, *_whole_cycles(rng, scene))
         size = int(np.clip(scene.period * rng.uniform(0.4, 3), 8, longest))
     else:
         size = int(np.exp(rng.uniform(np.log(6), np.log(min(80, longest) if scene.brief else longest))))
     start = int(rng.integers(MARGIN, length - size - MARGIN))
-    return _free(scene, start, start + size)
+    return free(scene, start, start + size)
 
 
 def _whole_cycles(rng: np.random.Generator, scene: Scene) -> tuple[int, int]:
@@ -283,7 +287,8 @@ def _whole_cycles(rng: np.random.Generator, scene: Scene) -> tuple[int, int]:
     return int(scene.cycles[first]), int(scene.cycles[first + turns])
 
 
-def _free(scene: Scene, start: int, stop: int) -> tuple[int, int] | None:
+def free(scene: Scene, start: int, stop: int) -> tuple[int, int] | None:
+    """The stretch itself, or ``None`` where it is too near to an end or to another anomaly."""
     length = len(scene.values)
     if start < MARGIN or stop > length - MARGIN or not 1 <= stop - start <= length // 3:
         return None
@@ -318,3 +323,17 @@ def disturb(rng: np.random.Generator, scene: Scene, kind: str, start: int, stop:
     scene.values[start : start + len(edited)] = edited
     scene.kinds[start + seen[0] : start + seen[-1] + 1] = KINDS.index(kind)
     return True
+
+
+def forget_invisible(kinds: npt.NDArray[np.int8], values: FloatArray, clean: FloatArray, floor: float) -> None:
+    """Drop, in place, the labels of anomalies that the sensor did not let through. All [L].
+
+    Args:
+        kinds: 0 where normal.
+        values, clean: what the sensor reports of both twins.
+        floor: a stretch whose largest change is below this is forgotten.
+    """
+    away = np.abs(values - clean)
+    for start, stop in runs_of(kinds > 0):
+        if away[start:stop].max() < floor:
+            kinds[start:stop] = 0

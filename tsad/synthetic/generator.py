@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tsad.core.intervals import runs_of
 from tsad.core.types import BoolArray, FloatArray, IntArray
-from tsad.synthetic.anomalies import KINDS, Scene, disturb, draw_kind, draw_stretch
+from tsad.synthetic.anomalies import KINDS, Scene, disturb, draw_kind, draw_stretch, forget_invisible
 from tsad.synthetic.curves import log_uniform, pick, standardise
 from tsad.synthetic.series import Base, base_batch, bursts
 
@@ -59,7 +58,9 @@ def make_batch(rng: np.random.Generator, count: int, length: int) -> Batch:
     _recur(rng, base)
     values, clean, kinds = _disturbed(rng, base)
     values, clean = _observe(rng, values, clean)
-    _forget_invisible(values, clean, kinds)
+    floor = 0.06 * (clean.std(axis=1) + 1e-9)
+    for row in np.flatnonzero(kinds.any(axis=1)):
+        forget_invisible(kinds[row], values[row], clean[row], floor[row])
     offset = rng.normal(0, 3, (count, 1))
     scale = log_uniform(rng, 0.05, 50, count)[:, None]
     seen, twin = (((rows + offset) * scale).astype(np.float32) for rows in (values, clean))
@@ -119,14 +120,3 @@ def _apply(rows: FloatArray, chosen: BoolArray, change: Callable[[FloatArray, In
     index = np.flatnonzero(chosen)
     if len(index):
         rows[index] = change(rows[index], index)
-
-
-def _forget_invisible(values: FloatArray, clean: FloatArray, kinds: npt.NDArray[np.int8]) -> None:
-    """Drop the labels of changes that the sensor did not let through. All [B, L]; ``kinds`` is changed in place."""
-    length = values.shape[1]
-    spread = clean.std(axis=1) + 1e-9
-    for row in np.flatnonzero(kinds.any(axis=1)):
-        away = np.abs(values[row] - clean[row])
-        for start, stop in runs_of(kinds[row] > 0):
-            if away[start:min(stop, length)].max() < 0.06 * spread[row]:
-                kinds[row, start:stop] = 0
