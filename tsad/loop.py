@@ -2,28 +2,25 @@
 
     CREATED -> DETECTING -> REVIEWING -> DATA_READY -> TRAINING -> TRAINED -> EVALUATING -> COMPLETED
 
+An error makes it FAILED, with the reason; the next call goes on from the step that failed.
 Every stage looks for its finished step first, so a resumed iteration walks the same path and does only
 what is not done. Nothing here is remembered outside MLflow and Label Studio.
 """
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tsad.core.errors import LoopError, TsadError
-from tsad.steps import detect, evaluate, promote, pull, push, train
-from tsad.steps.common import finished, open_loop, say, show
+from tsad.steps import detect, evaluate, promote, pull, push, report, train
+from tsad.steps.common import finished, say, show
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore
     from tsad.tracking.store import Store
-
-STATES = ("CREATED", "DETECTING", "REVIEWING", "DATA_READY", "TRAINING", "TRAINED", "EVALUATING", "COMPLETED")
-
 
 def iterate(bench: Workbench, *, new: bool = False) -> float | None:
     """Go on with the open iteration, or begin one, until people have to act or the loop reaches its end.
@@ -48,7 +45,7 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
         loop.reap()
         iteration = loop.open_iteration()
         if iteration is not None and new:
-            iteration.close("abandoned by new=true")
+            iteration.abandon("new=true")
             iteration = None
         while iteration is not None or not _ended(bench, loop):
             iteration = iteration or _begin(bench, loop)
@@ -137,41 +134,42 @@ def _begin(bench: Workbench, loop: LoopStore) -> Iteration:
 
 def _advance(bench: Workbench, loop: LoopStore, iteration: Iteration) -> bool:
     """Take the iteration as far as it goes; ``False`` where people have to act first."""
-    started = time.time()
     try:
-        _state(iteration, "DETECTING")
+        _state(iteration, "DETECTING", detect.STEP)
         detect.stage(bench, loop, iteration)
-        _state(iteration, "REVIEWING")
+        _state(iteration, "REVIEWING", pull.STEP)
         push.stage(bench, loop, iteration)
         if pull.stage(bench, loop, iteration) is None:
-            iteration.wait_for_people()
             return False
-        _state(iteration, "DATA_READY")
-        _state(iteration, "TRAINING")
+        _state(iteration, "DATA_READY", train.STEP)
+        _state(iteration, "TRAINING", train.STEP)
         train.stage(bench, loop, iteration)
-        _state(iteration, "EVALUATING")
+        _state(iteration, "TRAINED", evaluate.STEP)
+        _state(iteration, "EVALUATING", report.STEP)
         evaluate.stage(bench, loop, iteration)
         decision = promote.stage(bench, loop, iteration).result
+        report.stage(bench, loop, iteration)
     except TsadError as error:
         iteration.fail(str(error))  # a later call goes on from the step that failed
         raise
-    iteration.complete({**_summary(loop, iteration), "seconds": time.time() - started})
-    say(f"iteration {iteration.number}: {'promoted' if decision['promoted'] else 'champion kept'}: {decision['reason']}")
+    iteration.complete(_summary(iteration))
+    verdict = "promoted" if decision["promoted"] else "champion kept"
+    say(f"iteration {iteration.number}: {verdict}: {decision['reason']}")
     return True
 
 
-def _state(iteration: Iteration, state: str) -> None:
-    """Move the state tag forward; a resumed iteration never goes back to a state it has left."""
-    now = iteration.state
-    if now not in STATES or STATES.index(now) < STATES.index(state):
+def _state(iteration: Iteration, state: str, step: str) -> None:
+    """Say where the iteration is, unless the step that ends this state has finished already."""
+    if iteration.state != state and iteration.finished(step) is None:
         iteration.set_state(state)
 
 
-def _summary(loop: LoopStore, iteration: Iteration) -> dict[str, float]:
+def _summary(iteration: Iteration) -> dict[str, float]:
     """The figures of a completed iteration, as metrics of its run."""
     dataset, decision = finished(iteration, pull.STEP).result, finished(iteration, promote.STEP).result
     scores = finished(iteration, evaluate.STEP).result["scores"]
     figures = {"reviewed_windows": float(dataset["windows"]), "promoted": float(decision["promoted"])}
+    figures["seconds"] = report.seconds(iteration)
     figures |= {f"reviews.{state.lower()}": float(count) for state, count in dataset["states"].items()}
     figures |= {f"gold.{key}": value for key, value in decision["scores"].items()}
     if "challenger" in scores:
@@ -181,9 +179,7 @@ def _summary(loop: LoopStore, iteration: Iteration) -> dict[str, float]:
 
 def _report(bench: Workbench, loop: LoopStore) -> None:
     """The table at the end: one row per iteration, then where it stands."""
-    from tsad.steps.report import iteration_rows
-
-    rows = iteration_rows(loop)
+    rows = report.iteration_rows(loop)
     show(rows, f"loop {loop.name}")
     waiting = loop.open_iteration()
     if waiting is not None and waiting.state == "REVIEWING":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import LoopError, SourceError
@@ -11,7 +12,7 @@ from tsad.core.types import Series
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord
+    from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
 
 log = logging.getLogger("tsad")
 
@@ -41,6 +42,17 @@ def load_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> lis
     if not series:
         raise SourceError(f"{source.describe()} gave no series", "Check source.root and source.glob.")
     return series
+
+
+@contextmanager
+def standalone(loop: LoopStore, name: str) -> Iterator[StepRun]:
+    """A run of a verb outside any iteration, under the loop's lock.
+
+    Raises:
+        ClaimError: another process works on the loop.
+    """
+    with loop.lock(), loop.run(name) as step:
+        yield step
 
 
 def finished(iteration: Iteration, step: str) -> StepRecord:

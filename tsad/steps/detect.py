@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tsad.core.intervals import intervals_to_mask, intervals_to_runs
-from tsad.core.types import Choice, Detection, FloatArray, Origin, Series, Window
+from tsad.core.errors import RegistryError
+from tsad.core.intervals import clip
+from tsad.core.types import Choice, Detection, FloatArray, Origin, Purpose, Series, Window
 from tsad.core.windows import without_overlap
 from tsad.steps.champion import ensure_champion, registry_of
-from tsad.steps.common import load_series, log, open_loop, say, show
+from tsad.steps.common import finished, load_series, log, open_loop, say, show, standalone
+from tsad.steps.datasets import latest_training
+from tsad.steps.detections import loaded_detections, record_detections
 from tsad.steps.gold import draw_for_people, fix_gold
-from tsad.steps.queue import save_queue
+from tsad.steps.queue import keep_queue
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
     from tsad.tracking.pyfunc_model import LoadedVersion
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
+    from tsad.tracking.runs import Iteration, LoopStore, StepRecord
 
 STEP = "DETECT"
 
@@ -38,14 +39,17 @@ def run(
     """
     series = load_series(bench, points)
     loop = open_loop(bench)
-    with loop.standalone(STEP) as step:
-        loaded = load_or_base(bench, loop, step, version)
-        detections = detections_of(loaded, series)
+    with standalone(loop, STEP) as step:
+        loaded = _asked(bench, loop, version)
+        detections = loaded_detections(loaded, series)
         rows = record_detections(bench, step, series, detections)
         step.tags({"tsad.model_version": loaded.origin.model_version})
         step.result({"series": len(series), "intervals": sum(len(d.intervals) for d in detections)})
     if output:
-        write_exchange(Path(output), series, detections)
+        from tsad.sources.naming import write_detection
+
+        for one, detection in zip(series, detections, strict=True):
+            write_detection(Path(output), one, detection)
         say(f"wrote {len(detections)} files to {output}")
     show(rows, f"{loaded.origin.model_version} at threshold {loaded.threshold:.3f}")
 
@@ -57,6 +61,8 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
         return done
     series = load_series(bench)
     with iteration.step(STEP) as step:
+        from tsad.tracking.pyfunc_model import load_version
+
         champion = ensure_champion(bench, loop, step, series)
         loaded = load_version(registry_of(bench, loop), champion)
         detections = loaded_detections(loaded, series)
@@ -70,7 +76,7 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
             candidates = without_overlap(candidates, [c.window for c in drawn])
             peaks = _peaks(candidates, series, detections)
         chosen = _choose(bench, iteration.number, candidates, peaks, series, detections)
-        save_queue(step, [*drawn, *chosen], bench.windows.context)
+        keep_queue(step, [*drawn, *chosen], bench.windows.context)
         step.result(
             {
                 "champion": champion.version, "model_version": loaded.origin.model_version,
@@ -82,77 +88,26 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
     return finished(iteration, STEP)
 
 
-def loaded_detections(loaded: LoadedVersion, series: Sequence[Series]) -> list[Detection]:
-    """Scores and intervals of each series by a registered version, at its own threshold."""
-    from tsad.detectors.thresholds import to_intervals
+def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
+    """The version asked for; ``none`` = the configured detector at ``threshold.default``.
 
-    return [
-        Detection(
-            one.point_id, scores, to_intervals(scores, one.timestamps, loaded.threshold, loaded.threshold_options),
-            loaded.origin, loaded.threshold,
+    Raises:
+        RegistryError: no such version.
+    """
+    from tsad.tracking.pyfunc_model import LoadedVersion, load_version
+
+    if version == "none":
+        detector = bench.make_detector()
+        origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
+        return LoadedVersion(detector, bench.threshold.default, bench.threshold, origin, None)
+    registry = registry_of(bench, loop)
+    found = registry.resolve(version)
+    if found is None:
+        raise RegistryError(
+            f"{registry.name} has no version or alias {version!r}",
+            "Run tsad iterate first, or detect version=none for the detector as configured.",
         )
-        for one, scores in zip(series, loaded.detector.score(series), strict=True)
-    ]
-
-
-def record_detections(
-    bench: Workbench, step: StepRun, series: Sequence[Series], detections: Sequence[Detection]
-) -> list[dict[str, Any]]:
-    """Per-series ``metrics.json`` and ``intervals.json`` and a few plots as artifacts; a row per series back."""
-    from tsad.plots import series_figure
-
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for one, detection in zip(series, detections, strict=True):
-            row = _row(one, detection)
-            rows.append(row)
-            folder = Path(scratch) / safe_name(one.point_id)
-            folder.mkdir(parents=True)
-            (folder / "metrics.json").write_text(json.dumps(row, default=str, indent=1), encoding="utf-8")
-            (folder / "intervals.json").write_text(json.dumps(_intervals_json(one, detection)), encoding="utf-8")
-        step.file(Path(scratch), "series")
-    busiest = sorted(range(len(series)), key=lambda k: -len(detections[k].intervals))[: bench.tracking.plots]
-    for k in busiest:
-        figure = series_figure(
-            series[k], truth=series[k].labels or (), preannotation=detections[k].intervals,
-            scores=detections[k].scores, threshold=detections[k].threshold, title=detections[k].origin.model_version,
-        )
-        step.figure(figure, f"plots/{safe_name(series[k].point_id)}.png")
-    step.table(rows, "series.json")
-    return rows
-
-
-def _row(series: Series, detection: Detection) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "point_id": series.point_id, "points": len(series), "intervals": len(detection.intervals),
-        "abnormal_share": float(intervals_to_mask(detection.intervals, series.timestamps).mean()),
-        "labelled": len(series.labels) if series.labels is not None else None,
-    }
-    if series.labels is not None:
-        from tsad.metrics.units import Unit, summarise
-
-        unit = Unit(
-            group=series.point_id, truth=intervals_to_mask(series.labels, series.timestamps),
-            predicted=intervals_to_mask(detection.intervals, series.timestamps), scores=None, weight=1.0,
-        )
-        figures = summarise([unit])
-        row |= {k: figures[k] for k in ("point_f1", "interval_precision", "interval_recall", "interval_f1")}
-    return row
-
-
-def _intervals_json(series: Series, detection: Detection) -> dict[str, Any]:
-    from tsad.core.times import format_time
-
-    return {
-        "point_id": series.point_id, "origin": asdict(detection.origin), "threshold": detection.threshold,
-        "intervals": [
-            {
-                "start": format_time(i.start, series.time_kind), "end": format_time(i.end, series.time_kind),
-                "label": i.label, "score": i.score,
-            }
-            for i in detection.intervals
-        ],
-    }
+    return load_version(registry, found)
 
 
 def _unreviewed(bench: Workbench, loop: LoopStore, pool: Sequence[Window]) -> list[Window]:

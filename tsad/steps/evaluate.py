@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import DatasetError
+from tsad.core.names import safe_name
 from tsad.core.types import DatasetVersion
 from tsad.metrics.paired import confidence_interval, paired_bootstrap
 from tsad.metrics.units import Unit, rotated, summarise
 from tsad.steps import train
 from tsad.steps.champion import registry_of
-from tsad.steps.common import finished, open_loop, say, show
+from tsad.steps.common import finished, open_loop, show, standalone
 from tsad.steps.gold import find_gold
 from tsad.steps.scoring import gold_units
 from tsad.steps.workbench import Workbench
@@ -47,7 +48,7 @@ def run(bench: Workbench, *, versions: list[str], output: str | None = None) -> 
     registry = registry_of(bench, loop)
     named = {name: registry.resolve(name) for name in versions}
     found = {name: version for name, version in named.items() if version is not None}
-    with loop.standalone(STEP) as step:
+    with standalone(loop, STEP) as step:
         scored = score_versions(bench, loop, step, gold, found)
         step.result({"gold_version": gold.version, "scores": {k: v["metrics"] for k, v in scored.items()}})
     if output:
@@ -91,6 +92,8 @@ def score_versions(
     bench: Workbench, loop: LoopStore, step: StepRun, gold: DatasetVersion, versions: dict[str, Version]
 ) -> dict[str, dict[str, Any]]:
     """Units and metrics of each version; metrics, per-series figures and plots go to the run."""
+    from tsad.tracking.pyfunc_model import load_version
+
     scored: dict[str, dict[str, Any]] = {}
     for name, version in versions.items():
         loaded = load_version(registry_of(bench, loop), version)

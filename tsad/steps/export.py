@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tsad.core.errors import ConfigError, DatasetError
 from tsad.core.times import format_time

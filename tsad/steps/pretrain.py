@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tsad.steps.common import open_loop, say
+from tsad.steps.common import open_loop, say, standalone
 from tsad.steps.workbench import Workbench
 
 
@@ -20,7 +20,7 @@ def run(bench: Workbench, *, output: str, steps: int, batch_size: int, seed: int
     from tsad.detectors.patch.pretrain import pretrain
 
     loop = open_loop(bench)
-    with loop.standalone("PRETRAIN") as step, step.system_metrics():
+    with standalone(loop, "PRETRAIN") as step, step.system_metrics():
         metrics = pretrain(seed=seed, steps=steps, batch_size=batch_size, folder=Path(output), recorder=step)
         step.result(dict(metrics))
     say(f"wrote weights to {output}; use them by detector.weights={output}")

@@ -9,7 +9,7 @@ from tsad.core.errors import DatasetError, RegistryError
 from tsad.metrics.gate import Decision, decide
 from tsad.steps import evaluate
 from tsad.steps.champion import registry_of
-from tsad.steps.common import finished, open_loop, say
+from tsad.steps.common import finished, open_loop, say, standalone
 from tsad.steps.gold import find_gold
 from tsad.steps.workbench import Workbench
 
@@ -40,7 +40,7 @@ def run(bench: Workbench, *, version: str = "challenger", force: bool = False) -
             )
         if gold is None:
             raise DatasetError(f"loop {loop.name} has no gold set to judge on", "Run tsad iterate first.")
-        with loop.standalone(STEP) as step:
+        with standalone(loop, STEP) as step:
             scored = evaluate.score_versions(
                 bench, loop, step, gold, {"champion": champion, "challenger": candidate}
             )

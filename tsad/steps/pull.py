@@ -13,7 +13,7 @@ from tsad.steps import detect
 from tsad.steps.common import finished, open_loop, say
 from tsad.steps.datasets import latest_training, put
 from tsad.steps.gold import find_gold, put_gold
-from tsad.steps.queue import load_queue
+from tsad.steps.queue import queue_of
 from tsad.steps.reviewers import make_reviewer
 from tsad.steps.workbench import Workbench
 
@@ -44,7 +44,7 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
     done = iteration.finished(STEP)
     if done is not None:
         return done
-    choices = load_queue(finished(iteration, detect.STEP))
+    choices = queue_of(bench, finished(iteration, detect.STEP))
     reviewer = make_reviewer(bench)
     while True:
         reviewed = reviewer.pull(choices)

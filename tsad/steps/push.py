@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tsad.core.errors import LoopError
 from tsad.steps import detect
 from tsad.steps.common import finished, open_loop, say
-from tsad.steps.queue import load_queue
+from tsad.steps.queue import queue_of
 from tsad.steps.reviewers import label_studio, make_reviewer
 from tsad.steps.workbench import Workbench
 
@@ -33,10 +33,10 @@ def run(bench: Workbench, *, withdraw: bool = False) -> None:
     if iteration is None or drawn is None:
         raise LoopError(f"loop {loop.name} has no open iteration with a queue", "Run tsad iterate first.")
     if withdraw:
-        removed = label_studio(bench).withdraw(load_queue(drawn))
+        removed = label_studio(bench).withdraw(queue_of(bench, drawn))
         say(f"withdrew {removed} tasks without annotation")
         return
-    created = make_reviewer(bench).push(load_queue(drawn))
+    created = make_reviewer(bench).push(queue_of(bench, drawn))
     say(f"pushed {created} new tasks for iteration {iteration.number}")
 
 
@@ -47,7 +47,7 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
         return done
     drawn = finished(iteration, detect.STEP)
     with iteration.step(STEP) as step:
-        choices = load_queue(drawn)
+        choices = queue_of(bench, drawn)
         created = make_reviewer(bench).push(choices)
         step.result({"windows": len(choices), "created": created})
     return finished(iteration, STEP)

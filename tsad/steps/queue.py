@@ -1,39 +1,58 @@
-"""The review queue of an iteration, kept as an artifact: what was chosen, with its values and proposals."""
+"""The review queue of an iteration, kept as an artifact of its DETECT step."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tsad.core.types import Choice, ReviewedWindow, ReviewState
+import numpy as np
+
+from tsad.core.errors import LabelError
+from tsad.core.types import Choice, Window
 from tsad.core.windows import excerpts
+from tsad.steps.common import load_series
+from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import StepRecord, StepRun
 
 
-def save_queue(step: StepRun, choices: Sequence[Choice], context: int) -> None:
+def keep_queue(step: StepRun, choices: Sequence[Choice], context: int) -> None:
     """Log the chosen windows, with ``context`` points on either side, under ``queue/`` of the step's run."""
-    from dataclasses import replace
-
-    from tsad.training.datasets import save_windows
+    from tsad.training.queues import save_queue
 
     views = excerpts([c.window for c in choices], context)
-    pending = [
-        ReviewedWindow(replace(choice, window=view), (), ReviewState.PENDING)
-        for choice, view in zip(choices, views, strict=True)
-    ]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "queue"
-        save_windows(pending, folder)
+        save_queue([replace(c, window=view) for c, view in zip(choices, views, strict=True)], folder)
         step.file(folder, "queue")
 
 
-def load_queue(record: StepRecord) -> list[Choice]:
-    """The choices of a finished DETECT step, as they were drawn."""
-    from tsad.training.datasets import load_windows
+def queue_of(bench: Workbench, record: StepRecord) -> list[Choice]:
+    """The choices of a finished DETECT step, as they were drawn.
+
+    The simulated reviewer answers from labels, which no artifact carries: they are read from the source again.
+    """
+    from tsad.training.queues import load_queue
 
     with tempfile.TemporaryDirectory() as scratch:
-        return [reviewed.choice for reviewed in load_windows(record.fetch("queue", Path(scratch)))]
+        choices = load_queue(record.fetch("queue", Path(scratch)))
+    return choices if bench.review.mode == "label_studio" else _labelled(bench, choices)
+
+
+def _labelled(bench: Workbench, choices: Sequence[Choice]) -> list[Choice]:
+    series = {s.point_id: s for s in load_series(bench, sorted({c.window.point_id for c in choices}))}
+    found = []
+    for choice in choices:
+        stamps, one = choice.window.timestamps, series.get(choice.window.point_id)
+        start = int(np.searchsorted(one.timestamps, stamps[0])) if one is not None else 0
+        if one is None or not np.array_equal(one.timestamps[start : start + len(stamps)], stamps):
+            raise LabelError(
+                f"{choice.window.point_id} has changed at its source since window {choice.window.window_id} was drawn",
+                "Start the iteration afresh with tsad iterate new=true.",
+            )
+        found.append(replace(choice, window=Window(one, start, start + len(stamps))))
+    return found

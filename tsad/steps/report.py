@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsad.steps import evaluate, promote, pull
-from tsad.steps.common import open_loop, say, show
+from tsad.steps import detect, evaluate, promote, pull, push, train
+from tsad.steps.common import finished, open_loop, say, show, standalone
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import LoopStore
+    from tsad.tracking.runs import Iteration, LoopStore, StepRecord
 
+STEP = "REPORT"
+STEPS = (detect.STEP, push.STEP, pull.STEP, train.STEP, train.REGISTER, evaluate.STEP, promote.STEP, STEP)
 FIGURES = ("point_precision", "point_recall", "point_f1", "interval_precision", "interval_recall", "interval_f1")
 
 
@@ -28,7 +30,7 @@ def run(bench: Workbench, *, output: str | None = None) -> None:
         say(f"loop {loop.name} has no completed iteration yet")
         return
     show(rows, f"loop {loop.name}")
-    with loop.standalone("REPORT") as step:
+    with standalone(loop, STEP) as step:
         record_comparison(loop, step)
         step.result({"iterations": len(rows)})
     if output:
@@ -39,6 +41,23 @@ def run(bench: Workbench, *, output: str | None = None) -> None:
         (folder / "iterations.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
         comparison_figure(comparison_rows(loop)).savefig(folder / "iterations.png", dpi=120)
         say(f"wrote {folder / 'iterations.png'}")
+
+
+def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord:
+    """The last step of an iteration: the chart and the table of all iterations so far, beside its other runs."""
+    done = iteration.finished(STEP)
+    if done is not None:
+        return done
+    with iteration.step(STEP) as step:
+        record_comparison(loop, step)
+        step.result({"iterations": len(iteration_rows(loop))})
+    return finished(iteration, STEP)
+
+
+def seconds(iteration: Iteration) -> float:
+    """Seconds that the iteration's steps worked; waiting for people does not count."""
+    steps = (iteration.finished(name) for name in STEPS)
+    return sum(step.seconds for step in steps if step is not None)
 
 
 def record_comparison(loop: LoopStore, step: Any) -> None:
@@ -62,7 +81,7 @@ def iteration_rows(loop: LoopStore) -> list[dict[str, Any]]:
                 "iteration": iteration.number, "reviewed": dataset.result["windows"],
                 **{key.replace("interval", "iv").replace("point", "pt"): scores.get(key) for key in FIGURES},
                 "champion": decision.result["champion"], "promoted": decision.result["promoted"],
-                "seconds": iteration.metrics.get("seconds"),
+                "seconds": round(seconds(iteration), 1),
             }
         )
     return rows

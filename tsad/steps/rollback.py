@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tsad.steps.champion import registry_of
-from tsad.steps.common import open_loop, say
+from tsad.steps.common import open_loop, say, standalone
 from tsad.steps.workbench import Workbench
 
 
@@ -15,7 +15,7 @@ def run(bench: Workbench) -> None:
     """
     loop = open_loop(bench)
     registry = registry_of(bench, loop)
-    with loop.lock(), loop.standalone("ROLLBACK") as step:
+    with loop.lock(), standalone(loop, "ROLLBACK") as step:
         before = registry.alias("champion")
         champion = registry.rollback()
         reason = f"rolled back from {before.version if before else '-'} to {champion.version}"

@@ -11,7 +11,7 @@ from tsad.core.types import ReviewState
 from tsad.steps import detect, promote, pull
 from tsad.steps.champion import registry_of
 from tsad.steps.common import say, show
-from tsad.steps.queue import load_queue
+from tsad.steps.queue import queue_of
 from tsad.steps.reviewers import make_reviewer
 from tsad.steps.workbench import Workbench
 
@@ -72,14 +72,15 @@ def _row(bench: Workbench, loop: LoopStore) -> dict[str, Any]:
 
 def _open_iteration(bench: Workbench, iteration: Iteration) -> None:
     """Where an open iteration stands and how its windows were answered so far."""
-    say(f"iteration {iteration.number} of {iteration.loop_name}: {iteration.state} {iteration.reason}".rstrip())
+    say(f"iteration {iteration.number} of {iteration.loop.name}: {iteration.state} {iteration.reason}".rstrip())
     drawn, collected = iteration.finished(detect.STEP), iteration.finished(pull.STEP)
     if collected is not None:
         states = Counter(collected.result["states"])
     elif drawn is not None:
         frozen = bench.thaw(iteration.config_yaml)
         try:
-            reviewed = make_reviewer(frozen).pull(load_queue(drawn)) if frozen.review.mode == "label_studio" else []
+            people = frozen.review.mode == "label_studio"
+            reviewed = make_reviewer(frozen).pull(queue_of(frozen, drawn)) if people else []
         except TsadError as error:
             say(f"  reviews cannot be read: {error}")
             return

@@ -13,7 +13,7 @@ from tsad.core.protocols import Trainable
 from tsad.core.types import DatasetVersion
 from tsad.steps import pull
 from tsad.steps.champion import log_detector, registry_of
-from tsad.steps.common import finished, open_loop, show
+from tsad.steps.common import finished, open_loop, show, standalone
 from tsad.steps.datasets import fetch, latest_training
 from tsad.steps.scoring import score_windows, truth_mask
 from tsad.steps.workbench import Workbench
@@ -41,7 +41,7 @@ def run(bench: Workbench, *, dataset: str = "latest") -> float | None:
     version = latest_training(loop) if dataset == "latest" else fetch(loop, dataset)
     if version is None:
         raise DatasetError(f"loop {loop.name} has no dataset version", "Run tsad iterate first: people review windows.")
-    with loop.standalone(STEP) as step:
+    with standalone(loop, STEP) as step:
         outcome = fit(bench, loop, step, version, bench.home / "work" / step.run_id / "train")
         registered = None
         if outcome["model"]:

@@ -1,0 +1,55 @@
+"""Review queues on disk: the chosen windows with their values and proposals, before anybody has answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tsad.core.errors import DatasetError
+from tsad.core.types import Choice, Purpose, ReviewedWindow, ReviewState, Series
+from tsad.training import atomic, records
+
+WINDOWS, SERIES = "windows.json", "series.parquet"
+
+
+def save_queue(choices: Sequence[Choice], folder: Path) -> None:
+    """Write the choices to ``folder``, whole or not at all; series without their labels.
+
+    Raises:
+        StorageError: disk full, read-only folder.
+    """
+    import pyarrow.parquet as pq
+
+    unique: dict[int, Series] = {id(c.window.series): c.window.series for c in choices}
+    row_of = {key: row for row, key in enumerate(unique)}
+    rows = [
+        {
+            **records.window_record(ReviewedWindow(c, (), ReviewState.PENDING), row_of[id(c.window.series)]),
+            "purpose": c.purpose.value,
+        }
+        for c in choices
+    ]
+    with atomic.new_folder(folder) as fresh:
+        (fresh / WINDOWS).write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+        pq.write_table(records.series_table(list(unique.values())), fresh / SERIES, compression="zstd")
+
+
+def load_queue(folder: Path) -> list[Choice]:
+    """The choices that :func:`save_queue` wrote, in their order.
+
+    Raises:
+        DatasetError: a file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        series = records.series_of(pq.read_table(folder / SERIES, partitioning=None))
+        rows = json.loads((folder / WINDOWS).read_text(encoding="utf-8"))
+        return [records.window_of(row, series, Purpose(row["purpose"])).choice for row in rows]
+    except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:
+        raise DatasetError(
+            f"The review queue in {folder} cannot be read ({type(error).__name__}: {error})",
+            "Start the iteration afresh with tsad iterate new=true.",
+        ) from error
