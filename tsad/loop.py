@@ -83,12 +83,12 @@ def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
 
 
 def _differences(asked: str, frozen: str) -> list[str]:
-    """Keys whose values differ, as ``key=asked (frozen: value)``; ``task`` and the loop's own name do not count."""
+    """Keys of the groups whose values differ, as ``key=asked (frozen: value)``; the verb's own keys do not count."""
     now, then = _leaves(yaml.safe_load(asked)), _leaves(yaml.safe_load(frozen))
     return [
         f"{key}={now[key]} (frozen: {then[key]})"
         for key in now
-        if key in then and now[key] != then[key] and not key.startswith("task.") and key != "loop.name"
+        if "." in key and key in then and now[key] != then[key] and key != "loop.name"
     ]
 
 
