@@ -1,0 +1,299 @@
+"""Windows and intervals as Label Studio's tasks and regions, and back. Pure; the only place that knows its times.
+
+Inside, times are int64 ns UTC and intervals half-open. Label Studio shows strings without a zone, in a fixed offset
+that travels with each task, to the millisecond; its region ends are inclusive; series with an integer index show
+the index. A region stands for the points of the window it covers, so the way there and back is exact for any sampling,
+with gaps and jitter too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.types import (
+    ANOMALY,
+    NS_PER_SECOND,
+    Annotation,
+    Choice,
+    FloatArray,
+    IntArray,
+    Interval,
+    Purpose,
+    TimeKind,
+    Window,
+)
+from tsad.review.positions import Run, intervals_to_labelled_runs, runs_to_intervals
+from tsad.review.template import RESTORE, SERIES_KEY, TIME_COLUMN, Template, column
+
+NS_PER_MS = 1_000_000
+
+
+def offset_ns(text: str) -> int:
+    """A fixed offset such as ``+08:00`` or ``-03:30`` in ns.
+
+    Raises:
+        ConfigError: anything else, a zone's name for instance.
+    """
+    match = re.fullmatch(r"([+-])(\d{2}):([0-5]\d)", text)
+    if not match or int(match[2]) > 14:
+        raise ConfigError(
+            f"review.utc_offset={text} is no fixed offset",
+            "Write it as +08:00 or -03:30; zones with daylight saving would show an hour twice.",
+        )
+    seconds = (int(match[2]) * 60 + int(match[3])) * 60
+    return (-seconds if match[1] == "-" else seconds) * NS_PER_SECOND
+
+
+def axis(window: Window, offset: int) -> IntArray:
+    """Where each point of the window lies on the axis people see. [L] int64: local ms, or the index.
+
+    Raises:
+        ReviewError: sampled finer than Label Studio can show.
+    """
+    unit = NS_PER_SECOND if window.series.time_kind == "index" else NS_PER_MS
+    shift = 0 if window.series.time_kind == "index" else offset
+    places = (window.timestamps + shift) // unit
+    if len(places) > 1 and not (np.diff(places) > 0).all():
+        raise ReviewError(
+            f"{window.point_id} is sampled finer than the millisecond that Label Studio can show",
+            "Give it an integer index instead of time, or thin it out at the source.",
+        )
+    return places
+
+
+def shown(place: int, time_kind: TimeKind) -> str | int:
+    """One place of the axis as the task writes it."""
+    if time_kind == "index":
+        return int(place)
+    return str(np.datetime64(int(place), "ms")).replace("T", " ")
+
+
+def shown_all(places: IntArray, time_kind: TimeKind) -> list[str] | list[int]:
+    """:func:`shown` for many places at once. [L] -> L."""
+    if time_kind == "index":
+        return places.tolist()
+    texts = np.datetime_as_string(places.astype("datetime64[ms]")).tolist()
+    return [f"{t[:10]} {t[11:]}" for t in texts]
+
+
+def place_of(value: object, time_kind: TimeKind) -> float:
+    """The inverse of :func:`shown`; also takes times without or with finer fractions of a second.
+
+    Raises:
+        ValueError: neither a time nor an index.
+    """
+    if time_kind == "index":
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError(f"{value!r} is no index")
+        return float(value)
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?", value):
+        raise ValueError(f"{value!r} is no time like 2026-01-31 08:00:00")
+    # Division of Python integers is exact where the result is a whole millisecond; float64 nanoseconds are not.
+    return int(np.datetime64(value.replace(" ", "T"), "us").astype(np.int64)) / 1000
+
+
+def regions(window: Window, intervals: Iterable[Interval], template: Template, offset: int) -> list[dict[str, Any]]:
+    """Intervals as regions of a prediction or an annotation; those that cover no point of the window are left out."""
+    items = list(intervals)
+    places, kind = axis(window, offset), window.series.time_kind
+    out = []
+    for number, (a, b, label) in enumerate(intervals_to_labelled_runs(window, items), 1):
+        first, last = shown(places[a], kind), shown(places[b - 1], kind)
+        stretch = Interval(int(window.timestamps[a]), int(window.timestamps[b - 1]) + 1)
+        score = max(i.score for i in items if i.overlaps(stretch) and (i.label or ANOMALY) == label)
+        out.append({
+            "id": f"{window.window_id}-{number}",
+            "from_name": template.from_name, "to_name": template.to_name, "type": "timeserieslabels",
+            "score": round(score, 4),
+            # A region of one point has no width; as an instant one the editor draws it as a line.
+            "value": {"start": first, "end": last, "instant": a + 1 == b, "timeserieslabels": [label]},
+        })
+    return out
+
+
+def read_intervals(
+    window: Window, result: Sequence[Mapping[str, Any]], template: Template, offset: int, where: str
+) -> tuple[Interval, ...]:
+    """Regions of an annotation as intervals, in time order, snapped to the points they cover.
+
+    A region between two points stands for the nearer one; parts outside the window are cut off.
+
+    Args:
+        where: task and annotation, for messages.
+
+    Raises:
+        ReviewError: a region that the project's template does not know, or outside the window, or without valid times.
+    """
+    places = axis(window, offset)
+    runs: list[Run] = []
+    for region in result:
+        control = str(region.get("from_name"))
+        if control in template.others:
+            continue
+        if control != template.from_name or region.get("type") != "timeserieslabels":
+            raise ReviewError(
+                f"{where} has a region of control {control} ({region.get('type')}), which the template of the project "
+                f"does not know: the template has changed", RESTORE,
+            )
+        value = region.get("value") or {}
+        labels = value.get("timeserieslabels") or [ANOMALY]
+        unknown = [k for k in labels if k not in template.labels]
+        if unknown:
+            raise ReviewError(
+                f"{where} uses the label {', '.join(map(str, unknown))}, which the template of the project does not "
+                f"know: the template has changed", RESTORE,
+            )
+        runs.append((*_covered(places, value, window.series.time_kind, where), str(labels[0])))
+    # Through the labelled runs once more: touching and overlapping regions of one kind are one interval.
+    return runs_to_intervals(window, intervals_to_labelled_runs(window, runs_to_intervals(window, runs)))
+
+
+def _covered(places: IntArray, value: Mapping[str, Any], kind: TimeKind, where: str) -> tuple[int, int]:
+    """Half-open positions that an inclusive region covers."""
+    try:
+        start, end = sorted((place_of(value.get("start"), kind), place_of(value.get("end"), kind)))
+    except ValueError as error:
+        raise ReviewError(
+            f"{where} has a region whose start or end cannot be read: {error}",
+            "Delete the region in Label Studio and draw it again.",
+        ) from error
+    if end < places[0] or start > places[-1]:
+        raise ReviewError(
+            f"{where} has a region outside its window ({value.get('start')} to {value.get('end')})",
+            "Delete the region in Label Studio and draw it again.",
+        )
+    a = int(np.searchsorted(places, start, side="left"))
+    b = int(np.searchsorted(places, end, side="right"))
+    if a < b:
+        return a, b
+    nearest = int(np.abs(places - (start + end) / 2).argmin())
+    return nearest, nearest + 1
+
+
+def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict[str, Any]:
+    """One window as a task to import, with its pre-annotation where it has a proposal (gold windows have none).
+
+    Points without a value in any drawn channel are left out of the drawing: the editor's scale would include 0 for
+    them. Answers are read against the window itself, so nothing is lost.
+
+    Args:
+        push: names the push, so that it can be withdrawn.
+
+    Raises:
+        ReviewError: no value in the window, sampling that cannot be shown, a series of the other time kind.
+    """
+    window, kind, offset = choice.window, choice.window.series.time_kind, offset_ns(utc_offset)
+    if kind != template.time_kind:
+        raise ReviewError(
+            f"{window.point_id} has {'an index' if kind == 'index' else 'time'} and the Label Studio project shows "
+            f"{'an index' if template.time_kind == 'index' else 'time'}",
+            "Keep series with time and with an index in two loops: loop.name=<name>.",
+        )
+    places = axis(window, offset)
+    picked = channels_shown(window, template.channels)
+    if not picked:
+        raise ReviewError(
+            f"Window {window.window_id} of {window.point_id} holds no value", "Leave it out: splits.reviewable does."
+        )
+    values = window.values[:, picked]
+    kept = np.isfinite(values).any(axis=1)
+    rows: dict[str, Any] = {TIME_COLUMN: shown_all(places[kept], kind)}
+    for number in range(1, template.channels + 1):
+        # A project has one number of columns; a series with fewer channels gets flat ones that its title calls empty.
+        rows[column(number)] = _json(values[kept, number - 1]) if number <= len(picked) else [0] * int(kept.sum())
+    gold = choice.purpose is Purpose.GOLD
+    data = {
+        "window_id": window.window_id, "point_id": window.point_id,
+        "title": title(window, picked, template, utc_offset),
+        "start": str(shown(places[0], kind)).split(".")[0], "end": str(shown(places[-1], kind)).split(".")[0],
+        "confidence": None if gold else round(choice.score, 4),
+        "model_version": choice.origin.model_version if choice.origin and not gold else "",
+        "purpose": str(choice.purpose), "push": push, "utc_offset": utc_offset, SERIES_KEY: rows,
+    }
+    made = prediction(choice, template, utc_offset)
+    return {"data": data, "predictions": [made] if made else []}
+
+
+def prediction(choice: Choice, template: Template, utc_offset: str) -> dict[str, Any] | None:
+    """The pre-annotation of a choice; ``None`` for gold windows and where nothing was proposed by anybody."""
+    if choice.purpose is Purpose.GOLD or choice.proposal is None:
+        return None
+    return {
+        "model_version": choice.origin.model_version if choice.origin else "unversioned",
+        "score": round(choice.score, 4),
+        "result": regions(choice.window, choice.proposal, template, offset_ns(utc_offset)),
+    }
+
+
+def read_annotations(found: Mapping[str, Any], choice: Choice, template: Template) -> tuple[Annotation, ...]:
+    """What people submitted for a task, read in the offset in which the task was shown. Drafts do not count.
+
+    Args:
+        found: the task as Label Studio gives it, with ``id``, ``data`` and ``annotations``.
+
+    Raises:
+        ReviewError: see :func:`read_intervals`.
+    """
+    offset = offset_ns(str(found["data"].get("utc_offset", "+00:00")))
+    out = []
+    for item in found.get("annotations") or ():
+        skipped = bool(item.get("was_cancelled"))
+        where = f"Annotation {item.get('id')} of task {found.get('id')} ({choice.window.point_id})"
+        said = () if skipped else read_intervals(choice.window, item.get("result") or (), template, offset, where)
+        who = item.get("completed_by")
+        out.append(Annotation(
+            annotator=str(who.get("id") if isinstance(who, Mapping) else who),
+            intervals=said,
+            submitted_at=instant(item.get("updated_at") or item.get("created_at")),
+            skipped=skipped,
+            annotation_id=str(item.get("id")),
+        ))
+    return tuple(out)
+
+
+def instant(text: object) -> int:
+    """An ISO 8601 time of Label Studio in ns UTC; 0 where there is none."""
+    if not text:
+        return 0
+    plain = re.sub(r"(Z|\+00:00)$", "", str(text))
+    return int(np.datetime64(plain.replace(" ", "T"), "ns").astype(np.int64))
+
+
+def channels_shown(window: Window, most: int) -> list[int]:
+    """Channels to draw, in their own order: of too many, those that deviate most inside the window.
+
+    Deviation is the largest distance from the series' median in units of its interquartile range.
+    """
+    values = window.values
+    present = [c for c in range(values.shape[1]) if np.isfinite(values[:, c]).any()]
+    if len(present) <= most:
+        return present
+    low, middle, high = np.nanpercentile(window.series.values[:, present], (25, 50, 75), axis=0)
+    with np.errstate(invalid="ignore"):
+        far = np.nanmax(np.abs(values[:, present] - middle), axis=0)
+    spread: FloatArray = high - low
+    flat = np.nanstd(window.series.values[:, present], axis=0)
+    spread = np.where(spread > 0, spread, np.where(flat > 0, flat, 1.0))
+    best = np.argsort(-(far / spread), kind="stable")[:most]
+    return sorted(present[c] for c in best)
+
+
+def title(window: Window, picked: Sequence[int], template: Template, utc_offset: str) -> str:
+    """The line above the drawing: the point, how its axis counts and, with several channels, which is which."""
+    text = f"{window.point_id}  ({'index' if window.series.time_kind == 'index' else f'UTC{utc_offset}'})"
+    if template.channels > 1:
+        names = [f"{n} = {window.series.channels[c]}" for n, c in enumerate(picked, 1)]
+        names += [f"{n} = (empty)" for n in range(len(picked) + 1, template.channels + 1)]
+        text += "  " + ", ".join(names)
+    hidden = window.values.shape[1] - len(picked)
+    return f"{text}; {hidden} more channels not drawn" if hidden else text
+
+
+def _json(values: FloatArray) -> list[float | None]:
+    """Nine significant digits are more than a screen shows and half of what float64 prints."""
+    return [float(f"{v:.9g}") if np.isfinite(v) else None for v in values.tolist()]

@@ -1,0 +1,139 @@
+"""The labelling template: filled in for a project, and read back to see what a project really has. Pure."""
+
+from __future__ import annotations
+
+import copy
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tsad.core.errors import ReviewError
+from tsad.core.types import ANOMALY, TimeKind
+
+SERIES_KEY = "series"  # key of a task's data that holds times and columns
+TIME_COLUMN = "time"
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%L"  # always with milliseconds: one project may show coarse and fine series
+COLOURS = ("#d62728", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#2ca02c", "#17becf", "#bcbd22", "#1f77b4", "#7f7f7f")
+RESTORE = "Restore it under Settings > Labeling Interface, or start a new project: review.project=<name>."
+
+
+@dataclass(frozen=True)
+class Template:
+    """What a project's labelling config says, as far as tasks and answers depend on it.
+
+    Attributes:
+        from_name: name of the TimeSeriesLabels control, to_name: name of the TimeSeries.
+        time_kind: ``index`` where the time axis is numeric.
+        channels: columns ``c1`` ... ``cN`` that every task must have.
+        labels: kinds an annotator can choose.
+        others: names of further controls; their results are not intervals and are left alone.
+    """
+
+    from_name: str
+    to_name: str
+    time_kind: TimeKind
+    channels: int
+    labels: tuple[str, ...]
+    others: frozenset[str]
+
+
+def column(number: int) -> str:
+    """Name of the n-th drawn column, from 1. The editor lower-cases column names."""
+    return f"c{number}"
+
+
+def fill(text: str, *, kinds: Iterable[str], legends: Sequence[str], time_kind: TimeKind, name: str) -> str:
+    """A template file made into a project's labelling config.
+
+    Args:
+        text: XML of the template file. name: the file, for messages.
+        kinds: labels to offer; "Anomaly" always comes first.
+        legends: one per drawn channel.
+
+    Raises:
+        ReviewError: the file is no XML or lacks a part that tsad depends on.
+    """
+    root = _root(text, f"Template {name}")
+    series, control = _parts(root, f"Template {name}")
+    pattern = next((e for e in series if e.tag == "Channel"), None)
+    if pattern is None:
+        raise ReviewError(f"Template {name} has no Channel in its TimeSeries", "Compare it with timeseries.xml.")
+    for child in [e for e in series if e.tag == "Channel"]:
+        series.remove(child)
+    for number, legend in enumerate(legends, 1):
+        channel = copy.deepcopy(pattern)
+        channel.set("column", column(number))
+        channel.set("legend", legend)
+        if len(legends) > 1:
+            channel.set("height", str(max(90, int(pattern.get("height", "260")) // 2)))
+        series.append(channel)
+    if time_kind == "index":
+        series.attrib.pop("timeFormat", None)
+        # Not a letter first: the editor would take the axis for dates.
+        series.set("timeDisplayFormat", ".0f")
+        series.set("durationDisplayFormat", ".0f")
+    else:
+        series.set("timeFormat", TIME_FORMAT)
+    _add_labels(control, kinds)
+    return ET.tostring(root, encoding="unicode")
+
+
+def with_labels(config: str, kinds: Iterable[str], project: str) -> str:
+    """The project's config with the missing kinds added; what people changed besides stays."""
+    root = _root(config, f"The template of project {project}")
+    _, control = _parts(root, f"The template of project {project}")
+    _add_labels(control, kinds)
+    return ET.tostring(root, encoding="unicode")
+
+
+def read(config: str, project: str) -> Template:
+    """What a project's config says.
+
+    Raises:
+        ReviewError: tasks pushed by tsad cannot be shown or read with it any more; names what is missing.
+    """
+    what = f"The template of project {project}"
+    root = _root(config, what)
+    series, control = _parts(root, what)
+    columns = [e.get("column", "").lower() for e in series.iter("Channel")]
+    if columns != [column(n) for n in range(1, len(columns) + 1)] or not columns:
+        raise ReviewError(f"{what} has changed: its channels are {columns or 'gone'} instead of c1, c2, ...", RESTORE)
+    if series.get("timeColumn") != TIME_COLUMN:
+        raise ReviewError(f"{what} has changed: timeColumn is {series.get('timeColumn')}, not {TIME_COLUMN}", RESTORE)
+    time_format = series.get("timeFormat", "")
+    if time_format not in ("", TIME_FORMAT):
+        raise ReviewError(f"{what} has changed: timeFormat is {time_format}, not {TIME_FORMAT}", RESTORE)
+    names = {e.get("name", "") for e in root.iter() if e.get("toName")} - {control.get("name", "")}
+    return Template(
+        from_name=control.get("name", ""),
+        to_name=series.get("name", ""),
+        time_kind="time" if time_format else "index",
+        channels=len(columns),
+        labels=tuple(e.get("value", "") for e in control.iter("Label")),
+        others=frozenset(names),
+    )
+
+
+def _root(text: str, what: str) -> ET.Element:
+    try:
+        return ET.fromstring(text)
+    except ET.ParseError as error:
+        raise ReviewError(f"{what} is not well-formed XML: {error}", RESTORE) from error
+
+
+def _parts(root: ET.Element, what: str) -> tuple[ET.Element, ET.Element]:
+    series = next((e for e in root.iter("TimeSeries") if e.get("value") == f"${SERIES_KEY}"), None)
+    if series is None or not series.get("name"):
+        raise ReviewError(f'{what} has changed: it has no TimeSeries with value="${SERIES_KEY}"', RESTORE)
+    control = next((e for e in root.iter("TimeSeriesLabels") if e.get("toName") == series.get("name")), None)
+    if control is None or not control.get("name"):
+        raise ReviewError(f"{what} has changed: no TimeSeriesLabels belongs to {series.get('name')}", RESTORE)
+    return series, control
+
+
+def _add_labels(control: ET.Element, kinds: Iterable[str]) -> None:
+    present = [e.get("value") for e in control.iter("Label")]
+    for kind in dict.fromkeys((ANOMALY, *sorted(kinds))):
+        if kind not in present:
+            ET.SubElement(control, "Label", value=kind, background=COLOURS[len(present) % len(COLOURS)])
+            present.append(kind)
