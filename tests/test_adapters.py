@@ -1,0 +1,242 @@
+"""LoRA adapters on disk and on networks: a tiny one of our own and a tiny Qwen3."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from test_datasets import largest_file
+from torch import nn
+
+from tsad.core.errors import StorageError, TrainingError, WeightsError
+from tsad.core.options import AdapterOptions
+from tsad.training import adapters
+
+QWEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def make_options(**changes: Any) -> AdapterOptions:
+    values: dict[str, Any] = {
+        "enabled": True, "start_from": "base", "r": 2, "alpha": 4, "dropout": 0.1,
+        "target_modules": ["q_proj", "down_proj"], "modules_to_save": ["anomaly_head"],
+        "learning_rate": 0.02, "weight_decay": 0.01, "steps": 20, "batch_size": 8, "warmup": 0.1, "grad_clip": 1.0,
+        "validation_share": 0.25, "patience": 3, "eval_every": 5, "checkpoint_every": 4, "replay_share": 0.5,
+        "min_windows": 4, "min_positive": 2, "seed": 0,
+    }  # fmt: skip
+    return AdapterOptions(**{**values, **changes})
+
+
+class TinyNetwork(nn.Module):
+    """values [B, L] -> logits [B, L] and, with labels, a loss over the points whose weight is not 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(1, 8, 3, padding=1)
+        self.norm = nn.BatchNorm1d(8)
+        self.q_proj = nn.Linear(8, 16)
+        self.down_proj = nn.Linear(16, 8)
+        self.anomaly_head = nn.Linear(8, 1)
+
+    def forward(self, values: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor) -> SimpleNamespace:
+        hidden = self.norm(self.stem(values[:, None])).transpose(1, 2)  # [B, L, 8]
+        logits = self.anomaly_head(self.down_proj(torch.relu(self.q_proj(hidden)))).squeeze(-1)
+        losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return SimpleNamespace(loss=(losses * weight).sum() / weight.sum().clamp(min=1), logits=logits)
+
+
+def tiny_network(seed: int = 0) -> TinyNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return TinyNetwork().eval()
+
+
+def logits_of(model: nn.Module) -> torch.Tensor:
+    values = torch.linspace(-1, 1, 40).reshape(2, 20).sin()
+    with torch.no_grad():
+        return model.eval()(values, torch.zeros(2, 20), torch.ones(2, 20)).logits
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """An adapter whose matrices have moved away from their start."""
+    torch.manual_seed(0)
+    model = adapters.attach(tiny_network(), make_options(), "tsad/tiny")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    adapters.save(model, tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError(f"the network was asked: {args[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def test_attach_changes_nothing_before_training() -> None:
+    base = logits_of(tiny_network())
+    model = adapters.attach(tiny_network(), make_options())
+    assert torch.equal(logits_of(model), base)
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert trained and all(".lora_" in n or ".modules_to_save." in n for n in trained)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_saved_and_loaded_gives_equal_scores(adapter: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    model = adapters.load(tiny_network(), adapter)
+    scores = logits_of(model)
+    assert not torch.allclose(scores, logits_of(tiny_network()))
+    assert not any(p.requires_grad for p in model.parameters())
+    plain = PeftModel.from_pretrained(tiny_network(), str(adapter))  # what other rooms and other programs do
+    assert torch.equal(logits_of(plain), scores)
+    adapters.save(adapters.load(tiny_network(), adapter, trainable=True), tmp_path / "again")
+    assert adapters.weights_digest(tmp_path / "again") == adapters.weights_digest(adapter)
+
+
+def test_an_adapter_is_three_files_without_pickle_or_paths(adapter: Path) -> None:
+    assert sorted(p.name for p in adapter.iterdir()) == [
+        "adapter.sha256", "adapter_config.json", "adapter_model.safetensors",
+    ]  # fmt: skip
+    assert [p.name for p in adapter.parent.iterdir()] == ["adapter"]
+    text = (adapter / "adapter_config.json").read_text()
+    settings = json.loads(text)
+    assert settings["base_model_name_or_path"] == "tsad/tiny" and settings["auto_mapping"] is None
+    assert str(adapter.parent) not in text and str(Path.cwd()) not in text
+    subprocess.run(["sha256sum", "-c", "adapter.sha256"], cwd=adapter, check=True, capture_output=True)
+
+
+def test_zeroing_an_adapter_restores_the_base(adapter: Path, tmp_path: Path) -> None:
+    adapters.zero(tiny_network(), adapter, tmp_path / "zero")
+    assert torch.equal(logits_of(adapters.load(tiny_network(), tmp_path / "zero")), logits_of(tiny_network()))
+
+
+def test_unknown_targets_are_refused_with_what_there_is() -> None:
+    with pytest.raises(TrainingError, match=r"names k_proj, .*It has: anomaly_head, down_proj, q_proj, stem"):
+        adapters.attach(tiny_network(), make_options(target_modules=["q_proj", "k_proj"]))
+    with pytest.raises(TrainingError, match="names norm"):  # there, but nothing LoRA can go on
+        adapters.attach(tiny_network(), make_options(target_modules=["norm"]))
+    with pytest.raises(TrainingError, match="modules_to_save names fuse"):
+        adapters.attach(tiny_network(), make_options(modules_to_save=["fuse"]))
+    with pytest.raises(TrainingError, match="empty"):
+        adapters.attach(tiny_network(), make_options(target_modules=[]))
+
+
+@pytest.mark.usefixtures("no_network")
+def test_qwens_names_serve_a_real_qwen(tmp_path: Path) -> None:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    def network() -> nn.Module:
+        torch.manual_seed(1)
+        config = Qwen3Config(
+            vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=8, max_position_embeddings=64,
+        )  # fmt: skip
+        return Qwen3ForCausalLM(config).eval()
+
+    def scores(model: nn.Module) -> torch.Tensor:
+        with torch.no_grad():
+            return model(input_ids=torch.arange(10)[None]).logits
+
+    model = adapters.attach(network(), make_options(target_modules=QWEN, modules_to_save=[]), "Qwen/Qwen3")
+    on = {n.split(".lora_")[0] for n, p in model.named_parameters() if p.requires_grad}
+    assert len(on) == 2 * len(QWEN)
+    model.train()(input_ids=torch.arange(10)[None], labels=torch.arange(10)[None]).loss.backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.grad is not None:
+                p -= p.grad
+    adapters.save(model, tmp_path / "adapter")
+    assert torch.equal(scores(adapters.load(network(), tmp_path / "adapter")), scores(model.eval()))
+    assert not torch.equal(scores(model), scores(network()))
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_corrupted_or_missing_file_is_named(adapter: Path, name: str) -> None:
+    content = bytearray((adapter / name).read_bytes())
+    content[-3] ^= 1  # one bit in the last tensor: safetensors alone would not notice
+    (adapter / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=f"{name} is corrupted"):
+        adapters.load(tiny_network(), adapter)
+    (adapter / name).unlink()
+    with pytest.raises(WeightsError, match=f"{name} is missing"):
+        adapters.load(tiny_network(), adapter)
+
+
+def test_damage_is_found_without_checksums_too(adapter: Path) -> None:
+    (adapter / "adapter.sha256").unlink()
+    adapters.check(adapter)
+    weights = adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-50])
+    with pytest.raises(WeightsError, match="adapter_model.safetensors is corrupted"):
+        adapters.check(adapter)
+    (adapter / "adapter_config.json").write_text("{}")
+    with pytest.raises(WeightsError, match="adapter_config.json is corrupted"):
+        adapters.check(adapter)
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    model = adapters.attach(tiny_network(), make_options())
+    with torch.no_grad():
+        next(p for p in model.parameters() if p.requires_grad).fill_(float("nan"))
+    adapters.save(model, tmp_path / "adapter")
+    with pytest.raises(WeightsError, match="not finite"):
+        adapters.check(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "optimizer.pt", "x.PKL"])
+def test_pickle_is_refused(adapter: Path, name: str) -> None:
+    (adapter / name).write_bytes(b"\x80\x04")
+    with pytest.raises(WeightsError, match=rf"{name} may hold pickled code.*Remove it"):
+        adapters.load(tiny_network(), adapter)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="nowhere is missing"):
+        adapters.load(tiny_network(), tmp_path / "nowhere")
+
+
+def test_an_adapter_of_another_network_is_refused(adapter: Path) -> None:
+    class Wider(TinyNetwork):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down_proj = nn.Linear(16, 9)
+            self.anomaly_head = nn.Linear(9, 1)
+
+    class Renamed(TinyNetwork):
+        def __init__(self) -> None:
+            super().__init__()
+            del self.anomaly_head
+            self.head = nn.Linear(8, 1)
+
+    for network in (Wider(), Renamed(), nn.Sequential(nn.Linear(8, 8))):
+        with pytest.raises(WeightsError, match="does not fit this network"):
+            adapters.load(network, adapter)
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_adapter(adapter: Path) -> None:
+    before = adapters.weights_digest(adapter)
+    model = adapters.attach(tiny_network(), make_options(r=8))
+    with largest_file(1500), pytest.raises(StorageError, match="Free space"):
+        adapters.save(model, adapter)
+    assert adapters.weights_digest(adapter) == before
+    adapters.check(adapter)
+    assert [p.name for p in adapter.parent.iterdir()] == ["adapter"]
+
+
+def test_settings_of_an_adapter(adapter: Path) -> None:
+    assert adapters.settings_of(adapter) == {
+        "r": 2, "alpha": 4, "target_modules": ["down_proj", "q_proj"], "modules_to_save": ["anomaly_head"],
+    }  # fmt: skip

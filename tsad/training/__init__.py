@@ -1,0 +1,1 @@
+"""From reviewed windows to an adapter: dataset versions, LoRA adapters, the trainer."""
