@@ -56,13 +56,16 @@ def keywords(target: Callable[..., object], skip: Iterable[str] = ("self", "benc
     return found
 
 
-def typed(target: Callable[..., object], mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def typed(
+    target: Callable[..., object], mapping: Mapping[str, Any], prefix: str = "", partial: bool = False
+) -> dict[str, Any]:
     """The mapping with every value as the target's signature wants it.
 
     Args:
         target: a dataclass, a class or a function with typed keywords.
         mapping: plain values as YAML gives them; ``_target_`` is left out.
         prefix: full key of the mapping, e.g. ``adapter``; only for messages.
+        partial: keys may be missing still.
 
     Raises:
         ConfigError: an unknown key (with the nearest known one), a missing one, a wrong type.
@@ -75,7 +78,7 @@ def typed(target: Callable[..., object], mapping: Mapping[str, Any], prefix: str
         if key not in known:
             raise ConfigError(f"unknown key {full_key(prefix, key)}", nearest(key, known, prefix))
     for name, keyword in known.items():
-        if given.get(name, UNSET if keyword.required else None) == UNSET:
+        if not partial and given.get(name, UNSET if keyword.required else None) == UNSET:
             raise ConfigError(
                 f"{full_key(prefix, name)} is not set",
                 f"Give it, e.g. {full_key(prefix, name)}=...; it takes {words(keyword.annotation)}.",
@@ -95,7 +98,7 @@ def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     if close:
         return f"Did you mean {full_key(prefix, close[0])}?"
     where = f"{prefix} has" if prefix else "There are"
-    return f"{where}: {', '.join(names)}." if names else f"{prefix or 'This verb'} has no keys."
+    return f"{where}: {', '.join(names)}." if names else f"{prefix or 'It'} has none."
 
 
 def words(annotation: Any) -> str:

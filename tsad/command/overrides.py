@@ -1,0 +1,65 @@
+"""The words of a command line: bare verbs, options, overrides. Pure functions from text to text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from tsad.core.errors import ConfigError
+
+# Hydra's options: those that take the next word as their value, and those that do not.
+VALUE_OPTIONS = {
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
+    "--info", "-i", "--experimental-rerun",
+}  # fmt: skip
+FLAGS = {"--help", "-h", "--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc"}
+
+
+def is_override(word: str) -> bool:
+    """Whether Hydra reads the word as an override: ``key=value``, ``+key=value``, ``~key``."""
+    return not word.startswith("-") and ("=" in word or word[:1] in {"+", "~"})
+
+
+def with_verb(words: Sequence[str], verbs: Iterable[str]) -> list[str]:
+    """Rewrite a bare verb to ``task=verb``; every other word stays what and where it is.
+
+    Raises:
+        ConfigError: two verbs, a word that is no verb, an option that does not exist.
+    """
+    names = sorted(verbs)
+    out: list[str] = []
+    chosen = ""
+    awaits_value = False
+    for word in words:
+        verb = ""
+        if awaits_value:
+            awaits_value = False
+        elif word.startswith("-"):
+            awaits_value = _option(word)
+        elif word.startswith("task="):
+            verb = word.removeprefix("task=")
+        elif not is_override(word):
+            verb = _known(word, names)
+            word = f"task={verb}"
+        if verb and chosen and verb != chosen:
+            raise ConfigError(f"two verbs: {chosen} and {verb}", "Give one; everything else is key=value.")
+        chosen = verb or chosen
+        out.append(word)
+    return out
+
+
+def _option(word: str) -> bool:
+    """Whether the option takes the next word as its value."""
+    name, equals, _ = word.partition("=")
+    if name in FLAGS or name in VALUE_OPTIONS:
+        return name in VALUE_OPTIONS and not equals
+    close = difflib.get_close_matches(word, [*FLAGS, *VALUE_OPTIONS, "-v", "--version"], n=1)
+    raise ConfigError(f"unknown option {word}", f"Did you mean {close[0]}?" if close else "See tsad --help.")
+
+
+def _known(word: str, names: Sequence[str]) -> str:
+    if word in names:
+        return word
+    close = difflib.get_close_matches(word, names, n=1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    raise ConfigError(f"unknown verb {word}", f"{hint}Verbs: {', '.join(names)}. Values are given as key=value.")
