@@ -40,7 +40,8 @@ def plant(
         points: T of each, at least 256.
         step_seconds: sampling interval.
         start: first timestamp, ns UTC.
-        anomaly_rate: labelled anomalies per 1,000 points of a series, on average; 0 = none.
+        anomaly_rate: labelled anomalies per 1,000 points of a series, on average and nearly: where no place is
+            free they are fewer; 0 = none.
 
     Returns:
         Series with one channel, a tag as ``point_id`` (e.g. ``U1.TI1002.PV``), NaN where a reading is
