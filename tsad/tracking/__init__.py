@@ -1,0 +1,1 @@
+"""Where the loop keeps its record: the only room that imports mlflow."""

@@ -1,0 +1,137 @@
+"""MLflow made quiet, and its failures turned into named errors that say what was being done."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from tsad.core.errors import StorageError, TrackingError, TsadError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ATTEMPTS = 3  # per HTTP request: the first and two more
+BACKOFF_SECONDS = 3  # what urllib3 waits between three attempts at factor 1, jitter included
+LOCKED_RETRIES = 3  # SQLite: a rolled-back transaction may be tried again
+
+_DOING = {
+    "create_experiment": "creating the loop's experiment",
+    "create_model_version": "registering a model version",
+    "create_run": "creating a run",
+    "download_artifacts": "fetching artifacts",
+    "get_run": "reading a run",
+    "log_artifact": "storing an artifact",
+    "log_artifacts": "storing artifacts",
+    "log_batch": "logging metrics or parameters",
+    "log_figure": "storing a figure",
+    "log_inputs": "logging a dataset",
+    "log_param": "claiming a step",
+    "log_text": "storing an artifact",
+    "search_model_versions": "listing model versions",
+    "search_runs": "listing runs",
+    "set_tag": "tagging a run",
+    "set_terminated": "closing a run",
+}
+
+
+def quiet_mlflow(timeout_seconds: float) -> None:
+    """Switch telemetry and chatter off and bound every HTTP request; call before mlflow is imported.
+
+    A request to a tracking server ends, retries included, within ``timeout_seconds``. Environment variables are
+    the only switches mlflow offers; child processes inherit them on purpose.
+    """
+    per_attempt = max(1, int((timeout_seconds - BACKOFF_SECONDS) / ATTEMPTS))
+    os.environ.update(
+        MLFLOW_DISABLE_TELEMETRY="true",
+        DO_NOT_TRACK="true",
+        MLFLOW_CONFIGURE_LOGGING="false",
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
+        MLFLOW_HTTP_REQUEST_TIMEOUT=str(per_attempt),
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES=str(ATTEMPTS - 1),
+        MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR="1",
+        GIT_PYTHON_REFRESH="quiet",
+    )
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def masked(uri: str) -> str:
+    """The URI without the password in it."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
+
+
+def error_code(error: BaseException) -> str:
+    """MLflow's code of the failure behind a TrackingError, e.g. ``RESOURCE_DOES_NOT_EXIST``; "" where there is none."""
+    return str(getattr(error.__cause__, "error_code", ""))
+
+
+def translated(error: Exception, doing: str, uri: str) -> TsadError | None:
+    """The named error for a failure of MLflow, its database or its artifact store; ``None`` for anything else."""
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    text = str(error).strip().split("\n")[0][:300]
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"The disk is full ({error.filename or uri}) while {doing}", "Free some space and go on.")
+    # requests' errors are OSErrors too, so they come first
+    if isinstance(error, requests.RequestException) or "API request to" in text:
+        return TrackingError(
+            f"The tracking server {masked(uri)} does not answer while {doing} ({text})",
+            "Start it again, then go on with `tsad iterate`: nothing finished is lost.",
+        )
+    if isinstance(error, OSError):
+        return StorageError(f"Artifacts cannot be read or written while {doing} ({text})", "Check the folder's rights.")
+    if isinstance(error, MlflowException | sqlalchemy.exc.SQLAlchemyError):
+        return TrackingError(f"MLflow refused while {doing}: {text} (store {masked(uri)})")
+    return None
+
+
+@contextmanager
+def guarded(doing: str, uri: str) -> Iterator[None]:
+    """Turn MLflow's failures inside the block into TrackingError or StorageError that say what was being done."""
+    try:
+        yield
+    except TsadError:
+        raise
+    except Exception as error:
+        named = translated(error, doing, uri)
+        if named is None:
+            raise
+        raise named from error
+
+
+class Client:
+    """An ``MlflowClient`` of which every failure is a named error.
+
+    All methods of MlflowClient are there under their own names; the original exception is the ``__cause__``.
+    """
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        self._client, self._uri = client, uri
+
+    def __getattr__(self, name: str) -> Any:
+        method: Callable[..., Any] = getattr(self._client, name)
+        doing = _DOING.get(name, name.replace("_", " "))
+
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for attempt in range(LOCKED_RETRIES + 1):
+                try:
+                    with guarded(doing, self._uri):
+                        return method(*args, **kwargs)
+                except TrackingError as error:
+                    if attempt == LOCKED_RETRIES or "database is locked" not in str(error):
+                        raise
+                    time.sleep(0.2 * 2**attempt)
+            raise AssertionError("unreachable")
+
+        return call

@@ -1,0 +1,77 @@
+"""No run stays RUNNING that nobody works on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tsad.core.errors import ClaimError
+from tsad.tracking.claims import check_dead, claims_of
+from tsad.tracking.states import ENDED, tag_is
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from tsad.tracking.runs import LoopStore
+
+
+def reap(loop: LoopStore) -> int:
+    """Close what dead processes left RUNNING: steps, datasets and single runs become KILLED, iterations SCHEDULED.
+
+    The loop's lock must be held: then every RUNNING run of this place is either ours or dead. Runs of other hosts
+    are left alone until their heartbeat is older than the lease. Returns the number of runs closed.
+    """
+    running = loop.search("attributes.status = 'RUNNING'")
+    parents = {run.info.run_id: run for run in running if run.data.tags.get("tsad.kind") == "iteration"}
+    busy: set[str] = set()
+    closed = 0
+    for run in running:
+        if run.info.run_id in parents:
+            continue
+        if _worked_on(loop, run, parents):
+            busy.add(run.data.tags.get("mlflow.parentRunId", ""))
+        else:
+            loop.store.client.set_terminated(run.info.run_id, "KILLED")
+            closed += 1
+    for run_id, run in parents.items():
+        if run_id not in busy and _ours(loop, run):
+            _rest(loop, run)
+            closed += 1
+    return closed
+
+
+def settle(loop: LoopStore) -> None:
+    """Give this place's RUNNING iterations the status that their state implies, as nobody works on them now."""
+    for run in loop.search(f"attributes.status = 'RUNNING' AND {tag_is('tsad.kind', 'iteration')}"):
+        if _ours(loop, run):
+            _rest(loop, run)
+
+
+def _ours(loop: LoopStore, run: Run) -> bool:
+    return bool(run.data.tags.get("tsad.place") == loop.place)
+
+
+def _rest(loop: LoopStore, run: Run) -> None:
+    client, ended = loop.store.client, ENDED.get(run.data.tags.get("tsad.state", ""))
+    if ended:  # killed between the state and the status
+        client.set_terminated(run.info.run_id, ended)
+    else:
+        client.update_run(run.info.run_id, status="SCHEDULED")
+
+
+def _worked_on(loop: LoopStore, run: Run, parents: Mapping[str, Run]) -> bool:
+    """Whether this process or one of another host works on a RUNNING run that is no iteration."""
+    tags = run.data.tags
+    parent = parents.get(tags.get("mlflow.parentRunId", ""))
+    if tags.get("tsad.kind") != "step" or parent is None:
+        beat = float(tags.get("tsad.heartbeat", run.info.start_time / 1000))
+        return run.info.run_id in loop.working or (not _ours(loop, run) and time.time() - beat < loop.lease)
+    step = tags["tsad.step"]
+    for _, claim in claims_of(parent.data.params, step):
+        if claim.token == tags["tsad.claim"]:
+            try:
+                check_dead(step, claim, parent.data.tags, loop.place, loop.lease)
+            except ClaimError:
+                return True
+    return False
