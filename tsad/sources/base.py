@@ -1,0 +1,147 @@
+"""What every source of series offers, and how one bad point is kept from stopping the rest."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tsad.core.errors import SeriesError, SourceError, TsadError, UnknownPointError
+from tsad.core.types import Series
+
+
+class Source(ABC):
+    """A place that series are read from; points that cannot be read are kept by name in ``failures``.
+
+    A new source implements ``points``, ``fetch``, ``digest`` and ``describe``. ``fetch`` gets all asked points at
+    once, so that a database answers many of them in one query, and the range in time, so that it can ask the
+    server for that part only.
+
+    Attributes:
+        name: short name, e.g. ``csv``.
+        cacheable: whether the Parquet cache makes sense in front of it.
+        failures: after a read, what went wrong with each point that was left out.
+    """
+
+    name: str = "source"
+    cacheable: bool = True
+
+    def __init__(self) -> None:
+        self.failures: dict[str, TsadError] = {}
+
+    @abstractmethod
+    def points(self) -> list[str]:
+        """Identifiers of all points, sorted; reads no more than it has to.
+
+        Raises:
+            SourceError: the source cannot be reached or holds no points.
+        """
+
+    @abstractmethod
+    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
+        """Validated series of known points, in the order asked; a bad one goes into ``failures`` instead.
+
+        Args:
+            point_ids: what to read; all of them exist.
+            start, end: ns UTC, half-open; a source may return more than this range, never less.
+        """
+
+    @abstractmethod
+    def digest(self, point_id: str | None = None) -> str:
+        """Hex digest of where a point (or all of them) comes from and how it is read; changes when either does."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One line for people and for lineage, e.g. ``csv:/data/plant``; never a secret."""
+
+    def read(
+        self, point_ids: Sequence[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> Iterator[Series]:
+        """Series one after the other, validated; nothing is read before it is asked for.
+
+        Args:
+            point_ids: points to read, in this order; ``None`` = all.
+            start, end: ns UTC, half-open; ``None`` = unbounded.
+
+        Raises:
+            UnknownPointError: a point that the source does not have.
+            SourceError: no point at all could be read; the message lists why.
+        """
+        self.failures = {}
+        names = self.points() if point_ids is None else self._known(point_ids)
+        count = 0
+        for series in self.fetch(names, start, end):
+            try:
+                piece = within(series, start, end)
+            except SeriesError as error:
+                self.failures[series.point_id] = error
+                continue
+            count += 1
+            yield piece
+        if names and not count:
+            raise SourceError(f"no series could be read from {self.describe()}: {self.failure_list()}")
+
+    def select(self, patterns: Sequence[str] | None) -> list[str]:
+        """Points by name or shell pattern (``U1.*``), in the source's order; ``None`` or empty = all.
+
+        Raises:
+            UnknownPointError: a name or pattern that matches nothing.
+        """
+        points = self.points()
+        if not patterns:
+            return points
+        chosen: set[str] = set()
+        for pattern in patterns:
+            hits = [pattern] if pattern in points else fnmatch.filter(points, pattern)
+            if not hits:
+                raise self._unknown([pattern], points)
+            chosen.update(hits)
+        return [p for p in points if p in chosen]
+
+    def failure_list(self, limit: int = 5) -> str:
+        """The failures as text: ``a: why; b: why; and 3 more``."""
+        items = [f"{point}: {error.found}" for point, error in self.failures.items()]
+        more = f"; and {len(items) - limit} more" if len(items) > limit else ""
+        return "; ".join(items[:limit]) + more
+
+    def _known(self, point_ids: Sequence[str]) -> list[str]:
+        names = list(dict.fromkeys(point_ids))
+        points = self.points()
+        missing = sorted(set(names) - set(points))
+        if missing:
+            raise self._unknown(missing, points)
+        return names
+
+    def _unknown(self, missing: Sequence[str], points: Sequence[str]) -> UnknownPointError:
+        near = difflib.get_close_matches(missing[0], points, n=3, cutoff=0.5)
+        hint = f"Nearest: {', '.join(near)}" if near else f"It has {len(points)}, e.g. {', '.join(points[:3])}"
+        named = ", ".join(repr(m) for m in missing[:5]) + (" ..." if len(missing) > 5 else "")
+        return UnknownPointError(f"{self.describe()} has no point {named}", f"{hint}.")
+
+
+def within(series: Series, start: int | None, end: int | None) -> Series:
+    """The part of a series inside ``[start, end)``, ns UTC; the series itself where that is all of it.
+
+    Raises:
+        SeriesError: no point lies in the range.
+    """
+    stamps = series.timestamps
+    first = 0 if start is None else int(np.searchsorted(stamps, start))
+    stop = len(stamps) if end is None else int(np.searchsorted(stamps, end))
+    if first == 0 and stop == len(stamps):
+        return series
+    if stop <= first:
+        raise SeriesError(
+            f"series {series.point_id!r} has no point in the range asked for",
+            f"It spans {np.datetime64(int(stamps[0]), 'ns')}Z to {np.datetime64(int(stamps[-1]), 'ns')}Z.",
+        )
+    return series.slice(first, stop)
+
+
+def digest_of(*parts: object) -> str:
+    """SHA-256 (hex) of the parts' representations."""
+    return hashlib.sha256("\x1f".join(repr(p) for p in parts).encode("utf-8", "surrogatepass")).hexdigest()

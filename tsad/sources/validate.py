@@ -1,0 +1,271 @@
+"""The one door: rows as a source delivers them become a valid :class:`Series`, or a named error.
+
+What is mended is counted in ``Series.notes``; what cannot be mended without guessing is a
+:class:`SeriesError` that names the row.
+
+| found | what happens |
+|---|---|
+| identical timestamps | ``duplicates``: the last row stays (default), the mean of them, or an error |
+| timestamps that step backwards | ``backward``: rows are sorted, stably (default), or an error |
+| missing values | kept as NaN, never filled; their count and the longest run are noted |
+| nothing but missing values | error |
+| infinite values | ``infinite``: error (default), or taken as missing |
+| a channel that never changes | kept; noted |
+| fewer than ``min_points`` rows | error |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.core.errors import LabelError, SeriesError
+from tsad.core.intervals import point_ends, runs_of
+from tsad.core.types import ANOMALY, BoolArray, FloatArray, IntArray, Interval, Series, TimeKind
+
+Note = int | float | str
+RowOf = Callable[[int], int]  # position in what was read -> row number that a person finds in the file
+
+
+@dataclass(frozen=True, eq=False)
+class PointLabels:
+    """A label for each point, as a label column gives them.
+
+    Attributes:
+        codes: [T] int; 0 = normal, k = ``kinds[k - 1]``.
+        kinds: names of the kinds of anomaly.
+    """
+
+    codes: IntArray
+    kinds: tuple[str, ...] = (ANOMALY,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What the door does with what it finds; see the table at the top of the module."""
+
+    duplicates: str = "last"  # last | mean | error
+    backward: str = "sort"  # sort | error
+    infinite: str = "error"  # error | missing
+    min_points: int = 2
+
+
+def validate(
+    point_id: str,
+    timestamps: npt.ArrayLike,
+    values: npt.ArrayLike,
+    channels: Sequence[str] = ("value",),
+    *,
+    time_kind: TimeKind = "time",
+    labels: PointLabels | Sequence[Interval] | BoolArray | None = None,
+    source: str = "",
+    duplicates: str = "last",
+    backward: str = "sort",
+    infinite: str = "error",
+    min_points: int = 2,
+    row_of: RowOf | None = None,
+    notes: Mapping[str, Note] | None = None,
+) -> Series:
+    """Make a valid series of rows, or say by name why there is none.
+
+    Args:
+        timestamps: [T] int64 ns UTC (an integer index i as i seconds), in any order.
+        values: [T] or [T, C], NaN where missing.
+        channels: C names.
+        labels: a label per point (mask [T] or :class:`PointLabels`), intervals, or ``None`` = unlabelled.
+        duplicates, backward, infinite, min_points: see the table above.
+        row_of: turns a position into the row number named in errors; default: position + 1.
+        notes: what the source itself has already mended.
+
+    Raises:
+        SeriesError: see the table above.
+        LabelError: intervals that lie wholly outside the series.
+    """
+    rules = Rules(duplicates=duplicates, backward=backward, infinite=infinite, min_points=min_points)
+    stamps = np.ascontiguousarray(timestamps, dtype=np.int64)
+    table = np.asarray(values, dtype=np.float64)
+    table = table[:, None] if table.ndim == 1 else table
+    where = f"series {point_id!r}" + (f" ({source})" if source else "")
+    row = row_of or (lambda position: position + 1)
+    if not point_id:
+        raise SeriesError(f"a series without a point_id ({source or 'unknown source'})", "Give it a name.")
+    if table.shape != (len(stamps), len(channels)):
+        raise SeriesError(f"{where}: {len(stamps)} timestamps, {len(channels)} channels, values {table.shape}")
+    mended: dict[str, Note] = dict(notes or {})
+    points = _point_labels(labels, len(stamps), where)
+    _enough(where, len(stamps), rules)
+    table = _finite(where, table, channels, rules, row, mended)
+    stamps, table, points = _ordered(where, stamps, table, points, rules, row, mended)
+    _enough(where, len(stamps), rules)
+    _note_values(where, table, mended)
+    if points is not None:
+        given: tuple[Interval, ...] | None = intervals_of(points, stamps)
+    else:
+        given = None if labels is None else fit(_as_intervals(labels), stamps, where)
+    return Series(
+        point_id, stamps, np.ascontiguousarray(table), tuple(channels), time_kind, given, source, mended
+    )
+
+
+def intervals_of(points: PointLabels, timestamps: IntArray) -> tuple[Interval, ...]:
+    """Maximal runs of points of one kind as intervals. timestamps [T] ns, sorted."""
+    codes, ends = points.codes, point_ends(timestamps)
+    edges = np.concatenate(([0], np.flatnonzero(np.diff(codes)) + 1, [len(codes)]))
+    first = edges[:-1]
+    return tuple(
+        Interval(int(timestamps[a]), int(ends[b - 1]), points.kinds[int(codes[a]) - 1])
+        for a, b in zip(first, edges[1:], strict=True)
+        if codes[a] > 0
+    )
+
+
+def fit(intervals: Sequence[Interval], timestamps: IntArray, where: str) -> tuple[Interval, ...]:
+    """Intervals cut to the span of a series, in time order.
+
+    Raises:
+        LabelError: one lies wholly outside: a wrong zone, unit or point is more likely than a true label.
+    """
+    first, end = int(timestamps[0]), int(point_ends(timestamps)[-1])
+    for item in intervals:
+        if item.end <= first or item.start >= end:
+            raise LabelError(
+                f"{where}: the label {_utc(item.start)} to {_utc(item.end)} lies outside the series, "
+                f"which spans {_utc(first)} to {_utc(end)}",
+                "Check time zone, time format and point_id of the labels.",
+            )
+    return tuple(
+        sorted(Interval(max(i.start, first), min(i.end, end), i.label, i.score) for i in intervals)
+    )
+
+
+def _point_labels(
+    labels: PointLabels | Sequence[Interval] | BoolArray | None, count: int, where: str
+) -> PointLabels | None:
+    if isinstance(labels, np.ndarray):
+        labels = PointLabels(np.asarray(labels, bool).astype(np.int64))
+    if not isinstance(labels, PointLabels):
+        return None
+    if len(labels.codes) != count:
+        raise LabelError(f"{where}: {len(labels.codes)} labels for {count} points")
+    return labels
+
+
+def _as_intervals(labels: PointLabels | Sequence[Interval] | BoolArray) -> Sequence[Interval]:
+    return [item for item in labels if isinstance(item, Interval)] if isinstance(labels, (list, tuple)) else ()
+
+
+def _enough(where: str, count: int, rules: Rules) -> None:
+    if count == 0:
+        raise SeriesError(f"{where} has no rows", "Check the file or the query: only a header, or an empty range?")
+    if count < rules.min_points:
+        raise SeriesError(
+            f"{where} has {count} point(s), fewer than source.min_points={rules.min_points}",
+            "Leave it out, or lower source.min_points.",
+        )
+
+
+def _finite(
+    where: str, table: FloatArray, channels: Sequence[str], rules: Rules, row: RowOf, notes: dict[str, Note]
+) -> FloatArray:
+    infinite = np.isinf(table)
+    if not infinite.any():
+        return table
+    if rules.infinite == "missing":
+        notes["infinite_as_missing"] = int(infinite.sum())
+        return np.where(infinite, np.nan, table)
+    at, channel = np.argwhere(infinite)[0]
+    raise SeriesError(
+        f"{where}: infinite value in column {channels[channel]!r}, row {row(int(at))} ({int(infinite.sum())} in all)",
+        "Mend the source, or set source.infinite=missing to take them as missing.",
+    )
+
+
+def _ordered(
+    where: str,
+    stamps: IntArray,
+    table: FloatArray,
+    points: PointLabels | None,
+    rules: Rules,
+    row: RowOf,
+    notes: dict[str, Note],
+) -> tuple[IntArray, FloatArray, PointLabels | None]:
+    steps = np.diff(stamps)
+    if (steps > 0).all():
+        return stamps, table, points
+    backward = np.flatnonzero(steps < 0)
+    order: IntArray = np.arange(len(stamps), dtype=np.int64)
+    if len(backward):
+        if rules.backward == "error":
+            raise SeriesError(
+                f"{where}: time steps backwards at row {row(int(backward[0]) + 1)} ({len(backward)} time(s) in all)",
+                "Set source.backward=sort to sort the rows.",
+            )
+        notes["backward_steps"] = len(backward)
+        order = np.argsort(stamps, kind="stable")
+        stamps, table = stamps[order], table[order]
+        points = None if points is None else PointLabels(points.codes[order], points.kinds)
+    # first row of each group of equal timestamps
+    first: IntArray = np.flatnonzero(np.concatenate(([True], np.diff(stamps) > 0)))
+    if len(first) == len(stamps):
+        return stamps, table, points
+    return _without_duplicates(where, stamps, table, points, first, order, rules, row, notes)
+
+
+def _without_duplicates(
+    where: str,
+    stamps: IntArray,
+    table: FloatArray,
+    points: PointLabels | None,
+    first: IntArray,
+    order: IntArray,
+    rules: Rules,
+    row: RowOf,
+    notes: dict[str, Note],
+) -> tuple[IntArray, FloatArray, PointLabels | None]:
+    """One row per timestamp; a labelled duplicate keeps its label, whichever row stays."""
+    surplus = len(stamps) - len(first)
+    if rules.duplicates == "error":
+        again = int(np.flatnonzero(np.diff(stamps) == 0)[0]) + 1
+        raise SeriesError(
+            f"{where}: rows {row(int(order[again - 1]))} and {row(int(order[again]))} have the same timestamp "
+            f"{_utc(int(stamps[again]))} ({surplus} duplicate(s) in all)",
+            "Set source.duplicates=last or source.duplicates=mean.",
+        )
+    if rules.duplicates == "mean":
+        present = ~np.isnan(table)
+        total = np.add.reduceat(np.where(present, table, 0.0), first, axis=0)
+        count = np.add.reduceat(present.astype(np.int64), first, axis=0)
+        table = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        notes["duplicates_averaged"] = surplus
+    else:
+        last = np.concatenate((first[1:], [len(stamps)])) - 1
+        table = table[last]
+        notes["duplicates_dropped"] = surplus
+    if points is not None:
+        points = PointLabels(np.maximum.reduceat(points.codes, first), points.kinds)
+    return stamps[first], table, points
+
+
+def _note_values(where: str, table: FloatArray, notes: dict[str, Note]) -> None:
+    missing = np.isnan(table)
+    if missing.all():
+        raise SeriesError(f"{where} has only missing values", "Check the value column, or leave the point out.")
+    if missing.any():
+        runs = [runs_of(missing[:, c]) for c in np.flatnonzero(missing.any(axis=0))]
+        notes["missing"] = int(missing.sum())
+        notes["longest_missing_run"] = int(max((r[:, 1] - r[:, 0]).max() for r in runs))
+    empty = missing.all(axis=0)
+    if empty.any():
+        notes["empty_channels"] = int(empty.sum())
+    low = np.where(missing, np.inf, table).min(axis=0)
+    high = np.where(missing, -np.inf, table).max(axis=0)
+    constant = int((low == high).sum())
+    if constant:
+        notes["constant_channels"] = constant
+
+
+def _utc(stamp: int) -> str:
+    return f"{np.datetime64(stamp, 'ns').astype('datetime64[ms]')}Z"
