@@ -263,10 +263,11 @@ def draw_kind(rng: np.random.Generator, scene: Scene) -> str:
 def draw_stretch(rng: np.random.Generator, scene: Scene, kind: str) -> tuple[int, int] | None:
     """Where it happens, half-open; ``None`` where the place drawn is too near to an end or another anomaly.
 
-    From one point (spikes, dips, dropouts) to a third of the series; edits of cycles follow the cycles.
+    From one point (spikes, dips, dropouts) to a third of the series, or a sixth where it is long: a network
+    that looks at a part of a long series must still see both sides. Edits of cycles follow the cycles.
     """
     length = len(scene.values)
-    longest = length // 3
+    longest = min(length // 3, max(400, length // 6))
     if kind in ("spike", "dip"):
         size = int(rng.integers(1, 6)) if rng.random() < 0.8 else int(rng.integers(6, 16))
     elif kind == "dropout" and rng.random() < 0.4:

@@ -83,7 +83,7 @@ def _disturbed(rng: np.random.Generator, base: Base) -> tuple[FloatArray, FloatA
     clean = values.copy()
     kinds = np.zeros(values.shape, np.int8)
     donors = standardise(np.roll(values, 1, axis=0))
-    times = np.minimum(rng.geometric(0.55, len(values)), 4)
+    times = np.minimum(rng.geometric(0.55, len(values)), 4) * max(1, values.shape[1] // 2048)
     times[~pick(rng, len(values), ABNORMAL_SHARE)] = 0
     for row in np.flatnonzero(times):
         scene = Scene(base.signal[row], base.noise[row], donors[row], float(base.period[row]), base.cycles[row],
