@@ -1,0 +1,1 @@
+"""``patch``: our own small transformer over patches of a series, its detector, weights and pre-training recipe."""
