@@ -74,7 +74,7 @@ def intervals_to_runs(intervals: Iterable[Interval], timestamps: IntArray) -> In
 def runs_to_intervals(
     runs: npt.ArrayLike, timestamps: IntArray, scores: FloatArray | None = None, label: str = ANOMALY
 ) -> tuple[Interval, ...]:
-    """Intervals in time from positions; the score of each is the highest score inside it (or 1)."""
+    """Intervals in time from positions; the score of each is the highest score inside it (or 1; NaN = 0)."""
     pairs = np.asarray(runs, np.int64).reshape(-1, 2)
     if len(pairs) == 0:
         return ()
@@ -82,7 +82,7 @@ def runs_to_intervals(
     return tuple(
         Interval(
             int(timestamps[a]), int(ends[b - 1]), label,
-            1.0 if scores is None else float(np.clip(np.nanmax(scores[a:b]), 0.0, 1.0)),
+            1.0 if scores is None else float(np.nan_to_num(scores[a:b]).max().clip(0.0, 1.0)),
         )
         for a, b in pairs
     )

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -78,7 +79,7 @@ class Series:
     def __len__(self) -> int:
         return len(self.timestamps)
 
-    @property
+    @cached_property
     def step(self) -> int:
         """Median sampling interval in ns (1 s for a series of one point)."""
         if len(self.timestamps) < 2:
@@ -92,7 +93,7 @@ class Series:
         labels = self.labels
         stop = min(stop, len(self))
         if labels is not None and stop > start:
-            end = int(point_ends(self.timestamps)[stop - 1])
+            end = int(point_ends(self.timestamps[stop - 1 : stop + 1], self.step)[0])
             labels = clip(labels, int(self.timestamps[start]), end)
         return Series(
             self.point_id, self.timestamps[start:stop], self.values[start:stop], self.channels,

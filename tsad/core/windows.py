@@ -46,7 +46,7 @@ def stitch(pieces: Iterable[tuple[int, FloatArray]], total: int) -> FloatArray:
     """
     acc, weight = np.zeros(total), np.zeros(total)
     for start, scores in pieces:
-        n = min(len(scores), total - start)
+        n = max(0, min(len(scores), total - start))
         ramp = np.minimum(np.arange(1, len(scores) + 1), np.arange(len(scores), 0, -1)) / len(scores) + 0.05
         acc[start : start + n] += scores[:n] * ramp[:n]
         weight[start : start + n] += ramp[:n]
