@@ -1,0 +1,96 @@
+# Every target prints the commands it runs; they can be typed by hand. `make help` lists the targets.
+
+# Python 3.11 or newer: the first of these that is there, or PYTHON=/path/to/python3.12.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+
+# Where torch comes from. PyPI's build carries CUDA (gigabytes); without an NVIDIA GPU the CPU build is taken from
+# PyTorch's own index, unless pip is told of a folder of wheels that has it. TORCH_INDEX= (empty): from PyPI.
+# CUDA by hand: make install TORCH_INDEX=https://download.pytorch.org/whl/cu128
+GPU := $(shell command -v nvidia-smi 2>/dev/null)
+LOCAL = $(wildcard wheelhouse/*.whl)$(shell $(PIP) config get global.find-links 2>/dev/null)$(PIP_FIND_LINKS)
+TORCH_INDEX ?= $(if $(GPU)$(LOCAL),,https://download.pytorch.org/whl/cpu)
+# A wheelhouse/ beside this file (make wheelhouse) is used instead of the network.
+OFFLINE := $(if $(wildcard wheelhouse/*.whl),--no-index --find-links wheelhouse)
+INSTALL := $(PIP) install $(OFFLINE) -c constraints.txt
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+BENCHMARKS := $(filter-out benchmarks/prove.py benchmarks/reference_% benchmarks/_%,$(wildcard benchmarks/*.py))
+
+.PHONY: help venv install demo test live prove bench lint wheel wheelhouse clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo        install, then three iterations on a simulated plant (under 4 minutes)"
+	@echo "make test        install, then the default tests: no network, GPU or server (under a minute)"
+	@echo "make live        tests with a real Label Studio, a real browser and kills"
+	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout"
+	@echo "make bench       the figures of the README, one command each"
+	@echo "make lint        ruff and mypy"
+	@echo "make install     .venv with the pinned core set"
+	@echo "make wheel       dist/tsad-*.whl"
+	@echo "make wheelhouse  every wheel for an install without network"
+	@echo "make clean       caches, builds and .venv; never the store (mlruns/)"
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "error: no python3 found. Install Python 3.11 or newer, or say PYTHON=/path/to/it." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is $$("$(PYTHON)" -V). Install Python 3.11 or newer, or say PYTHON=/path/to/it." >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+# torch first and without its dependencies, so that nothing else is looked up in torch's own index.
+$(VENV)/.core: $(VENV)/.made pyproject.toml constraints.txt
+	$(INSTALL) $(if $(OFFLINE),,$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))) --no-deps $(TORCH)
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.live: $(VENV)/.dev
+	$(INSTALL) -e '.[dev,live,studio]'
+	@touch $@
+
+venv: $(VENV)/.made
+
+install: $(VENV)/.core
+
+demo: $(VENV)/.core
+	$(BIN)/tsad iterate experiment=demo
+	@echo
+	@echo "Look at it:   $(BIN)/tsad ui            (MLflow: iterations side by side, plots, model versions)"
+	@echo "Where it is:  $(BIN)/tsad status"
+	@echo "Try next:     $(BIN)/tsad iterate experiment=own source.root=FOLDER_OF_CSVS"
+
+test: $(VENV)/.dev
+	$(PYTEST) -n auto
+
+live: $(VENV)/.live
+	$(PYTEST) -m live tests/live --timeout 1800 -v
+
+prove: $(VENV)/.dev
+	$(BIN)/python benchmarks/prove.py
+
+bench: $(VENV)/.dev
+	$(foreach file,$(BENCHMARKS),$(BIN)/python $(file) &&) true
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+wheel: $(VENV)/.dev
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+# For a machine without network: copy the checkout with wheelhouse/ to it and run make there.
+wheelhouse: $(VENV)/.made
+	$(PIP) download $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --no-deps --dest wheelhouse $(TORCH)
+	$(PIP) wheel --find-links wheelhouse --wheel-dir wheelhouse --constraint constraints.txt '.[dev,live,studio]' editables
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find tsad tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
