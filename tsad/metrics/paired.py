@@ -165,7 +165,10 @@ def _blocks(units: Sequence[Unit]) -> tuple[list[IntArray], int, Resampled]:
         return [np.full(len(u.truth), index[u.group]) for u in units], len(groups), "series"
     total = sum(len(u.truth) for u in units)
     longest = max((int(np.diff(runs_of(u.truth)).max(initial=0)) for u in units), default=0)
-    block = max(1, min(max(2 * longest, total // TARGET_BLOCKS), total // MIN_BLOCKS))
+    largest = max((len(u.truth) for u in units), default=0)
+    # windows were drawn as wholes and stay whole; only stretches that hold much of the gold set must be cut
+    whole = largest if largest <= total // MIN_BLOCKS else 0
+    block = max(1, min(max(2 * longest, whole, total // TARGET_BLOCKS), total // MIN_BLOCKS))
     labels: list[IntArray] = [np.empty(0, np.int64)] * len(units)
     used = 0
     for members in groups.values():
