@@ -1,0 +1,78 @@
+"""DataFrames of people into series and back: what a registered model's ``predict`` takes and gives.
+
+The frame has ``timestamp`` (datetime, naive = UTC; whole numbers = an integer index), an optional ``point_id`` and one
+numeric column per channel, in any row order. What comes back has ``point_id``, ``timestamp``, ``score`` (0..1, higher =
+more abnormal) and ``anomaly`` (score >= threshold) for each row, under the same index.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsad.core.errors import SeriesError
+from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray, Series, TimeKind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tsad.tracking.pyfunc_model import LoadedVersion
+
+
+def predict_frame(version: LoadedVersion, frame: pd.DataFrame) -> pd.DataFrame:
+    """Score the rows of a frame; see the module for the columns."""
+    import pandas as pd
+
+    parts = series_of(frame)
+    scores = np.zeros(len(frame))
+    for (_, rows), one in zip(parts, version.score([series for series, _ in parts]), strict=True):
+        scores[rows] = one
+    names = frame["point_id"].astype(str) if "point_id" in frame else pd.Series("", index=frame.index)
+    return pd.DataFrame(
+        {
+            "point_id": names, "timestamp": frame["timestamp"], "score": scores,
+            "anomaly": scores >= version.threshold,
+        },
+        index=frame.index,
+    )  # fmt: skip
+
+
+def series_of(frame: pd.DataFrame) -> list[tuple[Series, IntArray]]:
+    """The series in a frame, each with the positions of its rows in time order.
+
+    Raises:
+        SeriesError: no timestamps, no numeric column, or two rows of one point at the same time.
+    """
+    import pandas as pd
+
+    if "timestamp" not in frame:
+        raise SeriesError(f"The frame has no column timestamp (columns: {list(frame.columns)})", "Name it so.")
+    channels = [c for c in frame.columns if c not in ("point_id", "timestamp")]
+    if not channels or not all(pd.api.types.is_numeric_dtype(frame[c]) for c in channels):
+        raise SeriesError(
+            f"The frame's value columns {channels} are not all numeric", "Give one numeric column per channel."
+        )
+    if frame["timestamp"].isna().any():
+        raise SeriesError("The frame has rows without a timestamp", "Drop them.")
+    index = pd.api.types.is_integer_dtype(frame["timestamp"])
+    if index:
+        stamps = frame["timestamp"].to_numpy(np.int64) * NS_PER_SECOND
+    else:
+        stamps = pd.DatetimeIndex(pd.to_datetime(frame["timestamp"], utc=True)).as_unit("ns").asi8
+    raw = frame[channels].to_numpy(np.float64, na_value=np.nan)
+    values: FloatArray = np.where(np.isfinite(raw), raw, np.nan)
+    names = frame["point_id"].astype(str).to_numpy() if "point_id" in frame else np.full(len(frame), "")
+    found = []
+    for point_id in dict.fromkeys(names):
+        rows = np.flatnonzero(names == point_id)
+        rows = rows[np.argsort(stamps[rows], kind="stable")]
+        if (np.diff(stamps[rows]) == 0).any():
+            raise SeriesError(f"The frame has two rows of {point_id or 'its point'} at one time", "Drop one of them.")
+        used = np.asarray(np.isfinite(values[rows]).any(axis=0))  # other points' channels are none of this one
+        if not used.any():
+            used[:] = True
+        own = tuple(str(channel) for channel, mine in zip(channels, used, strict=True) if mine)
+        kind: TimeKind = "index" if index else "time"
+        found.append((Series(str(point_id), stamps[rows], values[rows][:, used], own, kind, source="frame"), rows))
+    return found

@@ -1,0 +1,229 @@
+"""A detector version as an MLflow model: saved from code, loaded by ``mlflow.pyfunc`` or by the loop itself.
+
+The model folder holds no pickle and no copy of the base weights: ``artifacts/detector.json`` says how to build the
+detector (``_target_`` and keyword arguments), which base it stands on (id, path, SHA-256), its threshold and its
+origin; ``artifacts/adapter/`` is the peft folder, absent for an unadapted base.
+
+What ``predict`` takes and gives is said in ``frames.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tsad import __version__
+from tsad.core.errors import StorageError, WeightsError
+from tsad.core.options import ThresholdOptions
+from tsad.core.types import FloatArray, Origin, Series
+from tsad.tracking.guard import guarded
+from tsad.tracking.recorder import plain
+
+if TYPE_CHECKING:
+    from tsad.tracking.registry import Registry, Version
+    from tsad.tracking.steps import StepRun
+
+MODEL, DETECTOR, ADAPTER = "model", "detector.json", "adapter"
+CODE = Path(__file__).with_name("pyfunc_entry.py")
+
+
+class AnyDetector(Protocol):
+    """What this module needs of a detector; it never imports one by name."""
+
+    def score(self, series: Sequence[Series]) -> list[FloatArray]: ...
+
+    def base_reference(self) -> Mapping[str, str]: ...
+
+    def with_adapter(self, folder: Path | None) -> AnyDetector: ...
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A detector version, ready to score.
+
+    Attributes:
+        detector: under its adapter.
+        threshold: score from which a point counts as abnormal; fitted with this version.
+        threshold_options: how its scores become intervals.
+        adapter: peft folder; ``None`` for an unadapted base.
+    """
+
+    detector: Any
+    threshold: float
+    threshold_options: ThresholdOptions | None
+    origin: Origin
+    adapter: Path | None
+    _keep: object = field(default=None, repr=False, compare=False)  # a temporary folder lives as long as this does
+
+    def score(self, series: Sequence[Series]) -> list[FloatArray]:
+        """Scores of each series, [T] in 0..1."""
+        return list(self.detector.score(series))
+
+
+def log_model(
+    step_run: StepRun,
+    *,
+    folder: Path,
+    detector_description: Mapping[str, Any],
+    adapter: Path | None,
+    threshold: float,
+    base: Mapping[str, str],
+    origin: Mapping[str, Any],
+    threshold_options: Mapping[str, Any] | None = None,
+    requirements: Sequence[str] | None = None,
+) -> str:
+    """Save a detector version and log it under the step's run.
+
+    Args:
+        folder: scratch space, emptied before and deleted after; must not hold ``adapter``.
+        detector_description: ``Detector.describe()``.
+        base: ``Detector.base_reference()``; the weights themselves are not copied.
+        requirements: pip requirements shown with the model; ``None`` = the installed tsad and mlflow.
+
+    Returns:
+        ``runs:/<run_id>/model``.
+    """
+    import mlflow
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
+
+    described = {
+        "detector": dict(detector_description),
+        "base": dict(base),
+        "threshold": float(threshold),
+        "threshold_options": dict(threshold_options) if threshold_options else None,
+        "origin": dict(origin),
+        "adapter_sha256": folder_digest(adapter) if adapter else None,
+    }
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        if adapter is not None:
+            shutil.copytree(adapter, folder / ADAPTER)
+        (folder / DETECTOR).write_text(json.dumps(plain(described), ensure_ascii=False, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"The model cannot be saved in {folder} ({error})", "Free some space and go on.") from error
+    artifacts = {"detector": str(folder / DETECTOR)} | ({"adapter": str(folder / ADAPTER)} if adapter else {})
+    with guarded("saving the model", str(folder)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mlflow asks for type hints and an input example on every save
+        save_model(
+            path=str(folder / MODEL),
+            python_model=str(CODE),
+            artifacts=artifacts,
+            pip_requirements=list(requirements or (f"tsad=={__version__}", f"mlflow=={mlflow.__version__}")),
+            mlflow_model=Model(artifact_path=MODEL, run_id=step_run.run_id),
+            metadata={"tsad.base": dict(base), "tsad.origin": plain(dict(origin))},
+        )
+    step_run.file(folder / MODEL, MODEL)
+    shutil.rmtree(folder, ignore_errors=True)
+    return f"runs:/{step_run.run_id}/{MODEL}"
+
+
+def load_version(registry: Registry, version: Version) -> LoadedVersion:
+    """A registered version, checked and ready to score; its origin carries the version's name.
+
+    Raises:
+        RegistryError: its files were pruned.
+        WeightsError: base weights or adapter are missing, or are not those it was made with.
+    """
+    keep = tempfile.TemporaryDirectory(prefix="tsad-model-")
+    model = registry.fetch(version, Path(keep.name))
+    loaded = load_folder(model / "artifacts" / DETECTOR, model / "artifacts" / ADAPTER, version.label)
+    return LoadedVersion(
+        loaded.detector, loaded.threshold, loaded.threshold_options, loaded.origin, loaded.adapter, keep
+    )
+
+
+def load_folder(description: Path, adapter: Path | None, model_version: str = "") -> LoadedVersion:
+    """A detector version from its files.
+
+    Args:
+        description: ``detector.json``.
+        adapter: the peft folder; may be missing for an unadapted base.
+        model_version: ``<name>:<number>``, "" where only the files are known.
+    """
+    try:
+        described = json.loads(description.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"The model's description {description} cannot be read ({error})", "Restore it, or promote another version."
+        ) from error
+    digest = described["adapter_sha256"]
+    if digest is not None and (adapter is None or folder_digest(adapter) != digest):
+        raise WeightsError(
+            f"The adapter {adapter} is missing or damaged: it is not the one that was registered",
+            "Restore it from a backup, or go back with `tsad rollback`.",
+        )
+    detector = build(described["detector"])
+    check_base(detector, described["base"])
+    if digest is not None:
+        detector = detector.with_adapter(adapter)
+    options, origin = described["threshold_options"], described["origin"]
+    return LoadedVersion(
+        detector,
+        described["threshold"],
+        ThresholdOptions(**options) if options else None,
+        Origin(
+            detector=origin.get("detector", ""),
+            model_version=model_version or f"{origin.get('detector', '')}:unregistered",
+            dataset_version=origin.get("dataset_version"),
+            config_hash=origin.get("config_hash", ""),
+        ),
+        adapter if digest is not None else None,
+    )
+
+
+def build(description: Mapping[str, Any]) -> AnyDetector:
+    """The detector that ``_target_`` and its keyword arguments describe.
+
+    Raises:
+        WeightsError: this installation has no such class, or the base weights are missing.
+    """
+    arguments = dict(description)
+    module, _, name = str(arguments.pop("_target_")).rpartition(".")
+    try:
+        target = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise WeightsError(
+            f"This installation has no detector {module}.{name} ({error})",
+            "Install the tsad version that the model was made with; MLflow lists it under the model's requirements.",
+        ) from error
+    detector: AnyDetector = target(**arguments)
+    return detector
+
+
+def check_base(detector: AnyDetector, expected: Mapping[str, str]) -> None:
+    """Make sure that the base under a detector is the one its adapter and threshold were made for.
+
+    Raises:
+        WeightsError: naming the path and both hashes.
+    """
+    if not expected:
+        return
+    found = detector.base_reference()
+    if found.get("sha256") != expected.get("sha256"):
+        raise WeightsError(
+            f"The base weights {found.get('path', '')} ({found.get('id', '')}) have SHA-256 "
+            f"{str(found.get('sha256', ''))[:12]}..., the model was made on {expected.get('sha256', '')[:12]}...",
+            f"Put back the weights it was made on ({expected.get('id', '')}, then at {expected.get('path', '')}), "
+            "or train again on the new ones.",
+        )
+
+
+def folder_digest(folder: Path) -> str | None:
+    """SHA-256 over names and contents of a folder's files; ``None`` where there is no such folder."""
+    if not folder.is_dir():
+        return None
+    sha = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        sha.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
