@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tsad.core.errors import ConfigError
-from tsad.core.intervals import intervals_to_mask, runs_of
+from tsad.core.intervals import intervals_to_mask
 from tsad.core.options import ThresholdOptions
 from tsad.core.types import NS_PER_SECOND
-from tsad.detectors.thresholds import _overlaps, choose_threshold, to_intervals
+from tsad.detectors.thresholds import choose_threshold, to_intervals
 
 PLAIN = ThresholdOptions(
     rule="reviewed", default=0.5, quantile=0.9, shrinkage=8.0, merge_gap=0, min_length=1, max_length=0
@@ -58,18 +58,6 @@ def test_a_long_proposal_is_cut_to_its_highest_stretch() -> None:
     scores = np.array([0.6, 0.6, 0.6, 0.9, 0.9, 0.6, 0.6])
     (only,) = to_intervals(scores, stamps(scores), 0.5, replace(PLAIN, max_length=2))
     assert (only.start, only.end, only.score) == (3 * NS_PER_SECOND, 5 * NS_PER_SECOND, 0.9)
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=9), st.lists(st.booleans(), min_size=1, max_size=9))
-def test_matching_equals_the_best_of_all_assignments(a: list[bool], b: list[bool]) -> None:
-    n = max(len(a), len(b))
-    true, proposed = (runs_of(np.pad(np.array(m, bool), (0, n - len(m)))) for m in (a, b))
-    edges = [[t[0] < p[1] and p[0] < t[1] for p in proposed] for t in true]
-    wide = [[*row, *[False] * len(true)] for row in edges]
-    orders = itertools.permutations(range(len(true) + len(proposed)), len(true))
-    best = max(sum(wide[i][j] for i, j in enumerate(order)) for order in orders)
-    matched, hit = _overlaps(true, proposed)
-    assert (matched, hit) == (best, sum(any(row) for row in edges))
 
 
 def reviewed(count: int, positives: int, level: float, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -10,6 +10,7 @@ from tsad.core.errors import ConfigError
 from tsad.core.intervals import merge_runs, runs_of, runs_to_intervals
 from tsad.core.options import ThresholdOptions
 from tsad.core.types import BoolArray, FloatArray, IntArray, Interval
+from tsad.metrics.interval import composite_counts, interval_counts
 
 GRID = np.linspace(0.02, 0.98, 49)  # thresholds that rule "reviewed" compares
 RESAMPLES = 200  # bootstrap draws of the reviewed windows
@@ -131,31 +132,16 @@ def _counts(options: ThresholdOptions, scores: Sequence[FloatArray], truths: Seq
     proposed points that are abnormal, proposed points."""
     out = np.zeros((len(scores), len(GRID), 6))
     for n, (score, truth) in enumerate(zip(scores, truths, strict=True)):
-        true_runs = runs_of(truth)
-        abnormal = np.concatenate(([0], np.cumsum(truth)))
+        true = runs_of(truth)
+        below = np.searchsorted(np.sort(score), GRID)
         for g, threshold in enumerate(GRID):
+            if g and below[g] == below[g - 1]:  # most scores are low: most thresholds change nothing
+                out[n, g] = out[n, g - 1]
+                continue
             runs = to_runs(score, float(threshold), options)
-            matched, hit = _overlaps(true_runs, runs)
-            inside = int((abnormal[runs[:, 1]] - abnormal[runs[:, 0]]).sum())
-            out[n, g] = (matched, len(true_runs), len(runs), hit, inside, (runs[:, 1] - runs[:, 0]).sum())
+            matched, inside, hit = 0, 0, 0
+            if len(true) and len(runs):
+                matched = interval_counts(true, runs).tp
+                inside, _, hit, _ = composite_counts(true, runs, len(truth))
+            out[n, g] = (matched, len(true), len(runs), hit, inside, (runs[:, 1] - runs[:, 0]).sum())
     return out
-
-
-def _overlaps(true: IntArray, proposed: IntArray) -> tuple[int, int]:
-    """Size of the largest one-to-one matching by overlap, and how many true runs are touched at all.
-
-    Both lists are sorted and disjoint, so that taking the pair that ends first is optimal.
-    """
-    if len(true) == 0 or len(proposed) == 0:
-        return 0, 0
-    before = np.searchsorted(proposed[:, 1], true[:, 0], side="right")
-    hit = int((np.searchsorted(proposed[:, 0], true[:, 1], side="left") > before).sum())
-    matched = i = j = 0
-    while i < len(true) and j < len(proposed):
-        if true[i, 0] < proposed[j, 1] and proposed[j, 0] < true[i, 1]:
-            matched, i, j = matched + 1, i + 1, j + 1
-        elif true[i, 1] <= proposed[j, 0]:
-            i += 1
-        else:
-            j += 1
-    return matched, hit

@@ -15,7 +15,7 @@ from tsad.core.errors import DetectorError
 from tsad.core.types import BoolArray, FloatArray, Series, Window
 from tsad.core.windows import stitch
 from tsad.detectors.base import Detector, tame
-from tsad.detectors.patch import examples
+from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, check_base, digest, load_adapter, load_base
 from tsad.detectors.patch.windows import Piece, pieces, shrink
 
@@ -170,9 +170,7 @@ class PatchDetector(Detector):
 
     def replay(self, count: int, rng: np.random.Generator) -> Mapping[str, torch.Tensor]:
         """Synthetic examples with the same keys as :meth:`encode`, against forgetting."""
-        config = self._network().config
-        made = examples.synthetic(count, rng, length=config.length)
-        return examples.to_tensors(made, self._device)
+        return examples.to_tensors(crops.replay(count, rng, self._network().config.length), self._device)
 
 
 def resolve_device(wanted: str) -> str:

@@ -1,4 +1,4 @@
-"""Training examples for the patch network: from reviewed windows and from the synthetic generator."""
+"""Training examples for the patch network from reviewed windows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from tsad.detectors.patch.windows import encode_piece, shrink, shrink_flags
 
 if TYPE_CHECKING:
     import torch
-
-REPLAY_POINTS = 4  # synthetic series are this many network windows long
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +57,6 @@ def crop(
     stop = start + piece.size
     judged = np.pad(weight[start:stop], pad).astype(np.float32)
     return Example(piece.values, piece.observed, np.pad(truth[start:stop], pad), judged * piece.observed)
-
-
-def synthetic(count: int, rng: np.random.Generator, *, length: int) -> list[Example]:
-    """Labelled synthetic examples, drawn as in pre-training."""
-    from tsad.detectors.patch.pretrain import draw_crop
-    from tsad.synthetic.generator import make_batch
-
-    batch = make_batch(rng, count, REPLAY_POINTS * length)
-    return [draw_crop(batch, row, rng, length).example for row in range(count)]
 
 
 def to_tensors(made: Sequence[Example], device: str) -> dict[str, torch.Tensor]:

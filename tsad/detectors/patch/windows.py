@@ -57,16 +57,23 @@ def shrink_flags(flags: BoolArray, scale: int) -> BoolArray:
     return np.concatenate((flags, np.zeros(-len(flags) % scale, bool))).reshape(-1, scale).any(axis=1)
 
 
+def surroundings(values: FloatArray, start: int, stop: int, margin: int) -> tuple[float, float]:
+    """Median and standard deviation of ``[start - margin, stop + margin)``; the latter 0 where nothing varies."""
+    around = values[max(0, start - margin) : stop + margin]
+    seen = around[np.isfinite(around)]
+    if len(seen) == 0:
+        return 0.0, 0.0
+    level, spread = float(np.median(seen)), float(np.std(seen))
+    return level, spread if spread > 1e-9 * abs(level) else 0.0  # rounding noise of a large constant is no variation
+
+
 def encode_piece(values: FloatArray, start: int, length: int, margin: int) -> Piece:
     """The window from ``start`` on, relative to its surroundings: ``margin`` points more on either side.
 
     values: one (shrunk) channel, [N], NaN where missing. A series shorter than the window is padded.
     """
     stop = min(start + length, len(values))
-    around = values[max(0, start - margin) : stop + margin]
-    seen = around[np.isfinite(around)]
-    level, spread = (float(np.median(seen)), float(np.std(seen))) if len(seen) else (0.0, 0.0)
-    spread = max(spread, 1e-9 * abs(level))  # rounding noise of a large constant is no variation
+    level, spread = surroundings(values, start, stop, margin)
     filled, observed = fill_missing(values[start:stop])
     if not observed.any():
         filled = np.full(stop - start, level)
