@@ -16,10 +16,11 @@ from tsad import __version__
 from tsad.command.explain import explain
 from tsad.command.overrides import is_override, with_verb
 from tsad.command.quoting import quoted
-from tsad.command.schema import nearest, typed
+from tsad.command.schema import keywords, nearest, typed
 from tsad.command.secrets import refuse_secrets
 from tsad.config import (
     CONFIG_NAME,
+    GROUPS,
     VERSION_BASE,
     finish,
     folder,
@@ -118,6 +119,10 @@ def run_verb(cfg: DictConfig, verb: str, choices: dict[str, Any], overrides: Seq
     """Check the whole config, then run the verb; returns what a sweeper optimises."""
     checked = settings(finish(cfg, choices), overrides)
     function = verb_function(verb)
+    known = keywords(function) or {}
+    for key in checked.task:
+        if key not in known:
+            raise ConfigError(f"{verb} has no key {key}", nearest(key, [*known, *GROUPS]))
     arguments = typed(function, checked.task)
     return function(workbench(checked), **arguments)
 
@@ -155,18 +160,29 @@ def _hydra(words: Sequence[str]) -> None:
 
     search_here_first()
     sys.argv[1:] = words
+    failed: list[Exception] = []
 
     @hydra.main(config_path=str(folder("conf")), config_name=CONFIG_NAME, version_base=VERSION_BASE)
     def tsad(cfg: DictConfig) -> float | None:
         from hydra.core.hydra_config import HydraConfig
+        from omegaconf import OmegaConf
 
         job = HydraConfig.get()
         choices = dict(job.runtime.choices)
+        # As typed: a resolved ${oc.env:...} could be a secret.
+        overrides = [str(o) for o in OmegaConf.to_container(job.overrides.task, resolve=False) or ()]
         if job.mode is not None and job.mode.name == "MULTIRUN":
-            log.info("[%s] %s", job.job.num, job.job.override_dirname or "as configured")
-        return run_verb(cfg, str(choices["task"]), choices, list(job.overrides.task))
+            log.info("--- %s: %s", job.job.num, " ".join(overrides))
+            return run_verb(cfg, str(choices["task"]), choices, overrides)
+        try:
+            return run_verb(cfg, str(choices["task"]), choices, overrides)
+        except Exception as error:  # raised again below: on its way Hydra would print a line of its own
+            failed.append(error)
+            return None
 
     tsad()
+    for error in failed:
+        raise error
 
 
 # --- help and completion: answered without torch, MLflow or pandas ------------------------------------------

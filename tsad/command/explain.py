@@ -60,7 +60,7 @@ def _one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     noise = ("See https", "object_type=", "reference_type=", "full_key:")
     kept = [line for line in lines if not line.startswith(noise)]
-    key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
+    key = str(getattr(error, "full_key", "") or "")
     text = "; ".join(kept[:3]) or type(error).__name__
     return f"{key}: {text}" if key and key not in text else text
 
