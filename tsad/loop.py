@@ -185,7 +185,7 @@ def _report(bench: Workbench, loop: LoopStore) -> None:
     if waiting is not None and waiting.state == "REVIEWING":
         from tsad.steps.reviewers import label_studio
 
-        say(f"iteration {waiting.number} waits for reviews at {label_studio(bench).project_url()}")
+        say(f"iteration {waiting.number} waits for reviews at {label_studio(bench).project_url}")
         say("run tsad iterate again when they are done")
     elif not rows:
         say("nothing was done: loop.iterations is reached")

@@ -79,10 +79,13 @@ def show(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
     table = Table(title=title or None, title_justify="left")
     numeric = {k for k in rows[0] if all(isinstance(r.get(k), int | float | None) for r in rows)}
     for key in rows[0]:
-        table.add_column(str(key), justify="right" if key in numeric else "left", overflow="fold")
+        table.add_column(str(key), justify="right" if key in numeric else "left", overflow="fold", min_width=4)
     for row in rows:
         table.add_row(*(_cell(row.get(key)) for key in rows[0]))
-    Console(soft_wrap=False).print(table)
+    console = Console()
+    if not console.is_terminal:  # a log file has no width: 80 columns would fold every cell
+        console = Console(width=160)
+    console.print(table)
 
 
 def say(text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tsad.core.times import format_time
-from tsad.core.types import Purpose
 from tsad.steps.common import load_series, open_loop, say, show
 from tsad.steps.workbench import Workbench
 
@@ -14,7 +13,7 @@ def run(bench: Workbench, *, series: bool = False) -> None:
     show(
         [
             {
-                "version": r.version, "purpose": Purpose(r.purpose).value, "windows": r.windows,
+                "version": r.version, "purpose": r.purpose, "windows": r.windows,
                 "iteration": r.iteration, "run": r.run_id,
             }
             for r in records

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tsad.core.errors import DatasetError
 from tsad.core.types import DatasetVersion, Purpose, ReviewedWindow
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
+    from tsad.tracking.dataset_runs import DatasetRecord
     from tsad.tracking.runs import Iteration, LoopStore
 
 
@@ -33,10 +35,24 @@ def put(
         folder = Path(scratch) / "dataset"
         save(version, folder)
         loop.put_dataset(
-            version.version, purpose, folder, iteration=iteration, name=f"{bench.loop.name}-{purpose.value}",
-            source=bench.make_source().describe(), windows=len(version.windows),
+            version.version, purpose.value, folder, iteration=iteration, name=f"{bench.loop.name}-{purpose.value}",
+            source=bench.make_source().describe(), channels=_channels(version), windows=len(version.windows),
         )
     return version
+
+
+def record_of(loop: LoopStore, version: str) -> DatasetRecord:
+    """Where a dataset version is kept.
+
+    Raises:
+        DatasetError: the store has lost it.
+    """
+    record = loop.find_dataset(version)
+    if record is None:
+        raise DatasetError(
+            f"dataset version {version} of loop {loop.name} is gone from the store", "Restore the store from a backup."
+        )
+    return record
 
 
 def fetch(loop: LoopStore, version: str) -> DatasetVersion:
@@ -51,3 +67,8 @@ def latest_training(loop: LoopStore) -> DatasetVersion | None:
     """The newest training dataset version of the loop."""
     records = [r for r in loop.datasets() if r.purpose == Purpose.TRAIN]
     return fetch(loop, records[-1].version) if records else None
+
+
+def _channels(version: DatasetVersion) -> tuple[str, ...]:
+    """Names of the value columns: those of the widest series."""
+    return max((r.window.series.channels for r in version.windows), key=len, default=("value",))

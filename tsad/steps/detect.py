@@ -35,7 +35,8 @@ def run(
     Args:
         points: identifiers to read; ``None`` = all.
         version: alias or number of a registered version; ``none`` = the detector as configured, unregistered.
-        output: folder for ``{point_id}_{start}_{end}_{algorithm}.csv`` files; ``None`` = only the run's artifacts.
+        output: folder for ``scores/`` and ``intervals/``, a ``{point_id}_{start}_{end}_{algorithm}.csv`` per series in
+            each; ``None`` = only the run's artifacts.
     """
     series = load_series(bench, points)
     loop = open_loop(bench)
@@ -46,11 +47,12 @@ def run(
         step.tags({"tsad.model_version": loaded.origin.model_version})
         step.result({"series": len(series), "intervals": sum(len(d.intervals) for d in detections)})
     if output:
-        from tsad.sources.naming import write_detection
+        from tsad.sources.exchange import write_detection, write_intervals
 
         for one, detection in zip(series, detections, strict=True):
-            write_detection(Path(output), one, detection)
-        say(f"wrote {len(detections)} files to {output}")
+            write_detection(Path(output) / "scores", one, detection)
+            write_intervals(Path(output) / "intervals", one, detection.intervals, detection.origin.model_version)
+        say(f"wrote {len(detections)} files each to {output}/scores and {output}/intervals")
     show(rows, f"{loaded.origin.model_version} at threshold {loaded.threshold:.3f}")
 
 

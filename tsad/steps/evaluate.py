@@ -16,6 +16,7 @@ from tsad.metrics.units import Unit, rotated, summarise
 from tsad.steps import train
 from tsad.steps.champion import registry_of
 from tsad.steps.common import finished, open_loop, show, standalone
+from tsad.steps.datasets import record_of
 from tsad.steps.gold import find_gold
 from tsad.steps.scoring import gold_units
 from tsad.steps.workbench import Workbench
@@ -75,7 +76,7 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
         named["challenger"] = registry.resolve(str(challenger))
     found = {name: version for name, version in named.items() if version is not None}
     with iteration.step(STEP) as step:
-        step.log_dataset(loop.find_dataset(gold.version), "gold")
+        step.log_dataset(record_of(loop, gold.version), "gold")
         scored = score_versions(bench, loop, step, gold, found)
         result: dict[str, Any] = {
             "gold_version": gold.version, "intervals": int(next(iter(scored.values()))["metrics"]["intervals"]),

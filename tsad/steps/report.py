@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 STEP = "REPORT"
 STEPS = (detect.STEP, push.STEP, pull.STEP, train.STEP, train.REGISTER, evaluate.STEP, promote.STEP, STEP)
-FIGURES = ("point_precision", "point_recall", "point_f1", "interval_precision", "interval_recall", "interval_f1")
+FIGURES = {
+    "point_precision": "point P", "point_recall": "point R", "point_f1": "point F1",
+    "interval_precision": "interval P", "interval_recall": "interval R", "interval_f1": "interval F1",
+}
 
 
 def run(bench: Workbench, *, output: str | None = None) -> None:
@@ -79,8 +82,8 @@ def iteration_rows(loop: LoopStore) -> list[dict[str, Any]]:
         rows.append(
             {
                 "iteration": iteration.number, "reviewed": dataset.result["windows"],
-                **{key.replace("interval", "iv").replace("point", "pt"): scores.get(key) for key in FIGURES},
-                "champion": decision.result["champion"], "promoted": decision.result["promoted"],
+                **{title: scores.get(key) for key, title in FIGURES.items()},
+                "champion": f"v{decision.result['champion']}", "promoted": bool(decision.result["promoted"]),
                 "seconds": round(seconds(iteration), 1),
             }
         )

@@ -14,7 +14,7 @@ from tsad.core.types import DatasetVersion
 from tsad.steps import pull
 from tsad.steps.champion import log_detector, registry_of
 from tsad.steps.common import finished, open_loop, show, standalone
-from tsad.steps.datasets import fetch, latest_training
+from tsad.steps.datasets import fetch, latest_training, record_of
 from tsad.steps.scoring import score_windows, truth_mask
 from tsad.steps.workbench import Workbench
 
@@ -77,7 +77,7 @@ def _train(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecor
     version = fetch(loop, dataset.result["version"])
     work = bench.home / "work" / iteration.run_id / "train"
     with iteration.step(STEP) as step:
-        step.log_dataset(loop.find_dataset(version.version), "training")
+        step.log_dataset(record_of(loop, version.version), "training")
         outcome = fit(bench, loop, step, version, work)
         step.result(outcome)
     shutil.rmtree(work, ignore_errors=True)  # only a checkpoint for a killed run; the adapter is an artifact now
