@@ -161,16 +161,17 @@ def test_gold_is_shown_without_any_opinion_and_an_empty_proposal_keeps_its_versi
     assert empty["predictions"] == [{"model_version": "tsad-x-patch:3", "score": 0.71, "result": []}]
 
 
-def test_missing_values_are_null_or_left_out_and_the_answer_still_finds_their_points() -> None:
-    values = np.ones((10, 2))
-    values[3] = np.nan
-    values[5, 0] = np.nan
+def test_missing_values_are_bridged_and_counted_and_the_answer_still_finds_their_points() -> None:
+    values = np.arange(20.0).reshape(10, 2)
+    values[0] = values[3] = values[4] = np.nan
+    values[6, 0] = np.nan
     shown = window(START + 60 * SECOND * np.arange(10), values=values)
     form = template.read(made(legends=("1", "2")), "p")
-    rows = convert.task(chosen(shown), form, "+00:00", "x")["data"]["series"]
-    assert len(rows["time"]) == 9 and "2026-01-01 00:03:00.000" not in rows["time"]
-    assert rows["c1"][4] is None and rows["c2"][4] == 1.0
-    missing = (Interval(at(3), at(4)),)
+    data = convert.task(chosen(shown), form, "+00:00", "x")["data"]
+    assert data["series"]["c1"] == [2, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+    assert data["series"]["c2"] == [3, 3, 5, 7, 9, 11, 13, 15, 17, 19]
+    assert data["title"].endswith("values missing at 4 of 10 points, bridged by straight lines")
+    missing = (Interval(at(3), at(5)),)
     assert convert.read_intervals(shown, convert.regions(shown, missing, form, 0), form, 0, "x") == missing
 
 

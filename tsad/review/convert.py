@@ -178,8 +178,8 @@ def _covered(places: IntArray, value: Mapping[str, Any], kind: TimeKind, where: 
 def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict[str, Any]:
     """One window as a task to import, with its pre-annotation where it has a proposal (gold windows have none).
 
-    Points without a value in any drawn channel are left out of the drawing: the editor's scale would include 0 for
-    them. Answers are read against the window itself, so nothing is lost.
+    Missing values are bridged by the straight line that the editor itself would draw, and counted in the title: sent as
+    null they would stretch the editor's scale to 0 and break its overview (seen with Label Studio 1.23).
 
     Args:
         push: names the push, so that it can be withdrawn.
@@ -200,12 +200,11 @@ def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict
         raise ReviewError(
             f"Window {window.window_id} of {window.point_id} holds no value", "Leave it out: splits.reviewable does."
         )
-    values = window.values[:, picked]
-    kept = np.isfinite(values).any(axis=1)
-    rows: dict[str, Any] = {TIME_COLUMN: shown_all(places[kept], kind)}
+    rows: dict[str, Any] = {TIME_COLUMN: shown_all(places, kind)}
     for number in range(1, template.channels + 1):
         # A project has one number of columns; a series with fewer channels gets flat ones that its title calls empty.
-        rows[column(number)] = _json(values[kept, number - 1]) if number <= len(picked) else [0] * int(kept.sum())
+        drawn = number <= len(picked)
+        rows[column(number)] = _drawn(places, window.values[:, picked[number - 1]]) if drawn else [0] * len(window)
     gold = choice.purpose is Purpose.GOLD
     data = {
         "window_id": window.window_id, "point_id": window.point_id,
@@ -291,9 +290,15 @@ def title(window: Window, picked: Sequence[int], template: Template, utc_offset:
         names += [f"{n} = (empty)" for n in range(len(picked) + 1, template.channels + 1)]
         text += "  " + ", ".join(names)
     hidden = window.values.shape[1] - len(picked)
-    return f"{text}; {hidden} more channels not drawn" if hidden else text
+    text += f"; {hidden} more channels not drawn" if hidden else ""
+    missing = int(np.isnan(window.values[:, picked]).any(axis=1).sum())
+    if missing:
+        text += f"; values missing at {missing} of {len(window)} points, bridged by straight lines"
+    return text
 
 
-def _json(values: FloatArray) -> list[float | None]:
-    """Nine significant digits are more than a screen shows and half of what float64 prints."""
-    return [float(f"{v:.9g}") if np.isfinite(v) else None for v in values.tolist()]
+def _drawn(places: IntArray, values: FloatArray) -> list[float]:
+    """One column as drawn, [L]: gaps bridged, nine significant digits (more than a screen shows)."""
+    known = np.isfinite(values)
+    bridged = values if known.all() else np.interp(places, places[known], values[known])
+    return [float(f"{v:.9g}") for v in bridged.tolist()]

@@ -1,0 +1,142 @@
+"""Real servers for the live tests: one Label Studio per session, on a free port, with its own data; and a browser."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from tsad.review import server
+
+CHROMIUM = os.environ.get("TSAD_CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip, or fail where TSAD_REQUIRE_LIVE=1 says that everything has to be there."""
+    if os.environ.get("TSAD_REQUIRE_LIVE") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@dataclass
+class Sink:
+    """Stands in as everybody's proxy and counts who would like to leave this machine."""
+
+    port: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def serve(self) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+
+        def accept() -> None:
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    self.asked.append(connection.recv(200).split(b"\r\n")[0].decode(errors="replace"))
+
+        threading.Thread(target=accept, daemon=True).start()
+
+
+@dataclass
+class Studio:
+    """A running Label Studio."""
+
+    home: Path
+    url: str
+    credentials: server.Credentials
+    outside: Sink
+
+    @property
+    def token(self) -> str:
+        return self.credentials.token
+
+    def call(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Plain HTTP, as somebody without tsad would do it."""
+        import httpx
+
+        headers = {"Authorization": f"Token {self.token}"}
+        answer = httpx.request(method, self.url + path, headers=headers, timeout=60, trust_env=False, **kwargs)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """TSAD_LIVE_HOME=<folder> keeps the server's data and the server itself between sessions (quicker by a minute)."""
+    try:
+        importlib.metadata.version("label-studio")
+    except importlib.metadata.PackageNotFoundError:
+        unavailable("Label Studio is not installed: pip install 'tsad[studio]'")
+    kept = os.environ.get("TSAD_LIVE_HOME")
+    home = Path(kept) if kept else tmp_path_factory.mktemp("studio")
+    outside = Sink()
+    outside.serve()
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), f"http://127.0.0.1:{outside.port}")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in proxies.items():
+            patch.setenv(name, value)
+        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        url = server.start(home, tick=None)
+        yield Studio(home, url, server.read_credentials(home), outside)
+    if not kept:
+        server.stop(home)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        unavailable("Playwright is not installed: pip install 'tsad[live]'")
+    path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        unavailable("There is no Chromium; name one by TSAD_CHROMIUM")
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(studio: Studio, browser: Any) -> Iterator[Any]:
+    """A page of somebody logged in to Label Studio; fails on any request that leaves this machine."""
+    context = browser.new_context(viewport={"width": 1500, "height": 1000})
+    tab = context.new_page()
+    outside: list[str] = []
+    tab.on("request", lambda r: None if r.url.startswith((studio.url, "data:", "blob:")) else outside.append(r.url))
+    tab.goto(f"{studio.url}/user/login/")
+    tab.fill("input[name=email]", studio.credentials.user)
+    tab.fill("input[name=password]", studio.credentials.password)
+    tab.click("button[type=submit]")
+    tab.wait_for_url(lambda url: "/user/login" not in url)
+    yield tab
+    context.close()
+    assert outside == [], f"the browser asked for {outside}"
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Callable[[Any, str], Path]:
+    """Takes a screenshot into TSAD_SHOTS, else into the test's own folder."""
+    place = Path(os.environ.get("TSAD_SHOTS", tmp_path))
+    place.mkdir(parents=True, exist_ok=True)
+
+    def take(tab: Any, name: str) -> Path:
+        path = place / f"{name}.png"
+        tab.screenshot(path=path)
+        return path
+
+    return take

@@ -1,0 +1,178 @@
+"""Label Studio's API through its SDK: what the review room calls, with every failure as one clear line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tsad.core.errors import ReviewError
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 300.0  # importing a chunk of long windows into SQLite takes a while
+PAGE = 100
+ANSWERED = {
+    "conjunction": "or",
+    "items": [
+        {"filter": f"filter:tasks:{name}", "operator": "greater", "type": "Number", "value": 0}
+        for name in ("total_annotations", "cancelled_annotations")
+    ],
+}
+UNTOUCHED = {
+    "conjunction": "and",
+    "items": [
+        *(
+            {"filter": f"filter:tasks:{name}", "operator": "equal", "type": "Number", "value": 0}
+            for name in ("total_annotations", "cancelled_annotations")
+        ),
+        {"filter": "filter:tasks:draft_exists", "operator": "equal", "type": "Boolean", "value": False},
+    ],
+}
+
+
+class Client:
+    """One Label Studio server and one user's token. Legacy tokens and personal access tokens both work.
+
+    Raises:
+        ReviewError: from every method: unreachable, token refused, object gone, request refused.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        import httpx
+        from label_studio_sdk import LabelStudio
+
+        self.url = url.rstrip("/")
+        limits = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+        self._http = httpx.Client(timeout=limits, follow_redirects=True)
+        with self._calling("connect"):
+            self._sdk = LabelStudio(base_url=self.url, api_key=token, httpx_client=self._http)
+
+    @contextmanager
+    def _calling(self, what: str) -> Iterator[None]:
+        """Turn what the SDK and the network raise into a ReviewError; never with the token or a header in it."""
+        import httpx
+        from label_studio_sdk.core.api_error import ApiError
+
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise ReviewError(
+                f"Label Studio at {self.url} did not answer in time ({what})", "Look at its log, or try again."
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ReviewError(
+                f"Label Studio at {self.url} cannot be reached ({what}): {error}",
+                "Start it with tsad studio, or mend review.url and the network.",
+            ) from error
+        except ApiError as error:
+            raise _refused(self.url, what, error.status_code or 0, error.body) from error
+
+    def find_projects(self, title: str) -> list[dict[str, Any]]:
+        """Projects with exactly this title."""
+        with self._calling(f"find project {title}"):
+            # The server's filter matches parts of a title, in any case.
+            found: list[Any] = list(self._sdk.projects.list(title=title, page_size=PAGE))
+        return [_plain(p) for p in found if p.title == title]
+
+    def create_project(self, **fields: Any) -> dict[str, Any]:
+        with self._calling("create the project"):
+            return _plain(self._sdk.projects.create(**fields))
+
+    def update_project(self, project: int, **fields: Any) -> None:
+        with self._calling("change the project"):
+            self._sdk.projects.update(project, **fields)
+
+    def import_tasks(self, project: int, tasks: Sequence[Any]) -> int:
+        """Create tasks with their predictions in one call; how many were created."""
+        with self._calling(f"import {len(tasks)} tasks"):
+            made = self._sdk.projects.import_tasks(id=project, request=list(tasks), return_task_ids=True)
+        return int(made.task_count or 0)
+
+    def replace_predictions(self, project: int, predictions: Sequence[Any]) -> None:
+        """Give tasks (``task`` = id in each prediction) these predictions instead of those they have."""
+        ids = [p["task"] for p in predictions]
+        with self._calling(f"replace the pre-annotations of {len(ids)} tasks"):
+            self._act("delete_tasks_predictions", project, ids)
+            self._sdk.projects.import_predictions(id=project, request=list(predictions))
+
+    def delete_untouched(self, project: int, ids: Sequence[int]) -> None:
+        """Delete these tasks, but not those that somebody has answered or begun meanwhile: the server itself checks."""
+        with self._calling(f"delete {len(ids)} tasks"):
+            self._act("delete_tasks", project, ids, UNTOUCHED)
+
+    def _act(self, action: str, project: int, ids: Sequence[int], filters: Mapping[str, Any] | None = None) -> None:
+        # The SDK's typed actions.create lacks delete_tasks_predictions, so the call goes over its connection.
+        body: dict[str, Any] = {"selectedItems": {"all": False, "included": list(ids)}}
+        if filters:
+            body["filters"] = filters
+        self._send("POST", "/api/dm/actions/", params={"id": action, "project": project}, json=body)
+
+    def tasks(
+        self, project: int, filters: Mapping[str, Any] | None = None, whole: bool = True
+    ) -> Iterator[dict[str, Any]]:
+        """Tasks in the order of their ids, each without its values.
+
+        Args:
+            filters: as the data manager's. whole: with annotations and predictions.
+        """
+        # Not tasks.list of the SDK: building its models of tasks with thousands of points doubles the time.
+        params: dict[str, Any] = {"project": project, "page_size": PAGE, "resolve_uri": "false"}
+        params["fields"] = "all" if whole else "task_only"
+        chosen = filters or {"conjunction": "and", "items": []}
+        params["query"] = json.dumps({"filters": chosen, "ordering": ["tasks:id"]})
+        page, seen, total = 1, 0, 1
+        while seen < total:
+            with self._calling("list the tasks"):
+                answer = self._send("GET", "/api/tasks/", params={**params, "page": page})
+            rows, total, page = answer["tasks"], int(answer["total"]), page + 1
+            if not rows:
+                return
+            seen += len(rows)
+            for row in rows:
+                row["data"].pop("series", None)
+                yield row
+
+    def count_tasks(self, project: int) -> int:
+        """How many tasks the project has."""
+        with self._calling("count the tasks"):
+            answer = self._send("GET", f"/api/projects/{project}/", params={"include": "task_number"})
+        return int(answer["task_number"])
+
+    def ensure_view(self, project: int, data: Mapping[str, Any]) -> None:
+        """Create the data manager's tab of this title, or bring it up to date."""
+        with self._calling("set up the data manager's view"):
+            views = self._send("GET", "/api/dm/views/", params={"project": project})
+            same = [v for v in views if v.get("data", {}).get("title") == data["title"]]
+            if same:
+                return
+            self._send("POST", "/api/dm/views/", json={"project": project, "data": dict(data)})
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> Any:
+        """One call over the SDK's connection with its authorisation; for what its models make slow or leave out."""
+        headers = self._sdk._client_wrapper.get_headers()
+        answer = self._http.request(method, self.url + path, headers=headers, **kwargs)
+        if answer.status_code >= 400:
+            raise _refused(self.url, f"{method} {path}", answer.status_code, answer.text)
+        return answer.json() if answer.content else None
+
+
+def _refused(url: str, what: str, status: int, body: object) -> ReviewError:
+    said = (body if isinstance(body, str) else json.dumps(body, default=str))[:300]
+    if status in (401, 403):
+        return ReviewError(
+            f"Label Studio at {url} refused the token ({what}: {status})",
+            "Copy a valid one from Account & Settings into the environment variable named by review.token_env; "
+            "for the embedded one run tsad studio.",
+        )
+    if status == 404:
+        return ReviewError(
+            f"Label Studio at {url} no longer has what was asked for ({what}: 404)",
+            "The project or task was deleted; push the queue again with tsad push.",
+        )
+    return ReviewError(f"Label Studio at {url} refused to {what}: {status} {said}", "See its log for the reason.")
+
+
+def _plain(model: Any) -> dict[str, Any]:
+    """A model of the SDK, which is pydantic's, as a dictionary."""
+    return dict(model.model_dump()) if hasattr(model, "model_dump") else dict(model.dict())

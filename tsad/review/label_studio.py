@@ -1,0 +1,312 @@
+"""People review in Label Studio: one project per loop, one task per window, found again by the window's id."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.options import ReviewOptions
+from tsad.core.types import Choice, Purpose, ReviewedWindow
+from tsad.review import convert, template
+from tsad.review.agreement import resolve
+from tsad.review.client import ANSWERED, Client
+from tsad.review.template import Template
+
+VIEW = "Review queue"
+DESCRIPTION = "Review queue of a tsad loop. Correct the proposed intervals and submit; none where nothing is abnormal."
+# What an annotator wants to see of a task in the list; the raw series would come first and fill the screen.
+SHOWN = (
+    "data.point_id", "data.start", "data.confidence", "data.model_version", "data.purpose",
+    "total_annotations", "cancelled_annotations", "annotators", "completed_at",
+)
+HIDDEN = (
+    "data.series", "data.window_id", "data.title", "data.end", "data.push", "data.utc_offset", "inner_id",
+    "total_predictions", "annotations_results", "annotations_ids", "predictions_score", "predictions_model_versions",
+    "predictions_results", "file_upload", "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time",
+    "draft_exists",
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far people are. ``answered`` counts windows judged or skipped by somebody."""
+
+    url: str
+    windows: int
+    answered: int
+
+
+class LabelStudioReviewer:
+    """The Reviewer protocol over a Label Studio project, found by its title or created with the first push.
+
+    Nothing is kept here: what was pushed and answered is looked up in Label Studio every time, so a killed push
+    or pull is simply done again.
+
+    Args:
+        url: the server, without a trailing slash. token: a user's token; never logged.
+        loop: names the project ``tsad-<loop>`` where ``options.project`` is empty.
+        push_id: names this push, so that it can be withdrawn; default: the model version of each window.
+        client: a ready client, for tests.
+
+    Raises:
+        ReviewError: from push, pull, withdraw, progress: the server is down, the token refused, the project or tasks
+            gone, the template changed by hand, an annotation that does not fit; each with the remedy.
+        ConfigError: ``review.utc_offset``, ``chunk``, ``max_channels`` or ``template`` cannot be honoured.
+    """
+
+    def __init__(
+        self, options: ReviewOptions, *, url: str, token: str, loop: str = "", push_id: str = "",
+        client: Client | None = None,
+    ) -> None:
+        convert.offset_ns(options.utc_offset)
+        for key in ("chunk", "max_channels"):
+            if getattr(options, key) < 1:
+                raise ConfigError(f"review.{key}={getattr(options, key)} is less than 1", "Use 1 or more.")
+        self.options, self.push_id = options, push_id
+        self.title = options.project or f"tsad-{loop}"
+        if len(self.title) < 3 or len(self.title) > 50:
+            raise ConfigError(
+                f"Label Studio takes titles of 3 to 50 characters, and the project would be called {self.title}",
+                "Choose another: review.project=<name>.",
+            )
+        self._address, self._token, self._client = url.rstrip("/"), token, client
+        self._complete: tuple[int, int] | None = None  # (project, tasks) when all windows were last seen there
+
+    @cached_property
+    def client(self) -> Client:
+        """Connected at first use: making a reviewer costs nothing."""
+        return self._client or Client(self._address, self._token)
+
+    def push(self, choices: Sequence[Choice]) -> int:
+        """Put windows into the queue, highest score first; what is there already stays, with its answers.
+
+        An unanswered task that shows another model version's proposal gets the new one. Tasks that a killed push
+        made twice are reduced to one.
+
+        Returns:
+            How many tasks were created.
+        """
+        wanted = _by_window(choices)
+        if not wanted:
+            return 0
+        project, form = self._project_for(list(wanted.values()))
+        known = self._known(project, wanted)
+        fresh = sorted((c for w, c in wanted.items() if w not in known), key=lambda c: -c.score)
+        created = 0
+        for at in range(0, len(fresh), self.options.chunk):
+            part = [self._task(c, form) for c in fresh[at : at + self.options.chunk]]
+            created += self.client.import_tasks(project, part)
+        if created != len(fresh):
+            raise ReviewError(
+                f"Label Studio took {created} of {len(fresh)} tasks into project {self.title}",
+                "See its log, then push again: what arrived is not pushed twice.",
+            )
+        self._refresh(project, form, wanted, known)
+        versions = [c.origin.model_version for c in choices if c.origin and c.purpose is Purpose.TRAIN]
+        if versions:
+            # Label Studio shows the proposals of one model version only: the project's.
+            self.client.update_project(project, model_version=versions[-1])
+        self.client.ensure_view(project, view())
+        return created
+
+    def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
+        """Every window of ``choices`` as people left it, in the same order; ``PENDING`` where nobody answered."""
+        wanted = _by_window(choices)
+        if not wanted:
+            return []
+        project = self._project()
+        form = template.read(project["label_config"], self.title)
+        answers: dict[str, list[Any]] = defaultdict(list)
+        for found in self.client.tasks(project["id"], ANSWERED):
+            name = found["data"].get("window_id")
+            if name in wanted:
+                answers[name] += convert.read_annotations(found, wanted[name], form)
+        self._check_present(project["id"], wanted, answers)
+        return [resolve(c, answers[c.window.window_id], self.options.agreement_iou) for c in choices]
+
+    def progress(self, choices: Sequence[Choice]) -> Progress:
+        """How many of these windows have an answer, without reading the answers."""
+        wanted, project = _by_window(choices), self._project()
+        answered = {t["data"].get("window_id") for t in self.client.tasks(project["id"], ANSWERED, whole=False)}
+        return Progress(self.project_url, len(wanted), len(answered & wanted.keys()))
+
+    def withdraw(
+        self, choices: Sequence[Choice] | None = None, *, model_version: str = "", push_id: str = ""
+    ) -> int:
+        """Delete tasks that nobody has answered or begun to: those of ``choices``, of a model version, or of a push.
+
+        Returns:
+            How many tasks were deleted.
+
+        Raises:
+            ValueError: none of the three is given.
+        """
+        if choices is None and not model_version and not push_id:
+            raise ValueError("withdraw needs choices, a model version or a push")
+        wanted = None if choices is None else {c.window.window_id for c in choices}
+        project = self._project()["id"]
+        doomed = [
+            found["id"]
+            for found in self.client.tasks(project)
+            if not _touched(found)
+            and (wanted is None or found["data"].get("window_id") in wanted)
+            and (not push_id or found["data"].get("push") == push_id)
+            and (not model_version or model_version in _versions(found))
+        ]
+        if doomed:
+            self.client.delete_untouched(project, doomed)
+        left = {found["id"] for found in self.client.tasks(project, whole=False)} if doomed else set()
+        return len(set(doomed) - left)
+
+    @property
+    def project_url(self) -> str:
+        """Where annotators open the queue."""
+        return f"{self._address}/projects/{self._project()['id']}/data"
+
+    def _project(self) -> dict[str, Any]:
+        found = self.client.find_projects(self.title)
+        if len(found) > 1:
+            ids = ", ".join(str(p["id"]) for p in found)
+            raise ReviewError(
+                f"Label Studio at {self._address} has {len(found)} projects called {self.title} (ids {ids})",
+                "Rename all but one, or choose another name: review.project=<name>.",
+            )
+        if not found:
+            raise ReviewError(
+                f"Label Studio at {self._address} has no project {self.title}: it was deleted or renamed, or "
+                "nothing was pushed yet",
+                "Rename it back, or push the queue again with tsad push; answers in a deleted project are lost.",
+            )
+        return found[0]
+
+    def _project_for(self, choices: Sequence[Choice]) -> tuple[int, Template]:
+        """The project, made or adapted so that these windows can be shown in it."""
+        kinds = {i.label for c in choices for i in (*(c.proposal or ()), *(c.window.series.labels or ()))}
+        found = self.client.find_projects(self.title)
+        if not found or (len(found) == 1 and not found[0].get("task_number")):
+            config = self._filled(choices, kinds)
+            fields = {"label_config": config, "sampling": "Sequential sampling", "show_skip_button": True,
+                      "enable_empty_annotation": True, "show_collab_predictions": True, "skip_queue": "IGNORE_SKIPPED"}
+            if found:
+                self.client.update_project(found[0]["id"], **fields)
+                number = found[0]["id"]
+            else:
+                number = self.client.create_project(title=self.title, description=DESCRIPTION, **fields)["id"]
+            return number, template.read(config, self.title)
+        project = self._project()
+        form = template.read(project["label_config"], self.title)
+        if kinds - set(form.labels):
+            config = template.with_labels(project["label_config"], kinds, self.title)
+            self.client.update_project(project["id"], label_config=config)
+            form = template.read(config, self.title)
+        return project["id"], form
+
+    def _filled(self, choices: Sequence[Choice], kinds: Iterable[str]) -> str:
+        path = find_template(self.options.template)
+        widths = [c.window.values.shape[1] for c in choices]
+        drawn = min(max(widths), self.options.max_channels)
+        names = {c.window.series.channels for c in choices}
+        same = len(names) == 1 and drawn == widths[0]
+        legends = next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)]
+        kind = choices[0].window.series.time_kind
+        text = path.read_text(encoding="utf-8")
+        return template.fill(text, kinds=kinds, legends=legends, time_kind=kind, name=str(path))
+
+    def _task(self, choice: Choice, form: Template) -> dict[str, Any]:
+        version = choice.origin.model_version if choice.origin else str(choice.purpose)
+        return convert.task(choice, form, self.options.utc_offset, self.push_id or version)
+
+    def _known(self, project: int, wanted: dict[str, Choice]) -> dict[str, dict[str, Any]]:
+        """The one task of each window that has one. Of several, the answered or else the oldest stays."""
+        tasks: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for found in self.client.tasks(project):
+            if found["data"].get("window_id") in wanted:
+                tasks[found["data"]["window_id"]].append(found)
+        doubles = []
+        for same in tasks.values():
+            same.sort(key=lambda t: (not _touched(t), t["id"]))
+            doubles += [t["id"] for t in same[1:] if not _touched(t)]
+        if doubles:
+            self.client.delete_untouched(project, doubles)
+        return {name: same[0] for name, same in tasks.items()}
+
+    def _refresh(
+        self, project: int, form: Template, wanted: dict[str, Choice], known: dict[str, dict[str, Any]]
+    ) -> None:
+        """New proposals for tasks that still wait with those of another model version."""
+        stale = []
+        for name, found in known.items():
+            made = convert.prediction(wanted[name], form, str(found["data"].get("utc_offset", "+00:00")))
+            if made and not _touched(found) and _versions(found) != {made["model_version"]}:
+                stale.append({"task": found["id"], **made})
+        for at in range(0, len(stale), self.options.chunk):
+            self.client.replace_predictions(project, stale[at : at + self.options.chunk])
+
+    def _check_present(self, project: int, wanted: dict[str, Choice], answers: dict[str, list[Any]]) -> None:
+        """Windows without an answer must still have their task; looked up again only when tasks came or went."""
+        missing = wanted.keys() - answers.keys()
+        total = self.client.count_tasks(project)
+        if not missing or self._complete == (project, total):
+            return
+        missing -= {found["data"].get("window_id") for found in self.client.tasks(project, whole=False)}
+        if missing:
+            some = ", ".join(sorted({wanted[m].window.point_id for m in missing})[:3])
+            raise ReviewError(
+                f"{len(missing)} of {len(wanted)} tasks are gone from project {self.title} (of {some})",
+                "Push the queue again with tsad push: it makes only the missing ones.",
+            )
+        self._complete = (project, total)
+
+
+def view() -> dict[str, Any]:
+    """The data manager's tab: point, start, confidence and model version instead of the raw series."""
+    hidden = [f"tasks:{name}" for name in HIDDEN]
+    beside = [f"tasks:{name}" for name in ("id", *SHOWN) if name not in ("data.point_id", "data.start")]
+    return {
+        "title": VIEW, "type": "list", "target": "tasks", "ordering": ["tasks:id"],
+        "hiddenColumns": {"explore": hidden, "labeling": hidden + beside},
+        "columnsWidth": {"tasks:data.point_id": 160, "tasks:data.start": 170, "tasks:data.model_version": 200},
+        "columnsDisplayType": {"tasks:data.confidence": "Number"},
+        "filters": {"conjunction": "and", "items": []},
+    }
+
+
+def find_template(name: str) -> Path:
+    """The template file: a path as it stands, else in ``label_studio/`` where the user stands, else ours.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    package = Path(__file__).parents[1]
+    ours = package / "_label_studio" if (package / "_label_studio").is_dir() else package.parent / "label_studio"
+    places: Sequence[Callable[[], Path]] = (
+        lambda: Path(name).expanduser(), lambda: Path("label_studio") / name, lambda: ours / name
+    )
+    for place in places:
+        if place().is_file():
+            return place()
+    known = ", ".join(sorted(p.name for p in ours.glob("*.xml")))
+    raise ConfigError(f"review.template={name} is no file here or in {ours}", f"There are {known}, or give a path.")
+
+
+def _by_window(choices: Sequence[Choice]) -> dict[str, Choice]:
+    out: dict[str, Choice] = {}
+    for choice in choices:
+        out.setdefault(choice.window.window_id, choice)
+    return out
+
+
+def _touched(found: dict[str, Any]) -> bool:
+    """Somebody has answered, skipped or begun the task."""
+    return bool(found.get("annotations") or found.get("drafts") or found.get("draft_exists")
+                or found.get("total_annotations") or found.get("cancelled_annotations"))
+
+
+def _versions(found: dict[str, Any]) -> set[str]:
+    """Model versions whose proposals a task holds."""
+    return {str(p.get("model_version")) for p in found.get("predictions") or ()}

@@ -1,0 +1,308 @@
+"""The embedded Label Studio: started and stopped in the background, for one machine and one person or a few.
+
+Everything of it lies in ``<home>/label_studio``: its SQLite database, its log, ``server.json`` (process and port) and
+``credentials.json`` (user, password, token; readable by the owner alone). It is Django's development server, bound to
+127.0.0.1. A shared server is started as ``label_studio/README.md`` says and named by ``review.url``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tsad.core.errors import MissingPackageError, ReviewError, StorageError
+from tsad.core.options import ReviewOptions
+
+HOST = "127.0.0.1"
+USER = "tsad@localhost.localdomain"
+START_SECONDS = 600.0  # the first start migrates the database: 30-60 s on 2 idle cores, minutes on busy ones
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How to log in (browser: user and password) and to call the API (token). Never printed whole."""
+
+    user: str
+    password: str
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r})"
+
+
+def folder(home: Path) -> Path:
+    """Where the embedded server keeps everything."""
+    return home / "label_studio"
+
+
+def credentials_file(home: Path) -> Path:
+    """The file with user, password and token; mode 0600."""
+    return folder(home) / "credentials.json"
+
+
+def start(home: Path, port: int = 0, wait: float = START_SECONDS, tick: Callable[[str], None] | None = None) -> str:
+    """Start the server unless it runs, and wait until it answers.
+
+    Args:
+        port: 0 = the port it had last time, else 8080, else any free one.
+        wait: seconds before giving up. tick: told now and then what is waited for.
+
+    Returns:
+        Its URL.
+
+    Raises:
+        MissingPackageError: Label Studio is not installed.
+        ReviewError: the port is taken, or the server died or did not answer; names its log.
+        StorageError: its folder cannot be written.
+    """
+    from filelock import FileLock
+
+    require_package()
+    place = folder(home)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(0o700)
+        with FileLock(place / "start.lock"):  # two starts at once must not make two servers
+            state = status(home) or _spawn(home, port)
+    except OSError as error:
+        raise StorageError(f"{place} cannot be written: {error}", "Name another store: TSAD_HOME=<folder>.") from error
+    _wait(state, place / "server.log", wait, tick)
+    return str(state["url"])
+
+
+def _spawn(home: Path, port: int) -> dict[str, Any]:
+    """Start the process and note it in ``server.json``."""
+    place, keys, number = folder(home), _credentials(home), _port(home, port)
+    with (place / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            command(number), cwd=place, env=environment(place, keys), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,
+        )
+    state = {"pid": process.pid, "created": _created(process.pid), "port": number, "url": f"http://{HOST}:{number}"}
+    _write(place / "server.json", state)
+    return state
+
+
+def stop(home: Path) -> bool:
+    """Stop the server and its children; whether one was running."""
+    import psutil
+
+    state = status(home)
+    if state is not None:
+        process = psutil.Process(state["pid"])
+        family = [process, *process.children(recursive=True)]
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.terminate()
+        _, alive = psutil.wait_procs(family, timeout=10)
+        for one in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+    return state is not None
+
+
+def status(home: Path) -> dict[str, Any] | None:
+    """Process, port and URL of the running server; ``None`` where it does not run (any more)."""
+    try:
+        state = json.loads((folder(home) / "server.json").read_text())
+    except (OSError, ValueError):
+        return None
+    # A process number is used again after a restart of the machine; the start time tells whose it is.
+    return state if state.get("created") and _created(state["pid"]) == state["created"] else None
+
+
+def service_url(options: ReviewOptions, home: Path) -> str:
+    """The URL of the server that the config means.
+
+    Raises:
+        ReviewError: the embedded one is meant and does not run.
+    """
+    if options.url:
+        return options.url.rstrip("/")
+    state = status(home)
+    if state is None:
+        raise ReviewError("The embedded Label Studio is not running", "Start it with tsad studio, then try again.")
+    return str(state["url"])
+
+
+def read_token(home: Path) -> str:
+    """The token of the embedded server's user.
+
+    Raises:
+        ReviewError: the server was never started, or its file is damaged.
+    """
+    return read_credentials(home).token
+
+
+def read_credentials(home: Path) -> Credentials:
+    """User, password and token of the embedded server. Raises ReviewError as :func:`read_token`."""
+    path = credentials_file(home)
+    try:
+        return Credentials(**json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise ReviewError(
+            f"The embedded Label Studio has no token yet: {path} does not exist", "Start it once with tsad studio."
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise ReviewError(
+            f"{path} cannot be read ({type(error).__name__})",
+            "Restore it from a backup; or move the whole folder away and run tsad studio for a new, empty server.",
+        ) from error
+
+
+def describe(options: ReviewOptions, home: Path) -> str:
+    """One phrase on the server: where it runs, or why it cannot be reached. Takes at most three seconds."""
+    if not options.url:
+        state = status(home)
+        if state is None:
+            return "embedded, not running (tsad studio starts it)"
+        return f"embedded, {'running' if answers(state['url']) else 'starting'} at {state['url']}"
+    url = options.url.rstrip("/")
+    return f"{url} answers" if answers(url, 3.0) else f"{url} does not answer"
+
+
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Whether a Label Studio says at this URL that it is up."""
+    try:
+        # Never through a proxy: the embedded server is on this machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if HOST in url else None))
+        with opener.open(f"{url}/health", timeout=timeout) as answer:
+            return b"UP" in answer.read(200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def require_package() -> None:
+    """Refuse where Label Studio is not installed.
+
+    Asked of the installed packages, not by importing: a checkout's folder ``label_studio/`` would import.
+
+    Raises:
+        MissingPackageError: it is not.
+    """
+    try:
+        importlib.metadata.version("label-studio")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingPackageError(
+            "The embedded Label Studio is not installed",
+            "pip install 'tsad[studio]', or name a running server: review.url=https://...",
+        ) from error
+
+
+def command(port: int) -> list[str]:
+    """How the server is started; nothing secret in it, since every user of the machine can list it."""
+    run = "import sys; from label_studio.server import main; sys.exit(main())"
+    return [
+        sys.executable, "-c", run, "start", "--no-browser", "--internal-host", HOST, "--port", str(port),
+        "--log-level", "WARNING",
+    ]
+
+
+def environment(place: Path, keys: Credentials) -> dict[str, str]:
+    """The server's environment: its data, its user, and everything that would phone home switched off."""
+    own = {
+        "LABEL_STUDIO_BASE_DATA_DIR": str(place / "data"),
+        "LABEL_STUDIO_USERNAME": keys.user,
+        "LABEL_STUDIO_PASSWORD": keys.password,
+        "LABEL_STUDIO_USER_TOKEN": keys.token,
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+        "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
+        "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
+        "LABEL_STUDIO_SENTRY_DSN": "",
+        "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
+        "LABEL_STUDIO_FEATURE_FLAGS_OFFLINE": "true",
+        "LABEL_STUDIO_DEBUG": "false",
+        "DEBUG": "false",
+    }
+    # Somebody else's settings, a PostgreSQL for instance, must not leak into the embedded server.
+    foreign = ("LABEL_STUDIO_", "HEARTEX_", "DJANGO_", "POSTGRE_", "DATABASE_")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign) and k not in ("HOST", "PYTHONPATH")}
+    return {**inherited, **own}
+
+
+def _credentials(home: Path) -> Credentials:
+    path = credentials_file(home)
+    if path.exists():
+        return read_credentials(home)
+    made = Credentials(USER, secrets.token_urlsafe(16), secrets.token_hex(20))
+    _write(path, {"user": made.user, "password": made.password, "token": made.token})
+    return made
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON for the owner's eyes alone, whole or not at all."""
+    scratch = path.with_suffix(".tmp")
+    scratch.unlink(missing_ok=True)
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(value, file)
+    scratch.replace(path)
+
+
+def _port(home: Path, wanted: int) -> int:
+    """The port asked for, or a free one."""
+    if wanted and not _free(wanted):
+        raise ReviewError(f"Port {wanted} on {HOST} is taken", "Choose another with port=<number>, or port=0 for any.")
+    if wanted:
+        return wanted
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        last = int(json.loads((folder(home) / "server.json").read_text())["port"])
+        if _free(last):
+            return last
+    if _free(8080):
+        return 8080
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _created(pid: int) -> float | None:
+    """When a process was started; ``None`` where it has ended."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _wait(state: Mapping[str, Any], log: Path, seconds: float, tick: Callable[[str], None] | None) -> None:
+    begun = time.monotonic()
+    while not answers(str(state["url"])):
+        if _created(int(state["pid"])) is None:
+            raise ReviewError(f"Label Studio ended while starting: {_last_line(log)}", f"See its log: {log}")
+        if time.monotonic() - begun > seconds:
+            raise ReviewError(f"Label Studio did not answer within {seconds:.0f} s", f"See its log: {log}")
+        if tick is not None:
+            tick(f"waiting for Label Studio, {time.monotonic() - begun:.0f} s (the first start takes up to a minute)")
+        time.sleep(0.5)
+
+
+def _last_line(log: Path) -> str:
+    lines = [x for x in log.read_text(errors="replace").splitlines() if x.strip()] if log.exists() else []
+    return lines[-1][:200] if lines else "no message"
