@@ -88,11 +88,20 @@ def fill_missing(values: FloatArray) -> tuple[FloatArray, BoolArray]:
 
 
 def tame(values: FloatArray) -> FloatArray:
-    """Values scaled down where their squares would overflow; scores do not depend on the unit. Any shape."""
+    """Values in a unit where their squares neither overflow nor vanish; scores do not depend on the unit. Any shape."""
     peak = float(np.nanmax(np.abs(values), initial=0.0))
-    return values / peak if peak > 1e100 else values
+    return values / peak if peak > 1e100 or 0.0 < peak < 1e-100 else values
 
 
 def squash(deviation: FloatArray, half: float) -> FloatArray:
     """Deviations 0.. to scores 0..1, monotonic: ``d / (d + half)``, so ``half`` scores 0.5. Any shape."""
     return 1.0 - half / (deviation + half)  # written so that an infinite deviation scores 1
+
+
+def is_constant(values: FloatArray) -> bool:
+    """Whether a channel has no value, or one value only up to rounding. values [T], NaN where missing."""
+    seen = values[np.isfinite(values)]
+    if len(seen) == 0:
+        return True
+    low, high = float(seen.min()), float(seen.max())
+    return high - low <= 1e-12 * max(abs(low), abs(high))

@@ -139,7 +139,7 @@ def _counts(options: ThresholdOptions, scores: Sequence[FloatArray], truths: Seq
                 out[n, g] = out[n, g - 1]
                 continue
             runs = to_runs(score, float(threshold), options)
-            matched, inside, hit = 0, 0, 0
+            matched, inside, hit = 0.0, 0.0, 0.0
             if len(true) and len(runs):
                 matched = interval_counts(true, runs).tp
                 inside, _, hit, _ = composite_counts(true, runs, len(truth))

@@ -14,7 +14,7 @@ import numpy as np
 from tsad.core.errors import DetectorError
 from tsad.core.types import BoolArray, FloatArray, Series, Window
 from tsad.core.windows import stitch
-from tsad.detectors.base import Detector, tame
+from tsad.detectors.base import Detector, is_constant, tame
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, check_base, digest, load_adapter, load_base
 from tsad.detectors.patch.windows import Piece, pieces, shrink
@@ -193,12 +193,6 @@ def resolve_device(wanted: str) -> str:
             "Use detector.device=auto, or install a CUDA build of torch and a driver.",
         )
     return "cpu"
-
-
-def is_constant(values: FloatArray) -> bool:
-    """Whether a channel has no value, or one value only up to rounding."""
-    seen = values[np.isfinite(values)]
-    return len(seen) == 0 or float(np.ptp(seen / max(1.0, float(np.abs(seen).max())))) <= 1e-12
 
 
 def stack(batch: Iterable[Piece], device: str) -> tuple[torch.Tensor, torch.Tensor]:

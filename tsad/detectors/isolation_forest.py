@@ -1,0 +1,111 @@
+"""Isolation forest over short windows of a series: windows that few random cuts set apart are abnormal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.core.errors import DetectorError
+from tsad.core.types import FloatArray, Series
+from tsad.detectors.base import Detector, fill_missing, is_constant, squash, tame
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import IsolationForest as Forest
+
+
+class IsolationForest(Detector):
+    """A forest per series, fitted on windows of that same series; all channels of a window are one example.
+
+    A window's isolation score (Liu, Ting and Zhou 2008, equation 2) goes to its points, the mean over the
+    windows that cover them. How far that lies above the series' median, in robust deviations d, gives the score
+    ``d / (d + half)``: raw isolation scores have no level that means the same on every series.
+
+    Args:
+        window: points per window.
+        stride: points between the starts of scored windows.
+        trees: trees in the forest.
+        fit_windows: windows drawn, evenly spaced, to fit the forest on.
+        half: robust deviations that score 0.5.
+        batch_size: windows scored at once: bounds memory, never changes scores.
+        seed: of the random cuts.
+
+    Raises:
+        DetectorError: an option below 1.
+    """
+
+    name = "isolation_forest"
+
+    def __init__(
+        self, *, window: int, stride: int, trees: int, fit_windows: int, half: float, batch_size: int, seed: int
+    ) -> None:
+        sizes = {"window": window, "stride": stride, "trees": trees, "fit_windows": fit_windows}
+        for key, value in {**sizes, "batch_size": batch_size}.items():
+            if value < 1:
+                raise DetectorError(f"isolation_forest: {key} is {value}", f"Set detector.{key} to at least 1.")
+        if half <= 0:
+            raise DetectorError(f"isolation_forest: half is {half}", "Set detector.half above 0, e.g. 6.")
+        if stride > window:
+            raise DetectorError(
+                f"isolation_forest: stride {stride} is longer than window {window}",
+                "Points between two windows would have no score; lower detector.stride.",
+            )
+        self.window, self.stride, self.trees, self.fit_windows = window, stride, trees, fit_windows
+        self.half, self.batch_size, self.seed = half, batch_size, seed
+
+    def options(self) -> dict[str, Any]:
+        return {
+            "window": self.window, "stride": self.stride, "trees": self.trees, "fit_windows": self.fit_windows,
+            "half": self.half, "batch_size": self.batch_size, "seed": self.seed,
+        }  # fmt: skip
+
+    def score(self, series: Sequence[Series]) -> list[FloatArray]:
+        return [self._score(one) for one in series]
+
+    def _score(self, series: Series) -> FloatArray:
+        filled = [_standard(fill_missing(tame(c))[0]) for c in series.values.T if not is_constant(c)]
+        total = len(series)
+        width = min(self.window, max(1, total // 4))  # a short series still gives windows to compare
+        if not filled or total < 2:
+            return np.zeros(total)
+        values = np.stack(filled, axis=1)  # [T, C] float32
+        starts = np.unique(np.append(np.arange(0, total - width + 1, min(self.stride, width)), total - width))
+        isolation = self._isolation(self._fit(values, width), values, starts, width)
+        distance = np.maximum(isolation - np.median(isolation), 0.0)
+        spread = 1.4826 * float(np.median(np.abs(isolation - np.median(isolation)))) or float(np.mean(distance))
+        scores = squash(distance / spread, self.half) if spread > 1e-12 else np.zeros(total)
+        scores[~np.isfinite(series.values).any(axis=1)] = 0.0
+        return scores
+
+    def _fit(self, values: npt.NDArray[np.float32], width: int) -> Forest:
+        from sklearn.ensemble import IsolationForest as Forest
+
+        last = len(values) - width
+        starts = np.unique(np.linspace(0, last, min(self.fit_windows, last + 1)).astype(np.int64))
+        forest = Forest(n_estimators=self.trees, random_state=self.seed, n_jobs=1)
+        return forest.fit(_windows(values, starts, width))
+
+    def _isolation(
+        self, forest: Forest, values: npt.NDArray[np.float32], starts: npt.NDArray[np.int64], width: int
+    ) -> FloatArray:
+        """Mean isolation score of the windows that cover each point, [T] in 0..1."""
+        total, steps, count = len(values), np.zeros(len(values) + 1), np.zeros(len(values) + 1)
+        for k in range(0, len(starts), self.batch_size):
+            batch = starts[k : k + self.batch_size]
+            isolation = -forest.score_samples(_windows(values, batch, width))
+            for edge, sign in ((batch, 1.0), (batch + width, -1.0)):
+                np.add.at(steps, edge, sign * isolation)
+                np.add.at(count, edge, sign)
+        return (np.cumsum(steps) / np.maximum(np.cumsum(count), 1.0))[:total]
+
+
+def _standard(values: FloatArray) -> npt.NDArray[np.float32]:
+    centred = values - values.mean()  # before the division: a large offset must not eat the variation
+    return (centred / centred.std()).astype(np.float32)
+
+
+def _windows(values: npt.NDArray[np.float32], starts: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.float32]:
+    """Windows as rows, [N, width * C]."""
+    return values[starts[:, None] + np.arange(width)].reshape(len(starts), -1)
