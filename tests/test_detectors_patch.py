@@ -1,0 +1,489 @@
+"""The patch detector: network, windows, scoring, weights, adapters, what training needs of it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tsad.core.errors import DetectorError, StorageError, WeightsError
+from tsad.core.protocols import Trainable
+from tsad.core.types import NS_PER_SECOND, Series, Window
+from tsad.detectors.patch import examples
+from tsad.detectors.patch.detector import PatchDetector, resolve_device
+from tsad.detectors.patch.loading import SHIPPED, digest, load_base
+from tsad.detectors.patch.windows import encode_piece, pieces, shrink, shrink_flags
+
+LENGTH, MARGIN = 64, 32
+TINY = {
+    "length": LENGTH, "patch": 8, "margin": MARGIN, "hidden_size": 16, "layers": 1, "heads": 2,
+    "intermediate_size": 24, "point_size": 8,
+}  # fmt: skip
+LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def make_series(values: np.ndarray, point_id: str = "T1.PV") -> Series:
+    values = np.asarray(values, float)
+    values = values[:, None] if values.ndim == 1 else values
+    names = tuple(f"value_{c}" for c in range(values.shape[1]))
+    return Series(point_id, np.arange(len(values), dtype=np.int64) * NS_PER_SECOND, values, names)
+
+
+def noise(n: int, seed: int = 0, channels: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, channels))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network with random weights (large ones, so that scores differ)."""
+    import torch
+    from safetensors.torch import save_file
+
+    from tsad.detectors.patch.configuration import PatchConfig
+    from tsad.detectors.patch.model import PatchModel
+
+    torch.manual_seed(0)
+    model = PatchModel(PatchConfig(**TINY))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(2.0)
+        model.head.bias.zero_()
+    folder = tmp_path_factory.mktemp("weights")
+    save_file(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
+    model.config.save_pretrained(folder)
+    return folder
+
+
+def detector(weights: Path, **changes: object) -> PatchDetector:
+    options = {"weights": str(weights), "batch_size": 4, "device": "cpu", "scales": [1, 4], "stride": 32}
+    return PatchDetector(**{**options, **changes})
+
+
+def make_adapter(weights: Path, folder: Path, zero: bool = False) -> Path:
+    """A peft adapter with random (or zero) B matrices and a decoder trained in full."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    saved = ["decoder", "head"]
+    model = get_peft_model(load_base(weights), LoraConfig(r=2, target_modules=LINEARS, modules_to_save=saved))
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if ".lora_B." in name and not zero:
+                p.normal_(0, 0.3)
+    model.save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+# ---- windows
+
+
+def test_shrinking_keeps_spikes_and_missing_points() -> None:
+    x = np.array([1.0, 1, 1, 9, np.nan, np.nan, np.nan, np.nan, 2.0, np.nan])
+    assert np.allclose(shrink(x, 4), [0.5 * 3 + 0.5 * 9, np.nan, 2.0], equal_nan=True)
+    assert shrink_flags(np.arange(10) == 3, 4).tolist() == [True, False, False]
+    assert shrink(x, 1) is x
+
+
+def test_pieces_cover_the_series_and_flag_what_is_filled() -> None:
+    x = noise(150)[:, 0]
+    x[10:20] = np.nan
+    made = list(pieces(x, LENGTH, 32, MARGIN))
+    assert [p.start for p in made] == [0, 32, 64, 86]
+    assert not made[0].observed[10:20].any() and made[0].observed[20:].all()
+    (short,) = pieces(x[:50], LENGTH, 32, MARGIN)
+    assert short.size == 50 and not short.observed[50:].any() and short.values.shape == (LENGTH,)
+
+
+def test_normalisation_sees_the_surroundings_only() -> None:
+    x = noise(400)[:, 0]
+    here = encode_piece(x, 128, LENGTH, MARGIN)
+    x[: 128 - MARGIN], x[128 + LENGTH + MARGIN :] = 1e6, -1e6
+    assert np.array_equal(here.values, encode_piece(x, 128, LENGTH, MARGIN).values)
+    again = encode_piece(1e9 + 1e3 * x, 128, LENGTH, MARGIN)
+    assert np.allclose(here.values, again.values, atol=1e-6)
+
+
+# ---- scoring
+
+
+def test_scores_are_probabilities_and_missing_or_constant_points_score_zero(weights: Path) -> None:
+    x = noise(300)
+    x[40:50] = np.nan
+    (scores,) = detector(weights).score([make_series(x)])
+    assert scores.shape == (300,) and scores.dtype == np.float64
+    assert np.all(scores[40:50] == 0) and np.all((np.delete(scores, range(40, 50)) > 0) & (scores.max() < 1))
+    for dull in (np.full(90, 2.5), np.full(90, np.nan), np.empty(0), np.ones(1)):
+        assert np.all(detector(weights).score([make_series(dull)])[0] == 0)
+
+
+def test_scores_depend_neither_on_company_nor_on_batch_size(weights: Path) -> None:
+    many = [make_series(noise(n, n), f"P{n}") for n in (1, 5, 64, 65, 333, 1000)] + [make_series(noise(200, 7, 3))]
+    together = detector(weights).score(many)
+    for size in (1, 3, 100):
+        for one, scores in zip(many, together, strict=True):
+            assert np.allclose(detector(weights, batch_size=size).score([one])[0], scores, rtol=0, atol=1e-6)
+
+
+def test_same_series_same_bits(weights: Path) -> None:
+    one = make_series(noise(500))
+    assert np.array_equal(detector(weights).score([one])[0], detector(weights).score([one])[0])
+
+
+def test_scores_ignore_offset_and_unit(weights: Path) -> None:
+    x = noise(500)
+    plain, moved = detector(weights).score([make_series(x), make_series(x * 1e3 - 5e7)])
+    assert np.allclose(plain, moved, atol=1e-4)
+    for unit in (1e300, 1e-300):
+        (scores,) = detector(weights).score([make_series(x * unit)])
+        assert np.allclose(scores, plain, atol=1e-4)
+
+
+def test_channels_combine_by_their_maximum(weights: Path) -> None:
+    x = noise(200, 3, channels=3)
+    x[:, 2] = 4.0  # a constant channel adds nothing
+    (all_,) = detector(weights).score([make_series(x)])
+    singles = [detector(weights).score([make_series(x[:, c])])[0] for c in (0, 1)]
+    assert np.allclose(all_, np.maximum(*singles), atol=1e-6)
+
+
+def test_batches_stay_small_however_long_the_series(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tsad.detectors.patch.model import PatchModel
+
+    sizes, plain = [], PatchModel.forward
+    monkeypatch.setattr(PatchModel, "forward", lambda self, **kw: sizes.append(len(kw["values"])) or plain(self, **kw))
+    detector(weights, batch_size=5).score([make_series(noise(3000))])
+    assert max(sizes) == 5 and sum(sizes) == 93 + 23  # x1 and x4
+
+
+def test_nothing_is_fetched_from_the_network(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = make_adapter(weights, tmp_path / "adapter")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    detector(weights).with_adapter(adapter).score([make_series(noise(100))])
+
+
+# ---- options and weights
+
+
+def test_it_is_rebuilt_from_its_description(weights: Path) -> None:
+    config = json.loads(json.dumps(detector(weights).describe()))
+    assert config.pop("_target_") == "tsad.detectors.patch.detector.PatchDetector"
+    assert PatchDetector(**config).config_hash == detector(weights).config_hash
+    assert isinstance(detector(weights), Trainable) and PatchDetector.trainable
+
+
+def test_base_reference_names_the_file(weights: Path) -> None:
+    reference = detector(weights).base_reference()
+    assert reference == {"id": "tsad/patch", "path": str(weights), "sha256": digest(weights / "model.safetensors")}
+
+
+WRONG: list[dict] = [{"batch_size": 0}, {"stride": 0}, {"scales": []}, {"scales": [1, 1]}, {"scales": [0]}]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_impossible_options_are_refused(weights: Path, wrong: dict) -> None:
+    with pytest.raises(DetectorError, match=next(iter(wrong))):
+        detector(weights, **wrong)
+
+
+def test_devices_are_never_swapped_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(DetectorError, match="no CUDA device"):
+        resolve_device("cuda")
+    with pytest.raises(DetectorError, match="device=tpu"):
+        resolve_device("tpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == "cuda"
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    target.mkdir()
+    for file in folder.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    return target
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_missing_weights_are_named_at_once(weights: Path, tmp_path: Path, name: str) -> None:
+    folder = copy_of(weights, tmp_path / "copy")
+    (folder / name).unlink()
+    with pytest.raises(WeightsError, match=rf"{name} is missing.*tsad pretrain"):
+        detector(folder)
+
+
+def test_damaged_weights_are_named(weights: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = copy_of(weights, tmp_path / "copy")
+    file = folder / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match=r"model\.safetensors cannot be loaded"):
+        detector(folder).network()
+    file.write_bytes(whole)
+    tensors = load_file(file)
+    tensors.pop("head.bias")
+    save_file(tensors, file)
+    with pytest.raises(WeightsError, match=r"model\.safetensors cannot be loaded"):
+        detector(folder).network()
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"config\.json describes"):
+        detector(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(WeightsError, match=r"config\.json is corrupted"):
+        detector(folder)
+
+
+def test_transformers_reads_and_writes_the_same_network(weights: Path, tmp_path: Path) -> None:
+    import torch
+
+    from tsad.detectors.patch.model import PatchModel
+
+    model = PatchModel.from_pretrained(str(weights), local_files_only=True).eval()
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").exists()
+    values = torch.from_numpy(noise(2 * LENGTH)[:, 0].reshape(2, LENGTH).astype(np.float32))
+    with torch.inference_mode():
+        first = load_base(weights)(values=values).logits
+        second = PatchModel.from_pretrained(str(tmp_path), local_files_only=True).eval()(values=values).logits
+    assert torch.equal(first, second)
+
+
+# ---- adapters
+
+
+def test_an_adapter_changes_scores_and_a_zero_one_does_not(weights: Path, tmp_path: Path) -> None:
+    base, one = detector(weights), [make_series(noise(300))]
+    adapted = base.with_adapter(make_adapter(weights, tmp_path / "a"))
+    plain = base.score(one)[0]
+    assert np.abs(adapted.score(one)[0] - plain).max() > 1e-3
+    assert np.array_equal(adapted.with_adapter(None).score(one)[0], plain)
+    zeroed = base.with_adapter(make_adapter(weights, tmp_path / "z", zero=True))
+    assert np.array_equal(zeroed.score(one)[0], plain)
+    assert np.array_equal(base.score(one)[0], plain)
+
+
+def test_adapted_scores_equal_those_of_peft(weights: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import PeftModel
+
+    folder = make_adapter(weights, tmp_path / "a")
+    wrapped = PeftModel.from_pretrained(load_base(weights), str(folder)).eval()
+    piece = encode_piece(noise(LENGTH)[:, 0], 0, LENGTH, MARGIN)
+    with torch.inference_mode():
+        logits = wrapped(values=torch.from_numpy(piece.values)[None]).logits[0].numpy()
+    adapted = detector(weights, scales=[1]).with_adapter(folder)
+    (scores,) = adapted.score([make_series(noise(LENGTH))])
+    assert np.allclose(scores, 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+
+def test_unusable_adapters_are_named(weights: Path, tmp_path: Path) -> None:
+    good = make_adapter(weights, tmp_path / "good")
+    base = detector(weights)
+    with pytest.raises(WeightsError, match=r"adapter_config\.json is missing"):
+        base.with_adapter(tmp_path / "nowhere")
+    cut = copy_of(good, tmp_path / "cut")
+    file = cut / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match=r"adapter_model\.safetensors cannot be loaded"):
+        base.with_adapter(cut)
+    file.write_bytes(b"junk")
+    with pytest.raises(WeightsError, match=r"adapter_model\.safetensors cannot be loaded"):
+        base.with_adapter(cut)
+    file.rename(cut / "adapter_model.bin")
+    with pytest.raises(WeightsError, match=r"adapter_model\.safetensors is missing"):
+        base.with_adapter(cut)
+
+
+def test_a_flipped_bit_or_a_foreign_or_infinite_adapter_is_refused(weights: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    good = make_adapter(weights, tmp_path / "good")
+    base = detector(weights)
+    flipped = copy_of(good, tmp_path / "flipped")
+    file = flipped / "adapter_model.safetensors"
+    (flipped / "adapter.sha256").write_text(f"{digest(file)}  {file.name}\n")
+    base.with_adapter(flipped)
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        base.with_adapter(flipped)
+    tensors = load_file(good / "adapter_model.safetensors")
+    first = sorted(tensors)[0]
+    for change, words in (("drop", "does not fit"), ("shape", "cannot be loaded"), ("infinite", "not finite")):
+        odd = copy_of(good, tmp_path / change)
+        other = dict(tensors)
+        if change == "drop":
+            other.pop(first)
+        else:
+            other[first] = tensors[first][:1].clone() if change == "shape" else tensors[first] * float("inf")
+        save_file(other, odd / "adapter_model.safetensors")
+        with pytest.raises(WeightsError, match=words):
+            base.with_adapter(odd)
+
+
+# ---- training
+
+
+def test_encode_sees_what_scoring_sees(weights: Path) -> None:
+    """The crop of an excerpt with its context is bit for bit a window cut from the whole series."""
+    series = make_series(noise(900))
+    whole = series.values[:, 0]
+    context = LENGTH  # as the real network: 1,024 points of context, windows of 512, length 1,024, margin 512
+    start, stop = 400, 432
+    excerpt = series.slice(start - context, stop + context)
+    window = Window(excerpt, context, context + stop - start)
+    mask = np.zeros(32, bool)
+    mask[5:9] = True
+    for seed in range(20):
+        made = examples.from_window(
+            window, mask, np.random.default_rng(seed), scales=[1], length=LENGTH, margin=MARGIN
+        )
+        inside = np.flatnonzero(made.weight)
+        assert len(inside) == 32 and np.array_equal(made.labels[inside], mask)
+        same = encode_piece(whole, start - int(inside[0]), LENGTH, MARGIN)
+        assert np.array_equal(made.values, same.values)
+
+
+@pytest.mark.parametrize(("total", "start", "stop"), [(20, 0, 20), (64, 10, 30), (70, 40, 70), (500, 100, 300)])
+def test_examples_fit_any_window(weights: Path, total: int, start: int, stop: int) -> None:
+    window = Window(make_series(noise(total, 1, 2)), start, stop)
+    mask = np.zeros(stop - start, bool)
+    mask[3:6] = True
+    for truth in (mask, np.zeros_like(mask)):
+        batch = detector(weights).encode([window] * 6, [truth] * 6, np.random.default_rng(0))
+        assert {k: tuple(v.shape) for k, v in batch.items()} == dict.fromkeys(
+            ("values", "observed", "labels", "weight"), (6, LENGTH)
+        )
+        judged = batch["weight"].numpy() > 0
+        assert judged.any(axis=1).all() and not (batch["labels"].numpy() & ~judged).any()
+
+
+def test_people_label_machines_so_the_telling_channel_trains(weights: Path) -> None:
+    values = noise(200, 0, channels=4)
+    values[100:104, 2] += 30
+    window, mask = Window(make_series(values), 80, 112), np.zeros(32, bool)
+    mask[20:24] = True
+    assert examples._telling_channel(window, mask) == 2
+
+
+def test_the_loss_looks_at_reviewed_points_only(weights: Path) -> None:
+    import torch
+
+    base = detector(weights)
+    batch = dict(base.replay(4, np.random.default_rng(0)))
+    assert set(batch) == {"values", "observed", "labels", "weight"}
+    batch["weight"][:, :32] = 0
+    network = base.network()
+    loss = network(**batch).loss
+    batch["labels"][:, :32] = ~batch["labels"][:, :32]
+    assert torch.equal(loss, network(**batch).loss) and bool(torch.isfinite(loss))
+    batch["weight"][:] = 0
+    assert float(network(**batch).loss.detach()) == 0.0
+
+
+def test_networks_are_fresh_copies(weights: Path) -> None:
+    import torch
+
+    base = detector(weights)
+    with torch.no_grad():
+        base.network().head.bias.add_(5.0)
+    assert float(base.network().head.bias.detach()) == 0.0
+
+
+def test_lora_finds_every_linear_layer_by_name(weights: Path) -> None:
+    from torch import nn
+
+    names = {n.rpartition(".")[2] for n, m in load_base(weights).blocks.named_modules() if isinstance(m, nn.Linear)}
+    assert names == set(LINEARS)
+
+
+def test_a_few_steps_learn_a_reviewed_pattern(weights: Path) -> None:
+    import torch
+
+    values = noise(400)
+    values[200:210] += 6
+    window, mask = Window(make_series(values), 190, 222), np.zeros(32, bool)
+    mask[10:20] = True
+    base, rng = detector(weights, scales=[1]), np.random.default_rng(0)
+    network = base.network().train()
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
+    losses = []
+    for _ in range(60):
+        loss = network(**base.encode([window] * 4, [mask] * 4, rng)).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert np.mean(losses[-5:]) < 0.3 * np.mean(losses[:5])
+
+
+# ---- pre-training and what ships
+
+
+def test_pretraining_is_seeded_and_leaves_its_recipe(tmp_path: Path) -> None:
+    from tsad.detectors.patch.pretrain import pretrain
+    from tsad.synthetic.generator import GENERATOR_VERSION
+
+    seen: list[dict] = []
+
+    class Notes:
+        def params(self, values: dict) -> None:
+            seen.append(dict(values))
+
+        def metrics(self, values: dict, step: int = 0) -> None:
+            seen.append({"step": step, **values})
+
+    def run(name: str, seed: int) -> bytes:
+        figures = pretrain(
+            seed=seed, steps=3, batch_size=2, save_every=2, folder=tmp_path / name, network=TINY, recorder=Notes()
+        )
+        assert figures["steps"] == 3 and np.isfinite(figures["valid_loss"])
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    assert run("a", 5) == run("b", 5) != run("c", 6)
+    recipe = json.loads((tmp_path / "a" / "config.json").read_text())["recipe"]
+    assert (recipe["seed"], recipe["steps"], recipe["step"], recipe["generator"]) == (5, 3, 3, GENERATOR_VERSION)
+    assert seen[0]["seed"] == 5 and [s["step"] for s in seen[1:3]] == [2, 3]
+    (scores,) = detector(tmp_path / "a").score([make_series(noise(100))])
+    assert np.isfinite(scores).all()
+
+
+def test_time_running_out_starts_the_cooldown(tmp_path: Path) -> None:
+    from tsad.detectors.patch.pretrain import pretrain
+
+    figures = pretrain(
+        seed=0, steps=300, batch_size=2, cooldown=4, max_seconds=0.01, save_every=1000, folder=tmp_path, network=TINY
+    )
+    assert figures["steps"] == 5
+    assert json.loads((tmp_path / "config.json").read_text())["recipe"]["steps"] == 5
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
+    from tsad.detectors.patch.pretrain import pretrain
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file"):
+        pretrain(seed=0, steps=1, batch_size=1, folder=tmp_path / "file", network=TINY)
+
+
+def test_shipped_weights_find_what_anybody_sees() -> None:
+    x = np.sin(np.arange(3000) * 2 * np.pi / 60) + 0.1 * noise(3000)[:, 0]
+    x[1500:1510] += 4.0
+    base = PatchDetector(weights="", batch_size=16, device="cpu", scales=[1, 4], stride=512)
+    (scores,) = base.score([make_series(x)])
+    assert scores[1500:1510].max() > 5 * np.median(scores) and 1495 <= int(scores.argmax()) < 1515
+    config = json.loads((SHIPPED / "config.json").read_text())
+    assert config["recipe"]["step"] > 0 and 1.0e6 < sum(p.numel() for p in base.network().parameters()) < 1.5e6
