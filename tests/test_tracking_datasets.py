@@ -1,0 +1,91 @@
+"""Dataset versions: kept once, found by hash, fetched back whole, named by the runs that read them."""
+
+# ruff: noqa: F401, F811  (fixtures are imported by name)
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tracking_rig import die, home, killed, options, store
+
+from tsad.core.errors import ClaimError, DatasetError
+from tsad.core.types import Purpose
+from tsad.tracking import dataset_runs
+from tsad.tracking.runs import LoopStore
+from tsad.tracking.store import Store, open_store
+
+VERSION = "0123456789abcdef"
+
+
+def _files(folder: Path) -> Path:
+    (folder / "values").mkdir(parents=True)
+    (folder / "values" / "a.parquet").write_bytes(b"values")
+    (folder / "windows.json").write_text("[]")
+    return folder
+
+
+def _put(loop: LoopStore, folder: Path, purpose: str = "train") -> str:
+    iteration = loop.create_iteration(1, "a: 1\n", {})
+    return loop.put_dataset(
+        VERSION, purpose, folder, iteration=iteration, name="nab-train", source="csv:/data/nab",
+        source_digest="beef", channels=("flow", "pressure"), windows=12,
+    )  # fmt: skip
+
+
+def test_a_version_is_kept_once(store: Store, tmp_path: Path) -> None:
+    loop, folder = store.loop("nab"), _files(tmp_path / "dataset")
+    with pytest.raises(ClaimError, match="without the lock"):
+        loop.put_dataset(VERSION, "train", folder, iteration=None, name="x")
+    with loop.lock():
+        run_id = _put(loop, folder, Purpose.TRAIN)
+        assert _put(loop, folder) == run_id
+        with pytest.raises(DatasetError, match="kept as train and cannot also be gold"):
+            _put(loop, folder, "gold")
+    (record,) = loop.datasets()
+    assert record == loop.find_dataset(VERSION)
+    assert (record.version, record.purpose, record.windows, record.iteration) == (VERSION, "train", 12, 1)
+    assert (record.source, record.source_digest, record.channels) == ("csv:/data/nab", "beef", ("flow", "pressure"))
+    got = loop.fetch_dataset(VERSION, tmp_path / "out")
+    assert (got / "values" / "a.parquet").read_bytes() == b"values"
+    with pytest.raises(DatasetError, match="no dataset version ffff"):
+        loop.fetch_dataset("ffff", tmp_path / "out")
+
+
+def test_the_ui_sees_digest_schema_source_and_context(store: Store, tmp_path: Path) -> None:
+    loop = store.loop("nab")
+    with loop.lock():
+        own = _put(loop, _files(tmp_path / "dataset"))
+        record = loop.find_dataset(VERSION)
+        assert record is not None
+        with loop.run("TRAIN") as step:
+            step.log_dataset(record, "training")
+            step.log_dataset(record, "training")
+    for run_id, context in ((own, "train"), (step.run_id, "training")):
+        (seen,) = store.client.get_run(run_id).inputs.dataset_inputs
+        assert seen.dataset.digest == VERSION and '"flow"' in seen.dataset.schema
+        assert "csv:/data/nab" in seen.dataset.source and record.uri in seen.dataset.source
+        assert [tag.value for tag in seen.tags] == [context]
+
+
+def _put_and_die(home: Path, folder: Path, moment: str) -> None:
+    loop = open_store(options(), home).loop("nab")
+    if moment == "before the files":
+        loop.store.client._client.log_artifacts = lambda *_: die()
+    else:
+        dataset_runs.log_dataset = lambda *_: die()  # type: ignore[assignment]
+    with loop.lock():
+        _put(loop, folder)
+
+
+@pytest.mark.parametrize("moment", ["before the files", "after the files"])
+def test_a_version_killed_while_kept_is_kept_once(home: Path, tmp_path: Path, moment: str) -> None:
+    folder = _files(tmp_path / "dataset")
+    killed(_put_and_die, home, folder, moment)
+    loop = open_store(options(), home).loop("nab")
+    assert loop.datasets() == [] and loop.find_dataset(VERSION) is None
+    with loop.lock():
+        run_id = _put(loop, folder)
+    assert [record.run_id for record in loop.datasets()] == [run_id]
+    kept = loop.search("tags.`tsad.kind` = 'dataset'")
+    assert sorted(run.info.status for run in kept) == ["FINISHED", "KILLED"]
