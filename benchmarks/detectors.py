@@ -1,0 +1,182 @@
+"""Speed, memory and zero-shot quality of the detectors; prints figures, writes nothing.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.detectors speed
+    OMP_NUM_THREADS=1 python -m benchmarks.detectors memory
+    OMP_NUM_THREADS=1 python -m benchmarks.detectors quality --data ../shared/data
+
+``speed``: points per second on one core. ``memory``: the resident set's growth while scoring 0.5 and 5 million points,
+each in a process of its own; what does not grow with the batch is a few numbers per point. ``quality``: mean over
+the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score threshold of 0.5; nothing is fitted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tsad.core.intervals import runs_of
+from tsad.core.options import ThresholdOptions
+from tsad.core.types import NS_PER_SECOND, BoolArray, Series
+from tsad.detectors.base import Detector
+
+PLAIN = ThresholdOptions(
+    rule="fixed", default=0.5, quantile=0.99, shrinkage=24.0, merge_gap=4, min_length=1, max_length=0
+)
+
+
+def robust_zscore() -> Detector:
+    from tsad.detectors.robust_zscore import RobustZScore
+
+    return RobustZScore(half=6.0, window=0)
+
+
+def isolation_forest() -> Detector:
+    from tsad.detectors.isolation_forest import IsolationForest
+
+    return IsolationForest(window=16, stride=4, trees=100, fit_windows=4096, half=6.0, batch_size=8192, seed=0)
+
+
+def patch(weights: str = "", scales: tuple[int, ...] = (1, 4), stride: int = 512) -> Detector:
+    import torch
+
+    from tsad.detectors.patch.detector import PatchDetector
+
+    torch.set_num_threads(1)
+    return PatchDetector(weights=weights, batch_size=32, device="cpu", scales=list(scales), stride=stride)
+
+
+MAKERS: dict[str, Callable[[], Detector]] = {
+    "robust_zscore": robust_zscore, "isolation_forest": isolation_forest, "patch": patch,
+}  # fmt: skip
+
+
+def random_series(points: int, seed: int = 0) -> Series:
+    values = np.random.default_rng(seed).standard_normal((points, 1))
+    return Series("bench", np.arange(points, dtype=np.int64) * NS_PER_SECOND, values)
+
+
+def speed(points: int) -> None:
+    print(f"{'detector':<18}{'one series of ' + format(points, ','):>28}{'the same in 100 series':>26}   points/s")
+    whole, parts = [random_series(points)], [random_series(points // 100, k) for k in range(100)]
+    for name, make in MAKERS.items():
+        detector = make()
+        detector.score([random_series(2048)])  # imports and weights
+        rates = []
+        for series in (whole, parts):
+            started = time.perf_counter()
+            detector.score(series)
+            rates.append(points / (time.perf_counter() - started))
+        print(f"{name:<18}{rates[0]:>28,.0f}{rates[1]:>26,.0f}", flush=True)
+
+
+def memory(points: int) -> None:
+    print(f"{'detector':<18}{'points':>12}{'series MB':>12}{'peak growth MB':>16}{'bytes/point':>13}{'seconds':>9}")
+    for name in MAKERS:
+        for size in (points // 10, points):
+            context = multiprocessing.get_context("spawn")
+            with context.Pool(1) as pool:
+                growth, seconds = pool.apply(_growth, (name, size))
+            row = f"{name:<18}{size:>12,}{size * 16 / 1e6:>12.0f}{growth / 1e6:>16.0f}"
+            print(f"{row}{growth / size:>13.1f}{seconds:>9.1f}", flush=True)
+
+
+def _growth(name: str, points: int) -> tuple[float, float]:
+    """Peak growth of the resident set (bytes) while scoring, and seconds."""
+    import psutil
+
+    detector, series, process = MAKERS[name](), random_series(points), psutil.Process()
+    detector.score([random_series(70_000)])  # imports, weights and the buffers of full batches
+    before = peak = process.memory_info().rss
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.01):
+            peak = max(peak, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    started = time.perf_counter()
+    detector.score([series])
+    seconds = time.perf_counter() - started
+    done.set()
+    watcher.join()
+    return float(peak - before), seconds
+
+
+def labelled(folder: Path) -> Iterator[tuple[Series, BoolArray]]:
+    """Series with a label column that hold an anomaly."""
+    import pandas as pd
+
+    for file in sorted(folder.glob("*.csv*")):
+        frame = pd.read_csv(file)
+        truth = frame["label"].to_numpy() > 0
+        if truth.any():
+            names = tuple(c for c in frame.columns if c.startswith("value"))
+            stamps = np.arange(len(frame), dtype=np.int64) * NS_PER_SECOND
+            yield Series(file.name, stamps, frame[list(names)].to_numpy(float), names), truth
+
+
+def quality(data: Path, sets: list[str], makers: dict[str, Callable[[], Detector]]) -> None:
+    columns = ("VUS-PR", "AUC-PR", "interval F1", "composite F1", "points > .5")
+    print(f"{'set':<12}{'detector':<18}{'series':>7}" + "".join(f"{c:>14}" for c in columns))
+    totals: dict[str, list[tuple[float, ...]]] = {}
+    for name in sets:
+        pairs = list(labelled(data / name))
+        for label, make in makers.items():
+            figures = _figures(make(), pairs)
+            totals.setdefault(label, []).append(figures)
+            print(f"{name:<12}{label:<18}{len(pairs):>7}" + "".join(f"{f:>14.3f}" for f in figures), flush=True)
+    for label, rows in totals.items():
+        print(f"{'mean':<12}{label:<18}{'':>7}" + "".join(f"{f:>14.3f}" for f in np.mean(rows, axis=0)))
+
+
+def _figures(detector: Detector, pairs: list[tuple[Series, BoolArray]]) -> tuple[float, ...]:
+    from tsad.detectors.thresholds import to_runs
+    from tsad.metrics.interval import composite_counts, composite_of, interval_counts
+    from tsad.metrics.point import precision_recall_f1
+    from tsad.metrics.ranking import auc_pr
+    from tsad.metrics.vus import vus_pr
+
+    volume, area, intervals, composites, called, points = [], [], np.zeros(3), np.zeros(4), 0.0, 0
+    for (_, truth), scores in zip(pairs, detector.score([s for s, _ in pairs]), strict=True):
+        volume.append(vus_pr(truth, scores, step=5))
+        area.append(auc_pr(truth, scores))
+        runs = to_runs(scores, PLAIN.default, PLAIN)
+        intervals += interval_counts(runs_of(truth), runs)
+        composites += composite_counts(runs_of(truth), runs, len(truth))
+        called += float((runs[:, 1] - runs[:, 0]).sum())
+        points += len(truth)
+    f1 = precision_recall_f1(*intervals).f1, composite_of(*composites).f1
+    return float(np.mean(volume)), float(np.mean(area)), *f1, called / points
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "memory", "quality"))
+    parser.add_argument("--points", type=int, help="speed: 200,000; memory: 5,000,000")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="quality: one folder per set in it")
+    parser.add_argument("--sets", nargs="+", default=["NAB", "MSCMD", "AIOPS_KPI", "SMD"])
+    parser.add_argument("--detectors", nargs="+", choices=MAKERS, default=list(MAKERS))
+    options = parser.parse_args()
+    for name in set(MAKERS) - set(options.detectors):
+        del MAKERS[name]
+    if options.what == "speed":
+        speed(options.points or 200_000)
+    elif options.what == "memory":
+        memory(options.points or 5_000_000)
+    elif options.data.is_dir():
+        quality(options.data, options.sets, MAKERS)
+    else:
+        sys.exit(f"{options.data} is missing: name the folder of labelled sets with --data")
+
+
+if __name__ == "__main__":
+    main()
