@@ -22,6 +22,7 @@ from tsad.config import (
     CONFIG_NAME,
     GROUPS,
     VERSION_BASE,
+    compose,
     finish,
     folder,
     home,
@@ -139,7 +140,10 @@ def _run(words: list[str], verbose: bool) -> int:
         return 0
     refuse_secrets(words)
     _set_up(verbose)
-    _hydra([quoted(w) if is_override(w) else w for w in words])
+    words = [quoted(w) if is_override(w) else w for w in words]
+    if {"-m", "--multirun"} & set(words):
+        _check_sweep([w for w in words if is_override(w)])
+    _hydra(words)
     return 0
 
 
@@ -152,6 +156,27 @@ def _set_up(verbose: bool) -> None:
     log.handlers[:] = [handler]
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.propagate = False
+
+
+def _check_sweep(overrides: list[str]) -> None:
+    """Check every listed value of a sweep before its first run, so that a typo in the last one costs nothing.
+
+    Raises:
+        ConfigError: a value that its run would refuse.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ChoiceSweep
+
+    tried: list[list[str]] = []
+    for override, text in zip(OverridesParser.create().parse_overrides(overrides), overrides, strict=True):
+        listed = isinstance(override.value(), ChoiceSweep)
+        if listed or not override.is_sweep_override():
+            key = override.get_key_element()
+            tried.append([f"{key}={v}" for v in override.sweep_string_iterator()] if listed else [text])
+    first = [values[0] for values in tried]
+    for at, values in enumerate(tried):
+        for value in values if len(values) > 1 else ():
+            settings(compose([*first[:at], value, *first[at + 1 :]]))
 
 
 def _hydra(words: Sequence[str]) -> None:

@@ -24,7 +24,8 @@ def quoted(override: str) -> str:
         return override
     value = match["value"]
     parts = split(value)
-    return f"{match['key']}={_quote(value) if parts is None else ','.join(_element(part) for part in parts)}"
+    rebuilt = ",".join(_element(part) for part in parts or ())
+    return f"{match['key']}={rebuilt if parts and parse(rebuilt) is not None else _quote(value)}"
 
 
 def _element(text: str) -> str:
