@@ -1,0 +1,178 @@
+"""The loop on a small simulated plant, in this process: states, gate, resuming, frozen config, rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tsad.core.errors import LabelError, LoopError, RegistryError, TrackingError
+from tsad.core.types import Purpose
+from tsad.loop import iterate
+from tsad.steps import data, detect, evaluate, export, promote, pull, report, rollback, status, train
+from tsad.steps.champion import registry_of
+from tsad.steps.common import open_loop
+from tsad.steps.gold import find_gold
+from tsad.steps.workbench import Workbench
+
+SMALL = (
+    "experiment=demo", "detector=robust_zscore", "source.series=8", "source.points=1200", "windows.length=200",
+    "sampling.windows=8", "loop.iterations=1", "loop.fresh=false", "tracking.plots=0", "gold.resamples=100",
+    "threshold.default=0.9",
+)  # fmt: skip
+Make = Callable[..., Workbench]
+
+
+@pytest.fixture
+def small(bench: Make) -> Make:
+    return lambda *overrides: bench(*SMALL, *overrides)
+
+
+def test_an_iteration_from_series_to_gate(small: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = small()
+    score = iterate(one)
+    loop = open_loop(one)
+    (iteration,) = loop.iterations()
+    assert (iteration.state, iteration.status) == ("COMPLETED", "FINISHED")
+    assert loop.open_iteration() is None
+    kept = {r.purpose: r for r in loop.datasets()}
+    assert set(kept) == {"train", "gold"}
+    assert kept["train"].windows == 8
+    decision = iteration.finished(promote.STEP)
+    assert decision is not None
+    assert score == decision.result["scores"]["interval_f1"]
+    assert decision.result["reason"]
+    champion = registry_of(one, loop).alias("champion")
+    assert champion is not None and champion.version == decision.result["champion"]
+    gold = find_gold(loop)
+    assert gold is not None and all(r.choice.purpose == Purpose.GOLD for r in gold.windows)
+
+    out = tmp_path / "out"
+    detect.run(one, output=str(out))
+    assert len(list((out / "scores").glob("*.csv"))) == len(list((out / "intervals").glob("*.csv"))) == 8
+    assert evaluate.run(one, versions=["1", "champion"], output=str(out)) is not None
+    report.run(one, output=str(out))
+    assert (out / "iterations.png").stat().st_size > 5000
+    for form in ("csv", "label_studio"):
+        export.run(one, output=str(out / form), format=form)
+        assert (out / form).read_text(encoding="utf-8")
+    data.run(one)
+    capsys.readouterr()
+    status.run(one)
+    shown = capsys.readouterr().out
+    assert "tsad-demo-robust_zscore:" in shown and "COMPLETED" in shown and "MB" in shown
+
+
+def test_a_finished_loop_does_nothing_more(small: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    iterate(small())
+    before = len(open_loop(small()).iterations())
+    capsys.readouterr()
+    iterate(small())
+    assert len(open_loop(small()).iterations()) == before == 1
+    assert "loop.iterations=1" in capsys.readouterr().out
+
+
+def test_a_fresh_loop_takes_the_next_name(small: Make) -> None:
+    from tsad.tracking.store import open_store
+
+    iterate(small("loop.fresh=true"))
+    iterate(small("loop.fresh=true"))
+    one = small()
+    assert open_store(one.tracking, one.home).loops() == ["demo", "demo-2"]
+
+
+def test_a_failed_iteration_goes_on_where_it_failed(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: Any, **__: Any) -> None:
+        raise TrackingError("the store is gone", "Bring it back.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "gold_units", down)
+        with pytest.raises(TrackingError, match="store is gone"):
+            iterate(small())
+    loop = open_loop(small())
+    (failed,) = loop.iterations()
+    assert (failed.state, failed.reason) == ("FAILED", "the store is gone. Bring it back.")
+    first = failed.finished(detect.STEP)
+    iterate(small())
+    (done,) = loop.iterations()
+    assert done.state == "COMPLETED" and done.run_id == failed.run_id
+    again = done.finished(detect.STEP)
+    assert first is not None and again is not None and first.run_id == again.run_id
+
+
+def test_an_open_iteration_keeps_its_config(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise TrackingError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fit", stop)
+        with pytest.raises(TrackingError):
+            iterate(small())
+    with pytest.raises(LoopError, match=r"sampling\.windows=6 \(frozen: 8\)"):
+        iterate(small("sampling.windows=6"))
+    iterate(small("sampling.windows=6"), new=True)
+    loop = open_loop(small())
+    (done,) = loop.iterations()
+    dataset = done.finished(pull.STEP)
+    assert dataset is not None and dataset.result["windows"] == 6
+
+
+def test_the_champion_can_be_forced_and_rolled_back(small: Make) -> None:
+    one = small("gold.min_intervals=10000")
+    iterate(one)
+    loop = open_loop(one)
+    registry = registry_of(one, loop)
+    decision = loop.iterations()[0].finished(promote.STEP)
+    assert decision is not None and not decision.result["promoted"]
+    assert decision.result["reason"].startswith("not enough evidence")
+    with pytest.raises(RegistryError, match="previous"):
+        rollback.run(one)
+    promote.run(one, version="challenger", force=True)
+    champion, previous = registry.alias("champion"), registry.alias("previous")
+    assert champion is not None and champion.version == 2
+    assert previous is not None and previous.version == 1
+    rollback.run(one)
+    back = registry.alias("champion")
+    assert back is not None and back.version == 1
+
+
+def test_training_outside_an_iteration_registers_a_challenger(small: Make) -> None:
+    one = small()
+    iterate(one)
+    train.run(small("threshold.shrinkage=1.0"))
+    challenger = registry_of(one, open_loop(one)).alias("challenger")
+    assert challenger is not None and challenger.version == 3
+    assert challenger.tags["tsad.dataset_version"]
+
+
+def test_without_labels_the_simulated_reviewer_says_so(bench: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "数据 plant"
+    folder.mkdir()
+    rows = "\n".join(f"2026-01-01T00:{m // 60:02d}:{m % 60:02d},{m % 7}" for m in range(600))
+    (folder / "温度 1.csv").write_text(f"timestamp,value\n{rows}\n", encoding="utf-8")
+    one = bench(
+        "source=csv", f"source.root={folder}", "review=simulated", "detector=robust_zscore", "windows.length=100",
+        "gold.windows=2", "gold.strata=1", "sampling.windows=2", "loop.name=bare", "tracking.plots=0",
+    )  # fmt: skip
+    with pytest.raises(LabelError, match="温度 1"):
+        iterate(one)
+    loop = open_loop(one)
+    assert loop.iterations()[0].state == "FAILED"
+    assert not [r for r in loop.search("attributes.status = 'RUNNING'")]
+
+
+def test_several_open_loops_are_listed(small: Make, bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise TrackingError("stopped")
+
+    monkeypatch.setattr(train, "fit", stop)
+    for name in ("one", "two"):
+        with pytest.raises(TrackingError):
+            iterate(small(f"loop.name={name}"))
+    bare = replace(small(), overrides=())
+    with pytest.raises(LoopError, match=r"one \(iteration 1, FAILED\), two \(iteration 1, FAILED\)"):
+        iterate(bare)
