@@ -180,10 +180,10 @@ def test_damage_is_found_without_checksums_too(adapter: Path) -> None:
     adapters.check(adapter)
     weights = adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-50])
-    with pytest.raises(WeightsError, match="adapter_model.safetensors is corrupted"):
+    with pytest.raises(WeightsError, match=r"adapter_model\.safetensors is corrupted"):
         adapters.check(adapter)
     (adapter / "adapter_config.json").write_text("{}")
-    with pytest.raises(WeightsError, match="adapter_config.json is corrupted"):
+    with pytest.raises(WeightsError, match=r"adapter_config\.json is corrupted"):
         adapters.check(adapter)
 
 

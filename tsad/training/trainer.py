@@ -84,13 +84,16 @@ def train(
     _validate(version, options)
     reason = _too_little(version, options)
     positive = [bool(r.intervals) for r in version.windows]
-    counts = {"train_windows": float(len(positive)), "train_positive": float(sum(positive))}
     if reason:
         log.info("no training: %s", reason)
-        return TrainResult(None, counts, 0, False, reason)
+        return TrainResult(None, {}, 0, False, reason)
     began = time.perf_counter()
     parts = split([r.window.point_id for r in version.windows], positive, options.validation_share, options.seed)
-    counts |= {"train_windows": float(len(parts.train)), "validation_windows": float(len(parts.validation))}
+    counts = {
+        f"{side}_{what}": float(sum(flags[k] for k in members))
+        for side, members in (("train", parts.train), ("validation", parts.validation))
+        for what, flags in (("windows", [True] * len(positive)), ("positive", positive))
+    }
     recorder.tags({"training.validation": parts.kind})
     with preserved():
         session = _Session(detector, version, options, parts, start_adapter, Path(folder) / "checkpoint", recorder)

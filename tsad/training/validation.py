@@ -48,9 +48,9 @@ class Validation:
                 total, examples = total + float(output.loss) * count, examples + count
                 logits, labels = getattr(output, "logits", None), batch.get("labels")
                 if logits is not None and labels is not None and logits.shape == labels.shape:
-                    counts = batch["weight"] > 0 if "weight" in batch else torch.ones_like(labels, dtype=torch.bool)
-                    scores.append(logits.float().sigmoid().cpu()[counts].double().numpy())
-                    truths.append((labels > 0.5)[counts].numpy())
+                    counts = (batch["weight"] if "weight" in batch else torch.ones_like(labels)) > 0
+                    scores.append(logits.float().sigmoid()[counts.to(device)].double().cpu().numpy())
+                    truths.append((labels > 0.5)[counts].cpu().numpy())
         found = {"validation_loss": total / max(examples, 1)}
         if truths:
             found |= _points(np.concatenate(truths), np.concatenate(scores))
