@@ -450,7 +450,7 @@ def test_pretraining_is_seeded_and_leaves_its_recipe(tmp_path: Path) -> None:
         figures = pretrain(
             seed=seed, steps=3, batch_size=2, save_every=2, folder=tmp_path / name, network=TINY, recorder=Notes()
         )
-        assert figures["steps"] == 3 and np.isfinite(figures["valid_loss"])
+        assert figures["steps"] == 3 and np.isfinite(figures["validation_loss"])
         return (tmp_path / name / "model.safetensors").read_bytes()
 
     assert run("a", 5) == run("b", 5) != run("c", 6)

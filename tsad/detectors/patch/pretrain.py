@@ -78,7 +78,7 @@ def pretrain(
         recorder: gets the recipe as params, loss and validation figures as metrics.
 
     Returns:
-        ``loss`` (mean of the last 100 steps), ``valid_loss``, ``valid_auc_pr``, ``steps`` and ``seconds``.
+        ``loss`` (mean of the last 100 steps), ``validation_loss``, ``validation_auc_pr``, ``steps`` and ``seconds``.
 
     Raises:
         StorageError: ``folder`` cannot be written.
@@ -126,7 +126,7 @@ def _run(
 
 
 def validate(model: PatchModel, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:
-    """Loss and AUC-PR of the points of held-out synthetic windows, ``valid_loss`` and ``valid_auc_pr``."""
+    """Loss and AUC-PR of the points of held-out synthetic windows, ``validation_loss`` and ``validation_auc_pr``."""
     import torch
 
     from tsad.metrics.ranking import auc_pr
@@ -142,7 +142,7 @@ def validate(model: PatchModel, batches: list[dict[str, torch.Tensor]]) -> dict[
             truth.append(batch["labels"].numpy()[seen])
     model.train()
     area = auc_pr(np.concatenate(truth), np.concatenate(scores).astype(np.float64))
-    return {"valid_loss": loss, "valid_auc_pr": float(area)}
+    return {"validation_loss": loss, "validation_auc_pr": float(area)}
 
 
 def _optimiser(model: PatchModel, recipe: Recipe) -> torch.optim.Optimizer:
