@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.detectors memory
     OMP_NUM_THREADS=1 python -m benchmarks.detectors quality --data ../shared/data
 
-``speed``: points per second on one core. ``memory``: the resident set's growth while scoring 0.5 and 5 million points,
+``speed``: points per second of processor time, so of one undisturbed core. ``memory``: the resident set's growth while scoring 0.5 and 5 million points,
 each in a process of its own; what does not grow with the batch is a few numbers per point. ``quality``: mean over
 the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score threshold of 0.5; nothing is fitted.
 """
@@ -63,16 +63,16 @@ def random_series(points: int, seed: int = 0) -> Series:
 
 
 def speed(points: int) -> None:
-    print(f"{'detector':<18}{'one series of ' + format(points, ','):>28}{'the same in 100 series':>26}   points/s")
+    print(f"{'detector':<18}{'one series of ' + format(points, ','):>28}{'the same in 100 series':>26}   points/s of one core")
     whole, parts = [random_series(points)], [random_series(points // 100, k) for k in range(100)]
     for name, make in MAKERS.items():
         detector = make()
         detector.score([random_series(2048)])  # imports and weights
         rates = []
         for series in (whole, parts):
-            started = time.perf_counter()
+            started = time.process_time()
             detector.score(series)
-            rates.append(points / (time.perf_counter() - started))
+            rates.append(points / (time.process_time() - started))
         print(f"{name:<18}{rates[0]:>28,.0f}{rates[1]:>26,.0f}", flush=True)
 
 

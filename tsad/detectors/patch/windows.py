@@ -78,10 +78,10 @@ def encode_piece(values: FloatArray, start: int, length: int, margin: int) -> Pi
     if not observed.any():
         filled = np.full(stop - start, level)
     scaled = (filled - level) / spread if spread > 0 else np.zeros(stop - start)
-    scaled = scaled.clip(-1e6, 1e6).astype(np.float32)
+    small = scaled.clip(-1e6, 1e6).astype(np.float32)
     if pad := length - (stop - start):
-        scaled, observed = np.pad(scaled, (0, pad), mode="edge"), np.pad(observed, (0, pad))
-    return Piece(start, stop - start, scaled, observed)
+        small, observed = np.pad(small, (0, pad), mode="edge"), np.pad(observed, (0, pad))
+    return Piece(start, stop - start, small, observed)
 
 
 def pieces(values: FloatArray, length: int, stride: int, margin: int) -> Iterator[Piece]:
