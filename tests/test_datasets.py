@@ -98,7 +98,7 @@ def test_round_trip_of_series_with_different_channels(tmp_path: Path) -> None:
     one, many, index = make_series(), make_series("泵 3/压力.PV", 300, 3, 1), make_series("idx", 50, seed=2)
     index = dataclasses.replace(index, time_kind="index")
     version = build(
-        [review(many, 100, 200, [(150, 170)]), review(one, 0, 64), review(one, 64, 99, [(70, 71)]), review(index, 0, 50)],
+        [review(many, 99, 200, [(150, 170)]), review(one, 0, 64), review(one, 64, 99, [(70, 71)]), review(index, 0, 9)],
         Purpose.TRAIN, 20, {"loop": "demo", "iteration": 2, "parent": None},
     )  # fmt: skip
     save(version, tmp_path / "set")
