@@ -83,7 +83,8 @@ class Source(ABC):
             count += 1
             yield piece
         if names and not count:
-            raise SourceError(f"no series could be read from {self.describe()}: {self.failure_list()}")
+            remedy = next(iter(self.failures.values())).remedy if self.failures else ""
+            raise SourceError(f"no series could be read from {self.describe()}: {self.failure_list()}", remedy)
 
     def select(self, patterns: Sequence[str] | None) -> list[str]:
         """Points by name or shell pattern (``U1.*``), in the source's order; ``None`` or empty = all.

@@ -89,10 +89,7 @@ class CachedSource(Source):
                 try:
                     series = load(entries[point_id])
                 except CacheError as error:
-                    self.damaged += 1
-                    log.warning("%s It is read again from %s.", error, self.describe())
-                    for fresh in self._fetched([point_id], entries):
-                        yield replace(fresh, notes={**fresh.notes, "cache": "entry was damaged: read again"})
+                    yield from self._again(point_id, entries, error)
                     continue
                 self.hits += 1
                 yield series
@@ -118,6 +115,15 @@ class CachedSource(Source):
             if not self.unwritable:
                 self._store(series, entries[series.point_id])
             yield series
+
+    def _again(self, point_id: str, entries: dict[str, Path], error: CacheError) -> Iterator[Series]:
+        if isinstance(error.__cause__, FileNotFoundError):  # another process has just removed the entry
+            yield from self._fetched([point_id], entries)
+            return
+        self.damaged += 1
+        log.warning("%s. It is read again from %s.", error, self.describe())
+        for series in self._fetched([point_id], entries):
+            yield replace(series, notes={**series.notes, "cache": "entry was damaged: read again"})
 
     def _store(self, series: Series, path: Path) -> None:
         try:

@@ -108,7 +108,8 @@ def zone_of(name: str) -> dt.tzinfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
         raise ConfigError(
-            f"time zone {name!r} is not known", "Take an IANA name such as Asia/Shanghai, or an offset such as +08:00."
+            f"source.time_zone={name!r} is not known",
+            "Take an IANA name such as Asia/Shanghai, or an offset such as +08:00.",
         ) from error
 
 
