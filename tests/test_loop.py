@@ -13,7 +13,8 @@ from tsad.core.types import Purpose
 from tsad.loop import iterate
 from tsad.steps import data, detect, evaluate, export, promote, pull, report, rollback, status, train
 from tsad.steps.champion import registry_of
-from tsad.steps.common import open_loop
+from tsad.steps.common import load_series, open_loop
+from tsad.steps.datasets import fetch
 from tsad.steps.gold import find_gold
 from tsad.steps.workbench import Workbench
 
@@ -176,3 +177,24 @@ def test_several_open_loops_are_listed(small: Make, bench: Make, monkeypatch: py
     bare = replace(small(), overrides=())
     with pytest.raises(LoopError, match=r"one \(iteration 1, FAILED\), two \(iteration 1, FAILED\)"):
         iterate(bare)
+
+
+def test_a_label_studio_export_brings_labels(small: Make, bench: Make, tmp_path: Path) -> None:
+    one = small()
+    iterate(one)
+    export.run(one, output=str(tmp_path / "export.json"), format="label_studio")
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for series in load_series(one):
+        stamps = [f"{t // 1_000_000_000}" for t in series.timestamps]
+        rows = "\n".join(f"{t},{v}" for t, v in zip(stamps, series.values[:, 0], strict=True) if v == v)
+        (folder / f"{series.point_id}.csv").write_text(f"timestamp,value\n{rows}\n", encoding="utf-8")
+    own = bench(
+        "source=csv", f"source.root={folder}", f"source.labels={tmp_path / 'export.json'}", "review=simulated"
+    )
+    labelled = {s.point_id: s.labels for s in load_series(own) if s.labels is not None}
+    kept = fetch(open_loop(one), open_loop(one).datasets()[-1].version)
+    assert set(labelled) == {r.window.point_id for r in kept.windows}
+    assert {p: len(found) for p, found in labelled.items() if found} == {
+        p: n for p in labelled if (n := sum(len(r.intervals) for r in kept.windows if r.window.point_id == p))
+    }

@@ -196,7 +196,11 @@ def workbench(checked: Settings) -> Workbench:
     from tsad.detectors.base import Detector
     from tsad.sources.base import Source
 
-    make_source = maker(checked.source, "source", Source)  # type: ignore[type-abstract]
+    source, export = dict(checked.source), None
+    if str(source.get("labels") or "").lower().endswith(".json"):
+        # A Label Studio export is read by the review room, which no source may import.
+        source["labels"], export = None, Path(str(source["labels"])).expanduser()
+    make_source = maker(source, "source", Source)  # type: ignore[type-abstract]
     make_detector = maker(checked.detector, "detector", Detector)  # type: ignore[type-abstract]
     groups = {f.name: getattr(checked, f.name) for f in fields(checked) if f.name in OPTIONS}
     return Workbench(
@@ -206,6 +210,7 @@ def workbench(checked: Settings) -> Workbench:
         source_config=masked(checked.source),
         detector_config=masked(checked.detector),
         overrides=checked.overrides,
+        label_export=export,
         make_source=lambda: _cached(make_source(), checked.home),
         make_detector=make_detector,
         label_studio_token=lambda: label_studio_token(checked.review, checked.home),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsad.core.errors import LoopError, SourceError
+from tsad.core.errors import LabelError, LoopError, SourceError
 from tsad.core.types import Series
 from tsad.steps.workbench import Workbench
 
@@ -34,6 +35,7 @@ def load_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> lis
 
     Raises:
         SourceError: nothing could be read.
+        LabelError: a Label Studio export (``source.labels=FILE.json``) that labels none of them.
     """
     source = bench.make_source()
     series = list(source.read(point_ids))
@@ -41,7 +43,23 @@ def load_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> lis
         log.warning("left out %s: %s", point_id, error)
     if not series:
         raise SourceError(f"{source.describe()} gave no series", "Check source.root and source.glob.")
-    return series
+    return _labelled(bench.label_export, series) if bench.label_export else series
+
+
+def _labelled(export: Path, series: Sequence[Series]) -> list[Series]:
+    """The series with the labels of a Label Studio export; it speaks for whole series."""
+    from tsad.review.exports import read_export
+    from tsad.sources.labels import with_labels
+
+    said = read_export(export)
+    named = [s for s in series if s.point_id in said]
+    if not named:
+        raise LabelError(
+            f"{export} labels {', '.join(sorted(said)[:5]) or 'nothing'}, none of which the source has",
+            "The task's point_id (or its file's name) has to be the series' own.",
+        )
+    log.info("%s labels %d of %d series; what no task of it covers counts as normal", export, len(named), len(series))
+    return [with_labels(s, said) for s in series]
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class Workbench:
         source_config: keyword arguments and ``_target_`` of the source.
         detector_config: keyword arguments and ``_target_`` of the detector.
         overrides: what the user typed for this run, e.g. ``adapter.r=16``.
+        label_export: a Label Studio export that labels the series (``source.labels=FILE.json``).
         label_studio_token: reads the token where it is kept; raises ReviewError where it is not.
         thaw: builds the workbench that an iteration's frozen config describes.
     """
@@ -50,6 +51,7 @@ class Workbench:
     source_config: Mapping[str, Any]
     detector_config: Mapping[str, Any]
     overrides: tuple[str, ...]
+    label_export: Path | None
     make_source: Callable[[], Source]
     make_detector: Callable[[], Detector]
     label_studio_token: Callable[[], str]
