@@ -120,10 +120,10 @@ def run_verb(cfg: DictConfig, verb: str, choices: dict[str, Any], overrides: Seq
     """Check the whole config, then run the verb; returns what a sweeper optimises."""
     checked = settings(finish(cfg, choices), overrides)
     function = verb_function(verb)
-    known = keywords(function) or {}
-    for key in checked.task:
-        if key not in known:
-            raise ConfigError(f"{verb} has no key {key}", nearest(key, [*known, *GROUPS]))
+    known = keywords(function)
+    unknown = [] if known is None else [key for key in checked.task if key not in known]
+    if unknown:
+        raise ConfigError(f"{verb} has no key {unknown[0]}", nearest(unknown[0], [*(known or ()), *GROUPS]))
     arguments = typed(function, checked.task)
     return function(workbench(checked), **arguments)
 

@@ -21,21 +21,23 @@ def is_override(word: str) -> bool:
 
 
 def with_verb(words: Sequence[str], verbs: Iterable[str]) -> list[str]:
-    """Rewrite a bare verb to ``task=verb``; every other word stays what and where it is.
+    """Rewrite a bare verb to ``task=verb`` and put options first: argparse takes none between overrides.
 
     Raises:
         ConfigError: two verbs, a word that is no verb, an option that does not exist.
     """
     names = sorted(verbs)
-    out: list[str] = []
+    options: list[str] = []
+    overrides: list[str] = []
     chosen = ""
     awaits_value = False
     for word in words:
         verb = ""
+        to = overrides
         if awaits_value:
-            awaits_value = False
+            awaits_value, to = False, options
         elif word.startswith("-"):
-            awaits_value = _option(word)
+            awaits_value, to = _option(word), options
         elif word.startswith("task="):
             verb = word.removeprefix("task=")
         elif not is_override(word):
@@ -44,8 +46,8 @@ def with_verb(words: Sequence[str], verbs: Iterable[str]) -> list[str]:
         if verb and chosen and verb != chosen:
             raise ConfigError(f"two verbs: {chosen} and {verb}", "Give one; everything else is key=value.")
         chosen = verb or chosen
-        out.append(word)
-    return out
+        to.append(word)
+    return options + overrides
 
 
 def _option(word: str) -> bool:
