@@ -4,9 +4,10 @@
     OMP_NUM_THREADS=1 python -m benchmarks.detectors memory
     OMP_NUM_THREADS=1 python -m benchmarks.detectors quality --data ../shared/data
 
-``speed``: points per second of processor time, so of one undisturbed core. ``memory``: the resident set's growth while scoring 0.5 and 5 million points,
-each in a process of its own; what does not grow with the batch is a few numbers per point. ``quality``: mean over
-the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score threshold of 0.5; nothing is fitted.
+``speed``: points per second of processor time, so of one undisturbed core. ``memory``: the resident set's growth while
+scoring 0.5 and 5 million points, each in a process of its own; what does not grow with the batch is a few numbers per
+point. ``quality``: mean over the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score
+threshold of 0.5; nothing is fitted.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def random_series(points: int, seed: int = 0) -> Series:
 
 
 def speed(points: int) -> None:
-    print(f"{'detector':<18}{'one series of ' + format(points, ','):>28}{'the same in 100 series':>26}   points/s of one core")
+    heads = f"one series of {points:,}", "the same in 100 series"
+    print(f"{'detector':<18}{heads[0]:>28}{heads[1]:>26}   points/s of one core")
     whole, parts = [random_series(points)], [random_series(points // 100, k) for k in range(100)]
     for name, make in MAKERS.items():
         detector = make()

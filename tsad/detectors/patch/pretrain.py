@@ -7,7 +7,6 @@ holes, relative to surroundings of random width. The recipe, its seed and the ge
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections import deque
@@ -180,13 +179,13 @@ def save(model: PatchModel, folder: Path, recipe: Recipe, step: int) -> None:
     """
     from safetensors.torch import save_file
 
-    made_by = {**asdict(recipe), "kinds": list(recipe.kinds), "step": step}
     tensors = {name: tensor.detach().half().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    model.config.recipe = made_by
+    model.config.recipe = {**asdict(recipe), "kinds": list(recipe.kinds), "step": step}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as fresh:
-            save_file(tensors, Path(fresh) / "model.safetensors", {"format": "pt", "recipe": json.dumps(made_by)})
+            # the recipe goes into config.json: safetensors writes several metadata keys in random order
+            save_file(tensors, Path(fresh) / "model.safetensors", {"format": "pt"})
             model.config.save_pretrained(fresh)
             for name in ("model.safetensors", "config.json"):
                 (Path(fresh) / name).replace(folder / name)
