@@ -17,6 +17,7 @@ import pytest
 from tsad.review import server
 
 CHROMIUM = os.environ.get("TSAD_CHROMIUM", "/usr/bin/chromium")
+PATIENCE_MS = 120_000  # Label Studio's pages are heavy, and a busy machine takes its time
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-component-update",
     "--disable-sync",
@@ -106,25 +107,36 @@ def browser() -> Iterator[Any]:
     if path is None:
         unavailable("There is no Chromium; name one by TSAD_CHROMIUM")
     with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=path, args=FLAGS)
+        # Without our proxy: a browser asks for updates of its own, which is not Label Studio's doing.
+        clean = {k: v for k, v in os.environ.items() if not k.upper().endswith("_PROXY")}
+        started = play.chromium.launch(executable_path=path, args=FLAGS, env=clean)
         yield started
         started.close()
 
 
-@pytest.fixture
-def page(studio: Studio, browser: Any) -> Iterator[Any]:
-    """A page of somebody logged in to Label Studio; fails on any request that leaves this machine."""
+@pytest.fixture(scope="session")
+def logged_in(studio: Studio, browser: Any) -> Iterator[tuple[Any, list[str]]]:
+    """A page of somebody logged in to Label Studio, and the requests of it that would have left this machine."""
     context = browser.new_context(viewport={"width": 1500, "height": 1000})
+    context.set_default_timeout(PATIENCE_MS)
     tab = context.new_page()
     outside: list[str] = []
     tab.on("request", lambda r: None if r.url.startswith((studio.url, "data:", "blob:")) else outside.append(r.url))
-    tab.goto(f"{studio.url}/user/login/")
+    tab.goto(f"{studio.url}/user/login/", wait_until="domcontentloaded")
     tab.fill("input[name=email]", studio.credentials.user)
     tab.fill("input[name=password]", studio.credentials.password)
-    tab.click("button[type=submit]")
-    tab.wait_for_url(lambda url: "/user/login" not in url)
-    yield tab
+    tab.click("button[type=submit]", no_wait_after=True)
+    tab.wait_for_url(lambda url: "/user/login" not in url, wait_until="commit")
+    yield tab, outside
     context.close()
+
+
+@pytest.fixture
+def page(logged_in: tuple[Any, list[str]]) -> Iterator[Any]:
+    """The logged-in page; fails on any request that leaves this machine."""
+    tab, outside = logged_in
+    outside.clear()
+    yield tab
     assert outside == [], f"the browser asked for {outside}"
 
 

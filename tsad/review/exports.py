@@ -1,0 +1,120 @@
+"""Label Studio's JSON export read as labels, and dataset versions written as one. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tsad.core.errors import LabelError
+from tsad.core.intervals import merge
+from tsad.core.options import ReviewOptions
+from tsad.core.types import ANOMALY, NS_PER_SECOND, Interval, ReviewedWindow, TimeKind
+from tsad.review import convert
+from tsad.review.template import SERIES_KEY, TIME_COLUMN, Template
+
+
+def read_export(path: Path) -> dict[str, tuple[Interval, ...]]:
+    """Labels of every point in a Label Studio JSON export (also of projects that tsad did not make).
+
+    The last submitted annotation of a task that was not skipped counts; tasks without one say nothing. A point whose
+    tasks were all judged normal gets an empty tuple. Times are read in the task's ``utc_offset`` (UTC where it has
+    none) and ends, inclusive in Label Studio, become the next point of the task, or one median step after its last.
+
+    Returns:
+        point_id -> intervals in time order, ns UTC. The point is the task's ``point_id``, else its file's name.
+
+    Raises:
+        LabelError: no such file, no JSON export, a task without series or point, a region without valid times.
+    """
+    remedy = "Export the project as JSON (not JSON-MIN or CSV)."
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise LabelError(f"{path} cannot be read as a Label Studio export: {error}", remedy) from error
+    if not isinstance(tasks, list) or not all(isinstance(t, dict) and isinstance(t.get("data"), dict) for t in tasks):
+        raise LabelError(f"{path} is no list of Label Studio tasks", remedy)
+    found: dict[str, list[Interval]] = defaultdict(list)
+    for task in tasks:
+        judged = [a for a in task.get("annotations") or () if not a.get("was_cancelled")]
+        if not judged:
+            continue
+        latest = max(judged, key=lambda a: convert.instant(a.get("updated_at") or a.get("created_at")))
+        where = f"task {task.get('id')} of {path.name}"
+        found[_point(task["data"], where)] += _said(task["data"], latest.get("result") or (), where)
+    return {point: _merged(items) for point, items in found.items()}
+
+
+def to_label_studio(windows: Sequence[ReviewedWindow], options: ReviewOptions) -> list[dict[str, Any]]:
+    """Reviewed windows as tasks with annotations, as Label Studio imports them and :func:`read_export` reads.
+
+    Args:
+        options: ``utc_offset`` and ``max_channels`` as people saw them.
+    """
+    offset = convert.offset_ns(options.utc_offset)
+    out = []
+    for reviewed in windows:
+        window = reviewed.window
+        drawn = min(window.values.shape[1], options.max_channels)
+        form = Template("label", "ts", window.series.time_kind, drawn, (), frozenset())
+        made = convert.task(reviewed.choice, form, options.utc_offset, "export")
+        result = convert.regions(window, reviewed.intervals, form, offset)
+        out.append({**made, "annotations": [{"result": result, "was_cancelled": False}]})
+    return out
+
+
+def _point(data: Mapping[str, Any], where: str) -> str:
+    if data.get("point_id"):
+        return str(data["point_id"])
+    for value in data.values():
+        if isinstance(value, str) and re.search(r"\.(csv|tsv|json)(\?|$)", value):
+            # Label Studio puts 8 hex digits in front of the name of an uploaded file.
+            return re.sub(r"^[0-9a-f]{8}-", "", Path(value.split("?")[0]).name).rsplit(".", 1)[0]
+    raise LabelError(f"{where} does not say which point it shows", "Give its data a point_id.")
+
+
+def _said(data: Mapping[str, Any], result: Sequence[Mapping[str, Any]], where: str) -> list[Interval]:
+    """Regions of one annotation; every kind of control whose values have a start and an end in time."""
+    marked = [r for r in result if r.get("type") == "timeserieslabels"]
+    if not marked:
+        return []
+    texts = _times(data)
+    kind: TimeKind = "index" if texts and not isinstance(texts[0], str) else "time"
+    if not texts:
+        kind = "time" if isinstance((marked[0].get("value") or {}).get("start"), str) else "index"
+    try:
+        offset = convert.offset_ns(str(data.get("utc_offset", "+00:00"))) if kind == "time" else 0
+        unit = convert.NS_PER_MS if kind == "time" else NS_PER_SECOND
+        places = np.array([convert.place_of(t, kind) for t in texts])
+        return [_interval(r.get("value") or {}, kind, places, unit, offset) for r in marked]
+    except ValueError as error:
+        raise LabelError(f"{where} has a time that cannot be read: {error}", "Correct it in the export.") from error
+
+
+def _times(data: Mapping[str, Any]) -> list[Any]:
+    """The time column inside a task, where it holds its series at all (uploaded files are elsewhere)."""
+    rows = data.get(SERIES_KEY)
+    if not isinstance(rows, dict):
+        rows = next((v for v in data.values() if isinstance(v, dict) and TIME_COLUMN in v), {})
+    return list(rows.get(TIME_COLUMN, ()))
+
+
+def _interval(value: Mapping[str, Any], kind: TimeKind, places: Any, unit: int, offset: int) -> Interval:
+    start, end = sorted((convert.place_of(value.get("start"), kind), convert.place_of(value.get("end"), kind)))
+    step = float(np.median(np.diff(places))) if len(places) > 1 else NS_PER_SECOND / unit
+    after = int(np.searchsorted(places, end, side="right"))
+    last = places[after - 1] if after else end
+    stop = min(places[after], last + step) if 0 < after < len(places) else max(last, end) + step
+    label = (value.get("timeserieslabels") or [ANOMALY])[0]
+    return Interval(round(start * unit) - offset, max(round(stop * unit), round(start * unit) + 1) - offset, str(label))
+
+
+def _merged(items: Sequence[Interval]) -> tuple[Interval, ...]:
+    """Touching and overlapping intervals of one kind as one, in time order."""
+    kinds = sorted({i.label for i in items})
+    return tuple(sorted(i for k in kinds for i in merge(i for i in items if i.label == k)))
