@@ -182,6 +182,15 @@ def test_an_outage_says_what_was_being_done() -> None:
         client.set_tag()
 
 
+@pytest.mark.parametrize("code", [401, 403])
+def test_refused_credentials_are_named(code: int) -> None:
+    from mlflow.exceptions import MlflowException
+
+    error = MlflowException(f"API request to endpoint /api/2.0/x failed with error code {code} != 200. Response: ''")
+    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_USERNAME"):
+        Client(_Broken(error), "http://host").set_tag()  # type: ignore[arg-type]
+
+
 def test_a_full_disk_is_a_storage_error() -> None:
     client = Client(_Broken(OSError(errno.ENOSPC, "No space left on device", "/x")), "u")  # type: ignore[arg-type]
     with pytest.raises(StorageError, match="disk is full"):

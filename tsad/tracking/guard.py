@@ -21,6 +21,11 @@ ATTEMPTS = 3  # per HTTP request: the first and two more
 BACKOFF_SECONDS = 3  # what urllib3 waits between three attempts at factor 1, jitter included
 LOCKED_RETRIES = 3  # SQLite: a rolled-back transaction may be tried again
 
+
+class Unreachable(TrackingError):
+    """A tracking server that does not answer: nothing more can be written, so nobody tries to tidy up."""
+
+
 _DOING = {
     "create_experiment": "creating the loop's experiment",
     "create_model_version": "registering a model version",
@@ -80,11 +85,19 @@ def translated(error: Exception, doing: str, uri: str) -> TsadError | None:
     from mlflow.exceptions import MlflowException
 
     text = str(error).strip().split("\n")[0][:300]
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"The disk is full ({error.filename or uri}) while {doing}", "Free some space and go on.")
+    remote = isinstance(error, MlflowException) and "API request to" in text
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "database or disk is full" in text:
+        where = getattr(error, "filename", None) or masked(uri)
+        return StorageError(f"The disk is full ({where}) while {doing}", "Free some space and go on.")
     # requests' errors are OSErrors too, so they come first
-    if isinstance(error, requests.RequestException) or "API request to" in text:
+    if remote and re.search(r"error code 40[13]\b", text):
         return TrackingError(
+            f"The tracking server {masked(uri)} refused these credentials while {doing}",
+            "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
+        )
+    if isinstance(error, requests.RequestException) or (remote and "exception" in text):
+        return Unreachable(
             f"The tracking server {masked(uri)} does not answer while {doing} ({text})",
             "Start it again, then go on with `tsad iterate`: nothing finished is lost.",
         )
@@ -119,6 +132,8 @@ class Client:
         self._client, self._uri = client, uri
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         method: Callable[..., Any] = getattr(self._client, name)
         doing = _DOING.get(name, name.replace("_", " "))
 

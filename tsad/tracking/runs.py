@@ -16,7 +16,7 @@ from tsad.core.errors import ClaimError, ConfigError, LoopError, TrackingError, 
 from tsad.tracking import reaper
 from tsad.tracking.artifacts import read_text
 from tsad.tracking.claims import Claim, Heartbeat, LoopLock, check_dead, claimed, claims_of, this_place
-from tsad.tracking.guard import Client, error_code
+from tsad.tracking.guard import Client, Unreachable, error_code
 from tsad.tracking.recorder import RunRecorder
 from tsad.tracking.states import ABANDONED, COMPLETED, CREATED, ENDED, FAILED, tag_is
 from tsad.tracking.steps import RESULT, StepRecord, StepRun
@@ -200,14 +200,15 @@ class LoopStore:
         return self._lock.held
 
     @contextmanager
-    def lock(self, timeout: float = 0) -> Iterator[None]:
+    def lock(self, timeout: float = 1.0) -> Iterator[None]:
         """Be the one process of this host that works on the loop; reentrant.
 
         On the way in, runs left behind by killed processes are closed; on the way out, an open iteration goes to
         SCHEDULED: nobody works on it now.
 
         Raises:
-            ClaimError: another process holds it after ``timeout`` seconds; the message names it.
+            ClaimError: another process holds it after ``timeout`` seconds (``reap`` takes it for a moment); the message
+                names it.
         """
         with self._lock.hold(timeout) as fresh:
             if not fresh:
@@ -216,6 +217,8 @@ class LoopStore:
             reaper.reap(self)
             try:
                 yield
+            except Unreachable:
+                raise
             except BaseException:
                 with suppress(TsadError):  # the block's own error says more than a store that is gone
                     reaper.settle(self)
@@ -278,6 +281,8 @@ class LoopStore:
             step.close()
             if check is not None:
                 check()
+        except Unreachable:
+            raise  # the next holder of the lock closes the run
         except BaseException as error:
             with suppress(TsadError):  # the block's own error says more than a store that is gone
                 step.flush()

@@ -225,6 +225,8 @@ def _revision(engine: Engine, uri: str) -> str | None:
 
 def _check_reachable(uri: str, timeout_seconds: float) -> None:
     """Ask for a TCP connection first: an unreachable host answers at once, not after all retries."""
+    from requests.utils import get_environ_proxies
+
     parts = urlsplit(uri)
     scheme = parts.scheme.split("+")[0]
     if scheme not in _PORTS:
@@ -232,6 +234,8 @@ def _check_reachable(uri: str, timeout_seconds: float) -> None:
             f"tracking.uri={masked(uri)} is no store that tsad can use",
             'Give http(s)://host:port, postgresql://..., sqlite:///absolute/path.db, or "" for the embedded store.',
         )
+    if scheme in ("http", "https") and get_environ_proxies(uri):
+        return  # reached through a proxy, if at all; the first request will tell
     try:
         address = (parts.hostname or "", parts.port or _PORTS[scheme])
         socket.create_connection(address, timeout=min(10.0, timeout_seconds)).close()

@@ -1,0 +1,165 @@
+"""A real ``mlflow server`` over HTTP: the whole record, a kill -9 of the server mid-run, and going on after it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tracking_rig import TinyDetector, options
+
+from tsad.core.errors import TrackingError
+from tsad.tracking.pyfunc_model import load_version, log_model
+from tsad.tracking.runs import LoopStore
+from tsad.tracking.store import open_store
+from tsad.tracking.ui import served, stop
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(1200)]
+TIMEOUT = 12.0
+
+
+class Server:
+    """``mlflow server`` with its own SQLite and artifacts on a free port; can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [
+            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}",
+            "--artifacts-destination", str(self.folder / "artifacts"),
+        ]  # fmt: skip
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env={**os.environ, **quiet}, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.time() + 400
+        while time.time() < deadline:
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            try:
+                if requests.get(f"{self.url}/health", timeout=2).ok:
+                    return
+            except requests.RequestException:
+                time.sleep(0.3)
+        pytest.fail("mlflow server did not come up")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    if server.process is not None:
+        stop(server.process)
+
+
+def _loop(server: Server, home: Path, name: str) -> LoopStore:
+    return open_store(options(uri=server.url, timeout_seconds=TIMEOUT), home).loop(name)
+
+
+def test_the_whole_record_over_http(server: Server, tmp_path: Path) -> None:
+    loop = _loop(server, tmp_path / "home", "over http")
+    weights, adapter = tmp_path / "base", tmp_path / "adapter"
+    weights.write_bytes(b"the base")
+    adapter.mkdir()
+    (adapter / "bias.txt").write_text("0.25")
+    detector = TinyDetector(weights=str(weights), gain=0.5)
+    registry = loop.registry("tiny")
+    with loop.lock():
+        iteration = loop.create_iteration(1, "a: 1\n", {"adapter.r": 8})
+        for k in range(3):
+            with iteration.step(f"TRAIN{k}") as step, step.system_metrics(1):
+                step.metrics({"loss": 0.5}, step=k)
+                uri = log_model(
+                    step, folder=tmp_path / "work", detector_description=detector.describe(), adapter=adapter,
+                    threshold=0.4, base=detector.base_reference(), origin={"detector": "tiny"},
+                )  # fmt: skip
+                step.result({"uri": uri})
+            registry.promote(registry.register(run_id=step.run_id, model_uri=uri, tags={"k": k}))
+        loop.put_dataset("abc", "train", adapter, iteration=iteration, name="x", windows=1)
+        assert [v.version for v in registry.prune(1)] == [1]
+        assert registry.rollback().version == 2
+        iteration.complete({"f1": 0.5})
+    (again,) = _loop(server, tmp_path / "elsewhere", "over http").iterations()
+    assert again.state == "COMPLETED" and again.config_yaml == "a: 1\n" and again.metrics == {"f1": 0.5}
+    champion = registry.alias("champion")
+    assert champion is not None and load_version(registry, champion).detector.bias == 0.25
+    assert (loop.fetch_dataset("abc", tmp_path / "out") / "bias.txt").read_text() == "0.25"
+    assert len(list((server.folder / "artifacts").rglob("MLmodel"))) == 2
+    assert loop.store.loops() == ["over http"] and loop.store.is_server
+
+
+def test_a_server_killed_mid_run_is_named_in_time_and_gone_on_with(server: Server, tmp_path: Path) -> None:
+    loop = _loop(server, tmp_path / "home", "killed")
+    with pytest.raises(TrackingError) as caught, loop.lock():
+        iteration = loop.create_iteration(1, "a: 1\n", {})
+        with iteration.step("DETECT") as step:
+            step.result({"intervals": 3})
+        with iteration.step("TRAIN") as step:
+            step.metrics({"loss": 1.0})
+            server.kill()
+            started = time.time()
+            try:
+                step.tags({"a": "b"})
+            finally:
+                assert time.time() - started < TIMEOUT + 3
+    assert "does not answer while" in str(caught.value) and "tsad iterate" in str(caught.value)
+    assert time.time() - started < 2 * TIMEOUT  # nobody tries in vain to close step and iteration
+    assert not loop.lock_held
+    started = time.time()
+    with pytest.raises(TrackingError, match="cannot be reached"):
+        _loop(server, tmp_path / "home", "killed")
+    assert time.time() - started < TIMEOUT
+    server.start()
+    loop = _loop(server, tmp_path / "home", "killed")
+    with loop.lock():
+        found = loop.open_iteration()
+        assert found is not None and found.run_id == iteration.run_id
+        assert found.finished("DETECT").result == {"intervals": 3}  # type: ignore[union-attr]
+        assert found.finished("TRAIN") is None
+        with found.step("TRAIN") as step:
+            step.result({"loss": 0})
+        found.complete({})
+    attempts = [(run.data.tags["tsad.step"], run.info.status) for run in found.steps()]
+    assert attempts == [("DETECT", "FINISHED"), ("TRAIN", "KILLED"), ("TRAIN", "FINISHED")]
+    assert loop.search("attributes.status = 'RUNNING'") == []
+
+
+def test_the_ui_serves_the_embedded_store(tmp_path: Path) -> None:
+    store = open_store(options(), tmp_path / "仓库 100%")
+    loop = store.loop("shown")
+    with loop.lock(), loop.run("DETECT") as step:
+        step.json({"a": 1}, "metrics.json")
+    with served(store) as (url, process):
+        assert url.startswith("http://127.0.0.1:")
+        assert "<html" in requests.get(url, timeout=60).text.lower()
+        search = {"max_results": 10, "filter": "name = 'shown'"}
+        found = requests.post(f"{url}/api/2.0/mlflow/experiments/search", json=search, timeout=60).json()
+        assert [e["name"] for e in found["experiments"]] == ["shown"]
+        shown = requests.get(f"{url}/get-artifact?run_uuid={step.run_id}&path=metrics.json", timeout=60)
+        assert shown.json() == {"a": 1}
+    assert process.poll() is not None
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=5)
