@@ -75,4 +75,4 @@ def test_wheel_carries_conf_templates_and_weights(tmp_path: Path) -> None:
     for path in (ROOT / "label_studio").iterdir():
         assert path.is_dir() or f"tsad/_label_studio/{path.name}" in names
     assert "tsad/detectors/patch/weights/model.safetensors" in names
-    assert not [n for n in names if n.startswith(("conf/", "label_studio/", "tests/")) or "_conf/local" in n]
+    assert not [n for n in names if n.startswith(("conf/", "label_studio/", "tests/"))]

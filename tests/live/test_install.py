@@ -40,7 +40,7 @@ def test_installed_outside_the_checkout(site: Path, tmp_path: Path) -> None:
     config = tsad(site, tmp_path, "iterate", "experiment=demo", "--cfg", "job")
     assert config.returncode == 0, config.stderr
     assert yaml.safe_load(config.stdout)["loop"]["name"] == "demo"
-    assert not (site / "tsad" / "_conf" / "local").exists() and (site / "tsad" / "_label_studio").is_dir()
+    assert not list((site / "tsad" / "_conf" / "local").glob("*.yaml")) and (site / "tsad" / "_label_studio").is_dir()
 
 
 def test_installed_reads_conf_where_the_user_stands(site: Path, tmp_path: Path) -> None:
@@ -57,4 +57,4 @@ def test_installed_scores_a_plant(site: Path, tmp_path: Path) -> None:
         "detector=robust_zscore", "review=simulated", "output=found",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "found").glob("*.csv"))) == 2
+    assert len(list((tmp_path / "found" / "scores").glob("*.csv"))) == 2
