@@ -1,4 +1,4 @@
-"""Push windows with pre-annotations into a real Label Studio and pull them back: seconds, and the ratio to one call each.
+"""Push windows with pre-annotations into a real Label Studio and pull them back: seconds, ratio to one call each.
 
     python benchmarks/label_studio.py [--tasks 1000] [--points 2000] [--single 50] [--home FOLDER]
 
@@ -51,7 +51,8 @@ def one_by_one(http: httpx.Client, project: int, choices: list[Choice], form: te
     for choice in choices:
         made = convert.task(choice, form, OPTIONS.utc_offset, "single")
         task = _checked(http.post("/api/tasks/", json={"project": project, "data": made["data"]}))
-        _checked(http.post("/api/predictions/", json={"task": task["id"], "project": project, **made["predictions"][0]}))
+        shown = {"task": task["id"], "project": project, **made["predictions"][0]}
+        _checked(http.post("/api/predictions/", json=shown))
         numbers.append(task["id"])
     pushed = time.perf_counter() - begun
     begun = time.perf_counter()

@@ -83,7 +83,7 @@ class LabelStudioReviewer:
         return self._client or Client(self._address, self._token)
 
     def push(self, choices: Sequence[Choice]) -> int:
-        """Put windows into the queue, highest score first; what is there already stays, with its answers.
+        """Put windows into the queue, highest score first (gold ones anywhere); tasks there already stay as they are.
 
         An unanswered task that shows another model version's proposal gets the new one. Tasks that a killed push
         made twice are reduced to one.
@@ -96,7 +96,7 @@ class LabelStudioReviewer:
             return 0
         project, form = self._project_for(list(wanted.values()))
         known = self._known(project, wanted)
-        fresh = sorted((c for w, c in wanted.items() if w not in known), key=lambda c: -c.score)
+        fresh = sorted((c for w, c in wanted.items() if w not in known), key=_place, reverse=True)
         created = 0
         for at in range(0, len(fresh), self.options.chunk):
             part = [self._task(c, form) for c in fresh[at : at + self.options.chunk]]
@@ -299,6 +299,13 @@ def _by_window(choices: Sequence[Choice]) -> dict[str, Choice]:
     for choice in choices:
         out.setdefault(choice.window.window_id, choice)
     return out
+
+
+def _place(choice: Choice) -> float:
+    """Place in the queue, 0..1, high first. Gold windows are strewn in by chance: the score would be an opinion."""
+    if choice.purpose is Purpose.GOLD:
+        return int(choice.window.window_id[:8], 16) / 2**32
+    return choice.score
 
 
 def _touched(found: dict[str, Any]) -> bool:
