@@ -13,7 +13,7 @@ from tsad.core.errors import DetectorError, StorageError, WeightsError
 from tsad.core.protocols import Trainable
 from tsad.core.types import NS_PER_SECOND, Series, Window
 from tsad.detectors.patch import examples
-from tsad.detectors.patch.detector import PatchDetector, resolve_device
+from tsad.detectors.patch.detector import PatchDetector, combine_channels, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, digest, load_base
 from tsad.detectors.patch.windows import encode_piece, pieces, shrink, shrink_flags
 
@@ -148,6 +148,20 @@ def test_channels_combine_by_their_maximum(weights: Path) -> None:
     (all_,) = detector(weights).score([make_series(x)])
     singles = [detector(weights).score([make_series(x[:, c])])[0] for c in (0, 1)]
     assert np.allclose(all_, np.maximum(*singles), atol=1e-6)
+
+
+def test_of_many_channels_the_highest_eighth_counts() -> None:
+    rows = [np.full(5, c / 40) for c in range(40)]
+    assert np.allclose(combine_channels(rows, 40), np.mean([35, 36, 37, 38, 39]) / 40)
+    assert np.allclose(combine_channels(rows[:15], 15), 14 / 40)
+    assert np.allclose(combine_channels(rows[4:5], 40), 0.1 / 5)  # constant channels score 0
+    assert np.allclose(combine_channels(rows[4:6], 40), (0.1 + 0.125) / 5)
+
+
+def test_coarse_scales_weigh_less(weights: Path) -> None:
+    one = make_series(noise(300))
+    fine, coarse, both = (detector(weights, scales=s).score([one])[0] for s in ([1], [4], [1, 4]))
+    assert np.allclose(both, (fine + 0.5 * coarse) / 1.5)
 
 
 def test_batches_stay_small_however_long_the_series(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,7 +496,7 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 def test_shipped_weights_find_what_anybody_sees() -> None:
     x = np.sin(np.arange(3000) * 2 * np.pi / 60) + 0.1 * noise(3000)[:, 0]
     x[1500:1510] += 4.0
-    base = PatchDetector(weights="", batch_size=16, device="cpu", scales=[1, 4], stride=512)
+    base = PatchDetector(weights="", batch_size=16, device="cpu", scales=[1, 4, 16], stride=512)
     (scores,) = base.score([make_series(x)])
     assert scores[1500:1510].max() > 5 * np.median(scores) and 1495 <= int(scores.argmax()) < 1515
     config = json.loads((SHIPPED / "config.json").read_text())

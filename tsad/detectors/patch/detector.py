@@ -17,7 +17,7 @@ from tsad.core.windows import stitch
 from tsad.detectors.base import Detector, is_constant, tame
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, check_base, digest, load_adapter, load_base
-from tsad.detectors.patch.windows import Piece, pieces, shrink
+from tsad.detectors.patch.windows import Piece, pieces, scale_weight, shrink
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +44,9 @@ class PatchDetector(Detector):
     """A small transformer that marks abnormal points, zero-shot or under a LoRA adapter.
 
     Each channel is scored by itself, at every scale that it is long enough for; logits of overlapping windows
-    are averaged (``core.windows.stitch``), then the probabilities of the scales. The highest channel counts.
-    Memory depends on ``batch_size`` and a few numbers per point, never on all windows at once.
+    are averaged (``core.windows.stitch``), then the probabilities of the scales, a scale k weighing 1 / sqrt(k). Of
+    several channels the highest counts, from 16 channels on the mean of the highest eighth: the highest of many is
+    always high somewhere. Memory depends on ``batch_size`` and a few numbers per point, never on all windows at once.
 
     Args:
         weights: folder with ``config.json`` and ``model.safetensors``; "" = the weights that ship with tsad.
@@ -100,19 +101,28 @@ class PatchDetector(Detector):
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]:
         out: list[FloatArray] = [np.zeros(len(one)) for one in series]
-        for (at, _), scales in itertools.groupby(self._channel_logits(series), key=lambda item: item[0]):
-            probabilities = [1.0 / (1.0 + np.exp(-logits)) for _, logits in scales]
-            np.maximum(out[at], np.mean(probabilities, axis=0), out=out[at])
+        for at, channels in itertools.groupby(self._channel_scores(series), key=lambda item: item[0]):
+            out[at] = combine_channels([scores for _, scores in channels], series[at].values.shape[1])
         for one, scores in zip(series, out, strict=True):
             scores[~np.isfinite(one.values).any(axis=1)] = 0.0
         return out
 
-    def _channel_logits(self, series: Sequence[Series]) -> Iterator[tuple[tuple[int, int], FloatArray]]:
-        """((series, channel), logits [T]) for each channel that varies, its scales one after the other."""
+    def _channel_scores(self, series: Sequence[Series]) -> Iterator[tuple[int, FloatArray]]:
+        """(series, scores [T]) for each channel that varies."""
+        scales = self._scale_logits(series)
+        for (at, _), group in itertools.groupby(scales, key=lambda item: item[:2]):
+            total, weights = np.zeros(len(series[at])), 0.0
+            for _, _, scale, logits in group:
+                weight = scale_weight(scale)
+                total += np.repeat(weight / (1.0 + np.exp(-logits)), scale)[: len(total)]
+                weights += weight
+            yield at, total / weights
+
+    def _scale_logits(self, series: Sequence[Series]) -> Iterator[tuple[int, int, int, FloatArray]]:
+        """(series, channel, scale, logits at that scale), channels and their scales in order."""
         scored = self._logits(self._jobs(series))
         for (at, channel, scale, total), group in itertools.groupby(scored, key=lambda item: item[0].channel_scale):
-            joined = stitch(((job.piece.start, logits) for job, logits in group), total)
-            yield (at, channel), np.repeat(joined, scale)[: len(series[at])]
+            yield at, channel, scale, stitch(((job.piece.start, logits) for job, logits in group), total)
 
     def _jobs(self, series: Sequence[Series]) -> Iterator[_Job]:
         config = self._network().config
@@ -171,6 +181,18 @@ class PatchDetector(Detector):
     def replay(self, count: int, rng: np.random.Generator) -> Mapping[str, torch.Tensor]:
         """Synthetic examples with the same keys as :meth:`encode`, against forgetting."""
         return examples.to_tensors(crops.replay(count, rng, self._network().config.length), self._device)
+
+
+def combine_channels(channels: Sequence[FloatArray], count: int) -> FloatArray:
+    """Mean of the highest ``count // 8`` (at least one) of the channels' scores, point by point.
+
+    channels: [T] each, those that vary; the others of ``count`` score 0.
+    """
+    top = max(1, count // 8)
+    stacked = np.stack(channels)
+    if len(stacked) > top:
+        stacked = np.partition(stacked, len(stacked) - top, axis=0)[-top:]
+    return stacked.sum(axis=0) / top
 
 
 def resolve_device(wanted: str) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tsad.core.types import BoolArray, FloatArray, Window
 from tsad.detectors.base import tame
-from tsad.detectors.patch.windows import encode_piece, shrink, shrink_flags
+from tsad.detectors.patch.windows import encode_piece, scale_weight, shrink, shrink_flags
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ class Example:
 def from_window(
     window: Window, mask: BoolArray, rng: np.random.Generator, *, scales: Sequence[int], length: int, margin: int
 ) -> Example:
-    """A crop around a reviewed window at a random scale, cut and normalised exactly as for scoring.
+    """A crop around a reviewed window at a random scale, mostly a fine one, cut and normalised as for scoring.
 
     Of several channels one is taken: where the window holds an anomaly, the channel that stands out most inside
     it (people label the machine, not its channels), else a random one.
@@ -38,7 +38,8 @@ def from_window(
     series = window.series
     channel = _telling_channel(window, mask) if mask.any() else int(rng.integers(series.values.shape[1]))
     usable = scales if len(series) > length else scales[:1]
-    scale = int(usable[int(rng.integers(len(usable)))])
+    weights = np.array([scale_weight(k) for k in usable])
+    scale = int(rng.choice(usable, p=weights / weights.sum()))
     truth, judged = np.zeros((2, len(series)), bool)
     truth[window.start : window.stop] = mask
     judged[window.start : window.stop] = True

@@ -34,6 +34,11 @@ class Piece:
     observed: BoolArray
 
 
+def scale_weight(scale: int) -> float:
+    """What a scale counts in scores, and how often it is drawn for training: the coarser, the less."""
+    return scale**-0.5
+
+
 def shrink(values: FloatArray, scale: int) -> FloatArray:
     """Every ``scale`` points of a channel as one: half their mean, half the one farthest from it. [T] -> [ceil(T / k)].
 
