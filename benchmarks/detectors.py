@@ -44,7 +44,7 @@ def isolation_forest() -> Detector:
     return IsolationForest(window=16, stride=4, trees=100, fit_windows=4096, half=6.0, batch_size=8192, seed=0)
 
 
-def patch(weights: str = "", scales: tuple[int, ...] = (1, 4, 16), stride: int = 512) -> Detector:
+def patch(weights: str = "", scales: tuple[int, ...] = (1, 4, 16), stride: int = 768) -> Detector:
     import torch
 
     from tsad.detectors.patch.detector import PatchDetector
