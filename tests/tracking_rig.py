@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +31,39 @@ def options(uri: str = "", timeout_seconds: float = 10.0, system_metrics: bool =
     )
 
 
-_TEMPLATE: list[Path] = []
+def _open(folder: Path, answers: Any) -> None:
+    try:
+        answers.put(open_store(options(), folder).loops())
+    except BaseException as error:
+        answers.put(repr(error))
+
+
+@cache
+def raced() -> tuple[Path, list[Any]]:
+    """A fresh store that six processes opened together, and what each of them saw in it: ``[]`` or an error.
+
+    One creation serves all tests, as it takes seconds.
+    """
+    import mlflow.store.db.utils  # noqa: F401  (before the fork, or each child imports it)
+
+    place = Path(tempfile.mkdtemp(prefix="tsad-template-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    folder, answers = place / "仓库 with space 100%", SPAWN.Queue()
+    children = [SPAWN.Process(target=_open, args=(folder, answers)) for _ in range(6)]
+    for child in children:
+        child.start()
+    seen = [answers.get(timeout=200) for _ in children]
+    for child in children:
+        child.join(60)
+    return folder, seen
 
 
 @pytest.fixture
-def home(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store's folder with an empty database in it: copied, as creating one takes seconds."""
-    if not _TEMPLATE:
-        first = tmp_path_factory.mktemp("template")
-        open_store(options(), first)
-        _TEMPLATE.append(first / "mlflow.db")
+def home(tmp_path: Path) -> Path:
+    """A store's folder with an empty database in it."""
     folder = tmp_path / "store"
     folder.mkdir()
-    shutil.copy(_TEMPLATE[0], folder / "mlflow.db")
+    shutil.copy(raced()[0] / "mlflow.db", folder / "mlflow.db")
     return folder
 
 

@@ -89,8 +89,8 @@ class Registry:
 
     def alias(self, name: str) -> Version | None:
         """The version under an alias, e.g. ``champion``; ``None`` where there is none."""
-        number = self._aliases().get(name)
-        return None if number is None else self.get(number)
+        aliases = self._aliases()
+        return self._get(aliases[name], aliases) if name in aliases else None
 
     def get(self, number: int) -> Version:
         """A version by its number.
@@ -98,8 +98,11 @@ class Registry:
         Raises:
             RegistryError: there is none.
         """
+        return self._get(number, self._aliases())
+
+    def _get(self, number: int, aliases: Mapping[str, int]) -> Version:
         try:
-            return self._version(self.store.client.get_model_version(self.name, str(number)), self._aliases())
+            return self._version(self.store.client.get_model_version(self.name, str(number)), aliases)
         except TrackingError as error:
             if error_code(error) not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
