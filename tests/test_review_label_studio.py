@@ -105,6 +105,17 @@ def test_a_push_goes_out_in_chunks_by_score_and_survives_a_kill() -> None:
     assert "tasks:data.series" in fake.view["hiddenColumns"]["labeling"]
 
 
+def test_a_queue_that_cannot_be_shown_whole_is_not_pushed_in_part() -> None:
+    fake, mixed = FakeServer(), choices(4)
+    mixed[3] = replace(mixed[3], window=windows(1, "I", "index")[0])
+    with pytest.raises(ReviewError, match=r"I has an index and the Label Studio project shows time.*two loops"):
+        reviewer(fake).push(mixed)
+    assert fake.project is None and fake.rows == []
+    reviewer(fake).push(mixed[:3])
+    with pytest.raises(ReviewError, match="I has an index"):
+        reviewer(fake).push(mixed[3:])
+
+
 def test_pull_reads_answers_in_the_order_of_the_choices_and_misses_tasks_that_are_gone() -> None:
     fake, queue = FakeServer(), choices(3)
     reviewer(fake).push(queue)
@@ -224,6 +235,32 @@ def test_the_embedded_server_keeps_its_secrets_to_itself(tmp_path: Path) -> None
     server.credentials_file(tmp_path).write_text("{")
     with pytest.raises(ReviewError, match="cannot be read"):
         server.read_token(tmp_path)
+
+
+def test_the_embedded_server_cannot_leave_this_machine() -> None:
+    import subprocess
+    import sys
+
+    attempt = """
+import socket, urllib.request
+with socket.create_server(("127.0.0.1", 0)) as here:
+    socket.create_connection(here.getsockname()).close()
+socket.getaddrinfo("localhost", 80)
+for go in (
+    lambda: urllib.request.urlopen("http://example.org"),
+    lambda: socket.create_connection(("192.0.2.1", 80), timeout=1),
+    lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.2", 53)),
+):
+    try:
+        go()
+    except OSError as error:
+        assert "may not leave this machine" in str(error), error
+    else:
+        raise SystemExit("it left")
+"""
+    done = subprocess.run([sys.executable, "-c", server.GUARD + attempt], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[-1] for line in done.stderr.splitlines()] == ["example.org", "192.0.2.1", "192.0.2.2"]
 
 
 def test_status_is_of_the_process_that_was_started_and_no_other(tmp_path: Path) -> None:

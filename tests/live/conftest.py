@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,33 +30,12 @@ def unavailable(reason: str) -> NoReturn:
 
 
 @dataclass
-class Sink:
-    """Stands in as everybody's proxy and counts who would like to leave this machine."""
-
-    port: int = 0
-    asked: list[str] = field(default_factory=list)
-
-    def serve(self) -> None:
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
-
-        def accept() -> None:
-            while True:
-                connection, _ = listener.accept()
-                with connection:
-                    self.asked.append(connection.recv(200).split(b"\r\n")[0].decode(errors="replace"))
-
-        threading.Thread(target=accept, daemon=True).start()
-
-
-@dataclass
 class Studio:
     """A running Label Studio."""
 
     home: Path
     url: str
     credentials: server.Credentials
-    outside: Sink
 
     @property
     def token(self) -> str:
@@ -83,15 +60,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         unavailable("Label Studio is not installed: pip install 'tsad[studio]'")
     kept = os.environ.get("TSAD_LIVE_HOME")
     home = Path(kept) if kept else tmp_path_factory.mktemp("studio")
-    outside = Sink()
-    outside.serve()
-    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), f"http://127.0.0.1:{outside.port}")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in proxies.items():
-            patch.setenv(name, value)
-        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        url = server.start(home, tick=None)
-        yield Studio(home, url, server.read_credentials(home), outside)
+    url = server.start(home)
+    yield Studio(home, url, server.read_credentials(home))
     if not kept:
         server.stop(home)
 
@@ -107,9 +77,7 @@ def browser() -> Iterator[Any]:
     if path is None:
         unavailable("There is no Chromium; name one by TSAD_CHROMIUM")
     with sync_playwright() as play:
-        # Without our proxy: a browser asks for updates of its own, which is not Label Studio's doing.
-        clean = {k: v for k, v in os.environ.items() if not k.upper().endswith("_PROXY")}
-        started = play.chromium.launch(executable_path=path, args=FLAGS, env=clean)
+        started = play.chromium.launch(executable_path=path, args=FLAGS)
         yield started
         started.close()
 

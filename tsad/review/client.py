@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from tsad.core.errors import ReviewError
 
@@ -44,7 +45,9 @@ class Client:
 
         self.url = url.rstrip("/")
         limits = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-        self._http = httpx.Client(timeout=limits, follow_redirects=True)
+        # A company's proxy knows nothing of a server on this machine.
+        local = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx.Client(timeout=limits, follow_redirects=True, trust_env=not local)
         with self._calling("connect"):
             self._sdk = LabelStudio(base_url=self.url, api_key=token, httpx_client=self._http)
 

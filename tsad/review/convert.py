@@ -175,6 +175,31 @@ def _covered(places: IntArray, value: Mapping[str, Any], kind: TimeKind, where: 
     return nearest, nearest + 1
 
 
+def check(choices: Iterable[Choice], template: Template | None = None) -> None:
+    """Refuse what one project cannot show.
+
+    Raises:
+        ReviewError: series with time beside series with an index (or unlike ``template``), a window without any value,
+            sampling finer than a millisecond.
+    """
+    words = {"time": "time", "index": "an index"}
+    first = template.time_kind if template else None
+    for choice in choices:
+        window, kind = choice.window, choice.window.series.time_kind
+        first = first or kind
+        if kind != first:
+            raise ReviewError(
+                f"{window.point_id} has {words[kind]} and the Label Studio project shows {words[first]}",
+                "Keep series with time and with an index in two loops: loop.name=<name>.",
+            )
+        axis(window, 0)
+        if not np.isfinite(window.values).any():
+            raise ReviewError(
+                f"Window {window.window_id} of {window.point_id} holds no value",
+                "Leave it out: splits.reviewable does.",
+            )
+
+
 def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict[str, Any]:
     """One window as a task to import, with its pre-annotation where it has a proposal (gold windows have none).
 
@@ -185,21 +210,11 @@ def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict
         push: names the push, so that it can be withdrawn.
 
     Raises:
-        ReviewError: no value in the window, sampling that cannot be shown, a series of the other time kind.
+        ReviewError: see :func:`check`.
     """
-    window, kind, offset = choice.window, choice.window.series.time_kind, offset_ns(utc_offset)
-    if kind != template.time_kind:
-        raise ReviewError(
-            f"{window.point_id} has {'an index' if kind == 'index' else 'time'} and the Label Studio project shows "
-            f"{'an index' if template.time_kind == 'index' else 'time'}",
-            "Keep series with time and with an index in two loops: loop.name=<name>.",
-        )
-    places = axis(window, offset)
-    picked = channels_shown(window, template.channels)
-    if not picked:
-        raise ReviewError(
-            f"Window {window.window_id} of {window.point_id} holds no value", "Leave it out: splits.reviewable does."
-        )
+    check([choice], template)
+    window, kind = choice.window, choice.window.series.time_kind
+    places, picked = axis(window, offset_ns(utc_offset)), channels_shown(window, template.channels)
     rows: dict[str, Any] = {TIME_COLUMN: shown_all(places, kind)}
     for number in range(1, template.channels + 1):
         # A project has one number of columns; a series with fewer channels gets flat ones that its title calls empty.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,7 +94,9 @@ class LabelStudioReviewer:
         wanted = _by_window(choices)
         if not wanted:
             return 0
+        convert.check(wanted.values())  # before anything is made: half a queue helps nobody
         project, form = self._project_for(list(wanted.values()))
+        convert.check(wanted.values(), form)
         known = self._known(project, wanted)
         fresh = sorted((c for w, c in wanted.items() if w not in known), key=_place, reverse=True)
         created = 0
@@ -284,12 +286,9 @@ def find_template(name: str) -> Path:
     """
     package = Path(__file__).parents[1]
     ours = package / "_label_studio" if (package / "_label_studio").is_dir() else package.parent / "label_studio"
-    places: Sequence[Callable[[], Path]] = (
-        lambda: Path(name).expanduser(), lambda: Path("label_studio") / name, lambda: ours / name
-    )
-    for place in places:
-        if place().is_file():
-            return place()
+    for path in (Path(name).expanduser(), Path("label_studio") / name, ours / name):
+        if path.is_file():
+            return path
     known = ", ".join(sorted(p.name for p in ours.glob("*.xml")))
     raise ConfigError(f"review.template={name} is no file here or in {ours}", f"There are {known}, or give a path.")
 

@@ -2,7 +2,7 @@
 
 Everything of it lies in ``<home>/label_studio``: its SQLite database, its log, ``server.json`` (process and port) and
 ``credentials.json`` (user, password, token; readable by the owner alone). It is Django's development server, bound to
-127.0.0.1. A shared server is started as ``label_studio/README.md`` says and named by ``review.url``.
+127.0.0.1, and it opens no connection to other machines. A shared server is started as ``label_studio/README.md`` says and named by ``review.url``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,28 @@ from tsad.core.options import ReviewOptions
 HOST = "127.0.0.1"
 USER = "tsad@localhost.localdomain"
 START_SECONDS = 600.0  # the first start migrates the database: 30-60 s on 2 idle cores, minutes on busy ones
+
+
+# Not everything in Label Studio that asks the internet can be switched off (its tips come from GitHub, whenever a
+# page is opened), so its process is kept from leaving this machine: names are not looked up, connections not opened.
+GUARD = """
+import sys
+
+def guard(event, args):
+    if event in ("socket.connect", "socket.sendto"):
+        host = args[1][0] if isinstance(args[1], tuple) else ""
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        host = args[0]
+    else:
+        return
+    host = host.decode() if isinstance(host, bytes) else host or ""
+    if host in ("", "localhost", "::1", "0.0.0.0", "::") or host.startswith("127."):
+        return
+    sys.stderr.write(f"tsad: refused to leave this machine for {host}\\n")
+    raise OSError(f"the embedded Label Studio may not leave this machine (for {host})")
+
+sys.addaudithook(guard)
+"""
 
 
 @dataclass(frozen=True)
@@ -205,7 +227,7 @@ def require_package() -> None:
 
 def command(port: int) -> list[str]:
     """How the server is started; nothing secret in it, since every user of the machine can list it."""
-    run = "import sys; from label_studio.server import main; sys.exit(main())"
+    run = f"{GUARD}\nfrom label_studio.server import main\nsys.exit(main())"
     return [
         sys.executable, "-c", run, "start", "--no-browser", "--internal-host", HOST, "--port", str(port),
         "--log-level", "WARNING",
@@ -231,7 +253,10 @@ def environment(place: Path, keys: Credentials) -> dict[str, str]:
     }
     # Somebody else's settings, a PostgreSQL for instance, must not leak into the embedded server.
     foreign = ("LABEL_STUDIO_", "HEARTEX_", "DJANGO_", "POSTGRE_", "DATABASE_")
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign) and k not in ("HOST", "PYTHONPATH")}
+    inherited = {
+        k: v for k, v in os.environ.items()
+        if not k.startswith(foreign) and not k.upper().endswith("_PROXY") and k not in ("HOST", "PYTHONPATH")
+    }
     return {**inherited, **own}
 
 
