@@ -50,8 +50,10 @@ def stitch(pieces: Iterable[tuple[int, FloatArray]], total: int) -> FloatArray:
         ramp = np.minimum(np.arange(1, len(scores) + 1), np.arange(len(scores), 0, -1)) / len(scores) + 0.05
         acc[start : start + n] += scores[:n] * ramp[:n]
         weight[start : start + n] += ramp[:n]
-    with np.errstate(invalid="ignore"):
-        return np.where(weight > 0, acc / np.where(weight > 0, weight, 1.0), np.nan)
+    reached = weight > 0
+    np.divide(acc, weight, out=acc, where=reached)  # in place: the series may have millions of points
+    acc[~reached] = np.nan
+    return acc
 
 
 def excerpts(windows: Sequence[Window], context: int) -> list[Window]:

@@ -89,7 +89,8 @@ def fill_missing(values: FloatArray) -> tuple[FloatArray, BoolArray]:
 
 def tame(values: FloatArray) -> FloatArray:
     """Values in a unit where their squares neither overflow nor vanish; scores do not depend on the unit. Any shape."""
-    peak = float(np.nanmax(np.abs(values), initial=0.0))
+    low, high = extent(values)
+    peak = max(abs(low), abs(high))
     return values / peak if peak > 1e100 or 0.0 < peak < 1e-100 else values
 
 
@@ -100,8 +101,13 @@ def squash(deviation: FloatArray, half: float) -> FloatArray:
 
 def is_constant(values: FloatArray) -> bool:
     """Whether a channel has no value, or one value only up to rounding. values [T], NaN where missing."""
-    seen = values[np.isfinite(values)]
-    if len(seen) == 0:
-        return True
-    low, high = float(seen.min()), float(seen.max())
+    low, high = extent(values)
     return high - low <= 1e-12 * max(abs(low), abs(high))
+
+
+def extent(values: FloatArray) -> tuple[float, float]:
+    """Lowest and highest value, without a copy of the values; (0, 0) where all are missing. Any shape."""
+    if values.size == 0:
+        return 0.0, 0.0
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    return (float(low), float(high)) if np.isfinite(low) else (0.0, 0.0)

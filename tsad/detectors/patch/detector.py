@@ -108,15 +108,20 @@ class PatchDetector(Detector):
         return out
 
     def _channel_scores(self, series: Sequence[Series]) -> Iterator[tuple[int, FloatArray]]:
-        """(series, scores [T]) for each channel that varies."""
+        """(series, scores [T]) for each channel that varies; in place, for series of millions of points."""
+        from scipy.special import expit
+
         scales = self._scale_logits(series)
         for (at, _), group in itertools.groupby(scales, key=lambda item: item[:2]):
             total, weights = np.zeros(len(series[at])), 0.0
             for _, _, scale, logits in group:
                 weight = scale_weight(scale)
-                total += np.repeat(weight / (1.0 + np.exp(-logits)), scale)[: len(total)]
+                expit(logits, out=logits)
+                logits *= weight
+                total += np.repeat(logits, scale)[: len(total)] if scale > 1 else logits
                 weights += weight
-            yield at, total / weights
+            total /= weights
+            yield at, total
 
     def _scale_logits(self, series: Sequence[Series]) -> Iterator[tuple[int, int, int, FloatArray]]:
         """(series, channel, scale, logits at that scale), channels and their scales in order."""
@@ -189,6 +194,8 @@ def combine_channels(channels: Sequence[FloatArray], count: int) -> FloatArray:
     channels: [T] each, those that vary; the others of ``count`` score 0.
     """
     top = max(1, count // 8)
+    if len(channels) == 1:
+        return channels[0] / top
     stacked = np.stack(channels)
     if len(stacked) > top:
         stacked = np.partition(stacked, len(stacked) - top, axis=0)[-top:]

@@ -16,6 +16,8 @@ from tsad.core.types import BoolArray, FloatArray
 from tsad.core.windows import window_starts
 from tsad.detectors.base import fill_missing
 
+BLOCK = 1 << 16  # shrunk points made at once
+
 
 @dataclass(frozen=True, eq=False)
 class Piece:
@@ -46,6 +48,11 @@ def shrink(values: FloatArray, scale: int) -> FloatArray:
     """
     if scale == 1:
         return values
+    step = BLOCK * scale  # block by block: a long series must not be copied five times over
+    return np.concatenate([_shrink(values[k : k + step], scale) for k in range(0, len(values), step)])
+
+
+def _shrink(values: FloatArray, scale: int) -> FloatArray:
     padded = np.concatenate((values, np.full(-len(values) % scale, np.nan))).reshape(-1, scale)
     seen = np.isfinite(padded)
     count = seen.sum(axis=1)
