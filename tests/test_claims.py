@@ -14,7 +14,7 @@ import pytest
 from tracking_rig import SPAWN, home, store
 
 from tsad.core.errors import ClaimError, TrackingError
-from tsad.tracking.claims import Claim, Heartbeat, LoopLock, check_dead, claimed, claims_of, this_place
+from tsad.tracking.claims import Claim, Heartbeat, LoopLock, check_dead, claimed, claims_of, file_stem, this_place
 from tsad.tracking.store import Store
 
 
@@ -135,6 +135,15 @@ def test_a_forked_child_does_not_hold_its_parents_lock(tmp_path: Path) -> None:
         child.start()
         child.join(30)
     assert answer.value == 0
+
+
+def test_any_loop_name_makes_a_lock_file(tmp_path: Path) -> None:
+    names = ["nab", "一号装置", "泵" * 100, "泵" * 99 + "站", "a*b", "a?b", "dots..."]
+    assert len({file_stem(name) for name in names}) == len(names)
+    assert file_stem("nab") == "nab" and file_stem("一号装置") == "一号装置"
+    for name in names:
+        with LoopLock(tmp_path, name).hold():
+            assert (tmp_path / f"{file_stem(name)}.json").exists()
 
 
 def test_places_differ_by_lock_folder(tmp_path: Path) -> None:

@@ -300,3 +300,24 @@ def test_a_frame_becomes_series_of_its_points() -> None:
 def test_a_frame_that_is_no_series_is_refused(columns: dict[str, list[Any]], said: str) -> None:
     with pytest.raises(SeriesError, match=said):
         series_of(pd.DataFrame(columns))
+
+
+def test_a_detector_of_the_house_scores_a_frame_as_it_scores_series(loop: LoopStore) -> None:
+    from tsad.detectors.robust_zscore import RobustZScore
+    from tsad.tracking.frames import predict_frame
+
+    detector = RobustZScore(half=6.0, window=0)
+    with loop.run("TRAIN") as step:
+        uri = log_model(
+            step, folder=loop.home / "work" / "model", detector_description=detector.describe(), adapter=None,
+            threshold=0.5, threshold_options=THRESHOLD, base=detector.base_reference(), origin={"detector": "z"},
+        )  # fmt: skip
+    registry = loop.registry(detector.name)
+    loaded = load_version(registry, registry.register(run_id=step.run_id, model_uri=uri, tags={}))
+    values = np.random.default_rng(0).normal(size=50)
+    values[20] = 40.0
+    stamps = pd.date_range("2024-01-01", periods=50, freq="min")
+    found = predict_frame(loaded, pd.DataFrame({"timestamp": stamps, "value": values}))
+    series = Series("", stamps.as_unit("ns").asi8.astype(np.int64), values[:, None])
+    np.testing.assert_array_equal(found["score"], detector.score([series])[0])
+    assert found.index[found["anomaly"]].tolist() == [20]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -61,6 +62,14 @@ def this_place(locks: Path) -> str:
     return f"{socket.gethostname()}/{hashlib.sha256(str(locks).encode()).hexdigest()[:6]}"
 
 
+def file_stem(name: str) -> str:
+    """The loop's name as a file name of any system; names that do not fit are told apart by a hash."""
+    plain = re.sub(r"[^\w. -]", "_", name).rstrip(". ")
+    if plain == name and len(name.encode()) <= 100:
+        return name
+    return f"{plain[:30]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 class LoopLock:
     """The loop's OS file lock: at most one process of this host works on a loop; reentrant within it.
 
@@ -68,7 +77,8 @@ class LoopLock:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._path, self._info, self._loop = folder / f"{name}.lock", folder / f"{name}.json", name
+        stem = file_stem(name)
+        self._path, self._info, self._loop = folder / f"{stem}.lock", folder / f"{stem}.json", name
 
     @property
     def held(self) -> bool:
