@@ -2,7 +2,8 @@
 
 Everything of it lies in ``<home>/label_studio``: its SQLite database, its log, ``server.json`` (process and port) and
 ``credentials.json`` (user, password, token; readable by the owner alone). It is Django's development server, bound to
-127.0.0.1, and it opens no connection to other machines. A shared server is started as ``label_studio/README.md`` says and named by ``review.url``.
+127.0.0.1, and it opens no connection to other machines. A shared server is started as ``label_studio/README.md`` says
+and named by ``review.url``.
 """
 
 from __future__ import annotations
