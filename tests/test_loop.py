@@ -161,7 +161,7 @@ def test_without_labels_the_simulated_reviewer_says_so(bench: Make, tmp_path: Pa
         iterate(one)
     loop = open_loop(one)
     assert loop.iterations()[0].state == "FAILED"
-    assert not [r for r in loop.search("attributes.status = 'RUNNING'")]
+    assert not loop.search("attributes.status = 'RUNNING'")
 
 
 def test_several_open_loops_are_listed(small: Make, bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,8 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
 
     store = open_store(bench.tracking, bench.home)
     bench = _continued(store, bench, new)
-    loop = store.loop(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
-    bench = bench.named(loop.name)
+    bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
+    loop = store.loop(bench.loop.name, bench.loop.lease)
     with loop.lock():
         loop.reap()
         iteration = loop.open_iteration()
@@ -59,9 +59,10 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
 
 def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
     """The workbench of the open iteration that this call goes on with, or the one just composed."""
-    open_ones = {name: it for name in store.loops() if (it := store.loop(name).open_iteration()) is not None}
     if new:
         return bench
+    loops = [store.loop(name, bench.loop.lease) for name in store.loops()]
+    open_ones = {loop.name: it for loop in loops if (it := loop.open_iteration()) is not None}
     if not bench.overrides and open_ones:
         if len(open_ones) > 1:
             lines = ", ".join(f"{name} (iteration {it.number}, {it.state})" for name, it in open_ones.items())
@@ -105,7 +106,10 @@ def _fresh_name(store: Store, bench: Workbench) -> str:
     """The loop's name, or NAME-2, NAME-3, ... where those before have reached their end."""
     names = set(store.loops())
     name, number = bench.loop.name, 1
-    while name in names and _ended(bench, store.loop(name)) and store.loop(name).open_iteration() is None:
+    while name in names:
+        loop = store.loop(name, bench.loop.lease)
+        if loop.open_iteration() is not None or not _ended(bench, loop):
+            break
         number += 1
         name = f"{bench.loop.name}-{number}"
     return name
@@ -187,7 +191,7 @@ def _report(bench: Workbench, loop: LoopStore) -> None:
 
         say(f"iteration {waiting.number} waits for reviews at {label_studio(bench).project_url}")
         say("run tsad iterate again when they are done")
-    elif not rows:
-        say("nothing was done: loop.iterations is reached")
+    elif _ended(bench, loop):
+        say(f"the loop has reached its end (loop.iterations={bench.loop.iterations}); go on with a larger one")
     if _completed(loop):
         say("compare the iterations: tsad ui")

@@ -22,7 +22,7 @@ def open_loop(bench: Workbench) -> LoopStore:
     """The loop's MLflow experiment in the configured store, created where it is new."""
     from tsad.tracking.store import open_store
 
-    return open_store(bench.tracking, bench.home).loop(bench.loop.name)
+    return open_store(bench.tracking, bench.home).loop(bench.loop.name, bench.loop.lease)
 
 
 def model_name(bench: Workbench) -> str:

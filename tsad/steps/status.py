@@ -31,10 +31,10 @@ def run(bench: Workbench) -> None:
     say(f"store: {store.uri}")
     say(f"Label Studio: {label_studio_line(bench)}")
     names = store.loops()
-    rows = [_row(bench, store.loop(name)) for name in names]
+    rows = [_row(bench, store.loop(name, bench.loop.lease)) for name in names]
     show(rows, "loops")
     for name in names:
-        iteration = store.loop(name).open_iteration()
+        iteration = store.loop(name, bench.loop.lease).open_iteration()
         if iteration is not None:
             _open_iteration(bench, iteration)
     show(disk_rows(bench.home), "disk")

@@ -58,7 +58,7 @@ class LoadedVersion:
 
     detector: Any
     threshold: float
-    threshold_options: ThresholdOptions | None
+    threshold_options: ThresholdOptions
     origin: Origin
     adapter: Path | None
     _keep: object = field(default=None, repr=False, compare=False)  # a temporary folder lives as long as this does
@@ -77,7 +77,7 @@ def log_model(
     threshold: float,
     base: Mapping[str, str],
     origin: Mapping[str, Any],
-    threshold_options: Mapping[str, Any] | None = None,
+    threshold_options: Mapping[str, Any],
     requirements: Sequence[str] | None = None,
 ) -> str:
     """Save a detector version and log it under the step's run.
@@ -99,7 +99,7 @@ def log_model(
         "detector": dict(detector_description),
         "base": dict(base),
         "threshold": float(threshold),
-        "threshold_options": dict(threshold_options) if threshold_options else None,
+        "threshold_options": dict(threshold_options),
         "origin": dict(origin),
         "adapter_sha256": folder_digest(adapter) if adapter else None,
     }
@@ -170,7 +170,7 @@ def load_folder(description: Path, adapter: Path | None, model_version: str = ""
     return LoadedVersion(
         detector,
         described["threshold"],
-        ThresholdOptions(**options) if options else None,
+        ThresholdOptions(**options),
         Origin(
             detector=origin.get("detector", ""),
             model_version=model_version or f"{origin.get('detector', '')}:unregistered",
