@@ -7,9 +7,9 @@ Rows are series; ``n`` rows of ``length`` points are an array [n, length] of flo
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import lfilter
 
 from tsad.core.types import BoolArray, FloatArray
+from tsad.synthetic.filters import lfilter
 
 TEMPLATE_POINTS = 128
 AR_COEFFICIENTS = (0.3, 0.6, 0.8, 0.9, 0.95)

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.synthetic.curves import log_uniform, lookup, noise, pick, standardise, templates, wander
+from tsad.synthetic.filters import lfilter
 
 
 @dataclass(eq=False)

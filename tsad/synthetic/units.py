@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.synthetic.curves import autoregressive, wander
+from tsad.synthetic.filters import lfilter
 
 _PURGE_SHARE = 0.75  # share of the units that purge
 
