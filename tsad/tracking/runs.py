@@ -55,7 +55,7 @@ class Iteration:
         self.status, self.started = run.info.status, run.info.start_time
         self.params: dict[str, str] = dict(run.data.params)
         self.metrics: dict[str, float] = dict(run.data.metrics)
-        self._finished: dict[str, StepRecord] = {}
+        self._finished = loop.finished_steps.setdefault(run.info.run_id, {})
 
     def __repr__(self) -> str:
         return f"Iteration({self.loop.name!r}, {self.number}, {self.state})"
@@ -193,6 +193,7 @@ class LoopStore:
         self.place = this_place(locks)
         self._lock = LoopLock(locks, name)
         self._experiment_id = ""
+        self.finished_steps: dict[str, dict[str, StepRecord]] = {}  # by iteration; what is finished never changes
 
     @property
     def lock_held(self) -> bool:
