@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,8 @@ def _set_up(verbose: bool) -> None:
     log.handlers[:] = [handler]
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.propagate = False
+    if not verbose:  # what libraries warn their callers of is for engineers
+        warnings.simplefilter("ignore")
 
 
 def _check_sweep(overrides: list[str]) -> None:
