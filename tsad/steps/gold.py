@@ -58,10 +58,12 @@ def fix_gold(
     bench: Workbench, loop: LoopStore, iteration: Iteration, series: Sequence[Series]
 ) -> tuple[DatasetVersion | None, list[Window]]:
     """The gold set and the pool of windows apart from it; ``None`` where people have yet to review it."""
+    from tsad.review.splits import reviewable
+
     gold = find_gold(loop)
     if gold is None and not uses_people(bench, series):
         gold = put_gold(bench, loop, iteration, _given(bench, series))
-    everything = [w for s in series for w in cut(s, bench.windows.length)]
+    everything = reviewable([w for s in series for w in cut(s, bench.windows.length)])
     if gold is None:
         return None, everything
     return gold, without_overlap(everything, [r.window for r in gold.windows])

@@ -14,7 +14,7 @@ from tsad.steps.common import finished, open_loop, say
 from tsad.steps.datasets import latest_training, put
 from tsad.steps.gold import find_gold, put_gold
 from tsad.steps.queue import queue_of
-from tsad.steps.reviewers import make_reviewer
+from tsad.steps.reviewers import label_studio, make_reviewer
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
         if not bench.review.wait:
             return None
         time.sleep(bench.review.poll_seconds)
+    if bench.review.mode == "label_studio":
+        # What nobody answered must not linger with the proposals of a version that is no longer shown.
+        label_studio(bench).withdraw(choices)
     return _build(bench, loop, iteration, reviewed)
 
 
