@@ -20,7 +20,7 @@ from tsad.steps.workbench import Workbench
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore, StepRecord
 
-STEP = "DATASET"
+STEP, WITHDRAW = "DATASET", "WITHDRAW"
 
 
 def run(bench: Workbench) -> None:
@@ -41,9 +41,13 @@ def run(bench: Workbench) -> None:
 
 def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord | None:
     """REVIEWING ends: ``None`` while too few windows are reviewed, else the step that made the dataset version."""
-    done = iteration.finished(STEP)
-    if done is not None:
-        return done
+    record = iteration.finished(STEP) or _collect(bench, loop, iteration)
+    if record is not None and record.result["states"][ReviewState.PENDING.value]:
+        _withdraw(bench, iteration)
+    return record
+
+
+def _collect(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord | None:
     choices = queue_of(bench, finished(iteration, detect.STEP))
     reviewer = make_reviewer(bench)
     while True:
@@ -55,10 +59,19 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
         if not bench.review.wait:
             return None
         time.sleep(bench.review.poll_seconds)
-    if bench.review.mode == "label_studio":
-        # What nobody answered must not linger with the proposals of a version that is no longer shown.
-        label_studio(bench).withdraw(choices)
     return _build(bench, loop, iteration, reviewed)
+
+
+def _withdraw(bench: Workbench, iteration: Iteration) -> None:
+    """Take back what nobody answered: its proposals are those of a version about to be replaced.
+
+    Only once the dataset version is kept: before that, a resumed pull would miss the tasks that are gone.
+    """
+    if bench.review.mode != "label_studio" or iteration.finished(WITHDRAW) is not None:
+        return
+    choices = queue_of(bench, finished(iteration, detect.STEP))
+    with iteration.step(WITHDRAW) as step:
+        step.result({"withdrawn": label_studio(bench).withdraw(choices)})
 
 
 def missing(bench: Workbench, reviewed: Sequence[ReviewedWindow]) -> int:
