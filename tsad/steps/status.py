@@ -34,9 +34,9 @@ def run(bench: Workbench) -> None:
     rows = [_row(bench, store.loop(name, bench.loop.lease)) for name in names]
     show(rows, "loops")
     for name in names:
-        iteration = store.loop(name, bench.loop.lease).open_iteration()
-        if iteration is not None:
-            _open_iteration(bench, iteration)
+        iterations = store.loop(name, bench.loop.lease).iterations()
+        if iterations:
+            _last_iteration(bench, iterations[-1])
     show(disk_rows(bench.home), "disk")
 
 
@@ -70,8 +70,8 @@ def _row(bench: Workbench, loop: LoopStore) -> dict[str, Any]:
     return row
 
 
-def _open_iteration(bench: Workbench, iteration: Iteration) -> None:
-    """Where an open iteration stands and how its windows were answered so far."""
+def _last_iteration(bench: Workbench, iteration: Iteration) -> None:
+    """Where the newest iteration stands and how its windows were answered so far."""
     say(f"iteration {iteration.number} of {iteration.loop.name}: {iteration.state} {iteration.reason}".rstrip())
     drawn, collected = iteration.finished(detect.STEP), iteration.finished(pull.STEP)
     if collected is not None:
