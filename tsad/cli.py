@@ -97,6 +97,8 @@ def main() -> None:
 def quiet_environment() -> None:
     """Switch off the telemetry of every component and, unless the user says otherwise, every hub."""
     os.environ.update(SILENCED)
+    # Threads that spin while they wait stall each other tenfold where another process wants the same cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for name in OFFLINE:
         os.environ.setdefault(name, "1")
 
