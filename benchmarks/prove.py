@@ -25,6 +25,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,7 @@ SETTINGS = (
 
 # Runs first in every process of the installed package: nothing of the checkout can be imported, listed or opened, but
 # the interpreter that may lie in it. An editable install of the checkout has put its folder on sys.path by now.
+# (Python's own reads are seen, a library's native ones are not; tsad and its settings are found by Python's.)
 GUARD = """
 import os, sys
 _hidden, _allowed = os.environ["PROVE_HIDDEN"] + os.sep, os.environ["PROVE_ALLOWED"].split(os.pathsep)
@@ -160,6 +163,7 @@ class Installed:
 
     def __init__(self, scratch: Path) -> None:
         self.site = scratch / "site"
+        self.running: set[subprocess.Popen[str]] = set()
         wheels = scratch / "wheels"
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
         isolation = ["--no-build-isolation"] if find_spec("hatchling") else []
@@ -176,17 +180,26 @@ class Installed:
     def python(self, home: Path, code: str, *arguments: str) -> str:
         """Run code in a fresh process of the installed package; the last line of its standard output."""
         home.mkdir(parents=True, exist_ok=True)
+        (scratch := self.site.with_name("tmp")).mkdir(exist_ok=True)  # whatever a killed process leaves goes with it
         allowed = {sys.prefix, os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix)}
         env = {
             **os.environ, "PYTHONPATH": str(self.site), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
-            "TSAD_HOME": str(home), "PROVE_HIDDEN": str(ROOT), "PROVE_ALLOWED": os.pathsep.join(sorted(allowed)),
+            "TSAD_HOME": str(home), "TMPDIR": str(scratch), "PROVE_HIDDEN": str(ROOT),
+            "PROVE_ALLOWED": os.pathsep.join(sorted(allowed)),
         }  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], cwd=home, env=env, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise SystemExit(f"error: failed: {code.strip()} {arguments}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
-        return (done.stdout.strip().splitlines() or [""])[-1]
+        command = [sys.executable, "-c", code, *arguments]
+        with subprocess.Popen(command, cwd=home, env=env, stdout=PIPE, stderr=PIPE, text=True) as process:
+            self.running.add(process)
+            out, err = process.communicate()
+        self.running.discard(process)
+        if process.returncode:
+            raise SystemExit(f"error: failed: {code.strip()} {arguments}\n{out[-3000:]}\n{err[-6000:]}")
+        return (out.strip().splitlines() or [""])[-1]
+
+    def stop(self) -> None:
+        """End what still runs, so that nothing writes into a folder being removed."""
+        for process in list(self.running):
+            process.kill()
 
     def tsad(self, home: Path, *arguments: str) -> None:
         self.python(home, "import sys; from tsad.cli import main; sys.exit(main())", *arguments)
@@ -210,7 +223,7 @@ def copies(folder: Path, target: Path, seed: int) -> None:
     for path in sorted(folder.glob("*.csv*")):
         frame = pd.read_csv(path)
         scale, offset, days = np.exp(rng.uniform(-2, 2)), rng.normal() * 100, int(rng.integers(100, 3000))
-        values = [c for c in frame if c.startswith("value")]
+        values = [str(c) for c in frame if str(c).startswith("value")]
         frame[values] = frame[values] * scale + offset
         frame["timestamp"] = pd.to_datetime(frame["timestamp"]) + pd.Timedelta(days=days)
         frame[["timestamp", *values, "label"]].to_csv(target / f"{path.name.split('.')[0]}.csv", index=False)
@@ -340,20 +353,32 @@ def learning(rows: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
     return claims
 
 
+def run_loops(
+    installed: Installed, scratch: Path, data: Path, seeds: int, pool: ThreadPoolExecutor
+) -> list[dict[str, Any]]:
+    """A row per seed, from its real and its null loop."""
+    list(pool.map(lambda seed: prepare(installed, scratch, data, seed), range(seeds)))
+    pairs = [(seed, kind) for seed in range(seeds) for kind in KINDS]
+    loops = dict(zip(pairs, pool.map(lambda pair: one_loop(installed, scratch, *pair), pairs), strict=True))
+    return [one_row(seed, {kind: loops[seed, kind] for kind in KINDS}) for seed in range(seeds)]
+
+
 def prove(data: Path, seeds: int, jobs: int) -> int:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="tsad-prove-") as name, ThreadPoolExecutor(jobs) as pool:
         scratch = Path(name).resolve()
         installed = Installed(scratch)
         print(f"{installed.wheel} runs from {installed.where}; the checkout is hidden", flush=True)
-        list(pool.map(lambda seed: prepare(installed, scratch, data, seed), range(seeds)))
-        pairs = [(seed, kind) for seed in range(seeds) for kind in KINDS]
-        loops = dict(zip(pairs, pool.map(lambda pair: one_loop(installed, scratch, *pair), pairs), strict=True))
-        rows = [one_row(seed, {kind: loops[seed, kind] for kind in KINDS}) for seed in range(seeds)]
-        with pd.option_context("display.width", 250, "display.max_columns", None, "display.max_colwidth", 130):
-            print(details(rows).round(3).to_string(index=False))
-            print(pd.DataFrame(rows).drop(columns="loops").round(3).to_string(index=False))
-        claims = {**learning(rows), **adapters(installed, scratch, rows[0], pool)}
+        try:
+            rows = run_loops(installed, scratch, data, seeds, pool)
+            with pd.option_context("display.width", 250, "display.max_columns", None, "display.max_colwidth", 130):
+                print(details(rows).round(3).to_string(index=False))
+                print(pd.DataFrame(rows).drop(columns="loops").round(3).to_string(index=False), flush=True)
+            claims = {**learning(rows), **adapters(installed, scratch, rows[0], pool)}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            installed.stop()
+            raise
     for claim, holds in claims.items():
         print(f"{'ok  ' if holds else 'FAIL'} {claim}")
     passed = sum(claims.values())
@@ -373,6 +398,7 @@ def main() -> int:
             "folder that holds AIOPS_KPI/ by TSAD_DATA.", file=sys.stderr,
         )  # fmt: skip
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the clean-up, as Ctrl-C goes
     return prove(options.data.resolve(), options.seeds, options.jobs)
 
 
