@@ -63,9 +63,11 @@ def fetch(loop: LoopStore, version: str) -> DatasetVersion:
         return load(loop.fetch_dataset(version, Path(scratch)))
 
 
-def latest_training(loop: LoopStore) -> DatasetVersion | None:
-    """The newest training dataset version of the loop."""
+def latest_training(loop: LoopStore, apart_from: Iteration | None = None) -> DatasetVersion | None:
+    """The newest training dataset version of the loop; ``apart_from`` = one that this iteration did not make."""
     records = [r for r in loop.datasets() if r.purpose == Purpose.TRAIN]
+    if apart_from is not None:
+        records = [r for r in records if r.iteration_run != apart_from.run_id]
     return fetch(loop, records[-1].version) if records else None
 
 

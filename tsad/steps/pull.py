@@ -103,7 +103,8 @@ def _build(
         if gold is None:
             gold = put_gold(bench, loop, iteration, [r for r in reviewed if r.choice.purpose == Purpose.GOLD])
         queue = [r for r in reviewed if r.choice.purpose == Purpose.TRAIN]
-        parent = latest_training(loop)
+        # A killed attempt at this step may have kept its version already: that one is no parent.
+        parent = latest_training(loop, apart_from=iteration)
         version = put(bench, loop, iteration, queue, Purpose.TRAIN, parent)
         states = Counter(r.state.value for r in reviewed)
         for one in [r for r in queue if r.usable][: bench.tracking.plots]:

@@ -31,6 +31,7 @@ class DatasetRecord:
         source: what its series were read from, in words; ``source_digest`` is that source's digest.
         channels: names of the value columns, for the schema shown in MLflow.
         windows: how many reviewed windows it holds.
+        iteration_run: run id of the iteration that made it.
         created: ms since 1970 UTC.
     """
 
@@ -39,6 +40,7 @@ class DatasetRecord:
     purpose: str
     name: str
     iteration: int | None = None
+    iteration_run: str = ""
     source: str = ""
     source_digest: str = ""
     channels: tuple[str, ...] = ("value",)
@@ -157,6 +159,7 @@ def _record(run: Run) -> DatasetRecord:
         purpose=tags["tsad.purpose"],
         name=tags["tsad.name"],
         iteration=int(iteration) if iteration else None,
+        iteration_run=tags.get("mlflow.parentRunId", ""),
         source=about["source"],
         source_digest=about["source_digest"],
         channels=tuple(about["channels"]),
