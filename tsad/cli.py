@@ -8,8 +8,8 @@ import io
 import logging
 import os
 import sys
-import warnings
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
