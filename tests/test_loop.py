@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tsad.config import compose, settings
-from tsad.core.errors import LabelError, LoopError, RegistryError, TrackingError
+from tsad.core.errors import LabelError, LoopError, RegistryError, ReviewError, TrackingError
 from tsad.core.types import Purpose
 from tsad.loop import iterate
 from tsad.steps import data, detect, evaluate, export, promote, pull, report, rollback, status, train
@@ -209,3 +209,10 @@ def test_a_label_studio_export_brings_labels(small: Make, bench: Make, tmp_path:
     assert {p: len(found) for p, found in labelled.items() if found} == {
         p: n for p in labelled if (n := sum(len(r.intervals) for r in kept.windows if r.window.point_id == p))
     }
+
+
+def test_label_studio_has_to_be_there_before_any_work(small: Make) -> None:
+    one = small("review=label_studio")
+    with pytest.raises(ReviewError, match="tsad studio"):
+        iterate(one)
+    assert open_loop(one).iterations() == []

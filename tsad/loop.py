@@ -16,11 +16,13 @@ import yaml
 from tsad.core.errors import LoopError, TsadError
 from tsad.steps import detect, evaluate, promote, pull, push, report, train
 from tsad.steps.common import finished, say, show
+from tsad.steps.reviewers import label_studio, make_reviewer
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore
     from tsad.tracking.store import Store
+
 
 def iterate(bench: Workbench, *, new: bool = False) -> float | None:
     """Go on with the open iteration, or begin one, until people have to act or the loop reaches its end.
@@ -39,6 +41,7 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
 
     store = open_store(bench.tracking, bench.home)
     bench = _continued(store, bench, new)
+    make_reviewer(bench)  # its address and token have to be there before any long work
     bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
     loop = store.loop(bench.loop.name, bench.loop.lease)
     with loop.lock():
@@ -187,8 +190,6 @@ def _report(bench: Workbench, loop: LoopStore) -> None:
     show(rows, f"loop {loop.name}")
     waiting = loop.open_iteration()
     if waiting is not None and waiting.state == "REVIEWING":
-        from tsad.steps.reviewers import label_studio
-
         say(f"iteration {waiting.number} waits for reviews at {label_studio(bench).project_url}")
         say("run tsad iterate again when they are done")
     elif _ended(bench, loop):
