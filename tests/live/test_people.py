@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
 from test_label_studio import annotate, drag, place, submit
@@ -24,9 +31,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parents[2]
+KILLER = Path(__file__).with_name("killer.py")
 SECOND = 1_000_000_000
 START = 1_767_225_600  # 2026-01-01 00:00:00 UTC, seconds
 LENGTH = 100
+SCROLL = "(box, y) => box.querySelectorAll('.ReactVirtualized__Grid').forEach(grid => { grid.scrollTop = y })"
 TRACKING = TrackingOptions(uri="", timeout_seconds=30.0, system_metrics=False, keep_versions=5, plots=0)
 
 
@@ -35,24 +44,46 @@ class Newcomer:
 
     def __init__(self, place: Path, studio: Studio) -> None:
         self.place, self.home, self.studio = place, place / "store", studio
+        self.name = f"people-{uuid.uuid4().hex[:6]}"  # a kept server knows the windows of earlier sessions
+        self.folder = place / "plant data"
+        self.folder.mkdir()
         self.settings = (
-            f"source.root={place / 'plant data'}", "loop.name=people", "loop.iterations=1", "review=label_studio",
-            f"review.url={studio.url}", "review.utc_offset=+08:00", "detector=robust_zscore", "adapter=none",
-            "windows.length=100", "gold.windows=4", "gold.strata=2", "gold.min_intervals=1", "sampling.windows=4",
+            "source=csv", f"source.root={self.folder}", f"loop.name={self.name}", "loop.iterations=1",
+            "review=label_studio", f"review.url={studio.url}", "review.utc_offset=+08:00", "detector=robust_zscore",
+            "adapter=none", "windows.length=100", "gold.windows=4", "gold.strata=2", "gold.min_intervals=1",
+            "sampling.windows=4",
         )  # fmt: skip
 
+    def csv(self, name: str, number: int, hole: slice = slice(0)) -> None:
+        """600 minutes of a sensor with a bump; nothing was measured in the hole."""
+        rng = np.random.default_rng(number)
+        values = 50 + 3 * np.sin(np.arange(600) / 30) + rng.normal(scale=0.4, size=600)
+        values[60 + 80 * number : 70 + 80 * number] += 15
+        values[hole] = np.nan
+        stamps = np.datetime_as_string((START + 60 * np.arange(600)).astype("datetime64[s]"), unit="s")
+        rows = "\n".join(f"{t},{v:.4f}" for t, v in zip(stamps, values, strict=True))
+        (self.folder / f"{name}.csv").write_text(f"timestamp,value\n{rows}\n", encoding="utf-8")
+
     def tsad(self, *arguments: str) -> str:
+        done = self.run("-m", "tsad", *arguments)
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def killed(self, point: str, *arguments: str) -> None:
+        done = self.run(str(KILLER), point, *arguments)
+        assert done.returncode == -signal.SIGKILL, f"{point} was not reached\n{done.stdout}\n{done.stderr}"
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         env = {
             **os.environ, "TSAD_HOME": str(self.home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
             "LABEL_STUDIO_API_KEY": self.studio.token, "COLUMNS": "160",
         }  # fmt: skip
         done = subprocess.run(
-            [sys.executable, "-m", "tsad", *arguments], cwd=self.place, env=env, capture_output=True, text=True,
-            timeout=600, check=False,
+            [sys.executable, *arguments], cwd=self.place, env=env, capture_output=True, text=True, timeout=600,
+            check=False,
         )
-        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
         assert self.studio.token not in done.stdout + done.stderr
-        return done.stdout
+        return done
 
     def tasks(self, project: int) -> list[dict[str, Any]]:
         found = self.studio.call(
@@ -63,28 +94,36 @@ class Newcomer:
     def loop(self) -> Any:
         from tsad.tracking.store import open_store
 
-        return open_store(TRACKING, self.home).loop("people")
+        return open_store(TRACKING, self.home).loop(self.name)
 
 
 @pytest.fixture
 def newcomer(tmp_path: Path, studio: Studio) -> Newcomer:
-    """Six unlabelled sensors of 600 minutes, some with a bump; one has a Chinese name."""
-    folder = tmp_path / "plant data"
-    folder.mkdir()
-    for number in range(6):
-        rng = np.random.default_rng(number)
-        values = 50 + 3 * np.sin(np.arange(600) / 30) + rng.normal(scale=0.4, size=600)
-        values[60 + 80 * number : 70 + 80 * number] += 15
-        name = "温度 1" if number == 0 else f"U1.TI{number}"
-        stamps = np.datetime_as_string((START + 60 * np.arange(600)).astype("datetime64[s]"), unit="s")
-        rows = "\n".join(f"{t},{v:.4f}" for t, v in zip(stamps, values, strict=True))
-        (folder / f"{name}.csv").write_text(f"timestamp,value\n{rows}\n", encoding="utf-8")
+    """With an empty folder so far."""
     return Newcomer(tmp_path, studio)
+
+
+def project_in(text: str) -> int:
+    """The project that the command line says it waits for."""
+    url = re.search(r"iteration 1 waits for reviews at (\S+/projects/(\d+)/data)", text)
+    assert url is not None and "run tsad iterate again" in text, text
+    return int(url[2])
+
+
+def by_purpose(tasks: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(gold, queue)."""
+    return tuple([t for t in tasks if t["data"]["purpose"] == p] for p in ("gold", "train"))  # type: ignore[return-value]
 
 
 def shown(task: dict[str, Any], position: int) -> str:
     """The time string of a point, as Label Studio shows it."""
     return str(next(iter(task["data"]["series"].values()))[position])
+
+
+def spans_of(result: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Half-open ns UTC of an annotation's regions."""
+    values = sorted((r["value"]["start"], r["value"]["end"]) for r in result)
+    return [(moment(a), moment(b) + 60 * SECOND) for a, b in values]
 
 
 def moment(text: str) -> int:
@@ -97,47 +136,83 @@ def moment(text: str) -> int:
 def test_from_bare_csvs_to_a_dataset_version(
     newcomer: Newcomer, page: Any, shot: Callable[[Any, str], Any], tmp_path: Path
 ) -> None:
-    first = newcomer.tsad("iterate", "source=csv", *newcomer.settings)
-    url = re.search(r"waits for reviews at (\S+/projects/(\d+)/data)", first)
-    assert url is not None, first
-    project = int(url[2])
+    for number in range(6):
+        newcomer.csv("温度 1" if number == 0 else f"U1.TI{number}", number)
+    first = newcomer.tsad("iterate", *newcomer.settings)
+    project = project_in(first)
+    assert "8 windows: 8 pending" in first and "gold: 0/4 reviewed" in first
     loop = newcomer.loop()
     (iteration,) = loop.iterations()
     assert (iteration.state, iteration.status) == ("REVIEWING", "SCHEDULED")
-    tasks = newcomer.tasks(project)
-    gold = [t for t in tasks if not t["predictions"]]
-    queue = [t for t in tasks if t["predictions"]]
-    assert (len(gold), len(queue)) == (4, 4)
-    assert {t["predictions"][0]["model_version"] for t in queue} == {"tsad-people-robust_zscore:1"}
-    assert "8 pending" in newcomer.tsad("status")
+    gold, queue = by_purpose(newcomer.tasks(project))
+    assert [len(t["predictions"]) for t in (*gold, *queue)] == [0] * 4 + [1] * 4
+    version = f"tsad-{newcomer.name}-robust_zscore:1"
+    assert {t["predictions"][0]["model_version"] for t in queue} == {version}
+    assert "8 pending" in newcomer.tsad()
 
-    newcomer.tsad("iterate")  # nothing is reviewed yet: no second task, still waiting
+    assert project_in(newcomer.tsad("iterate")) == project  # nothing is reviewed yet: no second task, still waiting
     assert len(newcomer.tasks(project)) == 8
-    assert loop.iterations()[0].state == "REVIEWING"
+    (iteration,) = loop.iterations()
+    assert (iteration.state, iteration.status) == ("REVIEWING", "SCHEDULED")
 
     drawn = next(t for t in queue if t["predictions"][0]["result"])
     expected = corrected_in_browser(page, newcomer, drawn, shot)
-    for number, task in enumerate(t for t in [*queue, *gold] if t is not drawn):
-        if task in queue and number == 0:
-            annotate(newcomer.studio, task, was_cancelled=True)
-        else:
-            annotate(newcomer.studio, task, (shown(task, 10), shown(task, 19)))
-            expected[task["data"]["window_id"]] = [(moment(shown(task, 10)), moment(shown(task, 19)) + 60 * SECOND)]
+    skipped, accepted, corrected = (t for t in queue if t is not drawn)
+    annotate(newcomer.studio, skipped, was_cancelled=True)
+    said = accepted["predictions"][0]["result"]
+    newcomer.studio.call("POST", f"/api/tasks/{accepted['id']}/annotations/", json={"result": said})
+    expected[accepted["data"]["window_id"]] = spans_of(said)
+    for task in (corrected, *gold):
+        annotate(newcomer.studio, task, (shown(task, 10), shown(task, 19)))
+        expected[task["data"]["window_id"]] = [(moment(shown(task, 10)), moment(shown(task, 19)) + 60 * SECOND)]
+    assert "0 pending, 1 accepted, 6 corrected, 1 rejected" in newcomer.tsad()
 
     last = newcomer.tsad("iterate")
     (iteration,) = loop.iterations()
     assert (iteration.state, iteration.status) == ("COMPLETED", "FINISHED"), last
     decision = iteration.finished("PROMOTE")
-    assert decision is not None and decision.result["reason"] in last
+    assert decision is not None and decision.result["reason"] and decision.result["reason"] in last
     found: dict[str, list[tuple[int, int]]] = {}
+    names: dict[str, set[str]] = {}
     for record in loop.datasets():
-        version = load(loop.fetch_dataset(record.version, tmp_path / record.version))
-        assert len(version.windows) == (4 if version.purpose is Purpose.GOLD else 3)
-        assert all(0 < r.choice.probability <= 1 for r in version.windows)
-        found |= {r.window.window_id: [(i.start, i.end) for i in r.intervals] for r in version.windows}
+        kept = load(loop.fetch_dataset(record.version, tmp_path / record.version))
+        found |= {r.window.window_id: [(i.start, i.end) for i in r.intervals] for r in kept.windows}
+        names[kept.purpose.value] = {r.window.window_id for r in kept.windows}
+        assert all(0 < r.choice.probability <= 1 for r in kept.windows)
+        if kept.purpose is Purpose.GOLD:
+            assert [r.choice.probability for r in kept.windows] == pytest.approx([2 / 18] * 4)  # 36 windows, two strata
     assert found == expected
-    states = iteration.finished("DATASET").result["states"]
-    assert states["REJECTED"] == 1 and states["CORRECTED"] + states["ACCEPTED"] == 7
+    assert names["gold"] == {t["data"]["window_id"] for t in gold}
+    assert names["train"] == {t["data"]["window_id"] for t in (drawn, accepted, corrected)}
+    assert "0 pending, 1 accepted, 6 corrected, 1 rejected" in newcomer.tsad()
+
+
+@pytest.mark.timeout(1200)
+def test_what_nobody_answered_is_withdrawn_once_though_killed(newcomer: Newcomer) -> None:
+    newcomer.csv("A", 1)
+    newcomer.csv("B", 2, hole=slice(200, 300))  # a window in which nothing was measured
+    project = project_in(
+        newcomer.tsad("iterate", *newcomer.settings, "gold.windows=3", "sampling.windows=50", "review.min_reviewed=2")
+    )
+    gold, queue = by_purpose(newcomer.tasks(project))
+    assert (len(gold), len(queue)) == (3, 8)  # 12 windows, one of them without any value
+    for task in gold:
+        annotate(newcomer.studio, task)
+    annotate(newcomer.studio, queue[0])
+    newcomer.tsad("iterate")
+    assert len(newcomer.tasks(project)) == 11  # one more has to be reviewed
+    annotate(newcomer.studio, queue[1], (shown(queue[1], 10), shown(queue[1], 19)))
+    newcomer.killed("before:close=DATASET", "iterate")
+    newcomer.killed("before:close=WITHDRAW", "iterate")
+    newcomer.tsad("iterate")
+    answered = {t["id"] for t in (*gold, *queue[:2])}
+    assert {t["id"] for t in newcomer.tasks(project)} == answered
+    loop = newcomer.loop()
+    (iteration,) = loop.iterations()
+    assert (iteration.state, iteration.status) == ("COMPLETED", "FINISHED")
+    assert iteration.finished("WITHDRAW").result == {"withdrawn": 0}  # the killed attempt had withdrawn all
+    assert iteration.finished("DATASET").result["states"]["PENDING"] == 6
+    assert sorted(r.windows for r in loop.datasets()) == [2, 3]
 
 
 def corrected_in_browser(
@@ -162,17 +237,14 @@ def corrected_in_browser(
     submitted = sorted((r["value"]["start"], r["value"]["end"]) for r in answers[-1]["result"])
     assert submitted != spans, "nothing was corrected"
     assert submitted[-1][1] == times[target]
-    return {task["data"]["window_id"]: [(moment(a), moment(b) + 60 * SECOND) for a, b in submitted]}
+    return {task["data"]["window_id"]: spans_of(answers[-1]["result"])}
 
 
 @pytest.mark.timeout(600)
 def test_iterations_can_be_compared_in_the_mlflow_ui(
     tmp_path: Path, browser: Any, shot: Callable[[Any, str], Any]
 ) -> None:
-    import socket
-    import time
-
-    import httpx
+    from tsad.tracking.store import open_store
 
     env = {**os.environ, "TSAD_HOME": str(tmp_path / "store"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     small = (
@@ -195,12 +267,30 @@ def test_iterations_can_be_compared_in_the_mlflow_ui(
         context = browser.new_context(viewport={"width": 1600, "height": 1000})
         tab = context.new_page()
         tab.set_default_timeout(120_000)
+        outside: list[str] = []
+        tab.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else outside.append(r.url))
         tab.goto(f"{url}/#/experiments/1/runs", wait_until="commit")
         tab.get_by_text("iteration-2", exact=True).first.wait_for()
         assert tab.get_by_text("iteration-1", exact=True).count() >= 1
         tab.wait_for_timeout(1500)
         shot(tab, "mlflow_runs")
+        loop = open_store(TRACKING, tmp_path / "store").loop("demo")
+        runs = json.dumps([i.run_id for i in loop.iterations()])
+        tab.goto(f"{url}/#/compare-runs?runs={quote(runs)}&experiments={quote(json.dumps(['1']))}", wait_until="commit")
+        section = tab.locator(".du-bois-light-collapse-item", has=tab.get_by_text("Metrics", exact=True)).last
+        section.get_by_text("challenger.point_f1", exact=True).wait_for()
+        section.scroll_into_view_if_needed()
+        wanted = section.get_by_text("gold.interval_f1", exact=True)
+        for step in range(40):  # the table holds only the rows in view
+            if wanted.count():
+                break
+            section.evaluate(SCROLL, 100 * step)
+            tab.wait_for_timeout(250)
+        assert wanted.count() == 1
+        tab.wait_for_timeout(1000)
+        shot(tab, "mlflow_compared")
         context.close()
+        assert outside == [], f"the browser asked for {outside}"
     finally:
         served.terminate()
         served.wait(30)
