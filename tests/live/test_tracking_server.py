@@ -26,6 +26,10 @@ from tsad.tracking.ui import served, stop
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(1200)]
 TIMEOUT = 12.0
+THRESHOLD = {
+    "rule": "fixed", "default": 0.5, "quantile": 0.99, "shrinkage": 10.0, "merge_gap": 3, "min_length": 1,
+    "max_length": 0,
+}  # fmt: skip
 
 
 class Server:
@@ -94,7 +98,8 @@ def test_the_whole_record_over_http(server: Server, tmp_path: Path) -> None:
                 step.metrics({"loss": 0.5}, step=k)
                 uri = log_model(
                     step, folder=tmp_path / "work", detector_description=detector.describe(), adapter=adapter,
-                    threshold=0.4, base=detector.base_reference(), origin={"detector": "tiny"},
+                    threshold=0.4, threshold_options=THRESHOLD, base=detector.base_reference(),
+                    origin={"detector": "tiny"},
                 )  # fmt: skip
                 step.result({"uri": uri})
             registry.promote(registry.register(run_id=step.run_id, model_uri=uri, tags={"k": k}))
