@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.core.errors import ConfigError, LabelError
@@ -21,6 +19,7 @@ from tsad.core.types import (
     Window,
 )
 from tsad.core.windows import cut, without_overlap
+from tsad.steps.datasets import fetch, put
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -45,12 +44,9 @@ def uses_people(bench: Workbench, series: Sequence[Series]) -> bool:
 
 def find_gold(loop: LoopStore) -> DatasetVersion | None:
     """The loop's gold set, loaded from its artifact; ``None`` before it is fixed."""
-    from tsad.training.datasets import load
-
     for record in loop.datasets():
         if record.purpose == Purpose.GOLD:
-            with tempfile.TemporaryDirectory() as scratch:
-                return load(loop.fetch_dataset(record.version, Path(scratch)))
+            return fetch(loop, record.version)
     return None
 
 
@@ -73,8 +69,6 @@ def put_gold(
     bench: Workbench, loop: LoopStore, iteration: Iteration, reviewed: Sequence[ReviewedWindow]
 ) -> DatasetVersion:
     """Store the gold set as an immutable dataset version of the loop."""
-    from tsad.steps.datasets import put
-
     return put(bench, loop, iteration, reviewed, Purpose.GOLD, parent=None)
 
 
