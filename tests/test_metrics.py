@@ -335,7 +335,7 @@ def test_evaluate_modules_give_the_same_numbers(tmp_path: Path) -> None:
         "interval": interval_prf(runs_of(lines[0]), runs_of(lines[1])),
         "composite": composite_prf(runs_of(lines[0]), runs_of(lines[1]), 111),
     }  # fmt: skip
-    assert set(hub.RECIPES) == {*expected, "auc_pr", "vus_pr"}
+    assert set(hub.RECIPES) == {*expected, "affiliation", "auc_pr", "vus_pr"}
     for name, prf in expected.items():
         module = hub.load(name, cache_dir=str(tmp_path))
         for truth, prediction in zip(truths, predicted, strict=True):

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.core.intervals import runs_of
+from tsad.metrics.affiliation import affiliation_prf
 from tsad.metrics.interval import composite_counts, composite_of, interval_counts
 from tsad.metrics.point import PRF, pa_point_counts, point_counts, precision_recall_f1
 from tsad.metrics.ranking import auc_pr, vus_pr
@@ -69,6 +70,12 @@ def _composite(truths: Arrays, predictions: Arrays) -> dict[str, float]:
     return _as_dict(composite_of(*_total(counts)))
 
 
+def _affiliation(truths: Arrays, predictions: Arrays) -> dict[str, float]:
+    pairs = [(np.asarray(t, bool), np.asarray(p, bool)) for t, p in zip(truths, predictions, strict=True)]
+    parts = [affiliation_prf(runs_of(t), runs_of(p), len(t)) for t, p in pairs if t.any()]
+    return {name: _mean([getattr(part, name) for part in parts]) for name in PRF._fields}
+
+
 def _mean(values: Sequence[float]) -> float:
     known = [v for v in values if not np.isnan(v)]
     return float(np.mean(known)) if known else float("nan")
@@ -93,6 +100,10 @@ RECIPES = {
     "composite": Recipe(
         "Point-wise precision, event-wise recall and their F1.", "bool", _composite,
         "Garg et al. 2021, arXiv 2109.11428",
+    ),
+    "affiliation": Recipe(
+        "Affiliation precision, recall and F1, mean over series that hold an anomaly.", "bool", _affiliation,
+        "Huet et al. 2022, arXiv 2206.13167",
     ),
     "auc_pr": Recipe("Average precision, mean over series that hold an anomaly.", "float64", _auc_pr, ""),
     "vus_pr": Recipe(

@@ -69,8 +69,9 @@ def oracle_interval_f1(
     weights: FloatArray | None = None,
     thresholds: int = 100,
 ) -> float:
-    """The best interval F1 (any overlap) over at most ``thresholds`` cuts, found with the labels; NaN without truth.
+    """The best interval F1 over at most ``thresholds`` cuts, found with the labels; NaN where nothing is true.
 
+    Intervals are matched one to one by any overlap (:func:`~tsad.metrics.interval.match`).
     ``weights`` must be constant within a stretch.
     """
     true, values = scored(truth, scores)

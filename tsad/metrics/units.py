@@ -14,6 +14,7 @@ import numpy as np
 
 from tsad.core.intervals import mask_of_runs, runs_of
 from tsad.core.types import BoolArray, FloatArray, IntArray
+from tsad.metrics.affiliation import affiliation_prf
 from tsad.metrics.interval import match, spaced
 from tsad.metrics.point import hit_runs, same_masks, scored
 from tsad.metrics.ranking import auc_pr, oracle_interval_f1, oracle_point_f1, vus_pr
@@ -41,6 +42,8 @@ COUNT_METRICS = (
 )  # fmt: skip
 # Metrics that are means over series that hold an anomaly.
 RANKING_METRICS = ("auc_pr", "vus_pr")
+# Metrics that are weighted means over units that hold an anomaly.
+AFFILIATION_METRICS = ("affiliation_precision", "affiliation_recall", "affiliation_f1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,20 +211,40 @@ def summarise(units: Sequence[Unit]) -> dict[str, float]:
     """Every metric of a detector on the gold set.
 
     Returns:
-        COUNT_METRICS from the weighted sums; ``auc_pr`` and ``vus_pr``, plain means over the series that hold an
-        anomaly; ``oracle_point_f1`` and ``oracle_interval_f1``, one threshold for all units, found with the labels;
-        ``intervals`` (true ones), ``windows`` (units) and ``series``, unweighted. Precision is NaN where nothing was
-        predicted, recall and threshold-free metrics where nothing is true; the latter also where a unit has no scores.
+        COUNT_METRICS from the weighted sums; AFFILIATION_METRICS, weighted means over the units that hold an anomaly,
+        so that false alarms elsewhere do not show in them; ``auc_pr`` and ``vus_pr``, plain means over the series that
+        hold an anomaly; ``oracle_point_f1`` and ``oracle_interval_f1``, one threshold for all units, found with the
+        labels; ``intervals`` (true ones), ``windows`` (units) and ``series``, unweighted. Precision is NaN where
+        nothing was predicted, recall and threshold-free metrics where nothing is true; the latter also where a unit
+        has no scores.
     """
     counts = count_table(units)
     totals = np.array([u.weight for u in units], np.float64) @ counts
     result = {name: float(metric_of(totals, name)) for name in COUNT_METRICS}
+    result.update(affiliation_of(units))
     result.update(_threshold_free(units))
     intervals = counts[:, _COLUMN["event_hit"]] + counts[:, _COLUMN["event_missed"]]
     result["intervals"] = float(intervals.sum())
     result["windows"] = float(len(units))
     result["series"] = float(len(by_group(units)))
     return result
+
+
+def affiliation_of(units: Sequence[Unit]) -> dict[str, float]:
+    """AFFILIATION_METRICS: weighted means over the units that hold an anomaly, each a stretch of its own.
+
+    Precision is the mean over those of them in which something is predicted. NaN where there are none.
+    """
+    rows = [
+        (u.weight, *affiliation_prf(runs_of(u.truth), runs_of(u.predicted), len(u.truth)))
+        for u in units
+        if np.any(u.truth)
+    ]
+    table = np.array(rows, np.float64).reshape(-1, 1 + len(AFFILIATION_METRICS))
+    weights, values = table[:, :1], table[:, 1:]
+    known = ~np.isnan(values)
+    means = _ratio((weights * np.where(known, values, 0.0)).sum(axis=0), (weights * known).sum(axis=0))
+    return dict(zip(AFFILIATION_METRICS, means.tolist(), strict=True))
 
 
 def _threshold_free(units: Sequence[Unit]) -> Mapping[str, float]:
