@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,11 @@ def test_an_iteration_from_series_to_gate(small: Make, tmp_path: Path, capsys: p
     detect.run(one, output=str(out))
     assert len(list((out / "scores").glob("*.csv"))) == len(list((out / "intervals").glob("*.csv"))) == 8
     assert evaluate.run(one, versions=["1", "champion"], output=str(out)) is not None
+    scores = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))["champion"]
+    (row,) = evaluate.rows({"champion": {"version": "1", "metrics": scores}})
+    for metric in ("interval_f1", "composite_f1"):  # each stands beside what it gives against rotated labels
+        assert 0.0 <= row[f"rotated_{metric}"] <= 1.0
+        assert list(row).index(f"rotated_{metric}") == list(row).index(metric) + 1
     report.run(one, output=str(out))
     assert (out / "iterations.png").stat().st_size > 5000
     for form in ("csv", "label_studio"):

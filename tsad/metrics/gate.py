@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,13 +27,15 @@ class Decision:
 
 
 def decide(options: GoldOptions, *, intervals: int, gain: Paired, guard: Paired, force: bool = False) -> Decision:
-    """Promote only a challenger whose gain is more than chance and whose guard metric has not fallen.
+    """Promote only a challenger whose gain is more than chance and whose guard metric has not fallen beyond it.
+
+    So a gain counts only if neither metric falls beyond noise: the first must rise, the second may not fall.
 
     Args:
         options: metric, guard, min_gain, alpha, min_intervals.
         intervals: true intervals in the gold set, on which the evidence rests.
         gain: challenger minus champion on ``options.metric``, paired over the same resamples.
-        guard: the same on ``options.guard``; its whole interval below zero forbids promotion.
+        guard: the same on ``options.guard``; its whole interval below zero, or no interval at all, forbids promotion.
         force: promote whatever the figures say; the reason keeps the figures.
     """
     figures = (
@@ -46,6 +49,8 @@ def decide(options: GoldOptions, *, intervals: int, gain: Paired, guard: Paired,
             False,
             f"not enough evidence: {intervals} gold intervals, gold.min_intervals={options.min_intervals}; {figures}",
         )
+    if math.isnan(guard.high):
+        return Decision(False, f"whether {options.guard} fell is not known: {figures}")
     if guard.high < 0:
         return Decision(False, f"{options.guard} fell beyond chance: {figures}")
     if gain.gain < max(options.min_gain, 0.0) or gain.gain <= 0.0:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STEP = "EVALUATE"
 WITH_INTERVALS = ("point_f1", "interval_f1", "composite_f1")
+WITH_CHANCE = ("interval_f1", "composite_f1")  # shown beside what they give against rotated labels
 
 
 def run(bench: Workbench, *, versions: list[str], output: str | None = None) -> float | None:
@@ -104,7 +105,8 @@ def score_versions(
             metrics[f"{metric}_low"], metrics[f"{metric}_high"] = confidence_interval(
                 units, metric, resamples=bench.gold.resamples, seed=bench.gold.seed
             )
-        metrics["rotated_interval_f1"] = summarise(rotated(units, seed=bench.gold.seed))["interval_f1"]
+        chance = summarise(rotated(units, seed=bench.gold.seed))
+        metrics |= {f"rotated_{metric}": chance[metric] for metric in WITH_CHANCE}
         scored[name] = {"units": units, "metrics": metrics, "version": version.version}
         step.metrics({f"{name}/{key}": value for key, value in metrics.items()})
         _record_series(step, name, units)
@@ -129,7 +131,7 @@ def compare(bench: Workbench, champion: Sequence[Unit], challenger: Sequence[Uni
 def rows(scored: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """One table row per version: the figures people compare."""
     keys = ("point_precision", "point_recall", "point_f1", "interval_precision", "interval_recall", "interval_f1",
-            "composite_f1", "auc_pr", "vus_pr", "rotated_interval_f1")
+            "rotated_interval_f1", "composite_f1", "rotated_composite_f1", "auc_pr", "vus_pr")
     return [
         {"": name, "version": one["version"], **{k: one["metrics"].get(k) for k in keys}}
         for name, one in scored.items()
