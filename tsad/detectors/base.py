@@ -111,3 +111,21 @@ def extent(values: FloatArray) -> tuple[float, float]:
         return 0.0, 0.0
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     return (float(low), float(high)) if np.isfinite(low) else (0.0, 0.0)
+
+
+def combine_channels(channels: Sequence[FloatArray], count: int) -> FloatArray:
+    """One score for the machine: the mean of the highest ``count // 8`` (at least one) channel scores, point by point.
+
+    Below 16 channels that is the highest; the highest of many is always high somewhere.
+
+    Args:
+        channels: [T] each, those that vary; the others of ``count`` score 0.
+        count: how many channels the series has.
+    """
+    top = max(1, count // 8)
+    if len(channels) == 1:
+        return channels[0] / top
+    stacked = np.stack(channels)
+    if len(stacked) > top:
+        stacked = np.partition(stacked, len(stacked) - top, axis=0)[-top:]
+    return stacked.sum(axis=0) / top

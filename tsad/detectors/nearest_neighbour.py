@@ -1,0 +1,82 @@
+"""Nearest neighbours of sub-sequences: what resembles nothing else in the series is abnormal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tsad.core.types import FloatArray
+from tsad.detectors.subsequences import (
+    SubsequenceDetector,
+    at_least,
+    batches,
+    condense,
+    evenly,
+    subsequences,
+    to_points,
+)
+
+
+class NearestNeighbour(SubsequenceDetector):
+    """Distance of each sub-sequence to its nearest neighbours among at most ``references`` others of the channel.
+
+    The references are evenly spaced, so a series with more sub-sequences is scored in time linear in its length.
+    Neighbours that overlap a sub-sequence do not count (trivial matches: Keogh, Lin and Fu 2005, HOT SAX). The mean
+    distance to the ``neighbours`` nearest, root mean square per value, goes to the points: the mean over the
+    sub-sequences that cover each. scikit-learn's ``euclidean_distances`` does the work.
+
+    Args:
+        window: points of a sub-sequence; 0 = the channel's period.
+        references: sub-sequences that all are compared with.
+        neighbours: how many nearest ones count: one odd event that happens twice is still odd with 3.
+        shape: whether sub-sequences are brought to mean 0 and deviation 1 first, so that only their shape counts.
+        most_values: a longer sub-sequence is averaged down to this many values.
+        half: robust deviations that score 0.5.
+
+    Raises:
+        DetectorError: an option below 1, or ``half`` not above 0.
+    """
+
+    name = "nearest_neighbour"
+
+    def __init__(
+        self, *, window: int, references: int, neighbours: int, shape: bool, most_values: int, half: float
+    ) -> None:
+        super().__init__(window=window, half=half)
+        at_least(self.name, references=references, neighbours=neighbours, most_values=most_values)
+        self.references, self.neighbours, self.shape, self.most_values = references, neighbours, shape, most_values
+
+    def options(self) -> dict[str, Any]:
+        return {
+            "window": self.window, "references": self.references, "neighbours": self.neighbours, "shape": self.shape,
+            "most_values": self.most_values, "half": self.half,
+        }  # fmt: skip
+
+    def deviation(self, values: FloatArray, window: int) -> FloatArray:
+        from sklearn.metrics.pairwise import euclidean_distances
+
+        short, width, factor = condense(values, window, self.most_values)
+        places = evenly(len(short) - width + 1, self.references)
+        references = subsequences(short, width, places, shape=self.shape)
+        found, first = [], 0
+        for rows in batches(short, width, shape=self.shape):
+            distances = euclidean_distances(rows, references)
+            for column, place in enumerate(places.tolist()):  # those that overlap: within a width of the reference
+                low, high = place - width + 1 - first, place + width - first
+                if high > 0 and low < len(rows):
+                    distances[max(low, 0) : high, column] = np.inf
+            found.append(self._nearest(distances))
+            first += len(rows)
+        mean = to_points(np.concatenate(found), width) / np.sqrt(width)
+        return np.repeat(mean, factor)[: len(values)]
+
+    def _nearest(self, distances: np.ndarray) -> FloatArray:
+        """Mean of the smallest distances of each row, those that are finite; 0 where none is. [N, K] -> [N]."""
+        count = min(self.neighbours, distances.shape[1])
+        if count == 1:
+            nearest = distances.min(axis=1, keepdims=True)
+        else:
+            nearest = np.partition(distances, count - 1, axis=1)[:, :count]
+        known = np.isfinite(nearest)
+        return np.where(known, nearest, 0.0).sum(axis=1, dtype=np.float64) / np.maximum(known.sum(axis=1), 1)
