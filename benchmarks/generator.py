@@ -172,7 +172,7 @@ def normal_panels(seed: int) -> list[Panel]:
     rng = np.random.default_rng(seed)
     unit = plant(seed=seed, series=1, points=4 * LENGTH, step_seconds=60, start=0, anomaly_rate=0)[0]
     together = max(
-        (m.clean for m in itertools.islice(machines(seed), MACHINES) if not m.labels.any() and m.coupled.all()),
+        (m.clean for m in itertools.islice(machines(seed), 2 * MACHINES) if not m.labels.any() and m.coupled.all()),
         key=lambda clean: np.median(np.abs(clean[:200].mean(axis=0) - clean[-200:].mean(axis=0)) / clean.std(axis=0)),
     )
     return [
