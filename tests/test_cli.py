@@ -117,7 +117,7 @@ def test_words_that_are_no_overrides() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["trian"], "unknown verb trian. Did you mean train? Verbs: clean, data"),
+        (["trian"], "unknown verb trian. Did you mean train? Verbs: benchmark, clean"),
         (["train", "push"], "two verbs: train and push"),
         (["train", "task=push"], "two verbs: train and push"),
         (["/data/plant"], "unknown verb /data/plant. Verbs:"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tsad.command.checks import check
 from tsad.command.explain import explain
 from tsad.command.quoting import quoted
-from tsad.command.schema import UNSET, full_key, typed
+from tsad.command.schema import UNSET, full_key, nearest, typed
 from tsad.command.secrets import masked, unmasked
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.options import (
@@ -31,6 +31,7 @@ from tsad.steps.workbench import Workbench
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from tsad.detectors.base import Detector
     from tsad.sources.base import Source
 
 T = TypeVar("T")
@@ -213,9 +214,56 @@ def workbench(checked: Settings) -> Workbench:
         label_export=export,
         make_source=lambda: _cached(make_source(), checked.home),
         make_detector=make_detector,
+        detector_named=lambda name: _detector_named(name, checked, make_detector),
+        csv_at=lambda place: _csv_at(place, checked.source),
         label_studio_token=lambda: label_studio_token(checked.review, checked.home),
         thaw=lambda text: workbench(settings(thawed(text, checked))),
     )
+
+
+def _detector_named(name: str, checked: Settings, composed: Callable[[], Detector]) -> Detector:
+    """A detector by the name of its YAML; the composed one, with the user's own keys, where that is the one named.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    from tsad.detectors.base import Detector
+
+    names = options_of("detector")
+    if name not in names:
+        raise ConfigError(f"there is no detector {name!r}", nearest(name, names))
+    config = _option("detector", name)
+    if config["_target_"] == checked.detector["_target_"]:  # of several files for one class, the one most like it
+        likeness = {other: _likeness(_option("detector", other), checked.detector) for other in names}
+        if likeness[name] == max(likeness.values()):
+            return composed()
+    return maker(config, "detector", Detector)()  # type: ignore[type-abstract]
+
+
+def _likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+    """How many values two configs share; none where they are of different classes."""
+    return sum(other.get(key) == value for key, value in one.items()) if one["_target_"] == other["_target_"] else 0
+
+
+def _csv_at(place: Path, source: Mapping[str, Any]) -> Source:
+    """A CSV source over ``place``, with the composed source's other keys where that reads CSV files too."""
+    from tsad.sources.base import Source
+
+    csv = _option("source", "csv")
+    keys = source if source.get("_target_") == csv["_target_"] else csv
+    return maker({**keys, "root": str(place), "labels": None}, "source", Source)()  # type: ignore[type-abstract]
+
+
+def _option(group: str, name: str) -> dict[str, Any]:
+    """One option of a group as its YAML gives it, without anybody's overrides."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    if GlobalHydra.instance().is_initialized():  # inside a verb: by the same search path
+        return dict(_plain(hydra.compose(f"{group}/{name}"))[group])
+    search_here_first()
+    with hydra.initialize_config_dir(str(folder("conf")), version_base=VERSION_BASE, job_name="tsad"):
+        return dict(_plain(hydra.compose(f"{group}/{name}"))[group])
 
 
 def maker(config: Mapping[str, Any], group: str, base: type[T]) -> Callable[[], T]:

@@ -396,3 +396,33 @@ def _readable(text: str, longest: int) -> str:
         maps = [get_font(findfont(FontProperties(family=[name]))).get_charmap() for name in _fonts()]
         text = "".join(c if any(ord(c) in m for m in maps) else ascii(c)[1:-1] for c in text)
     return text.replace("$", r"\$")  # matplotlib would take what lies between two of them for mathematics
+
+
+def leaderboard_figure(rows: Sequence[Mapping[str, Any]], metric: str = "vus_pr", title: str = "VUS-PR") -> Figure:
+    """Bars of one figure, a group per set and a bar per detector, with the bootstrap interval as a whisker.
+
+    Args:
+        rows: the mean rows of a leaderboard: ``set``, ``detector``, ``metric``, ``<metric>_low``, ``<metric>_high``.
+    """
+    sets, names = (list(dict.fromkeys(str(row[key]) for row in rows)) for key in ("set", "detector"))
+    figure = _figure(max(6.0, 2.0 + len(sets) * (0.6 + 0.22 * len(names))), 4.2)
+    axes = figure.subplots()
+    colours, hatches = (BLUE, ORANGE, GREEN, VERMILION, PURPLE), ("", "////", "....")
+    for k, name in enumerate(names):
+        mine = [row for row in rows if row["detector"] == name]
+        x = [sets.index(str(row["set"])) + (k - (len(names) - 1) / 2) * 0.8 / len(names) for row in mine]
+        look: dict[str, Any] = {"color": colours[k % 5], "hatch": hatches[k // 5 % 3], "edgecolor": "white"}
+        axes.bar(x, [float(row[metric]) for row in mine], 0.8 / len(names), label=_readable(name, 30), **look)
+        for at, row in zip(x, mine, strict=True):
+            low, high = _number(row.get(f"{metric}_low")), _number(row.get(f"{metric}_high"))
+            if low is not None and high is not None:
+                axes.vlines(at, low, high, color=INK, linewidth=1.0)
+    axes.set_xticks(range(len(sets)), [_readable(name, 24) for name in sets], fontsize=9, fontfamily=_fonts())
+    axes.set_ylabel(f"{title}, mean over series", fontsize=9)
+    axes.set_ylim(0, 1)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    figure.suptitle(f"{title} by set; whiskers: 95% bootstrap over series", x=0.01, ha="left", fontsize=11)
+    return figure

@@ -74,6 +74,32 @@ def confidence_interval(
     return _interval(_statistic(metric)(draws @ _sums(units, labels, count, metric)), level)
 
 
+def mean_of_means(strata: Sequence[FloatArray]) -> float:
+    """Mean over the strata (sets) of the mean over their members (series); NaN members do not count."""
+    means = [float(np.mean(known)) for known in (s[~np.isnan(s)] for s in strata) if len(known)]
+    return float(np.mean(means)) if means else float("nan")
+
+
+def mean_interval(
+    strata: Sequence[FloatArray], *, resamples: int, seed: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of :func:`mean_of_means`, members drawn anew within each stratum.
+
+    The draws depend on the seed and the sizes alone, so detectors on the same series are compared over the same draws.
+    (NaN, NaN) where no stratum has two members; a stratum with one adds no spread of its own.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [s[rng.integers(0, len(s), (resamples, len(s)))] for s in strata if len(s)]
+    if not any(len(s) > 1 for s in strata):
+        return float("nan"), float("nan")
+    sums = np.stack([np.nansum(d, axis=1) for d in drawn])
+    counts = np.stack([np.count_nonzero(~np.isnan(d), axis=1) for d in drawn])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(counts > 0, sums / counts, np.nan)
+    known = np.count_nonzero(~np.isnan(means), axis=0)
+    return _interval(np.where(known > 0, np.nansum(means, axis=0) / np.maximum(known, 1), np.nan), level)
+
+
 def paired_bootstrap(
     champion_units: Sequence[Unit], challenger_units: Sequence[Unit], metric: str, *, resamples: int, seed: int
 ) -> PairedResult:

@@ -17,7 +17,7 @@ from tsad.metrics.interval import check_lengths, match, spaced
 from tsad.metrics.point import scored
 from tsad.metrics.vus import vus_pr
 
-__all__ = ["auc_pr", "oracle_interval_f1", "oracle_point_f1", "vus_pr"]
+__all__ = ["auc_pr", "oracle_composite_f1", "oracle_interval_f1", "oracle_point_f1", "vus_pr"]
 
 
 def _curve(truth: BoolArray, scores: FloatArray, weights: FloatArray | None) -> tuple[FloatArray, FloatArray]:
@@ -51,6 +51,23 @@ def oracle_point_f1(truth: npt.ArrayLike, scores: npt.ArrayLike, weights: FloatA
     hits, called = _curve(true, values, weights)
     # F1 = 2 tp / (2 tp + fp + fn) = 2 tp / (predicted + true)
     return float(np.max(2 * hits / (called + hits[-1])))
+
+
+def oracle_composite_f1(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """The best composite F1 that any one threshold gives, found with the labels; NaN where nothing is true.
+
+    Exact over all distinct scores: a run is hit as soon as the threshold is at or below its highest score.
+    """
+    true, values = scored(truth, scores)
+    if not true.any():
+        return float("nan")
+    hits, called = _curve(true, values, None)
+    peaks = np.sort(np.maximum.reduceat(np.append(values, -np.inf), runs_of(true).ravel())[::2])
+    cuts = np.unique(values)[::-1]
+    recall = (len(peaks) - np.searchsorted(peaks, cuts, side="left")) / len(peaks)
+    precision = hits / called
+    with np.errstate(invalid="ignore"):
+        return float(np.nanmax(2 * precision * recall / (precision + recall)))
 
 
 def candidate_thresholds(scores: FloatArray, count: int) -> FloatArray:

@@ -33,6 +33,9 @@ class Workbench:
         source_config: keyword arguments and ``_target_`` of the source.
         detector_config: keyword arguments and ``_target_`` of the detector.
         overrides: what the user typed for this run, e.g. ``adapter.r=16``.
+        detector_named: builds the detector of ``conf/detector/<name>.yaml``; what the user set for the detector of
+            this config counts where that is the one named.
+        csv_at: a CSV source over another file or folder, read as this config's source where that is one.
         label_export: a Label Studio export that labels the series (``source.labels=FILE.json``).
         label_studio_token: reads the token where it is kept; raises ReviewError where it is not.
         thaw: builds the workbench that an iteration's frozen config describes.
@@ -54,6 +57,8 @@ class Workbench:
     label_export: Path | None
     make_source: Callable[[], Source]
     make_detector: Callable[[], Detector]
+    detector_named: Callable[[str], Detector]
+    csv_at: Callable[[Path], Source]
     label_studio_token: Callable[[], str]
     thaw: Callable[[str], Workbench]  # a workbench from the frozen config (YAML) of an iteration
 

@@ -1,0 +1,89 @@
+"""Labelled sets for measuring: folders of CSV files with a label column, or of TSB-AD's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tsad.core.errors import ConfigError, SourceError
+from tsad.core.intervals import intervals_to_mask
+from tsad.core.types import BoolArray, Series
+from tsad.sources.base import Source
+from tsad.steps.workbench import Workbench
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSet:
+    """One folder of labelled series.
+
+    Attributes:
+        name: the folder's.
+        left_out: after reading, why a series does not count: unreadable, unlabelled, nothing abnormal in it.
+    """
+
+    name: str
+    source: Source
+    cut: int
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.source.points())
+
+    def read(self) -> Iterator[tuple[Series, BoolArray]]:
+        """Series that hold an anomaly, with their labels by point [T], one at a time; the others are kept by name.
+
+        Raises:
+            SourceError: no series is left.
+        """
+        self.left_out.clear()
+        count = 0
+        for series in self.source.read():
+            series = series.slice(0, self.cut) if 0 < self.cut < len(series) else series
+            truth = intervals_to_mask(series.labels or (), series.timestamps)
+            if truth.any():
+                count += 1
+                yield series, truth
+            elif series.labels is None:
+                self.left_out[series.point_id] = "no labels"
+            else:
+                self.left_out[series.point_id] = "nothing abnormal" + (f" in its first {self.cut}" if self.cut else "")
+        self.left_out.update({point: str(error) for point, error in self.source.failures.items()})
+        if not count:
+            said = "; ".join(f"{point}: {why}" for point, why in list(self.left_out.items())[:3])
+            raise SourceError(f"set {self.name} has no series with an anomaly ({said})", "Check labels, and cut.")
+
+
+def open_sets(bench: Workbench, folders: Sequence[str], cut: int) -> list[LabelledSet]:
+    """The folders as sets, looked at but not read yet.
+
+    Args:
+        cut: points of each series that count, from its beginning; 0 = all.
+
+    Raises:
+        SourceError: a folder that does not exist or holds no CSV file.
+        ConfigError: none given, two of one name, or ``cut`` below 0.
+    """
+    if not folders or cut < 0:
+        raise ConfigError(f"sets={list(folders)}, cut={cut}", "Give sets=[FOLDER,...] and cut=0 (all) or more points.")
+    found: dict[str, LabelledSet] = {}
+    for text in folders:
+        place = Path(text).expanduser()
+        name = place.absolute().name
+        if not place.is_dir():
+            raise SourceError(f"sets: there is no folder {place.absolute()}", "Name folders of labelled CSV files.")
+        if name in found:
+            raise ConfigError(f"sets: two folders are called {name}", "Rename one: figures are told apart by it.")
+        found[name] = LabelledSet(name, _source(bench, place), cut)
+        found[name].source.points()
+    return list(found.values())
+
+
+def _source(bench: Workbench, place: Path) -> Source:
+    """TSB-AD's reader where the folder's first file is in that format, else the CSV source."""
+    from tsad.sources.tsb_ad import TsbAdSource, is_tsb_ad
+
+    files = sorted(p for pattern in ("*.csv", "*.csv.gz") for p in place.rglob(pattern) if not p.name.startswith("."))
+    if files and is_tsb_ad(files[0]):
+        return TsbAdSource(root=str(place), glob=["*.csv", "*.csv.gz"])
+    return bench.csv_at(place)
