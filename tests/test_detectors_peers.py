@@ -191,7 +191,9 @@ def test_pca_and_kmeans_and_neighbours_of_repeated_cycles_are_near() -> None:
         assert scores.max() < 0.5, detector.name
 
 
-def test_neighbours_that_overlap_do_not_count() -> None:
+@pytest.mark.parametrize("cells", [1 << 21, 500])
+def test_neighbours_that_overlap_do_not_count(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsad.detectors.subsequences.CELLS", cells)  # in one batch, and in many
     x = np.random.default_rng(0).standard_normal(80)
     x[40:48] = [9, -9, 9, -9, 9, -9, 9, -9]
     every = NearestNeighbour(window=8, references=1000, neighbours=1, shape=False, most_values=64, half=6.0)

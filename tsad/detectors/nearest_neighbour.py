@@ -60,12 +60,12 @@ class NearestNeighbour(SubsequenceDetector):
         places = evenly(len(short) - width + 1, self.references)
         references = subsequences(short, width, places, shape=self.shape)
         found, first = [], 0
-        for rows in batches(short, width, shape=self.shape):
+        for rows in batches(short, width, shape=self.shape, width=len(references)):
             distances = euclidean_distances(rows, references)
-            for column, place in enumerate(places.tolist()):  # those that overlap: within a width of the reference
-                low, high = place - width + 1 - first, place + width - first
-                if high > 0 and low < len(rows):
-                    distances[max(low, 0) : high, column] = np.inf
+            near = np.searchsorted(places, [first - width, first + len(rows) + width])
+            for column in range(*near.tolist()):  # those that overlap: within a width of the reference
+                low, high = places[column] - width + 1 - first, places[column] + width - first
+                distances[max(low, 0) : max(high, 0), column] = np.inf
             found.append(self._nearest(distances))
             first += len(rows)
         mean = to_points(np.concatenate(found), width) / np.sqrt(width)

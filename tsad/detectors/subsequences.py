@@ -119,9 +119,13 @@ def subsequences(values: FloatArray, window: int, starts: npt.NDArray[np.int64],
     return rows
 
 
-def batches(values: FloatArray, window: int, *, shape: bool) -> Iterator[Rows]:
-    """All T - window + 1 sub-sequences in order, some at a time, so that memory does not grow with T."""
-    total, size = len(values) - window + 1, max(1, CELLS // window)
+def batches(values: FloatArray, window: int, *, shape: bool, width: int = 0) -> Iterator[Rows]:
+    """All T - window + 1 sub-sequences in order, some at a time, so that memory does not grow with T.
+
+    Args:
+        width: numbers that the caller makes of each sub-sequence, where these are more than its own.
+    """
+    total, size = len(values) - window + 1, max(1, CELLS // max(window, width))
     for first in range(0, total, size):
         yield subsequences(values, window, np.arange(first, min(first + size, total)), shape=shape)
 
