@@ -16,6 +16,7 @@ from tsad.core.intervals import runs_of
 from tsad.core.types import FloatArray, IntArray
 
 NORMAL = "normal"
+MISSING = "missing"  # no readings: not an edit, the generator takes them away last
 MARGIN = 8  # points kept free at either end of a series, and twice that between two anomalies
 
 
@@ -239,7 +240,7 @@ EDITS: dict[str, tuple[Edit, float, float, float]] = {
     "dropout": (_dropout, 0.8, 0.7, 1.0),
     "saturation": (_saturation, 0.5, 0.8, 0.0),
 }
-KINDS: tuple[str, ...] = (NORMAL, *EDITS)
+KINDS: tuple[str, ...] = (NORMAL, *EDITS, MISSING)
 _CYCLE_KINDS = frozenset(
     ("frequency change", "phase shift", "amplitude change", "missing cycle", "time warp", "shape edit")
 )

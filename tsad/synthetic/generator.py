@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.core.types import BoolArray, FloatArray, IntArray
-from tsad.synthetic.anomalies import KINDS, Scene, disturb, draw_kind, draw_stretch, forget_invisible
+from tsad.synthetic.anomalies import KINDS, MARGIN, MISSING, Scene, disturb, draw_kind, draw_stretch, forget_invisible
 from tsad.synthetic.curves import log_uniform, pick, standardise
 from tsad.synthetic.series import Base, base_batch, bursts
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 SHORTEST = 64
 ABNORMAL_SHARE = 0.8  # share of the windows in which something is tried
+MISSING_SHARE = 0.04  # share of the windows that lose a stretch of readings
 __all__ = ["GENERATOR_VERSION", "KINDS", "Batch", "make_batch"]
 
 
@@ -28,7 +29,8 @@ class Batch:
     """Synthetic windows.
 
     Attributes:
-        values: [B, L] float32, finite, in arbitrary units (each row has its own offset and scale).
+        values: [B, L] float32, in arbitrary units (each row has its own offset and scale); NaN where the kind is
+            "missing", finite elsewhere.
         labels: [B, L] bool, true where abnormal; equals ``kinds > 0``.
         kinds: [B, L] int8 index into :data:`KINDS`; 0 = normal.
         clean: [B, L] float32, the same series without its anomalies. Where a step or a trend stays, what
@@ -61,6 +63,7 @@ def make_batch(rng: np.random.Generator, count: int, length: int) -> Batch:
     floor = 0.06 * (clean.std(axis=1) + 1e-9)
     for row in np.flatnonzero(kinds.any(axis=1)):
         forget_invisible(kinds[row], values[row], clean[row], floor[row])
+    _lose(rng, values, kinds)
     offset = rng.normal(0, 3, (count, 1))
     scale = log_uniform(rng, 0.05, 50, count)[:, None]
     seen, twin = (((rows + offset) * scale).astype(np.float32) for rows in (values, clean))
@@ -97,6 +100,17 @@ def _disturbed(rng: np.random.Generator, base: Base) -> tuple[FloatArray, FloatA
                 break
         values[row], clean[row], kinds[row] = scene.values, scene.clean, scene.kinds
     return values, clean, kinds
+
+
+def _lose(rng: np.random.Generator, values: FloatArray, kinds: npt.NDArray[np.int8]) -> None:
+    """A stretch without readings in some rows, in place; never over another anomaly."""
+    length = values.shape[1]
+    for row in np.flatnonzero(pick(rng, len(values), MISSING_SHARE)):
+        size = int(np.exp(rng.uniform(np.log(3), np.log(length // 8))))
+        start = int(rng.integers(MARGIN, length - size - MARGIN))
+        if not kinds[row, start - MARGIN : start + size + MARGIN].any():
+            values[row, start : start + size] = np.nan
+            kinds[row, start : start + size] = KINDS.index(MISSING)
 
 
 def _observe(rng: np.random.Generator, values: FloatArray, clean: FloatArray) -> tuple[FloatArray, FloatArray]:
