@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from tsad.core.errors import DetectorError
 from tsad.core.options import ThresholdOptions
 from tsad.core.types import BoolArray, Detection, FloatArray, Origin, Series
 from tsad.detectors.thresholds import to_intervals
+
+if TYPE_CHECKING:
+    from tsad.detectors.evidence.examined import Examined
 
 
 class Detector(ABC):
@@ -34,6 +37,13 @@ class Detector(ABC):
         Raises:
             DetectorError: the detector cannot score what it was given.
         """
+
+    def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
+        """Scores and evidence of each series, one at a time: what proposals are made from."""
+        from tsad.detectors.evidence.examined import Examined, series_rows
+
+        for one in series:
+            yield Examined(self.score([one])[0], series_rows(one))
 
     @abstractmethod
     def options(self) -> dict[str, Any]:

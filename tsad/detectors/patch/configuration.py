@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -13,7 +14,7 @@ class PatchConfig(PretrainedConfig):
     Args:
         length: points per network window, a multiple of ``patch``.
         patch: points per token.
-        margin: points on either side of a network window that set its level and scale too (see ``windows.py``).
+        evidence: rows of the whole series' evidence that go in beside the values, by name (``evidence.channels``).
         hidden_size: width of a token.
         layers: transformer layers.
         heads: attention heads; ``hidden_size / heads`` must be even.
@@ -27,17 +28,17 @@ class PatchConfig(PretrainedConfig):
     def __init__(
         self,
         length: int = 1024,
-        patch: int = 16,
-        margin: int = 512,
+        patch: int = 32,
+        evidence: Sequence[str] = (),
         hidden_size: int = 128,
-        layers: int = 6,
+        layers: int = 4,
         heads: int = 4,
         intermediate_size: int = 344,
         point_size: int = 32,
-        kinds: int = 19,
+        kinds: int = 20,
         **kwargs: Any,
     ) -> None:
-        self.length, self.patch, self.margin = length, patch, margin
+        self.length, self.patch, self.evidence = length, patch, list(evidence)
         self.hidden_size, self.layers, self.heads = hidden_size, layers, heads
         self.intermediate_size, self.point_size, self.kinds = intermediate_size, point_size, kinds
         super().__init__(**kwargs)

@@ -1,24 +1,42 @@
-"""Labelled synthetic windows for pre-training and replay: random crops of generated series."""
+"""Labelled synthetic windows for pre-training and replay: random crops of generated series, with their evidence."""
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tsad.core.types import FloatArray
-from tsad.detectors.patch.examples import Example, crop, to_tensors
-from tsad.detectors.patch.windows import shrink, surroundings
-from tsad.synthetic.generator import Batch, make_batch
+from tsad.detectors.base import fill_missing
+from tsad.detectors.evidence.channels import FAR, GROUPS, INDEX, SIGNED, Evidence, evidence_of, scale_of
+from tsad.detectors.patch.examples import Example, to_tensors
+from tsad.detectors.patch.windows import Floats, Sheet, cut_piece, sheet_of, shrink
+from tsad.synthetic.generator import make_batch
 
 if TYPE_CHECKING:
     import torch
 
-POINTS = 4  # each synthetic series is this many network windows long
-SCALES, SCALE_SHARES = (1, 2, 4), (0.5, 0.2, 0.3)
+LENGTHS, LENGTH_SHARES = (512, 1024, 4096, 16384), (0.1, 0.12, 0.5, 0.28)
+CHUNK = 1 << 16  # points generated at once
+SCALES = (1, 2, 4, 8, 16)
+SCALE_SHARES = (0.42, 0.12, 0.22, 0.1, 0.14)
+ABSENT = 0.15  # share of the examples that lose a group of evidence, group by group
+FOREIGN = (0.06, 0.06, 0.1, 0.12, 0.12, 0.06, 0.06, 0.06, 0.06, 0.06)  # ... whose group comes from another place
+FLIPS = [INDEX[name] for name in SIGNED]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One synthetic series with its evidence; ``kinds`` [T], ``clean`` [T] on the scale of ``evidence.values``."""
+
+    evidence: Evidence
+    kinds: npt.NDArray[np.int8]
+    clean: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,68 +45,173 @@ class Crop:
 
     example: Example
     kinds: npt.NDArray[np.int8]
-    clean: npt.NDArray[np.float32]
+    clean: Floats
 
 
 class ExampleStream:
-    """Endless training batches: half of each from series made this very step, half from recent ones."""
+    """Endless training batches of crops of recent synthetic series; new series join at a fixed pace.
 
-    def __init__(self, rng: np.random.Generator, size: int, length: int, keep: int = 64) -> None:
-        self._rng, self._size, self._length = rng, size, length
-        self._recent: deque[Batch] = deque(maxlen=keep)
+    Everything follows from ``seed``, whatever the number of workers: chunk k of series is made from the generator
+    (seed, k), crops come from one of their own.
+
+    Args:
+        workers: processes that make series ahead; 0 = the caller's own.
+        every: batches between two new chunks.
+        keep: chunks at hand, some 3 MB each.
+    """
+
+    def __init__(
+        self, seed: int, size: int, length: int, *, workers: int = 0, every: int = 3, keep: int = 192
+    ) -> None:
+        self._seed, self._size, self._length, self._every, self._workers = seed, size, length, every, workers
+        self._rng = np.random.default_rng((seed, 1 << 30))
+        self._chunks: deque[list[Sample]] = deque(maxlen=keep)
+        self._made = self._taken = 0
+        self._fresh: Iterator[list[Sample]] | None = None
 
     def batch(self, device: str) -> dict[str, torch.Tensor]:
-        """Keyword arguments of the network's ``forward``, [B, L] each."""
-        fresh = max(1, self._size // 2)
-        self._recent.append(make_batch(self._rng, fresh, POINTS * self._length))
-        crops = [draw_crop(self._recent[-1], row, self._rng, self._length) for row in range(fresh)]
-        while len(crops) < self._size:
-            older = self._recent[int(self._rng.integers(len(self._recent)))]
-            crops.append(draw_crop(older, int(self._rng.integers(fresh)), self._rng, self._length))
+        """Keyword arguments of the network's ``forward``, [B, L] each, evidence [B, E, L]."""
+        if self._fresh is None:
+            self._fresh = chunks(self._seed, self._made, self._workers)
+        if self._taken % self._every == 0:
+            self._chunks.append(next(self._fresh))
+            self._made += 1
+        self._taken += 1
+        crops = []
+        for k in range(self._size):
+            chunk = self._chunks[-1 if k % 2 else int(self._rng.integers(len(self._chunks)))]
+            crops.append(draw_crop(chunk, self._rng, self._length))
         return crop_tensors(crops, device)
 
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` goes on from: counts and the state of the crops' generator, not the series."""
+        return {"taken": self._taken, "made": self._made, "rng": self._rng.bit_generator.state}
 
-def draw_crop(batch: Batch, row: int, rng: np.random.Generator, length: int) -> Crop:
-    """A random crop of one synthetic series: scale, place, sign, direction, surroundings, length and holes vary."""
-    scale = int(rng.choice(SCALES, p=SCALE_SHARES))
-    sign, step = (int(rng.choice((-1, 1), p=(0.4, 0.6))), int(rng.choice((-1, 1), p=(0.3, 0.7))))
-    values = shrink(sign * batch.values[row, ::step].astype(np.float64), scale)
-    clean = shrink(sign * batch.clean[row, ::step].astype(np.float64), scale)
-    kinds = batch.kinds[row, ::step].reshape(-1, scale).max(axis=1)
-    size = length if rng.random() < 0.85 else int(np.exp(rng.uniform(np.log(64), np.log(length))))
-    start = int(rng.integers(len(values) - size + 1))
-    margin = int(rng.integers(1, 2 * length)) if rng.random() < 0.7 else len(values)
-    around = slice(max(0, start - margin), start + size + margin)
-    if size < length:  # a short series: nothing beyond its ends
-        around = slice(start, start + size)
-    values, clean, kinds, start = values[around], clean[around], kinds[around], start - around.start
-    holed = _with_holes(values, rng)
-    weight = np.ones(len(values), np.float32)
-    example = crop(holed, kinds > 0, weight, start, length, margin)
-    return Crop(
-        example,
-        np.pad(kinds[start : start + size], (0, length - size)),
-        _normalised_clean(holed, clean, start, length, margin),
-    )
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state`` was taken; the series at hand then are made again, which takes some seconds."""
+        self._taken, self._made = state["taken"], state["made"]
+        self._rng.bit_generator.state = state["rng"]
+        first = max(0, self._made - (self._chunks.maxlen or 0))
+        self._fresh = chunks(self._seed, first, self._workers)
+        self._chunks.clear()
+        self._chunks.extend(itertools.islice(self._fresh, self._made - first))
+
+    def close(self) -> None:
+        """Stop the workers."""
+        if isinstance(self._fresh, Generator):
+            self._fresh.close()
 
 
-def _normalised_clean(
-    values: FloatArray, clean: FloatArray, start: int, length: int, margin: int
-) -> npt.NDArray[np.float32]:
-    """The clean twin [L] on the scale of the window it belongs to, not on its own."""
-    stop = min(start + length, len(values))
-    level, spread = surroundings(values, start, stop, margin)
-    scaled = (clean[start:stop] - level) / (spread or 1.0)
-    return np.pad(scaled.clip(-1e3, 1e3), (0, length - (stop - start)), mode="edge").astype(np.float32)
+def chunks(seed: int, first: int, workers: int) -> Generator[list[Sample]]:
+    """Chunks ``first``, ``first + 1``, ... of a seed, made ahead by ``workers`` processes."""
+    if workers == 0:
+        for number in itertools.count(first):
+            yield seeded_chunk(seed, number)
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
+        ahead: deque[Future[list[Sample]]] = deque()
+        try:
+            for number in itertools.count(first):
+                ahead.append(pool.submit(seeded_chunk, seed, number))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def seeded_chunk(seed: int, number: int) -> list[Sample]:
+    """Chunk ``number`` of a seed."""
+    return make_chunk(np.random.default_rng((seed, number)))
+
+
+def make_chunk(rng: np.random.Generator, points: int = CHUNK) -> list[Sample]:
+    """Series of one random length that hold about ``points`` points together."""
+    length = int(rng.choice(LENGTHS, p=LENGTH_SHARES))
+    batch = make_batch(rng, max(1, points // length), length)
+    return [
+        _sample(_with_holes(values.astype(np.float64), rng), kinds, clean)
+        for values, kinds, clean in zip(batch.values, batch.kinds, batch.clean, strict=True)
+    ]
+
+
+def _sample(values: FloatArray, kinds: npt.NDArray[np.int8], clean: Floats) -> Sample:
+    evidence = evidence_of(values)
+    middle, spread = scale_of(fill_missing(values)[0])
+    return Sample(evidence, kinds, ((clean - middle) / spread).clip(-FAR, FAR).astype(np.float32))
+
+
+def draw_crop(chunk: list[Sample], rng: np.random.Generator, length: int) -> Crop:
+    """A random crop of a random series: scale, place, sign and direction vary, and some evidence is lost or wrong."""
+    sample = chunk[int(rng.integers(len(chunk)))]
+    total = len(sample.clean)
+    fits = [k for k in SCALES if k == 1 or total // k >= length // 2]
+    shares = np.array(SCALE_SHARES[: len(fits)])
+    scale = int(rng.choice(fits, p=shares / shares.sum()))
+    size = min(total, scale * length)
+    start = int(rng.integers(total - size + 1))
+    evidence = _corrupted(_part(sample.evidence, start, size), chunk, rng)
+    flip, turn = rng.random() < 0.4, -1 if rng.random() < 0.3 else 1
+    clean = sample.clean[start : start + size]
+    if flip:
+        rows = evidence.rows.copy()
+        rows[FLIPS] *= -1
+        evidence, clean = replace(evidence, values=-evidence.values, rows=rows), -clean
+    sheet = sheet_of(evidence, scale)
+    sheet = Sheet(sheet.values[::turn], sheet.observed[::turn], sheet.rows[:, ::turn])
+    clean = shrink(clean, np.ones(size, bool), scale)[::turn]
+    padded = np.pad(sample.kinds[start : start + size], (0, -size % scale))
+    kinds = padded.reshape(-1, scale).max(axis=1)[::turn]
+    return _finished(sheet, kinds, clean, length)
+
+
+def _finished(sheet: Sheet, kinds: npt.NDArray[np.int8], clean: Floats, length: int) -> Crop:
+    piece = cut_piece(sheet, 0, length)
+    pad = (0, length - piece.size)
+    kinds, clean = np.pad(kinds[: piece.size], pad), np.pad(clean[: piece.size], pad, mode="edge")
+    weight = piece.observed.astype(np.float32)
+    return Crop(Example(piece.values, piece.observed, piece.rows, kinds > 0, weight), kinds, clean)
+
+
+def _part(evidence: Evidence, start: int, size: int) -> Evidence:
+    part = slice(start, start + size)
+    return Evidence(evidence.values[part], evidence.observed[part], evidence.rows[:, part], evidence.period)
+
+
+def _corrupted(evidence: Evidence, chunk: list[Sample], rng: np.random.Generator) -> Evidence:
+    """Groups of evidence lost, or taken from another series: what contradicts the values must not be believed."""
+    luck = rng.random(len(GROUPS))
+    rows = evidence.rows
+    size = rows.shape[1]
+    for group, chance, foreign in zip(GROUPS, luck, FOREIGN, strict=True):
+        if chance >= ABSENT + foreign:
+            continue
+        if rows is evidence.rows:
+            rows = rows.copy()
+        if chance < ABSENT:
+            rows[list(group)] = 0
+        else:
+            other = chunk[int(rng.integers(len(chunk)))].evidence.rows
+            start = int(rng.integers(other.shape[1] - size + 1))
+            rows[list(group)] = other[list(group), start : start + size]
+    return replace(evidence, rows=rows)
 
 
 def _with_holes(values: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Some series lose single points or a few stretches, as real ones do. [N] -> [N], NaN where missing."""
     kind = rng.random()
-    if kind > 0.2:
+    if kind > 0.15:
         return values
     holed = values.copy()
-    if kind < 0.08:
+    if kind < 0.06:
         holed[rng.random(len(values)) < rng.uniform(0.005, 0.2)] = np.nan
         return holed if np.isfinite(holed).any() else values
     for _ in range(int(rng.integers(1, 5))):
@@ -99,7 +222,7 @@ def _with_holes(values: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def crop_tensors(crops: list[Crop], device: str) -> dict[str, torch.Tensor]:
-    """Keyword arguments of the network's ``forward``, [B, L] each."""
+    """Keyword arguments of the network's ``forward``, [B, L] each, evidence [B, E, L]."""
     import torch
 
     return to_tensors([c.example for c in crops], device) | {
@@ -110,12 +233,14 @@ def crop_tensors(crops: list[Crop], device: str) -> dict[str, torch.Tensor]:
 
 def held_out(rng: np.random.Generator, count: int, length: int, size: int = 32) -> list[dict[str, torch.Tensor]]:
     """``count`` crops in batches of ``size`` on the CPU, to validate on."""
-    batch = make_batch(rng, count, POINTS * length)
-    crops = [draw_crop(batch, row, rng, length) for row in range(count)]
+    chunks = [make_chunk(rng) for _ in range(8)]
+    crops = [draw_crop(chunks[k % 8], rng, length) for k in range(count)]
     return [crop_tensors(crops[k : k + size], "cpu") for k in range(0, count, size)]
 
 
 def replay(count: int, rng: np.random.Generator, length: int) -> list[Example]:
     """``count`` examples of series made for the purpose."""
-    batch = make_batch(rng, count, POINTS * length)
-    return [draw_crop(batch, row, rng, length).example for row in range(count)]
+    chunk = make_chunk(rng, min(CHUNK, 4 * count * length))
+    return [draw_crop(chunk, rng, length).example for _ in range(count)]
+
+

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,20 @@ import numpy as np
 from tsad.core.errors import DetectorError
 from tsad.core.types import BoolArray, FloatArray, Series, Window
 from tsad.core.windows import stitch
-from tsad.detectors.base import Detector, is_constant, tame
+from tsad.detectors.base import Detector, combine_channels, is_constant, tame
+from tsad.detectors.evidence.channels import Evidence, evidence_of
+from tsad.detectors.evidence.examined import Examined, combined_rows
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, check_base, digest, load_adapter, load_base
-from tsad.detectors.patch.windows import Piece, pieces, scale_weight, shrink
+from tsad.detectors.patch.windows import Piece, pieces, scales_for, sheet_of
 
 if TYPE_CHECKING:
     import torch
 
     from tsad.detectors.patch.model import PatchModel
+
+BLENDED = {"short_neighbour": 0.5, "neighbour": 0.5, "middle_neighbour": 0.3}  # chosen on the development sets
+USUAL = 1.0  # what they add up to at an unusual, but normal point
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +49,18 @@ class _Job:
 class PatchDetector(Detector):
     """A small transformer that marks abnormal points, zero-shot or under a LoRA adapter.
 
-    Each channel is scored by itself, at every scale that it is long enough for; logits of overlapping windows
-    are averaged (``core.windows.stitch``), then the probabilities of the scales, a scale k weighing 1 / sqrt(k). Of
-    several channels the highest counts, from 16 channels on the mean of the highest eighth: the highest of many is
-    always high somewhere. Memory depends on ``batch_size`` and a few numbers per point, never on all windows at once.
+    Each channel is scored by itself: the evidence of the whole series (``detectors.evidence``) goes into the network
+    beside the values, at several scales: every point, four as one, and so many as one that the series fits into one
+    window (at most 64). Logits of overlapping windows are averaged (``core.windows.stitch``), then the probabilities of
+    the scales. Of several channels the highest counts, from 16 channels on the mean of the highest eighth.
+    Memory depends on ``batch_size`` and some tens of bytes per point, never on all windows at once.
 
     Args:
         weights: folder with ``config.json`` and ``model.safetensors``; "" = the weights that ship with tsad.
         batch_size: network windows per forward pass; scores do not depend on it.
         device: auto | cpu | cuda; auto takes CUDA where there is one.
-        scales: points taken as one, e.g. [1, 4]; a scale above 1 is left out where the series fits into one
-            window without it.
         stride: points (of the scale) between the starts of neighbouring windows.
+        blend: how much the evidence counts in the score beside the network, 0 = not at all.
 
     Raises:
         WeightsError: weights missing.
@@ -64,24 +70,25 @@ class PatchDetector(Detector):
     name = "patch"
     trainable = True
 
-    def __init__(self, *, weights: str, batch_size: int, device: str, scales: Sequence[int], stride: int) -> None:
-        if batch_size < 1 or stride < 1 or not scales or min(scales) < 1 or len(set(scales)) < len(scales):
+    def __init__(self, *, weights: str, batch_size: int, device: str, stride: int, blend: float) -> None:
+        if batch_size < 1 or stride < 1 or not 0 <= blend < float("inf"):
             raise DetectorError(
-                f"patch: batch_size={batch_size}, stride={stride}, scales={list(scales)}",
-                "Set batch_size and stride to at least 1, scales to different whole numbers from 1, e.g. [1, 4].",
+                f"patch: batch_size={batch_size}, stride={stride}, blend={blend}",
+                "Set batch_size and stride to at least 1, blend to 0 or more.",
             )
         self.folder = Path(weights) if weights else SHIPPED
         check_base(self.folder)
         self._device = resolve_device(device)
         self.weights, self.batch_size, self.device = weights, batch_size, device
-        self.scales, self.stride = sorted(scales), stride
+        self.stride, self.blend = stride, blend
         self._base: PatchModel | None = None
         self._adapted: PatchModel | None = None
+        self._known: weakref.WeakKeyDictionary[Series, list[Evidence | None]] = weakref.WeakKeyDictionary()
 
     def options(self) -> dict[str, Any]:
         return {
-            "weights": self.weights, "batch_size": self.batch_size, "device": self.device,
-            "scales": self.scales, "stride": self.stride,
+            "weights": self.weights, "batch_size": self.batch_size, "device": self.device, "stride": self.stride,
+            "blend": self.blend,
         }  # fmt: skip
 
     def base_reference(self) -> dict[str, str]:
@@ -100,49 +107,66 @@ class PatchDetector(Detector):
     # ---- scoring
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]:
-        out: list[FloatArray] = [np.zeros(len(one)) for one in series]
-        for at, channels in itertools.groupby(self._channel_scores(series), key=lambda item: item[0]):
-            out[at] = combine_channels([scores for _, scores in channels], series[at].values.shape[1])
-        for one, scores in zip(series, out, strict=True):
-            scores[~np.isfinite(one.values).any(axis=1)] = 0.0
-        return out
+        return [examined.scores for examined in self.examine(series)]
 
-    def _channel_scores(self, series: Sequence[Series]) -> Iterator[tuple[int, FloatArray]]:
-        """(series, scores [T]) for each channel that varies; in place, for series of millions of points."""
+    def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
+        held: dict[tuple[int, int], Evidence] = {}
+        done = 0
+        for at, found in itertools.groupby(self._channel_scores(series, held), key=lambda item: item[0]):
+            while done < at:  # series without a channel that varies
+                yield self._examined(series[done], [], [])
+                done += 1
+            channels, scores = [], []
+            for _, channel, scored in found:
+                channels.append(held.pop((at, channel)))
+                scores.append(scored)
+            yield self._examined(series[at], channels, scores)
+            done += 1
+        for one in series[done:]:
+            yield self._examined(one, [], [])
+
+    def _examined(self, one: Series, channels: list[Evidence], scores: list[FloatArray]) -> Examined:
+        together = combine_channels(scores, one.values.shape[1]) if scores else np.zeros(len(one))
+        together[~np.isfinite(one.values).any(axis=1)] = 0.0
+        return Examined(together, combined_rows([c.rows for c in channels], len(one)))
+
+    def _channel_scores(
+        self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]
+    ) -> Iterator[tuple[int, int, FloatArray]]:
+        """(series, channel, scores [T]) for each channel that varies; in place, for series of millions of points."""
         from scipy.special import expit
 
-        scales = self._scale_logits(series)
-        for (at, _), group in itertools.groupby(scales, key=lambda item: item[:2]):
-            total, weights = np.zeros(len(series[at])), 0.0
+        scales = self._scale_logits(series, held)
+        for (at, channel), group in itertools.groupby(scales, key=lambda item: item[:2]):
+            total, count = np.zeros(len(series[at])), 0
             for _, _, scale, logits in group:
-                weight = scale_weight(scale)
                 expit(logits, out=logits)
-                logits *= weight
                 total += np.repeat(logits, scale)[: len(total)] if scale > 1 else logits
-                weights += weight
-            total /= weights
-            yield at, total
+                count += 1
+            total /= count
+            if self.blend:
+                blend_in(total, held[at, channel], self.blend)
+            yield at, channel, total
 
-    def _scale_logits(self, series: Sequence[Series]) -> Iterator[tuple[int, int, int, FloatArray]]:
+    def _scale_logits(
+        self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]
+    ) -> Iterator[tuple[int, int, int, FloatArray]]:
         """(series, channel, scale, logits at that scale), channels and their scales in order."""
-        scored = self._logits(self._jobs(series))
+        scored = self._logits(self._jobs(series, held))
         for (at, channel, scale, total), group in itertools.groupby(scored, key=lambda item: item[0].channel_scale):
             yield at, channel, scale, stitch(((job.piece.start, logits) for job, logits in group), total)
 
-    def _jobs(self, series: Sequence[Series]) -> Iterator[_Job]:
-        config = self._network().config
+    def _jobs(self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]) -> Iterator[_Job]:
+        length = self._network().config.length
         for at, one in enumerate(series):
             for channel, values in enumerate(one.values.T):
                 if is_constant(values):
                     continue
-                values = tame(values)
-                for scale in self._scales_for(len(values), config.length):
-                    shrunk = shrink(values, scale)
-                    for piece in pieces(shrunk, config.length, self.stride, config.margin):
-                        yield _Job(at, channel, scale, len(shrunk), piece)
-
-    def _scales_for(self, total: int, length: int) -> list[int]:
-        return self.scales if total > length else self.scales[:1]
+                held[at, channel] = evidence = evidence_of(tame(values))
+                for scale in scales_for(len(values), length):
+                    sheet = sheet_of(evidence, scale)
+                    for piece in pieces(sheet, length, self.stride):
+                        yield _Job(at, channel, scale, len(sheet.values), piece)
 
     def _logits(self, jobs: Iterator[_Job]) -> Iterator[tuple[_Job, FloatArray]]:
         """Each job with the logits of its points, in order, one batch in memory at a time."""
@@ -150,9 +174,9 @@ class PatchDetector(Detector):
 
         network = self._network()
         while batch := list(itertools.islice(jobs, self.batch_size)):
-            values, observed = stack([job.piece for job in batch], self._device)
+            inputs = stack([job.piece for job in batch], self._device)
             with torch.inference_mode():
-                logits = network(values=values, observed=observed).logits.float().cpu().numpy()
+                logits = network(**inputs).logits.float().cpu().numpy()
             for job, row in zip(batch, logits, strict=True):
                 yield job, row[: job.piece.size].astype(np.float64)
 
@@ -172,34 +196,40 @@ class PatchDetector(Detector):
     def encode(
         self, windows: Sequence[Window], masks: Sequence[BoolArray], rng: np.random.Generator
     ) -> Mapping[str, torch.Tensor]:
-        """One network example per window: ``values``, ``observed``, ``labels``, ``weight``, [N, L] each.
+        """One network example per window: ``values``, ``observed``, ``labels``, ``weight`` [N, L], ``evidence`` [N, E, L].
 
         Scale and place of the crop are drawn anew each time; weight is 1 inside the window and 0 around it.
         """
-        config = self._network().config
+        length = self._network().config.length
         made = [
-            examples.from_window(w, m, rng, scales=self.scales, length=config.length, margin=config.margin)
+            examples.from_window(w, m, self._evidence(w.series), rng, length=length)
             for w, m in zip(windows, masks, strict=True)
         ]
         return examples.to_tensors(made, self._device)
+
+    def _evidence(self, series: Series) -> list[Evidence | None]:
+        """Of each channel, ``None`` where it is constant; kept while the series is in use: a window is drawn often."""
+        if series not in self._known:
+            channels = series.values.T
+            self._known[series] = [None if is_constant(v) else evidence_of(tame(v)) for v in channels]
+        return self._known[series]
 
     def replay(self, count: int, rng: np.random.Generator) -> Mapping[str, torch.Tensor]:
         """Synthetic examples with the same keys as :meth:`encode`, against forgetting."""
         return examples.to_tensors(crops.replay(count, rng, self._network().config.length), self._device)
 
 
-def combine_channels(channels: Sequence[FloatArray], count: int) -> FloatArray:
-    """Mean of the highest ``count // 8`` (at least one) of the channels' scores, point by point.
+def blend_in(scores: FloatArray, evidence: Evidence, blend: float) -> None:
+    """Raise or lower the log odds of each score by what the evidence says, in place. scores [T] in 0..1."""
+    from scipy.special import expit, logit
 
-    channels: [T] each, those that vary; the others of ``count`` score 0.
-    """
-    top = max(1, count // 8)
-    if len(channels) == 1:
-        return channels[0] / top
-    stacked = np.stack(channels)
-    if len(stacked) > top:
-        stacked = np.partition(stacked, len(stacked) - top, axis=0)[-top:]
-    return stacked.sum(axis=0) / top
+    told = np.full(len(scores), -USUAL, np.float32)
+    for name, weight in BLENDED.items():
+        told += np.float32(weight) * evidence.row(name)
+    np.clip(scores, 1e-6, 1 - 1e-6, out=scores)
+    logit(scores, out=scores)
+    scores += blend * told
+    expit(scores, out=scores)
 
 
 def resolve_device(wanted: str) -> str:
@@ -224,10 +254,14 @@ def resolve_device(wanted: str) -> str:
     return "cpu"
 
 
-def stack(batch: Iterable[Piece], device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values [B, L] float32 and flags [B, L] bool of the pieces, on the device."""
+def stack(batch: Iterable[Piece], device: str) -> dict[str, torch.Tensor]:
+    """Values [B, L] float32, flags [B, L] bool and evidence [B, E, L] int16 of the pieces, on the device."""
     import torch
 
     made = list(batch)
-    values, observed = np.stack([p.values for p in made]), np.stack([p.observed for p in made])
-    return torch.from_numpy(values).to(device), torch.from_numpy(observed).to(device)
+    named = {
+        "values": np.stack([p.values for p in made]),
+        "observed": np.stack([p.observed for p in made]),
+        "evidence": np.stack([p.rows for p in made]),
+    }
+    return {name: torch.from_numpy(array).to(device) for name, array in named.items()}

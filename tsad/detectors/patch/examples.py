@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tsad.core.types import BoolArray, FloatArray, Window
-from tsad.detectors.base import tame
-from tsad.detectors.patch.windows import encode_piece, scale_weight, shrink, shrink_flags
+from tsad.core.types import BoolArray, Window
+from tsad.detectors.evidence.channels import CHANNELS, Evidence
+from tsad.detectors.patch.windows import Floats, Rows, cut_piece, scale_weight, scales_for, sheet_of, shrink_flags
 
 if TYPE_CHECKING:
     import torch
@@ -19,55 +18,64 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One network window with its truth; all [L], ``weight`` 0 where nobody judged or nothing was observed."""
+    """One network window with its truth; [L] each, ``rows`` (evidence) [E, L]; ``weight`` 0 where nobody judged or
+    nothing was observed."""
 
-    values: npt.NDArray[np.float32]
+    values: Floats
     observed: BoolArray
+    rows: Rows
     labels: BoolArray
-    weight: npt.NDArray[np.float32]
+    weight: Floats
 
 
 def from_window(
-    window: Window, mask: BoolArray, rng: np.random.Generator, *, scales: Sequence[int], length: int, margin: int
+    window: Window, mask: BoolArray, evidence: Sequence[Evidence | None], rng: np.random.Generator, *, length: int
 ) -> Example:
-    """A crop around a reviewed window at a random scale, mostly a fine one, cut and normalised as for scoring.
+    """A crop around a reviewed window at a random scale, mostly a fine one, cut as for scoring.
 
     Of several channels one is taken: where the window holds an anomaly, the channel that stands out most inside
     it (people label the machine, not its channels), else a random one.
+
+    Args:
+        mask: [L] true where abnormal.
+        evidence: of each channel of the window's series; ``None`` = constant.
     """
-    series = window.series
-    channel = _telling_channel(window, mask) if mask.any() else int(rng.integers(series.values.shape[1]))
-    usable = scales if len(series) > length else scales[:1]
-    weights = np.array([scale_weight(k) for k in usable])
-    scale = int(rng.choice(usable, p=weights / weights.sum()))
-    truth, judged = np.zeros((2, len(series)), bool)
+    usable = [k for k, one in enumerate(evidence) if one is not None]
+    if not usable:
+        return _blank(length, len(CHANNELS))
+    channel = _telling_channel(window, mask, evidence, usable) if mask.any() else usable[int(rng.integers(len(usable)))]
+    chosen = evidence[channel]
+    assert chosen is not None
+    scales = scales_for(len(window.series), length)
+    weights = np.array([scale_weight(k) for k in scales])
+    scale = int(rng.choice(scales, p=weights / weights.sum()))
+    truth, judged = np.zeros((2, len(window.series)), bool)
     truth[window.start : window.stop] = mask
     judged[window.start : window.stop] = True
-    values = shrink(tame(series.values[:, channel]), scale)
     truth, judged = shrink_flags(truth, scale), shrink_flags(judged, scale)
-    start = _crop_start(truth, judged, length, rng)
-    return crop(values, truth, judged.astype(np.float32), start, length, margin)
+    sheet = sheet_of(chosen, scale)
+    piece = cut_piece(sheet, _crop_start(truth, judged, length, rng), length)
+    pad, part = (0, length - piece.size), slice(piece.start, piece.start + piece.size)
+    weight = np.pad(judged[part], pad).astype(np.float32) * piece.observed
+    return Example(piece.values, piece.observed, piece.rows, np.pad(truth[part], pad), weight)
 
 
-def crop(
-    values: FloatArray, truth: BoolArray, weight: npt.NDArray[np.float32], start: int, length: int, margin: int
-) -> Example:
-    """The network window from ``start`` on with its labels and weights, padded. All inputs [N] of one scale."""
-    piece = encode_piece(values, start, length, margin)
-    pad = (0, length - piece.size)
-    stop = start + piece.size
-    judged = np.pad(weight[start:stop], pad).astype(np.float32)
-    return Example(piece.values, piece.observed, np.pad(truth[start:stop], pad), judged * piece.observed)
+def _blank(length: int, rows: int) -> Example:
+    """What a constant series teaches: nothing."""
+    nothing = np.zeros(length, bool)
+    zeros = np.zeros(length, np.float32)
+    return Example(zeros, nothing, np.zeros((rows, length), np.int16), nothing, zeros)
 
 
 def to_tensors(made: Sequence[Example], device: str) -> dict[str, torch.Tensor]:
-    """Examples as tensors [N, L]: ``values`` float32, ``observed`` bool, ``labels`` bool, ``weight`` float32."""
+    """Examples as tensors [N, L]: ``values``, ``observed``, ``labels``, ``weight``; and ``evidence`` [N, E, L]."""
     import torch
 
     def column(name: str) -> Any:
         return torch.from_numpy(np.stack([getattr(e, name) for e in made])).to(device)
 
-    return {name: column(name) for name in ("values", "observed", "labels", "weight")}
+    named = {name: column(name) for name in ("values", "observed", "labels", "weight")}
+    return named | {"evidence": column("rows")}
 
 
 def _crop_start(truth: BoolArray, judged: BoolArray, length: int, rng: np.random.Generator) -> int:
@@ -86,21 +94,14 @@ def _crop_start(truth: BoolArray, judged: BoolArray, length: int, rng: np.random
     return int(np.clip(start, max(0, first), min(highest, last - length)))
 
 
-def _telling_channel(window: Window, mask: BoolArray) -> int:
-    """The channel whose robust z-score is highest inside the mask, relative to the series at hand."""
-    values = window.series.values
-    if values.shape[1] == 1:
-        return 0
+def _telling_channel(
+    window: Window, mask: BoolArray, evidence: Sequence[Evidence | None], usable: Sequence[int]
+) -> int:
+    """The channel whose rarest value or step inside the mask is the rarest of all."""
+    inside = window.start + np.flatnonzero(mask)
     heights = []
-    for channel in values.T:
-        x = tame(channel)
-        seen = x[np.isfinite(x)]
-        inside = x[window.start : window.stop][mask]
-        inside = inside[np.isfinite(inside)]
-        if len(inside) == 0:
-            heights.append(-1.0)
-            continue
-        middle = float(np.median(seen))
-        spread = 1.4826 * float(np.median(np.abs(seen - middle))) + 0.05 * float(np.std(seen)) + 1e-12
-        heights.append(float(np.abs(inside - middle).max()) / spread)
-    return int(np.argmax(heights))
+    for channel in usable:
+        one = evidence[channel]
+        assert one is not None
+        heights.append(max(float(np.abs(one.row(name)[inside]).max()) for name in ("amplitude", "short_energy_rarity")))
+    return usable[int(np.argmax(heights))]

@@ -1,8 +1,8 @@
-"""The patch network: values of a window in, one logit per point out.
+"""The patch network: values of a window and the evidence of its series in, one logit per point out.
 
-A convolutional stem reads points, a transformer reads patches of 16 points, and a convolutional decoder puts both
-together, so that edges stay sharp and context is 1,024 points. Linear layers carry the names that Llama and Qwen
-use: one LoRA target list serves all of them.
+A convolutional stem reads points, a transformer reads patches of 32 points, and a convolutional decoder puts both
+together, so that edges stay sharp and context is 1,024 points; what lies beyond them comes in as evidence. Linear layers
+carry the names that Llama and Qwen use: one LoRA target list serves all of them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from tsad.detectors.evidence.channels import UNIT
 from tsad.detectors.patch.configuration import PatchConfig
 from tsad.detectors.patch.loss import segmentation_loss
 
-FEATURES = 5  # channels that :func:`features` makes of a window
+FEATURES = 4  # channels that :func:`features` makes of a window
 PRIOR_LOGIT = -3.0  # an untrained network calls about 5% of the points abnormal
 
 
@@ -101,7 +102,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.patch, self.size = config.patch, config.point_size
         self.unpatch = nn.Linear(config.hidden_size, config.patch * config.point_size)
-        self.mix = nn.Conv1d(2 * config.point_size, config.point_size, 5, padding=2)
+        self.mix = nn.Conv1d(2 * config.point_size, config.point_size, 3, padding=1)
 
     def forward(self, tokens: Tensor, points: Tensor) -> Tensor:
         wide = self.unpatch(tokens).view(len(tokens), -1, self.size).transpose(1, 2)
@@ -118,10 +119,11 @@ class PatchModel(PreTrainedModel):
     def __init__(self, config: PatchConfig) -> None:
         super().__init__(config)
         size = config.point_size
+        inputs = FEATURES + len(config.evidence)
         self.stem = nn.Sequential(
-            nn.Conv1d(FEATURES, size, 7, padding=3), nn.SiLU(), nn.Conv1d(size, size, 5, padding=2), nn.SiLU()
+            nn.Conv1d(inputs, size, 5, padding=2), nn.SiLU(), nn.Conv1d(size, size, 3, padding=1), nn.SiLU()
         )
-        self.embed = nn.Conv1d(size + FEATURES, config.hidden_size, config.patch, stride=config.patch)
+        self.embed = nn.Conv1d(size + inputs, config.hidden_size, config.patch, stride=config.patch)
         self.blocks = nn.ModuleList([Layer(config) for _ in range(config.layers)])
         self.norm = RMSNorm(config.hidden_size)
         self.decoder = Decoder(config)
@@ -144,6 +146,7 @@ class PatchModel(PreTrainedModel):
         self,
         values: Tensor,
         observed: Tensor | None = None,
+        evidence: Tensor | None = None,
         labels: Tensor | None = None,
         weight: Tensor | None = None,
         kinds: Tensor | None = None,
@@ -153,8 +156,9 @@ class PatchModel(PreTrainedModel):
         """Logits, and the loss where ``labels`` are given.
 
         Args:
-            values: [B, L] float, one channel each, as ``windows.encode_piece`` makes them; L a multiple of ``patch``.
+            values: [B, L] float, one channel each, as ``windows.cut_piece`` makes them; L a multiple of ``patch``.
             observed: [B, L] bool, false where a value was filled in or lies beyond the series; ``None`` = all true.
+            evidence: [B, E, L] int16 or float, the rows that ``config.evidence`` names; ``None`` = nothing is known.
             labels: [B, L] true where abnormal.
             weight: [B, L] >= 0, what each point counts in the loss; 0 outside the reviewed window.
             kinds: [B, L] int, kind of anomaly, 0 = normal; adds the loss of the kind head.
@@ -162,6 +166,8 @@ class PatchModel(PreTrainedModel):
         """
         seen = torch.ones_like(values) if observed is None else observed.to(values.dtype)
         inputs, level, spread = features(values, seen)
+        if self.config.evidence:
+            inputs = torch.cat((inputs, self._evidence(evidence, inputs)), 1)
         points = self.stem(inputs)
         tokens = self.embed(torch.cat((points, inputs), 1)).transpose(1, 2)
         turn = rotary(tokens.shape[1], self.config.hidden_size // self.config.heads, tokens)
@@ -183,6 +189,11 @@ class PatchModel(PreTrainedModel):
             )  # fmt: skip
         return out
 
+    def _evidence(self, evidence: Tensor | None, like: Tensor) -> Tensor:
+        if evidence is None:
+            return like.new_zeros(len(like), len(self.config.evidence), like.shape[2])
+        return evidence.to(like.dtype) * UNIT if evidence.dtype == torch.int16 else evidence.to(like.dtype)
+
     def _token_mask(self, seen: Tensor) -> Tensor:
         """[B, 1, 1, T] true where a token holds an observed point; all true where none does. Kept even where nothing
         is missing, so that a window's logits do not depend on its neighbours in the batch."""
@@ -191,27 +202,19 @@ class PatchModel(PreTrainedModel):
 
 
 def features(values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Five views of each window, [B, 5, L], with the window's level and spread, [B, 1] each.
+    """Four views of the values of each window, [B, 4, L], with the window's level and spread, [B, 1] each.
 
-    asinh of: the z-score, the robust z-score and the scaled difference within the window, and the value as it came
-    (relative to the surroundings); then the flag of what was observed. Statistics are those of observed points.
+    asinh of: the z-score within the window, the difference over its usual size there, and the value as it came
+    (relative to the series); then the flag of what was observed. Statistics are those of observed points.
     """
     count = seen.sum(1, keepdim=True).clamp(min=1)
     level = (values * seen).sum(1, keepdim=True) / count
     spread = (((values - level) * seen).square().sum(1, keepdim=True) / count).sqrt()
-    spread = spread.clamp(min=0.02) + 1e-6  # a flat window in lively surroundings stays flat
-    known = values.masked_fill(seen == 0, float("nan"))
-    middle = _median(known)
-    robust = 1.4826 * _median((known - middle).abs()) + 0.05 * spread
+    spread = spread.clamp(min=0.02) + 1e-6  # a flat window in a lively series stays flat
     step = F.pad(values[:, 1:] - values[:, :-1], (1, 0))
-    usual = 1.4826 * _median(step.abs().masked_fill(seen == 0, float("nan"))) + 0.02 * spread
-    views = torch.stack(((values - level) / spread, (values - middle) / robust, step / usual, values), 1)
+    usual = (step.abs() * seen).sum(1, keepdim=True) / count + 0.02 * spread
+    views = torch.stack(((values - level) / spread, step / usual, values), 1)
     return torch.cat((torch.asinh(views) * seen[:, None], seen[:, None]), 1), level, spread
-
-
-def _median(values: Tensor) -> Tensor:
-    """Median over the observed points of each row, [B, L] -> [B, 1]; 0 where there is none."""
-    return torch.nanmedian(values, 1, keepdim=True).values.nan_to_num(0.0)
 
 
 def rotary(tokens: int, size: int, like: Tensor) -> tuple[Tensor, Tensor]:

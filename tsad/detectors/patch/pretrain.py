@@ -10,15 +10,16 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsad.core.errors import StorageError
+from tsad.core.errors import ConfigError, StorageError
 from tsad.core.protocols import Recorder
+from tsad.detectors.evidence.channels import CHANNELS
 from tsad.detectors.patch.crops import ExampleStream, held_out
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
     from tsad.detectors.patch.model import PatchModel
 
+    Check = Callable[[PatchModel], dict[str, float]]
+
+PACE_STEPS = 100  # before them nobody knows how fast it goes
+CHECKPOINT = "pretrain.checkpoint.pt"
 VALIDATION = 256  # held-out crops, from a generator of their own
 
 
@@ -54,11 +59,13 @@ def pretrain(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.02,
     warmup: int = 150,
-    cooldown: int = 500,
+    cooldown: int = 2000,
     max_seconds: float = 0.0,
     save_every: int = 500,
     device: str = "cpu",
+    workers: int = 0,
     network: Mapping[str, Any] | None = None,
+    check: Check | None = None,
     recorder: Recorder | None = None,
 ) -> dict[str, float]:
     """Train a network from random weights and write ``config.json`` and ``model.safetensors`` to ``folder``.
@@ -73,7 +80,9 @@ def pretrain(
         max_seconds: start the cooldown early enough to end about then; 0 = no limit. The recipe beside the weights
             names the steps really taken, and running it with those gives the same weights.
         save_every: steps between intermediate weights in ``folder`` and validation figures.
-        network: overrides of ``PatchConfig``, for tests.
+        workers: processes that make series; the weights do not depend on their number.
+        network: overrides of ``PatchConfig``: another size, or no evidence.
+        check: gives more figures of the network at every save, e.g. on labelled real series; nothing is fitted to them.
         recorder: gets the recipe as params, loss and validation figures as metrics.
 
     Returns:
@@ -94,34 +103,88 @@ def pretrain(
     if recorder is not None:
         recorder.params({k: v for k, v in asdict(recipe).items() if k != "kinds"})
     torch.manual_seed(seed)
-    model = PatchModel(PatchConfig(kinds=len(KINDS), **(network or {})))
+    model = PatchModel(PatchConfig(**{"kinds": len(KINDS), "evidence": CHANNELS, **(network or {})}))
     torch.nn.Module.to(model, device)  # in place
-    return _run(model, recipe, Path(folder), max_seconds, save_every, recorder)
+    return _run(model, recipe, Path(folder), max_seconds, save_every, workers, check, recorder)
 
 
 def _run(
-    model: PatchModel, recipe: Recipe, folder: Path, max_seconds: float, save_every: int, recorder: Recorder | None
+    model: PatchModel, recipe: Recipe, folder: Path, max_seconds: float, save_every: int, workers: int,
+    check: Check | None, recorder: Recorder | None,
 ) -> dict[str, float]:
     """The optimiser's steps, with intermediate weights and figures on the way."""
     optimiser = _optimiser(model, recipe)
     length, device = model.config.length, str(model.device)
-    stream = ExampleStream(np.random.default_rng((recipe.seed, 1)), recipe.batch_size, length)
-    validation = held_out(np.random.default_rng((recipe.seed, 2)), VALIDATION, length)
-    started, figures, losses, step = time.monotonic(), dict[str, float](), deque[float](maxlen=100), 0
+    stream = ExampleStream(recipe.seed, recipe.batch_size, length, workers=workers)
+    validation = held_out(np.random.default_rng((recipe.seed, 1 << 31)), VALIDATION, length)
+    started, figures, losses = time.monotonic(), dict[str, float](), deque[float](maxlen=100)
+    step = first = _restore(folder, recipe, model, optimiser, stream)
     while step < recipe.steps:
-        if max_seconds and 0 < step < recipe.steps - recipe.cooldown:
-            per_step = (time.monotonic() - started) / step
-            if (step + recipe.cooldown) * per_step > max_seconds:
+        if max_seconds and first + PACE_STEPS <= step < recipe.steps - recipe.cooldown:
+            per_step = (time.monotonic() - started) / (step - first)
+            if (step - first + recipe.cooldown) * per_step > max_seconds:
                 recipe = replace(recipe, steps=step + recipe.cooldown)
         losses.append(_step(model, optimiser, recipe, step, stream.batch(device)))
         step += 1
         if step % save_every == 0 or step == recipe.steps:
             figures = {"loss": float(np.mean(losses)), **validate(model, validation)}
             figures |= {"steps": float(step), "seconds": time.monotonic() - started}
+            if check is not None:
+                figures |= check(model)
+                model.train()
             save(model, folder, recipe, step)
+            _checkpoint(folder, recipe, step, model, optimiser, stream)
             if recorder is not None:
                 recorder.metrics(figures, step)
+    stream.close()
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return figures
+
+
+def _checkpoint(
+    folder: Path, recipe: Recipe, step: int, model: PatchModel, optimiser: torch.optim.Optimizer, stream: ExampleStream
+) -> None:
+    """Everything that a killed run needs to go on as if nothing had happened; whole or not at all."""
+    import torch
+
+    state = {"recipe": _identity(recipe), "steps": recipe.steps, "step": step, "model": model.state_dict(),
+             "optimiser": optimiser.state_dict(), "stream": stream.state()}  # fmt: skip
+    fresh = folder / f"{CHECKPOINT}.new"
+    try:
+        torch.save(state, fresh)
+        fresh.replace(folder / CHECKPOINT)
+    except (OSError, RuntimeError) as error:
+        raise StorageError(f"{fresh} cannot be written: {error}", "Free space or choose another folder.") from error
+
+
+def _restore(
+    folder: Path, recipe: Recipe, model: PatchModel, optimiser: torch.optim.Optimizer, stream: ExampleStream
+) -> int:
+    """The step to go on from; 0 where the folder holds no checkpoint.
+
+    Raises:
+        ConfigError: the checkpoint is of another recipe.
+    """
+    import torch
+
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True, map_location=model.device)
+    if state["recipe"] != _identity(recipe):
+        differs = [k for k, v in _identity(recipe).items() if state["recipe"].get(k) != v]
+        raise ConfigError(
+            f"{path} belongs to a run with another {', '.join(differs)}", "Choose another folder, or delete the file."
+        )
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    stream.restore(state["stream"])
+    return int(state["step"])
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """What must be equal for a run to go on; its end may move."""
+    return {k: v for k, v in asdict(recipe).items() if k not in ("steps", "kinds", "warmup", "cooldown")}
 
 
 def validate(model: PatchModel, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:

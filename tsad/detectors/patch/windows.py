@@ -1,7 +1,6 @@
-"""From series to the network's windows and back: scales, surroundings, padding.
+"""From the evidence of a channel to the network's windows: scales, cutting, padding.
 
-Scoring, training and pre-training all cut and normalise here, so that a window looks the same to the network in
-each of them.
+Scoring, training and pre-training all cut here, so that a window looks the same to the network in each of them.
 """
 
 from __future__ import annotations
@@ -12,91 +11,133 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tsad.core.types import BoolArray, FloatArray
+from tsad.core.types import BoolArray
 from tsad.core.windows import window_starts
-from tsad.detectors.base import fill_missing
+from tsad.detectors.evidence.channels import INDEX, UNIT, Evidence
 
 BLOCK = 1 << 16  # shrunk points made at once
+LOG_PERIOD = INDEX["log_period"]
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """One channel at one scale, as the network reads it: values [N] in deviations, flags [N], evidence [E, N]."""
+
+    values: Floats
+    observed: BoolArray
+    rows: Rows
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """One network window, padded to the network's length.
+    """One network window, padded to the network's length L.
 
     Attributes:
-        start: position of its first point in the (shrunk) channel.
+        start: position of its first point in the sheet.
         size: points before the padding.
-        values: [L] float32, in deviations of the surroundings from their median.
-        observed: [L] bool; false where filled in or padded.
+        values, observed: [L]; ``observed`` is false where filled in or padded.
+        rows: [E, L] evidence; 0 where padded.
     """
 
     start: int
     size: int
-    values: npt.NDArray[np.float32]
+    values: Floats
     observed: BoolArray
+    rows: Rows
+
+
+def scales_for(total: int, length: int) -> list[int]:
+    """Points taken as one: 1, 4, and so many that the whole series fits into one window (at most 64)."""
+    if total <= length:
+        return [1]
+    return sorted({1, 4, min(64, max(4, -(-total // length)))})
 
 
 def scale_weight(scale: int) -> float:
-    """What a scale counts in scores, and how often it is drawn for training: the coarser, the less."""
-    return scale**-0.5
+    """How often a scale is drawn for training on reviewed windows: the coarser, the less."""
+    return float(scale**-0.5)
 
 
-def shrink(values: FloatArray, scale: int) -> FloatArray:
-    """Every ``scale`` points of a channel as one: half their mean, half the one farthest from it. [T] -> [ceil(T / k)].
+def sheet_of(evidence: Evidence, scale: int) -> Sheet:
+    """Every ``scale`` points of a channel as one.
 
-    Keeping part of the extreme lets a short spike survive. Missing where all of them are missing.
+    Values: half their mean, half the one farthest from it, so that a short spike survives. Evidence: what is farthest
+    from 0. Missing where all of them are missing.
     """
     if scale == 1:
+        return Sheet(evidence.values, evidence.observed, evidence.rows)
+    values = shrink(evidence.values, evidence.observed, scale)
+    observed = shrink_flags(evidence.observed, scale)
+    rows = shrink_rows(evidence.rows, scale)
+    rows[LOG_PERIOD] -= np.int16(round(np.log2(scale) / 4 / UNIT))  # the period in points of this scale
+    return Sheet(values, observed, rows)
+
+
+def shrink(values: Floats, observed: BoolArray, scale: int) -> Floats:
+    """Half the mean of every ``scale`` observed values, half the one farthest from it. [T] -> [ceil(T / k)]."""
+    if scale == 1:
         return values
-    step = BLOCK * scale  # block by block: a long series must not be copied five times over
-    return np.concatenate([_shrink(values[k : k + step], scale) for k in range(0, len(values), step)])
-
-
-def _shrink(values: FloatArray, scale: int) -> FloatArray:
-    padded = np.concatenate((values, np.full(-len(values) % scale, np.nan))).reshape(-1, scale)
-    seen = np.isfinite(padded)
-    count = seen.sum(axis=1)
-    mean = np.where(seen, padded, 0.0).sum(axis=1) / np.maximum(count, 1)
-    away = np.where(seen, np.abs(padded - mean[:, None]), -1.0).argmax(axis=1)
-    mixed = 0.5 * mean + 0.5 * padded[np.arange(len(padded)), away]
-    return np.where(count > 0, mixed, np.nan)
+    out = np.empty(-(-len(values) // scale), np.float32)
+    whole = bool(observed.all())
+    for start in range(0, len(out), BLOCK):
+        stop = min(start + BLOCK, len(out))
+        part = slice(start * scale, stop * scale)
+        table = _table(values[part], scale, "edge")
+        if whole:
+            mean = table.mean(axis=1)
+            high, low = table.max(axis=1), table.min(axis=1)
+        else:
+            seen = _table(observed[part], scale, "constant")
+            count = np.maximum(seen.sum(axis=1), 1)
+            mean = np.where(seen, table, 0).sum(axis=1) / count
+            high = np.where(seen, table, -np.inf).max(axis=1)
+            low = np.where(seen, table, np.inf).min(axis=1)
+            none = ~seen.any(axis=1)
+            mean[none] = high[none] = low[none] = table[none].mean(axis=1)
+        out[start:stop] = 0.5 * mean + 0.5 * np.where(high - mean >= mean - low, high, low)
+    return out
 
 
 def shrink_flags(flags: BoolArray, scale: int) -> BoolArray:
     """True where any of ``scale`` points is. [T] -> [ceil(T / k)]."""
-    if scale == 1:
-        return flags
-    return np.concatenate((flags, np.zeros(-len(flags) % scale, bool))).reshape(-1, scale).any(axis=1)
+    return flags if scale == 1 else np.asarray(_table(flags, scale, "constant").any(axis=1))
 
 
-def surroundings(values: FloatArray, start: int, stop: int, margin: int) -> tuple[float, float]:
-    """Median and standard deviation of ``[start - margin, stop + margin)``; the latter 0 where nothing varies."""
-    around = values[max(0, start - margin) : stop + margin]
-    seen = around[np.isfinite(around)]
-    if len(seen) == 0:
-        return 0.0, 0.0
-    level, spread = float(np.median(seen)), float(np.std(seen))
-    return level, spread if spread > 1e-9 * abs(level) else 0.0  # rounding noise of a large constant is no variation
+def shrink_rows(rows: Rows, scale: int) -> Rows:
+    """Of every ``scale`` points the figure farthest from 0, row by row. [E, T] -> [E, ceil(T / k)]."""
+    out = np.empty((len(rows), -(-rows.shape[1] // scale)), np.int16)
+    for number, row in enumerate(rows):
+        table = _table(row, scale, "edge")
+        if scale <= 8:
+            columns = [table[:, k] for k in range(scale)]
+            high, low = columns[0], columns[0]
+            for column in columns[1:]:
+                high, low = np.maximum(high, column), np.minimum(low, column)
+        else:
+            high, low = table.max(axis=1), table.min(axis=1)
+        out[number] = np.where(high >= -low, high, low)
+    return out
 
 
-def encode_piece(values: FloatArray, start: int, length: int, margin: int) -> Piece:
-    """The window from ``start`` on, relative to its surroundings: ``margin`` points more on either side.
+def _table(values: np.ndarray, scale: int, mode: str) -> np.ndarray:
+    if spare := -len(values) % scale:
+        values = np.pad(values, (0, spare), mode=mode)  # type: ignore[call-overload]
+    return values.reshape(-1, scale)
 
-    values: one (shrunk) channel, [N], NaN where missing. A series shorter than the window is padded.
-    """
-    stop = min(start + length, len(values))
-    level, spread = surroundings(values, start, stop, margin)
-    filled, observed = fill_missing(values[start:stop])
-    if not observed.any():
-        filled = np.full(stop - start, level)
-    scaled = (filled - level) / spread if spread > 0 else np.zeros(stop - start)
-    small = scaled.clip(-1e6, 1e6).astype(np.float32)
+
+def cut_piece(sheet: Sheet, start: int, length: int) -> Piece:
+    """The window of ``length`` points from ``start`` on; a series shorter than it is padded."""
+    stop = min(start + length, len(sheet.values))
+    values, observed, rows = sheet.values[start:stop], sheet.observed[start:stop], sheet.rows[:, start:stop]
     if pad := length - (stop - start):
-        small, observed = np.pad(small, (0, pad), mode="edge"), np.pad(observed, (0, pad))
-    return Piece(start, stop - start, small, observed)
+        values, observed = np.pad(values, (0, pad), mode="edge"), np.pad(observed, (0, pad))
+        rows = np.pad(rows, ((0, 0), (0, pad)))
+    return Piece(start, stop - start, values, observed, rows)
 
 
-def pieces(values: FloatArray, length: int, stride: int, margin: int) -> Iterator[Piece]:
-    """Overlapping windows over one (shrunk) channel, one at a time."""
-    for start in window_starts(len(values), length, stride):
-        yield encode_piece(values, start, length, margin)
+def pieces(sheet: Sheet, length: int, stride: int) -> Iterator[Piece]:
+    """Overlapping windows over one channel at one scale, one at a time."""
+    for start in window_starts(len(sheet.values), length, stride):
+        yield cut_piece(sheet, start, length)

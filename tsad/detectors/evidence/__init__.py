@@ -1,0 +1,1 @@
+"""Classical evidence: what whole-series statistics say of each point, in linear time."""

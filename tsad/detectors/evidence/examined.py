@@ -1,0 +1,46 @@
+"""What is known of a series once a detector has looked at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tsad.core.types import FloatArray, Series
+from tsad.detectors.base import is_constant, tame
+from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, evidence_of
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """Scores and evidence of one series.
+
+    Attributes:
+        scores: [T] float64 in 0..1.
+        rows: [E, T] int16 in steps of ``channels.UNIT``; of several channels, at each point the figure farthest from 0.
+    """
+
+    scores: FloatArray
+    rows: npt.NDArray[np.int16]
+
+    def row(self, name: str) -> npt.NDArray[np.float32]:
+        """One statistic as float32, [T]."""
+        return self.rows[INDEX[name]] * np.float32(UNIT)
+
+
+def series_rows(series: Series) -> npt.NDArray[np.int16]:
+    """The evidence of all channels of a series in one, [E, T]."""
+    rows = (evidence_of(tame(values)).rows for values in series.values.T if not is_constant(values))
+    return combined_rows(list(rows), len(series))
+
+
+def combined_rows(channels: Sequence[npt.NDArray[np.int16]], length: int) -> npt.NDArray[np.int16]:
+    """At each point, of each statistic, the figure farthest from 0; zeros where there is no channel."""
+    if not channels:
+        return np.zeros((len(CHANNELS), length), np.int16)
+    together = channels[0]
+    for rows in channels[1:]:
+        together = np.where(np.abs(rows) > np.abs(together), rows, together)
+    return together

@@ -1,0 +1,78 @@
+"""How rare a value is in its own series, and scalings that make scores of different series alike."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+ENTRIES = 192  # of the table between value and rarity, at each end
+
+
+def rarity(values: Floats) -> Floats:
+    """``-log10`` of the share of values at least as high, halved: 0 for the lowest, 1 for one in a hundred. [T] -> [T].
+
+    Equal values get the same figure. Between 192 exact entries, dense at the rare end, it is interpolated.
+    """
+    ordered = np.sort(values)
+    heights, counts = _upper(ordered)
+    return np.interp(values, heights, -np.log10(counts / len(ordered)) / 2).astype(np.float32)
+
+
+def signed_rarity(values: Floats) -> Floats:
+    """Rarity of high values as positive, of low ones as negative figures, less that of the median. [T] -> [T]."""
+    ordered = np.sort(values)
+    high, high_counts = _upper(ordered)
+    low, low_counts = _upper(-ordered[::-1])
+    floor = np.log10(2.0) / 2  # half of the values lie on either side of the median
+    up = np.maximum(-np.log10(high_counts / len(ordered)) / 2 - floor, 0)
+    down = np.maximum(-np.log10(low_counts / len(ordered)) / 2 - floor, 0)
+    heights = np.concatenate((-low[::-1][down[::-1] > 0], high[up > 0]))
+    figures = np.concatenate((-down[::-1][down[::-1] > 0], up[up > 0]))
+    if len(heights) == 0:
+        return np.zeros(len(values), np.float32)
+    order = np.argsort(heights, kind="stable")
+    return np.interp(values, heights[order], figures[order]).astype(np.float32)
+
+
+def _upper(ordered: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Ascending distinct values with the number of values at least as high, exact at each entry."""
+    total = len(ordered)
+    heights = np.unique(ordered[total - _places(total)])
+    counts = total - np.searchsorted(ordered, heights, side="left")
+    return heights.astype(np.float64), counts.astype(np.float64)
+
+
+@functools.lru_cache(64)
+def _places(total: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.geomspace(1, total, ENTRIES).astype(np.int64))
+
+
+def positive(scores: Floats) -> Floats:
+    """A score from 0 on, on the scale of its own median and 90% quantile: asinh((s - q50) / (q90 - q50)) / 1.5."""
+    middle, high = quantiles(scores, (0.5, 0.9))
+    return np.arcsinh((scores - middle) / (high - middle + 0.05 * abs(middle) + 1e-9)) / np.float32(1.5)
+
+
+def signed(residual: Floats, floor: float) -> Floats:
+    """A residual around 0 in units of its own median deviation: asinh(r / (1.4826 MAD + floor)) / 2."""
+    spread = 1.4826 * quantiles(np.abs(residual), (0.5,))[0] + floor + 1e-9
+    return np.arcsinh(residual / np.float32(spread)) / np.float32(2)
+
+
+def quantiles(values: Floats, shares: tuple[float, ...]) -> list[float]:
+    """Quantiles of at most some 65,536 evenly spread values: enough for a scale."""
+    return [float(q) for q in np.quantile(values[:: max(1, len(values) // 65536)], shares)]
+
+
+def box(values: Floats, width: float) -> Floats:
+    """Centred moving mean over an odd number of points about ``width``; the edges are held. [T] -> [T]."""
+    size = int(max(1, width)) | 1
+    if size == 1:
+        return values
+    padded = np.pad(values, (size // 2 + 1, size // 2), mode="edge")
+    padded[0] = 0
+    total = np.cumsum(padded, dtype=np.float64)
+    return ((total[size:] - total[:-size]) / size).astype(np.float32)

@@ -1,0 +1,103 @@
+"""What a smooth curve or the season leaves unexplained."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tsad.detectors.evidence.ranks import Floats
+
+DEGREE = 4
+REACH = 5  # blocks on either side that the curve is fitted to
+SEASONS = 4  # periods on either side
+CHUNK = 1 << 15
+
+
+def polynomial_residual(values: Floats, width: int) -> Floats:
+    """Values minus a polynomial fitted to the 5 blocks on either side of each block of ``width`` points. [T] -> [T].
+
+    Degree 4, least squares; the block itself is left out, so an anomaly cannot bend its own curve. Of wide blocks
+    every some points count: 80 carry the fit.
+    """
+    total = len(values)
+    width = int(np.clip(width, 4, max(4, total // (2 * REACH + 1))))
+    blocks = -(-total // width)
+    side, beyond = REACH * width, blocks * width - total
+    mode = "reflect" if total > side + beyond else "edge"
+    padded = np.pad(values, (side, side + beyond), mode=mode)  # type: ignore[call-overload]
+    at = np.arange(-side, side + width) / (side + width / 2)
+    basis = np.polynomial.legendre.legvander(at, DEGREE)
+    around = np.concatenate((np.arange(side), np.arange(side + width, 2 * side + width)))[:: max(1, width // 8)]
+    solve = (np.linalg.pinv(basis[around]).T @ basis[side : side + width].T).astype(np.float32)  # values -> fit
+    out = np.empty(blocks * width, np.float32)
+    rows = max(1, CHUNK // width)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * side + width)[::width]
+    for start in range(0, blocks, rows):
+        stop = min(start + rows, blocks)
+        out[start * width : stop * width] = (windows[start:stop][:, around] @ solve).ravel()
+    return values - out[:total]
+
+
+def seasonal_residual(values: Floats, period: float) -> tuple[Floats, Floats]:
+    """Values minus the median of the 8 nearest points of the same phase, and their median deviation. [T] -> [T], [T].
+
+    Four periods on either side; at an edge the other side supplies more. Zeros where the series has fewer than
+    two periods.
+    """
+    total = len(values)
+    steps = np.rint(np.arange(1, 2 * SEASONS + 1) * period).astype(np.int64)
+    residual, spread = np.zeros(total, np.float32), np.zeros(total, np.float32)
+    if steps[1] >= total:
+        return residual, spread
+    reach = int(steps[SEASONS - 1])
+    offsets = np.concatenate((-steps[:SEASONS], steps[:SEASONS]))
+    for start in range(reach, total - reach, CHUNK):
+        stop = min(start + CHUNK, total - reach)
+        rows = np.stack([values[start + o : stop + o] for o in offsets])
+        residual[start:stop], spread[start:stop] = _centred(values[start:stop], rows)
+    edges = np.arange(total) if total <= 2 * reach else np.r_[0:reach, total - reach : total]
+    _at_edges(values, edges, steps, residual, spread)
+    return residual, spread
+
+
+def _at_edges(values: Floats, where: np.ndarray, steps: np.ndarray, residual: Floats, spread: Floats) -> None:
+    """The same for points with fewer periods on one side: nearest first, whatever side they lie on."""
+    order = np.stack((-steps, steps), 1).ravel()  # nearest first
+    for start in range(0, len(where), CHUNK):
+        at = where[start : start + CHUNK]
+        places = at[None, :] + order[:, None]
+        inside = (places >= 0) & (places < len(values))
+        inside &= np.cumsum(inside, axis=0) <= 2 * SEASONS
+        rows = np.where(inside, values[np.clip(places, 0, len(values) - 1)], np.nan)
+        with np.errstate(all="ignore"):
+            count = inside.sum(axis=0)
+            rows = np.sort(rows, axis=0)  # NaN last
+            middle = _median_of(rows, count)
+            away = np.sort(np.abs(rows - middle), axis=0)
+            residual[at] = np.where(count > 0, values[at] - middle, 0)
+            spread[at] = np.where(count > 0, _median_of(away, count), 0)
+
+
+def _median_of(ordered: np.ndarray, count: np.ndarray) -> np.ndarray:
+    columns = np.arange(ordered.shape[1])
+    last = len(ordered) - 1
+    high, low = np.minimum(count // 2, last), np.maximum((count - 1) // 2, 0)
+    return 0.5 * (ordered[high, columns] + ordered[low, columns])
+
+
+def _centred(values: Floats, rows: Floats) -> tuple[Floats, Floats]:
+    """Distance from the rows' median, and the median of the rows' distances to it. rows [8, N], changed in place."""
+    middle = _median_of_eight(rows)
+    np.abs(rows - middle, out=rows)
+    return values - middle, _median_of_eight(rows)
+
+
+# Batcher's odd-even merge network for 8 (Knuth, TAOCP 3, 5.3.4), without what the two middle ones do not need.
+_NETWORK = ((0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (1, 2), (5, 6), (0, 4), (3, 7), (1, 5),
+            (2, 6), (1, 4), (3, 6), (2, 4), (3, 5), (3, 4))  # fmt: skip
+
+
+def _median_of_eight(rows: Floats) -> Floats:
+    ordered = list(rows.copy())
+    for a, b in _NETWORK:
+        ordered[a], ordered[b] = np.minimum(ordered[a], ordered[b]), np.maximum(ordered[a], ordered[b])
+    return np.float32(0.5) * (ordered[3] + ordered[4])

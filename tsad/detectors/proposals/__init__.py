@@ -1,0 +1,1 @@
+"""From scores and evidence to proposed intervals, each with a calibrated probability."""

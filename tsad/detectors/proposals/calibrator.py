@@ -1,0 +1,209 @@
+"""Reviewed candidates to a calibrated probability per candidate: default weights, corrected by what people said.
+
+The log odds are those of the default weights plus a Gaussian process with an additive kernel: intercept, linear
+correction, an intercept per series, and a memory of what was said of similar candidates. In weight space, with random
+Fourier features for the memory (Rahimi and Recht 2007), so a refit is linear in the number of reviews; the posterior is
+Laplace's approximation (Rasmussen and Williams 2006, 3.4), and the scales are not tuned but averaged by their evidence.
+What a candidate looks like decides its probability, not how its window was chosen, so no weighting is needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tsad.core.types import BoolArray, FloatArray
+from tsad.detectors.proposals.features import FEATURES
+
+INTERCEPTS, SLOPES, SERIES, MEMORIES = (0.3, 1.0, 2.5), (0.25, 0.7), (0.0, 0.7), (0.0, 0.6, 1.4)  # prior deviations
+WAVES = 96  # random Fourier features of the memory
+LENGTH_SCALE = 0.7  # of the memory, times the square root of the number of features
+NEGLIGIBLE = 0.01  # a setting of this share of the evidence is left out
+FAR = 4.0  # standardised features are cut here: one odd figure must not decide
+
+
+@dataclass(frozen=True, eq=False)
+class Defaults:
+    """Weights before any review: of the intercept and the standardised features, with mean and scale of these."""
+
+    weights: FloatArray
+    middle: FloatArray
+    scale: FloatArray
+
+    def standardise(self, features: FloatArray) -> FloatArray:
+        """[N, F] -> [N, F] within -4..4."""
+        return np.clip((features - self.middle) / self.scale, -FAR, FAR)
+
+    def log_odds(self, standard: FloatArray) -> FloatArray:
+        """[N, F] standardised -> [N]."""
+        return self.weights[0] + standard @ self.weights[1:]
+
+
+@dataclass(eq=False)
+class Calibrator:
+    """Probability that a person confirms a candidate.
+
+    Attributes:
+        defaults: weights before any review.
+        names: series that were reviewed, in the order of their intercepts.
+        settings: (share of the evidence, deviations [D], mean weights [D], covariance [D, D]) of each setting of scales.
+    """
+
+    defaults: Defaults
+    names: tuple[str, ...] = ()
+    settings: list[tuple[float, FloatArray, FloatArray, FloatArray]] = field(default_factory=list)
+    reviewed: int = 0
+
+    def fit(self, features: FloatArray, series: Sequence[str], confirmed: BoolArray) -> Calibrator:
+        """The same defaults corrected by reviewed candidates: [N, F], N names, [N]; well under a second for thousands."""
+        fitted = Calibrator(self.defaults)
+        if len(confirmed) == 0:
+            return fitted
+        fitted.names, fitted.reviewed = tuple(sorted(set(series))), len(confirmed)
+        standard = self.defaults.standardise(features)
+        base = fitted._base(standard, series)
+        offset = self.defaults.log_odds(standard)
+        truth = np.asarray(confirmed, float)
+        found = []
+        for scales in itertools.product(INTERCEPTS, SLOPES, SERIES, MEMORIES):
+            deviations = fitted._deviations(scales)
+            used = deviations > 0
+            mean, covariance, evidence = _laplace(base[:, used] * deviations[used], offset, truth)
+            found.append((evidence, used, deviations, mean, covariance))
+        best = max(one[0] for one in found)
+        shares = np.exp([one[0] - best for one in found])
+        shares /= shares.sum()
+        kept = [(share, one) for share, one in zip(shares, found, strict=True) if share > NEGLIGIBLE]
+        whole = sum(share for share, _ in kept)
+        fitted.settings = [
+            (float(share / whole), deviations * used, mean, covariance)
+            for share, (_, used, deviations, mean, covariance) in kept
+        ]
+        return fitted
+
+    def probability(self, features: FloatArray, series: Sequence[str]) -> FloatArray:
+        """[N, F] and N names -> [N] in 0..1."""
+        standard = self.defaults.standardise(features)
+        offset = self.defaults.log_odds(standard)
+        if not self.settings or len(standard) == 0:
+            return _sigmoid(offset)
+        base = self._base(standard, series)
+        out = np.zeros(len(offset))
+        for share, deviations, mean, covariance in self.settings:
+            used = deviations > 0
+            columns = base[:, used] * deviations[used]
+            variance = np.einsum("nd,de,ne->n", columns, covariance, columns)
+            out += share * _sigmoid((offset + columns @ mean) / np.sqrt(1 + np.pi / 8 * variance))
+        return out
+
+    def _base(self, standard: FloatArray, series: Sequence[str]) -> FloatArray:
+        """[N, 1 + F + S + 2 W]: intercept, features, series, waves."""
+        place = {name: k for k, name in enumerate(self.names)}
+        marks = np.zeros((len(standard), len(self.names)))
+        for row, name in enumerate(series):
+            if name in place:
+                marks[row, place[name]] = 1.0
+        angles = standard @ _frequencies(standard.shape[1])
+        waves = np.concatenate((np.cos(angles), np.sin(angles)), axis=1) / np.sqrt(WAVES)
+        return np.concatenate((np.ones((len(standard), 1)), standard, marks, waves), axis=1)
+
+    def _deviations(self, scales: tuple[float, float, float, float]) -> FloatArray:
+        intercept, slope, per_series, memory = scales
+        count = len(self.defaults.middle)
+        sizes = (1, count, len(self.names), 2 * WAVES)
+        return np.repeat((intercept, slope / np.sqrt(count) * 2, per_series, memory), sizes)
+
+
+def _frequencies(count: int) -> FloatArray:
+    rng = np.random.default_rng(0)  # the same for every calibrator: a saved one must read its features again
+    return rng.standard_normal((count, WAVES)) / (LENGTH_SCALE * np.sqrt(count))
+
+
+def _laplace(columns: FloatArray, offset: FloatArray, truth: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Posterior mean [D], covariance [D, D] and log evidence of a logistic model with standard normal weights."""
+    if columns.shape[1] > len(columns):
+        return _laplace_dual(columns, offset, truth)
+    weights = np.zeros(columns.shape[1])
+    for _ in range(25):
+        p = _sigmoid(offset + columns @ weights)
+        curvature = np.maximum(p * (1 - p), 1e-9)
+        hessian = (columns * curvature[:, None]).T @ columns + np.eye(len(weights))
+        step = np.linalg.solve(hessian, columns.T @ (truth - p) - weights)
+        weights = weights + step
+        if np.abs(step).max() < 1e-4:
+            break
+    z = offset + columns @ weights
+    fit = -np.logaddexp(0, np.where(truth > 0.5, -z, z)).sum() - 0.5 * weights @ weights
+    return weights, np.linalg.inv(hessian), float(fit - 0.5 * np.linalg.slogdet(hessian)[1])
+
+
+def _laplace_dual(columns: FloatArray, offset: FloatArray, truth: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """The same with matrices of the size of the reviews (Rasmussen and Williams 2006, algorithm 3.1)."""
+    kernel = columns @ columns.T
+    f: FloatArray = np.zeros(len(offset))
+    for _ in range(40):
+        p = _sigmoid(offset + f)
+        root = np.sqrt(np.maximum(p * (1 - p), 1e-9))
+        inner = np.eye(len(f)) + root[:, None] * kernel * root
+        b = root**2 * f + truth - p
+        a = b - root * np.linalg.solve(inner, root * (kernel @ b))
+        step = kernel @ a - f
+        f = f + np.clip(step, -3, 3)
+        if np.abs(step).max() < 1e-4:
+            break
+    weights = columns.T @ a
+    scaled = root[:, None] * columns
+    covariance = np.eye(columns.shape[1]) - scaled.T @ np.linalg.solve(inner, scaled)
+    z = offset + f
+    fit = -np.logaddexp(0, np.where(truth > 0.5, -z, z)).sum() - 0.5 * weights @ weights
+    return weights, covariance, float(fit - 0.5 * np.linalg.slogdet(inner)[1])
+
+
+def _sigmoid(z: FloatArray) -> FloatArray:
+    return 1 / (1 + np.exp(-np.clip(z, -40, 40)))
+
+
+def fit_defaults(groups: Sequence[tuple[FloatArray, BoolArray]], ridge: float = 20.0, total: float = 900.0) -> Defaults:
+    """Default weights by ridge logistic regression; every group of (features, confirmed) counts the same.
+
+    Args:
+        ridge: on the standardised weights, the intercept left out.
+        total: what all candidates weigh together.
+    """
+    rows = np.concatenate([features for features, _ in groups])
+    truth = np.concatenate([confirmed for _, confirmed in groups]).astype(float)
+    weight = np.concatenate([np.full(len(t), total / len(groups) / len(t)) for _, t in groups])
+    middle, scale = rows.mean(axis=0), rows.std(axis=0) + 1e-6
+    columns = np.c_[np.ones(len(rows)), np.clip((rows - middle) / scale, -FAR, FAR)]
+    penalty = np.diag(np.r_[1e-3, np.full(rows.shape[1], ridge)])
+    weights = np.zeros(columns.shape[1])
+    for _ in range(60):
+        p = _sigmoid(columns @ weights)
+        hessian = (columns * (weight * p * (1 - p) + 1e-9)[:, None]).T @ columns + penalty
+        step = np.linalg.solve(hessian, columns.T @ (weight * (truth - p)) - penalty @ weights)
+        weights = weights + step
+        if np.abs(step).max() < 1e-6:
+            break
+    return Defaults(weights, middle, scale)
+
+
+def to_json(defaults: Defaults) -> dict[str, Any]:
+    """JSON-able default weights, by name of the feature."""
+    return {
+        "intercept": float(defaults.weights[0]),
+        "features": {
+            name: {"weight": float(w), "mean": float(m), "scale": float(s)}
+            for name, w, m, s in zip(FEATURES, defaults.weights[1:], defaults.middle, defaults.scale, strict=True)
+        },
+    }
+
+
+def from_json(stated: Mapping[str, Any]) -> Defaults:
+    """Default weights as :func:`to_json` wrote them."""
+    named = stated["features"]
+    table = np.array([[named[f]["weight"], named[f]["mean"], named[f]["scale"]] for f in FEATURES])
+    return Defaults(np.r_[stated["intercept"], table[:, 0]], table[:, 1], table[:, 2])

@@ -1,0 +1,220 @@
+"""Proposed intervals with calibrated probabilities, for every detector, before any review and after many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tsad.core.errors import WeightsError
+from tsad.core.intervals import runs_to_intervals
+from tsad.core.types import BoolArray, Detection, FloatArray, Interval, IntArray, Origin, Series
+from tsad.detectors.evidence.examined import Examined
+from tsad.detectors.proposals.calibrator import Calibrator, from_json
+from tsad.detectors.proposals.candidates import Candidates, find_candidates
+from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, learned_gap, propose
+from tsad.detectors.proposals.features import features_of
+
+if TYPE_CHECKING:
+    from tsad.detectors.base import Detector
+
+DEFAULTS = Path(__file__).parent / "defaults.json"
+ANY = "any"  # default weights of a detector without its own
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A series as a proposer sees it: candidates and their features. ``examined`` itself need not be kept."""
+
+    point_id: str
+    candidates: Candidates
+    features: FloatArray
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a person said of one candidate, kept with its features so that a correction can be fitted again.
+
+    Attributes:
+        start, end: the candidate, ns UTC.
+        features: in the order of ``features.FEATURES``.
+    """
+
+    point_id: str
+    start: int
+    end: int
+    confirmed: bool
+    features: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Proposer:
+    """What turns a detector's scores and the evidence into proposals; part of every registered version.
+
+    Attributes:
+        calibrator: probability per candidate.
+        threshold: probability from which a candidate is proposed.
+        gap: proposals at most this many points apart are one.
+        verdicts: what the calibrator was corrected by; a stretch that people have rejected is not proposed again.
+    """
+
+    calibrator: Calibrator
+    threshold: float
+    gap: int = USUAL_GAP
+    verdicts: tuple[Verdict, ...] = ()
+
+    def rate(self, look: Look) -> Rated:
+        """Probability of each candidate of a series."""
+        names = [look.point_id] * len(look.candidates)
+        return Rated(look.candidates.runs, self.calibrator.probability(look.features, names))
+
+    def intervals(self, series: Series, look: Look) -> tuple[Interval, ...]:
+        """Proposals in time order, disjoint; the score of each is its probability."""
+        rated = self.rate(look)
+        kept = ~self._rejected(series, rated.runs)
+        runs, probability = propose(Rated(rated.runs[kept], rated.probability[kept]), self.threshold, self.gap)
+        along = np.zeros(len(series))
+        for (start, stop), p in zip(runs, probability, strict=True):
+            along[start:stop] = p
+        return runs_to_intervals(runs, series.timestamps, along)
+
+    def _rejected(self, series: Series, runs: IntArray) -> BoolArray:
+        """Which candidates lie, by more than half, where people have looked and said no. [K]."""
+        said = [v for v in self.verdicts if v.point_id == series.point_id and not v.confirmed]
+        if not said or not len(runs):
+            return np.zeros(len(runs), bool)
+        bounds = np.array([(v.start, v.end) for v in said])
+        low = np.searchsorted(series.timestamps, bounds[:, 0])
+        high = np.searchsorted(series.timestamps, bounds[:, 1])
+        mark = np.zeros(len(series) + 1, np.int64)
+        np.add.at(mark, low, 1)
+        np.add.at(mark, high, -1)
+        covered = np.r_[0, np.cumsum(np.cumsum(mark[:-1]) > 0)]
+        inside = covered[runs[:, 1]] - covered[runs[:, 0]]
+        return np.asarray(2 * inside > runs[:, 1] - runs[:, 0])
+
+
+def look_at(point_id: str, examined: Examined) -> Look:
+    """Candidates of a series and their features."""
+    candidates = find_candidates(examined)
+    return Look(point_id, candidates, features_of(examined, candidates))
+
+
+def default_proposer(detector: str) -> Proposer:
+    """The proposer of a detector before any review; the weights ship with tsad (``defaults.json``).
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    try:
+        stated = json.loads(DEFAULTS.read_text(encoding="utf-8"))
+        own = stated.get(detector, stated[ANY])
+        return Proposer(Calibrator(from_json(own)), own["threshold"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{DEFAULTS} cannot be read ({error})", "Reinstall tsad.") from error
+
+
+def propose_for(
+    detector: Detector, series: Sequence[Series], proposer: Proposer, origin: Origin
+) -> Iterator[Detection]:
+    """Scores and calibrated proposals of each series, one at a time."""
+    for one, examined in zip(series, detector.examine(series), strict=True):
+        intervals = proposer.intervals(one, look_at(one.point_id, examined))
+        yield Detection(one.point_id, examined.scores, intervals, origin, proposer.threshold)
+
+
+def default_detection(detector: Detector, series: Series) -> Detection:
+    """What a detector proposes of a series before any review."""
+    origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
+    return next(propose_for(detector, [series], default_proposer(detector.name), origin))
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A series, or an excerpt of one, in which people have reviewed windows.
+
+    Attributes:
+        look: its candidates.
+        timestamps: [T] ns UTC.
+        reviewed: [T] bool, points of reviewed windows.
+        truth: [T] bool, points people call abnormal.
+    """
+
+    look: Look
+    timestamps: IntArray
+    reviewed: BoolArray
+    truth: BoolArray
+
+
+def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
+    """The proposer corrected by all that people have said; its own earlier corrections do not count.
+
+    A candidate is judged where its peak lies in a reviewed window, and confirmed where people call any of its points
+    there abnormal. Threshold: from the candidates nobody has looked at (of all, where people have looked at everything).
+    """
+    verdicts: list[Verdict] = []
+    gaps: list[int] = []
+    same: list[bool] = []
+    for one in judged:
+        _judge(one, verdicts, gaps, same)
+    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), -1)
+    answers = np.array([v.confirmed for v in verdicts], bool)
+    calibrator = proposer.calibrator.fit(features, [v.point_id for v in verdicts], answers)
+    fitted = replace(proposer, calibrator=calibrator, verdicts=tuple(verdicts),
+                     gap=learned_gap(np.array(gaps, np.int64), np.array(same, bool)))  # fmt: skip
+    if not verdicts:
+        return fitted
+    unseen = []
+    for one in judged:
+        rated, free = fitted.rate(one.look), ~one.reviewed[one.look.candidates.peaks]
+        unseen.append(Rated(rated.runs[free], rated.probability[free]))
+    if sum(len(r.runs) for r in unseen) < ENOUGH:
+        unseen = [fitted.rate(one.look) for one in judged]
+    threshold, _ = best_threshold(unseen, fitted.gap)
+    return replace(fitted, threshold=threshold)
+
+
+ENOUGH = 20  # candidates that a threshold can rest on
+
+
+def _judge(one: Judged, verdicts: list[Verdict], gaps: list[int], same: list[bool]) -> None:
+    """Add what people said of the candidates of a series, and of neighbouring confirmed ones whether they are one."""
+    last = -1
+    for k in np.flatnonzero(one.reviewed[one.look.candidates.peaks]):
+        start, stop = (int(v) for v in one.look.candidates.runs[k])
+        seen = np.flatnonzero(one.reviewed[start:stop]) + start
+        confirmed = bool(one.truth[seen].any())
+        ends = one.timestamps[stop] if stop < len(one.timestamps) else one.timestamps[-1] + 1
+        verdicts.append(
+            Verdict(one.look.point_id, int(one.timestamps[start]), int(ends), confirmed, tuple(one.look.features[k]))
+        )
+        if not confirmed:
+            continue
+        if last >= 0 and one.reviewed[last:start].all():
+            gaps.append(int(start - last))
+            same.append(bool(one.truth[max(last - 1, 0) : start + 1].all()))
+        last = stop
+
+
+def to_state(proposer: Proposer) -> dict[str, Any]:
+    """JSON-able description: threshold, gap and verdicts; the correction is fitted again from them when it is loaded."""
+    from tsad.detectors.proposals.calibrator import to_json
+
+    return {
+        "defaults": to_json(proposer.calibrator.defaults), "threshold": proposer.threshold, "gap": proposer.gap,
+        "verdicts": [asdict(v) for v in proposer.verdicts],
+    }  # fmt: skip
+
+
+def from_state(state: Mapping[str, Any]) -> Proposer:
+    """A proposer as :func:`to_state` described it."""
+    verdicts = tuple(Verdict(**{**v, "features": tuple(v["features"])}) for v in state["verdicts"])
+    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), -1)
+    calibrator = Calibrator(from_json(state["defaults"]))
+    answers = np.array([v.confirmed for v in verdicts], bool)
+    calibrator = calibrator.fit(features, [v.point_id for v in verdicts], answers)
+    return Proposer(calibrator, state["threshold"], state["gap"], verdicts)
