@@ -20,7 +20,7 @@ from tsad import cli
 from tsad.config import compose, folder, settings
 from tsad.core.errors import ConfigError, SeriesError, SourceError
 from tsad.core.intervals import intervals_to_mask, runs_of
-from tsad.metrics.figures import FIGURES, series_figures
+from tsad.metrics.figures import FIGURES, pooled_figures, series_counts, series_figures
 from tsad.metrics.interval import composite_prf
 from tsad.metrics.paired import mean_interval, mean_of_means
 from tsad.metrics.ranking import oracle_composite_f1
@@ -110,8 +110,11 @@ def test_a_leaderboard_from_two_sets(
     assert "quiet (nothing abnormal)" in caplog.text and "bare (no labels)" in caplog.text
     assert "robust_zscore" in capsys.readouterr().out
     rows = rows_of(out)
-    assert tuple(rows[0]) == COLUMNS and len(rows) == 2 * 5 + 2 * 3
-    assert {r["series"] for r in rows if r["set"] == "plain"} == {"p0", "p1", "p2", "mean"}
+    assert tuple(rows[0]) == COLUMNS and len(rows) == 2 * 5 + 2 * 3 + 2 * 3
+    assert {r["series"] for r in rows if r["set"] == "plain"} == {"p0", "p1", "p2", "mean", "pooled"}
+    pooled = [r for r in rows if r["series"] == "pooled"]
+    assert all(0 <= float(r["composite_f1"]) <= 1 and r["rotated_interval_f1"] and not r["vus_pr"] for r in pooled)
+    rows = [r for r in rows if r["series"] != "pooled"]
     means = {(r["set"], r["detector"]): r for r in rows if r["series"] == "mean"}
     assert set(means) == {(s, d) for s in ("plain", "tsb", "mean") for d in ("robust_zscore", "poly")}
     mean = means["mean", "poly"]
@@ -171,14 +174,36 @@ def test_what_is_there_is_not_computed_again(
     rows(half, vus_step=1)
     rows(half, vus_step=1)
     assert len(scored) == 11, "so is another way of measuring"
+    monkeypatch.setattr("tsad.detectors.proposals.proposer.defaults_digest", lambda name: "others")
+    rows(half, vus_step=1)
+    assert len(scored) == 14, "and other default weights propose other intervals"
 
 
 def test_a_cut_keeps_the_head(bench: Make, sets: list[str], tmp_path: Path) -> None:
     (one,) = open_sets(bench(), sets[:1], 150)
     assert all(len(series) == len(truth) == 150 for series, truth in one.read())
     (none,) = open_sets(bench(), sets[:1], 100)
-    with pytest.raises(SourceError, match=r"set plain has no series with an anomaly.*abnormal in its first 100"):
-        list(none.read())
+    assert list(none.read()) == [] and none.left_out["p0"] == "nothing abnormal in its first 100"
+    mild = options(detectors=["robust_zscore"], output=str(tmp_path / "out"), cut=100)
+    with pytest.raises(SourceError, match="nothing abnormal in any series"):
+        benchmark.run(bench(), **mild | {"sets": sets[:1]})
+    for k in range(3):
+        (Path(sets[0]) / f"p{k}.csv").unlink()
+    (bare,) = open_sets(bench(), sets[:1], 0)
+    with pytest.raises(SourceError, match=r"set plain has no series with an anomaly.*bare: no labels"):
+        list(bare.read())
+
+
+def test_a_set_whose_heads_are_normal_is_left_out(bench: Make, sets: list[str], tmp_path: Path) -> None:
+    shutil.copytree(sets[0], tmp_path / "late")
+    for k in range(3):
+        values, labels = toy(k, at=200)
+        lines = [f"2020-01-01T{k // 60:02d}:{k % 60:02d}:00,{v[0]},{y}" for k, (v, y) in
+                 enumerate(zip(values, labels, strict=True))]  # fmt: skip
+        write(tmp_path / "late" / f"p{k}.csv", "\n".join(["timestamp,value,label", *lines]) + "\n")
+    both = options(sets=[sets[0], str(tmp_path / "late")], detectors=["robust_zscore"], output=str(tmp_path / "out"))
+    benchmark.run(bench(), **both | {"cut": 150})
+    assert {row["set"] for row in rows_of(tmp_path / "out")} == {"plain", "mean"}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +249,7 @@ def test_the_command_line_reaches_it(
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 0, capsys.readouterr().err
-    assert len(rows_of(tmp_path / "out")) == 2 * 2 + 2 * 2
+    assert len(rows_of(tmp_path / "out")) == 2 * 2 + 2 * 2 + 2 * 2
 
 
 # --- detectors by name, sources by folder -----------------------------------------------------------------------
@@ -289,6 +314,18 @@ def test_figures_are_those_of_the_metrics_room() -> None:
     brute = max(composite_prf(runs_of(truth), runs_of(scores >= cut), 400).f1 for cut in np.unique(scores))
     assert found["oracle_composite_f1"] == pytest.approx(brute) == pytest.approx(oracle_composite_f1(truth, scores))
     assert found["rotated_interval_f1"] <= found["interval_f1"] and np.isnan(oracle_composite_f1(truth * 0, scores))
+
+
+def test_pooled_figures_are_those_of_one_long_series() -> None:
+    rng = np.random.default_rng(1)
+    truths, said = ([np.repeat(rng.random(30) < share, 10) for _ in range(4)] for share in (0.1, 0.15))
+    truths[0][:] = False
+    rows = [series_counts(t, runs_of(p), rotations=2, seed=0) for t, p in zip(truths, said, strict=True)]
+    units = [Unit(str(k), t, p) for k, (t, p) in enumerate(zip(truths, said, strict=True))]
+    expected, found = summarise(units), pooled_figures(rows)
+    assert found["interval_f1"] == pytest.approx(expected["interval_f1"])
+    assert found["composite_f1"] == pytest.approx(expected["composite_f1"])
+    assert 0 <= found["rotated_interval_f1"] <= 1 and 0 <= found["rotated_composite_f1"] <= 1
 
 
 def test_means_and_their_intervals() -> None:

@@ -184,7 +184,10 @@ class Detection:
     Attributes:
         scores: [T] float64 in 0..1, higher = more abnormal.
         intervals: proposals above the threshold, in time order, disjoint.
-        threshold: the score from which a point counted as abnormal.
+        threshold: the score from which a point counted as abnormal, or (with ``candidates``) the probability from
+            which a candidate is proposed.
+        candidates: all that was considered, proposed or not, each with its calibrated probability as score; ``None``
+            where points are compared with the threshold.
     """
 
     point_id: str
@@ -192,6 +195,7 @@ class Detection:
     intervals: tuple[Interval, ...]
     origin: Origin
     threshold: float
+    candidates: tuple[Interval, ...] | None = None
 
 
 class ReviewState(StrEnum):

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tsad.core.errors import ConfigError
+from tsad.core.errors import ConfigError, SourceError
 from tsad.core.intervals import intervals_to_runs
-from tsad.core.options import ThresholdOptions
-from tsad.core.types import NS_PER_SECOND, BoolArray, Detection, Origin, Series
-from tsad.metrics.figures import series_figures
+from tsad.core.types import NS_PER_SECOND, BoolArray, Detection, Series
+from tsad.metrics.figures import series_counts, series_figures
 from tsad.steps.common import log, open_loop, say, show, standalone
-from tsad.steps.leaderboard import MEAN, Row, keep, kept, mean_rows, score_file, table, write
+from tsad.steps.leaderboard import MEAN, Row, keep, kept, mean_rows, pooled_rows, score_file, table, write
 from tsad.steps.sets import LabelledSet, open_sets
 from tsad.steps.workbench import Workbench
 
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
     from tsad.tracking.runs import StepRun
 
 STEP = "BENCHMARK"
-VERSION = 1  # of what a row holds: rows of another version are made again
-PLAIN = ThresholdOptions(
-    rule="fixed", default=0.5, quantile=0.99, shrinkage=24.0, merge_gap=4, min_length=1, max_length=0
-)
+VERSION = 2  # of what a row holds: rows of another version are made again
 
 
 def run(
@@ -57,7 +53,7 @@ def run(
 
     Raises:
         ConfigError: a detector that does not exist, an impossible number.
-        SourceError: a set that does not exist, or without any anomaly.
+        SourceError: a set that does not exist, or without any anomaly; nothing abnormal in all the heads cut off.
     """
     if not detectors or min(vus_step, rotations, resamples) < 1:
         found = f"detectors={detectors}, vus_step={vus_step}, rotations={rotations}, resamples={resamples}"
@@ -76,8 +72,8 @@ def run(
                 mine = _one_detector(name, detector, found_sets, folder, settings)
                 _record(child, mine, mean_rows(mine, resamples=resamples, seed=seed))
             rows += mine
-            write(folder / "leaderboard.csv", [*rows, *mean_rows(rows, resamples=resamples, seed=seed)])
-        means = mean_rows(rows, resamples=resamples, seed=seed)
+            means = mean_rows(rows, resamples=resamples, seed=seed)
+            write(folder / "leaderboard.csv", [*rows, *means, *pooled_rows(rows)])
         _finish(parent, folder, found_sets, rows, means)
     show(table(means), f"{len(made)} detectors on {len(found_sets)} sets; figures are means over series")
     say(f"wrote {folder / 'leaderboard.csv'} and {len(rows)} files under {folder / 'scores'}")
@@ -104,10 +100,15 @@ def _one_detector(
                 keep(path, series, detection.scores, row, key)
                 fresh += 1
             mine.append(row)
+        if not mine:
+            log.info("%s on %s: nothing abnormal in what was cut", name, one.name)
+            continue
         mean = float(np.mean([row["vus_pr"] for row in mine]))
         log.info("%s on %s: %d series (%d kept from before), VUS-PR %.3f",
                  name, one.name, len(mine), len(mine) - fresh, mean)  # fmt: skip
         rows += mine
+    if not rows:
+        raise SourceError(f"sets={[s.name for s in sets]}: nothing abnormal in any series", "Choose a longer cut.")
     return rows
 
 
@@ -126,16 +127,19 @@ def _warm(detector: Detector) -> Callable[[], None]:
 
 
 def _key(series: Series, detector: Detector, settings: dict[str, int]) -> str:
-    """What a row follows from: values, labels, detector with its weights, and the settings; 16 hex digits."""
-    weights = detector.base_reference().get("sha256", "")
+    """What a row follows from: values, labels, detector with its weights and defaults, settings; 16 hex digits."""
+    from tsad.detectors.proposals.proposer import defaults_digest
+
+    weights = (detector.base_reference().get("sha256", ""), defaults_digest(detector.name))
     parts = (VERSION, series.digest, series.labels, detector.config_hash, weights, sorted(settings.items()))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _proposed(detector: Detector, series: Series) -> Detection:
     """Scores and the intervals that the detector would propose to people before any review."""
-    origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-    return detector.detect([series], PLAIN.default, PLAIN, origin)[0]
+    from tsad.detectors.proposals.proposer import default_detection
+
+    return default_detection(detector, series)
 
 
 def _measured(detector: Detector, series: Series) -> tuple[Detection, Row]:
@@ -174,14 +178,17 @@ def _peak() -> Iterator[list[float]]:
 def _figures(series: Series, truth: BoolArray, detection: Detection, settings: dict[str, int]) -> dict[str, float]:
     predicted = intervals_to_runs(detection.intervals, series.timestamps)
     wanted = {key: settings[key] for key in ("vus_step", "rotations", "seed")}
-    return series_figures(truth, detection.scores, predicted, **wanted)
+    counts = series_counts(truth, predicted, rotations=settings["rotations"], seed=settings["seed"])
+    return {**series_figures(truth, detection.scores, predicted, **wanted), **counts}
 
 
 def _record(run: StepRun, rows: Sequence[Row], means: Sequence[Row]) -> None:
     """A detector's own run: its means as metrics, all its rows as a table."""
     for row in means:
         run.metrics({f"{row['set']}/{k}": v for k, v in row.items() if isinstance(v, float)})
-    run.table(json.loads(json.dumps([*rows, *means])), "leaderboard.csv")
+    for row in pooled_rows(rows):
+        run.metrics({f"{row['set']}/pooled_{k}": v for k, v in row.items() if isinstance(v, float)})
+    run.table(json.loads(json.dumps([*rows, *means, *pooled_rows(rows)])), "leaderboard.csv")
     run.result({"series": len(rows), "vus_pr": means[-1]["vus_pr"]})
 
 

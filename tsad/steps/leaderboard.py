@@ -13,12 +13,13 @@ import numpy as np
 
 from tsad.core.names import safe_name
 from tsad.core.types import NS_PER_SECOND, FloatArray, Series
-from tsad.metrics.figures import FIGURES
+from tsad.metrics.figures import FIGURES, pooled_figures
 from tsad.metrics.paired import mean_interval, mean_of_means
 from tsad.sources.files import atomic
 
 Row = dict[str, Any]
 MEAN = "mean"  # in place of a set's or series' name
+POOLED = "pooled"  # in place of a series' name: counts of all series added up
 COSTS = ("points", "points_per_second", "peak_mb")
 COLUMNS = ("set", "detector", "series", *FIGURES, *COSTS, *(f"{f}_{end}" for f in FIGURES for end in ("low", "high")))
 _META = b"tsad"  # key of the Parquet file's own record
@@ -79,6 +80,17 @@ def mean_rows(rows: Sequence[Row], *, resamples: int, seed: int) -> list[Row]:
     return found
 
 
+def pooled_rows(rows: Sequence[Row]) -> list[Row]:
+    """Per detector a row for each set with the F1 of its series' summed counts, and one with the mean over the sets."""
+    found: list[Row] = []
+    for detector in dict.fromkeys(row["detector"] for row in rows):
+        mine = [row for row in rows if row["detector"] == detector]
+        sets = {name: pooled_figures([row for row in mine if row["set"] == name]) for name in (r["set"] for r in mine)}
+        sets[MEAN] = {key: float(np.mean([one[key] for one in sets.values()])) for key in next(iter(sets.values()))}
+        found += [{"set": name, "detector": detector, "series": POOLED, **one} for name, one in sets.items()]
+    return found
+
+
 def _summary(members: Sequence[Sequence[Row]], resamples: int, seed: int) -> Row:
     summary: Row = {}
     for figure in FIGURES:
@@ -94,13 +106,13 @@ def _summary(members: Sequence[Sequence[Row]], resamples: int, seed: int) -> Row
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """``leaderboard.csv`` with COLUMNS; what a row does not have stays empty.
+    """``leaderboard.csv`` with COLUMNS; what a row does not have stays empty, what it has beside them is left out.
 
     Raises:
         StorageError: the file cannot be written.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
     with atomic(path) as partial:

@@ -34,22 +34,22 @@ class LabelledSet:
         """Series that hold an anomaly, with their labels by point [T], one at a time; the others are kept by name.
 
         Raises:
-            SourceError: no series is left.
+            SourceError: no series holds an anomaly at its whole length.
         """
         self.left_out.clear()
-        count = 0
+        whole = False
         for series in self.source.read():
+            whole = whole or bool(series.labels)
             series = series.slice(0, self.cut) if 0 < self.cut < len(series) else series
             truth = intervals_to_mask(series.labels or (), series.timestamps)
             if truth.any():
-                count += 1
                 yield series, truth
             elif series.labels is None:
                 self.left_out[series.point_id] = "no labels"
             else:
                 self.left_out[series.point_id] = "nothing abnormal" + (f" in its first {self.cut}" if self.cut else "")
         self.left_out.update({point: str(error) for point, error in self.source.failures.items()})
-        if not count:
+        if not whole:
             said = "; ".join(f"{point}: {why}" for point, why in list(self.left_out.items())[:3])
             raise SourceError(f"set {self.name} has no series with an anomaly ({said})", "Check labels, and cut.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +18,7 @@ from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.proposals.calibrator import Calibrator, from_json
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
 from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, learned_gap, propose
-from tsad.detectors.proposals.features import features_of
+from tsad.detectors.proposals.features import FEATURES, features_of
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
@@ -74,13 +75,22 @@ class Proposer:
 
     def intervals(self, series: Series, look: Look) -> tuple[Interval, ...]:
         """Proposals in time order, disjoint; the score of each is its probability."""
-        rated = self.rate(look)
+        return self._intervals(series, self.rate(look))
+
+    def _intervals(self, series: Series, rated: Rated) -> tuple[Interval, ...]:
         kept = ~self._rejected(series, rated.runs)
         runs, probability = propose(Rated(rated.runs[kept], rated.probability[kept]), self.threshold, self.gap)
-        along = np.zeros(len(series))
-        for (start, stop), p in zip(runs, probability, strict=True):
-            along[start:stop] = p
-        return runs_to_intervals(runs, series.timestamps, along)
+        return as_intervals(series, runs, probability)
+
+    def detections(self, detector: Detector, series: Sequence[Series], origin: Origin) -> Iterator[Detection]:
+        """Scores and calibrated proposals of each series, one at a time."""
+        for one, examined in zip(series, detector.examine(series), strict=True):
+            look = look_at(one.point_id, examined)
+            rated = self.rate(look)
+            yield Detection(
+                one.point_id, examined.scores, self._intervals(one, rated), origin, self.threshold,
+                as_intervals(one, rated.runs, rated.probability),
+            )
 
     def _rejected(self, series: Series, runs: IntArray) -> BoolArray:
         """Which candidates lie, by more than half, where people have looked and said no. [K]."""
@@ -98,6 +108,14 @@ class Proposer:
         return np.asarray(2 * inside > runs[:, 1] - runs[:, 0])
 
 
+def as_intervals(series: Series, runs: IntArray, probability: FloatArray) -> tuple[Interval, ...]:
+    """Disjoint runs [K, 2] as intervals in time, each with its probability [K] as score."""
+    along = np.zeros(len(series))
+    for (start, stop), p in zip(runs, probability, strict=True):
+        along[start:stop] = p
+    return runs_to_intervals(runs, series.timestamps, along)
+
+
 def look_at(point_id: str, examined: Examined) -> Look:
     """Candidates of a series and their features."""
     candidates = find_candidates(examined)
@@ -110,21 +128,36 @@ def default_proposer(detector: str) -> Proposer:
     Raises:
         WeightsError: the file is missing or damaged.
     """
+    own = _stated(detector)
+    try:
+        return Proposer(Calibrator(from_json(own)), own["threshold"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{DEFAULTS} cannot be read ({error!r})", "Reinstall tsad.") from error
+
+
+def defaults_digest(detector: str) -> str:
+    """What the default weights of a detector are, 16 hex digits; where they came from does not count.
+
+    Raises:
+        WeightsError: as :func:`default_proposer`.
+    """
+    own = {key: value for key, value in _stated(detector).items() if key != "provenance"}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stated(detector: str) -> dict[str, Any]:
     try:
         stated = json.loads(DEFAULTS.read_text(encoding="utf-8"))
-        own = stated.get(detector, stated[ANY])
-        return Proposer(Calibrator(from_json(own)), own["threshold"])
+        return dict(stated[detector] if detector in stated else stated[ANY])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{DEFAULTS} cannot be read ({error})", "Reinstall tsad.") from error
+        raise WeightsError(f"{DEFAULTS} cannot be read ({error!r})", "Reinstall tsad.") from error
 
 
 def propose_for(
     detector: Detector, series: Sequence[Series], proposer: Proposer, origin: Origin
 ) -> Iterator[Detection]:
     """Scores and calibrated proposals of each series, one at a time."""
-    for one, examined in zip(series, detector.examine(series), strict=True):
-        intervals = proposer.intervals(one, look_at(one.point_id, examined))
-        yield Detection(one.point_id, examined.scores, intervals, origin, proposer.threshold)
+    return proposer.detections(detector, series, origin)
 
 
 def default_detection(detector: Detector, series: Series) -> Detection:
@@ -161,7 +194,7 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
     same: list[bool] = []
     for one in judged:
         _judge(one, verdicts, gaps, same)
-    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), -1)
+    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), len(FEATURES))
     answers = np.array([v.confirmed for v in verdicts], bool)
     calibrator = proposer.calibrator.fit(features, [v.point_id for v in verdicts], answers)
     fitted = replace(proposer, calibrator=calibrator, verdicts=tuple(verdicts),
@@ -190,7 +223,7 @@ def _judge(one: Judged, verdicts: list[Verdict], gaps: list[int], same: list[boo
         confirmed = bool(one.truth[seen].any())
         ends = one.timestamps[stop] if stop < len(one.timestamps) else one.timestamps[-1] + 1
         verdicts.append(
-            Verdict(one.look.point_id, int(one.timestamps[start]), int(ends), confirmed, tuple(one.look.features[k]))
+            Verdict(one.look.point_id, int(one.timestamps[start]), int(ends), confirmed, _rounded(one.look.features[k]))
         )
         if not confirmed:
             continue
@@ -198,6 +231,11 @@ def _judge(one: Judged, verdicts: list[Verdict], gaps: list[int], same: list[boo
             gaps.append(int(start - last))
             same.append(bool(one.truth[max(last - 1, 0) : start + 1].all()))
         last = stop
+
+
+def _rounded(features: FloatArray) -> tuple[float, ...]:
+    """Four decimals: what a saved verdict holds is what the calibrator was fitted to."""
+    return tuple(float(f) for f in np.round(features, 4))
 
 
 def to_state(proposer: Proposer) -> dict[str, Any]:
@@ -213,7 +251,7 @@ def to_state(proposer: Proposer) -> dict[str, Any]:
 def from_state(state: Mapping[str, Any]) -> Proposer:
     """A proposer as :func:`to_state` described it."""
     verdicts = tuple(Verdict(**{**v, "features": tuple(v["features"])}) for v in state["verdicts"])
-    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), -1)
+    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), len(FEATURES))
     calibrator = Calibrator(from_json(state["defaults"]))
     answers = np.array([v.confirmed for v in verdicts], bool)
     calibrator = calibrator.fit(features, [v.point_id for v in verdicts], answers)
