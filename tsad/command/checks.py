@@ -97,7 +97,7 @@ RANGES = {
 }  # fmt: skip
 
 CHOICES: dict[str, Sequence[str]] = {
-    "threshold.rule": ("fixed", "quantile", "reviewed"),
+    "threshold.rule": ("calibrated", "fixed", "quantile", "reviewed"),
     "adapter.start_from": ("champion", "base"),
     "sampling.strategy": (*STRATEGIES, "mix"),
     "gold.origin": ("auto", "labels", "people"),

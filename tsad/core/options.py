@@ -21,8 +21,8 @@ class WindowOptions:
 class ThresholdOptions:
     """``threshold``: from scores to intervals."""
 
-    rule: str  # fixed | quantile | reviewed
-    default: float  # score threshold before any review, 0..1
+    rule: str  # calibrated | fixed | quantile | reviewed
+    default: float  # threshold before any review, 0..1; rule=calibrated: 0 = that of the default weights
     quantile: float  # rule=quantile: share of points below the threshold
     shrinkage: float  # rule=reviewed: weight of the default, in reviewed windows
     merge_gap: int  # points: proposals this close become one

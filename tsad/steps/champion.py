@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tsad.detectors.base import Detector
+    from tsad.detectors.proposals.proposer import Proposer
     from tsad.tracking.registry import Registry, Version
     from tsad.tracking.runs import LoopStore, StepRun
 
 BASE_ROLE, ADAPTED_ROLE = "base", "adapted"
+CALIBRATED = "calibrated"  # the threshold rule that proposes calibrated candidates
 
 
 def registry_of(bench: Workbench, loop: LoopStore) -> Registry:
@@ -42,8 +44,10 @@ def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequ
             registry.promote(version)
             return version
     detector = bench.make_detector()
+    proposer = first_proposer(bench, detector)
+    threshold = proposer.threshold if proposer else _first_threshold(bench, detector, pool)
     model = log_detector(
-        bench, step, detector=detector, adapter=None, threshold=_first_threshold(bench, detector, pool), trained_on=None
+        bench, step, detector=detector, adapter=None, threshold=threshold, proposer=proposer, trained_on=None
     )
     version = registry.register(run_id=step.run_id, model_uri=model["model_uri"], tags=model["tags"])
     registry.promote(version)
@@ -57,6 +61,7 @@ def log_detector(
     detector: Detector,
     adapter: Path | None,
     threshold: float,
+    proposer: Proposer | None,
     trained_on: DatasetVersion | None,
     metrics: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Any]:
@@ -75,6 +80,7 @@ def log_detector(
     uri = log_model(
         step, folder=bench.home / "work" / step.run_id / "model", detector_description=dict(detector.describe()),
         adapter=adapter, threshold=threshold, threshold_options=asdict(bench.threshold), base=base, origin=origin,
+        proposer=_described(proposer),
     )
     tags = {
         "tsad.role": ADAPTED_ROLE if trained_on else BASE_ROLE,
@@ -86,6 +92,24 @@ def log_detector(
         **{f"tsad.metric.{key}": f"{value:.6f}" for key, value in metrics.items()},
     }
     return {"model_uri": uri, "tags": tags}
+
+
+def first_proposer(bench: Workbench, detector: Detector) -> Proposer | None:
+    """What makes proposals before any review under ``threshold=calibrated``; ``None`` under the other rules."""
+    if bench.threshold.rule != CALIBRATED:
+        return None
+    from tsad.detectors.proposals.proposer import default_proposer
+
+    proposer = default_proposer(detector.name)
+    return replace(proposer, threshold=bench.threshold.default) if bench.threshold.default else proposer
+
+
+def _described(proposer: Proposer | None) -> dict[str, Any] | None:
+    from tsad.detectors.proposals.proposer import from_state, to_state
+
+    if proposer is None:
+        return None
+    return {"_target_": f"{from_state.__module__}.{from_state.__qualname__}", "state": to_state(proposer)}
 
 
 def _first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series]) -> float:

@@ -12,7 +12,7 @@ from tsad.core.errors import RegistryError
 from tsad.core.intervals import clip
 from tsad.core.types import Choice, Detection, FloatArray, Origin, Purpose, Series, Window
 from tsad.core.windows import without_overlap
-from tsad.steps.champion import ensure_champion, registry_of
+from tsad.steps.champion import ensure_champion, first_proposer, registry_of
 from tsad.steps.common import finished, load_series, log, open_loop, say, show, standalone
 from tsad.steps.datasets import latest_training
 from tsad.steps.detections import loaded_detections, record_detections
@@ -101,7 +101,9 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
     if version == "none":
         detector = bench.make_detector()
         origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-        return LoadedVersion(detector, bench.threshold.default, bench.threshold, origin, None)
+        proposer = first_proposer(bench, detector)
+        threshold = proposer.threshold if proposer else bench.threshold.default
+        return LoadedVersion(detector, threshold, bench.threshold, origin, None, proposer)
     registry = registry_of(bench, loop)
     found = registry.resolve(version)
     if found is None:
@@ -124,9 +126,21 @@ def _unreviewed(bench: Workbench, loop: LoopStore, pool: Sequence[Window]) -> li
 
 
 def _peaks(candidates: Sequence[Window], series: Sequence[Series], detections: Sequence[Detection]) -> FloatArray:
-    """Highest score in each candidate window, [K]."""
-    scores = {id(s): d.scores for s, d in zip(series, detections, strict=True)}
+    """How likely each window holds an anomaly, [K]: its highest candidate's probability, else its highest score."""
+    scores = {id(s): _along(s, d) for s, d in zip(series, detections, strict=True)}
     return np.array([scores[id(w.series)][w.start : w.stop].max() for w in candidates])
+
+
+def _along(series: Series, detection: Detection) -> FloatArray:
+    """[T] the probability of the candidate at each point, 0 between them; the scores where there are no candidates."""
+    if detection.candidates is None:
+        return detection.scores
+    along = np.zeros(len(series))
+    starts = np.searchsorted(series.timestamps, [c.start for c in detection.candidates])
+    stops = np.searchsorted(series.timestamps, [c.end for c in detection.candidates])
+    for start, stop, candidate in zip(starts, stops, detection.candidates, strict=True):
+        along[start:stop] = candidate.score
+    return along
 
 
 def _choose(

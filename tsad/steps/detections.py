@@ -21,16 +21,8 @@ if TYPE_CHECKING:
 
 
 def loaded_detections(loaded: LoadedVersion, series: Sequence[Series]) -> list[Detection]:
-    """Scores and intervals of each series by a registered version, at its own threshold."""
-    from tsad.detectors.thresholds import to_intervals
-
-    return [
-        Detection(
-            one.point_id, scores, to_intervals(scores, one.timestamps, loaded.threshold, loaded.threshold_options),
-            loaded.origin, loaded.threshold,
-        )
-        for one, scores in zip(series, loaded.detector.score(series), strict=True)
-    ]
+    """Scores and proposals of each series by a registered version, at its own threshold."""
+    return loaded.detections(series)
 
 
 def record_detections(
@@ -52,8 +44,8 @@ def record_detections(
     busiest = sorted(range(len(series)), key=lambda k: -len(detections[k].intervals))[: bench.tracking.plots]
     for k in busiest:
         figure = series_figure(
-            series[k], truth=series[k].labels or (), preannotation=detections[k].intervals,
-            scores=detections[k].scores, threshold=detections[k].threshold, title=detections[k].origin.model_version,
+            series[k], threshold=None if detections[k].candidates is not None else detections[k].threshold, truth=series[k].labels or (), preannotation=detections[k].intervals,
+            scores=detections[k].scores, title=detections[k].origin.model_version,
         )
         step.figure(figure, f"plots/{safe_name(series[k].point_id)}.png")
     step.table(rows, "series.json")

@@ -13,6 +13,8 @@ from tsad.core.types import BoolArray, DatasetVersion, FloatArray, ReviewedWindo
 from tsad.metrics.units import Unit
 
 if TYPE_CHECKING:
+    from tsad.detectors.base import Detector
+    from tsad.detectors.proposals.proposer import Judged
     from tsad.tracking.pyfunc_model import LoadedVersion
 
 
@@ -21,6 +23,24 @@ def score_windows(detector: Scores, windows: Sequence[Window]) -> list[FloatArra
     unique: dict[int, Series] = {id(w.series): w.series for w in windows}
     scores = dict(zip(unique, detector.score(list(unique.values())), strict=True))
     return [scores[id(w.series)][w.start : w.stop] for w in windows]
+
+
+def judged_series(detector: Detector, windows: Sequence[ReviewedWindow]) -> list[Judged]:
+    """Each series (or excerpt) with reviewed windows as the proposer learns from it, examined once."""
+    from tsad.detectors.proposals.proposer import Judged, look_at
+
+    members: dict[int, list[ReviewedWindow]] = {}
+    for reviewed in windows:
+        members.setdefault(id(reviewed.window.series), []).append(reviewed)
+    series = [own[0].window.series for own in members.values()]
+    found = []
+    for one, own, examined in zip(series, members.values(), detector.examine(series), strict=True):
+        seen, truth = np.zeros((2, len(one)), bool)
+        for reviewed in own:
+            part = slice(reviewed.window.start, reviewed.window.stop)
+            seen[part], truth[part] = True, truth_mask(reviewed)
+        found.append(Judged(look_at(one.point_id, examined), one.timestamps, seen, truth))
+    return found
 
 
 def truth_mask(reviewed: ReviewedWindow) -> BoolArray:
@@ -34,16 +54,13 @@ def gold_units(version: LoadedVersion, gold: DatasetVersion) -> list[Unit]:
     Adjacent windows chosen with certainty are joined, so that an interval over a window's border
     counts once. The threshold is the version's own: it never sees the gold set.
     """
-    from tsad.detectors.thresholds import to_intervals
-
     by_series: dict[int, list[ReviewedWindow]] = {}
     for reviewed in gold.windows:
         by_series.setdefault(id(reviewed.window.series), []).append(reviewed)
     series = [members[0].window.series for members in by_series.values()]
     units: list[Unit] = []
-    for one, scores, members in zip(series, version.detector.score(series), by_series.values(), strict=True):
-        proposed = to_intervals(scores, one.timestamps, version.threshold, version.threshold_options)
-        predicted = intervals_to_mask(proposed, one.timestamps)
+    for one, said, members in zip(series, version.detections(series), by_series.values(), strict=True):
+        predicted, scores = intervals_to_mask(said.intervals, one.timestamps), said.scores
         for stretch in _stretches(members):
             a, b = stretch[0].window.start, stretch[-1].window.stop
             truth = np.concatenate([truth_mask(r) for r in stretch])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,15 @@ from tsad.core.errors import DatasetError
 from tsad.core.protocols import Trainable
 from tsad.core.types import DatasetVersion
 from tsad.steps import pull
-from tsad.steps.champion import log_detector, registry_of
+from tsad.steps.champion import CALIBRATED, first_proposer, log_detector, registry_of
 from tsad.steps.common import finished, open_loop, show, standalone
 from tsad.steps.datasets import fetch, latest_training, record_of
-from tsad.steps.scoring import score_windows, truth_mask
+from tsad.steps.scoring import judged_series, score_windows, truth_mask
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
+    from tsad.detectors.proposals.proposer import Proposer
     from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
 
 STEP, REGISTER = "TRAIN", "REGISTER"
@@ -108,22 +110,50 @@ def fit(
         with step.system_metrics():
             result = train(detector, version, bench.adapter, start_adapter=start, folder=work, recorder=step)
         reason, metrics = result.reason, dict(result.metrics)
-        trained = result.adapter is not None
-        adapter = result.adapter or adapter
+        trained = result.adapter is not None and _helps(bench, metrics)
+        if trained:
+            adapter = result.adapter
+        elif result.adapter is not None:
+            reason = f"adapter not taken: no lower validation loss ({reason})"
     adapted = detector.with_adapter(adapter)
     before = current.threshold if current else bench.threshold.default
-    threshold = fit_threshold(bench, adapted, version)
+    proposer = fit_proposer(bench, adapted, version)
+    threshold = proposer.threshold if proposer else fit_threshold(bench, adapted, version)
     metrics |= {"threshold": threshold, "windows": float(len(version.windows))}
+    if proposer:
+        metrics |= {"gap": float(proposer.gap), "judged_candidates": float(len(proposer.verdicts))}
     step.metrics(metrics)
     model = None
-    if trained or abs(threshold - before) > 1e-6:
+    if trained or (proposer and proposer.verdicts) or abs(threshold - before) > 1e-6:
         model = log_detector(
-            bench, step, detector=adapted, adapter=adapter, threshold=threshold, trained_on=version, metrics=metrics
+            bench, step, detector=adapted, adapter=adapter, threshold=threshold, proposer=proposer, trained_on=version,
+            metrics=metrics,
         )
     return {
         "trained": trained, "reason": reason, "metrics": metrics, "threshold": threshold, "model": model,
         "dataset_version": version.version,
     }
+
+
+def _helps(bench: Workbench, metrics: Mapping[str, float]) -> bool:
+    """Whether windows that did not train the adapter speak for it; otherwise reviews correct the calibrator alone.
+
+    Without calibrated proposals the adapter is all that learns, and the gate on the gold set decides.
+    """
+    if bench.threshold.rule != CALIBRATED:
+        return True
+    before, after = metrics.get("validation_loss_start"), metrics.get("validation_loss")
+    return before is not None and after is not None and after < before
+
+
+def fit_proposer(bench: Workbench, detector: Detector, version: DatasetVersion) -> Proposer | None:
+    """The default proposer corrected by all reviewed windows of the version; ``None`` under the point-wise rules."""
+    proposer = first_proposer(bench, detector)
+    if proposer is None or not version.windows:
+        return proposer
+    from tsad.detectors.proposals.proposer import corrected
+
+    return corrected(proposer, judged_series(detector, version.windows))
 
 
 def fit_threshold(bench: Workbench, detector: Detector, version: DatasetVersion) -> float:

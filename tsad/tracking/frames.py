@@ -2,7 +2,7 @@
 
 The frame has ``timestamp`` (datetime, naive = UTC; whole numbers = an integer index), an optional ``point_id`` and one
 numeric column per channel, in any row order. What comes back has ``point_id``, ``timestamp``, ``score`` (0..1, higher =
-more abnormal) and ``anomaly`` (score >= threshold) for each row, under the same index.
+more abnormal) and ``anomaly`` (the row lies in a proposed interval) for each row, under the same index.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsad.core.errors import SeriesError
+from tsad.core.intervals import intervals_to_mask
 from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray, Series, TimeKind
 
 if TYPE_CHECKING:
@@ -25,14 +26,16 @@ def predict_frame(version: LoadedVersion, frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     parts = series_of(frame)
-    scores = np.zeros(len(frame))
-    for (_, rows), one in zip(parts, version.score([series for series, _ in parts]), strict=True):
-        scores[rows] = one
+    scores, abnormal = np.zeros(len(frame)), np.zeros(len(frame), bool)
+    found = version.detections([series for series, _ in parts])
+    for (series, rows), one in zip(parts, found, strict=True):
+        scores[rows] = one.scores
+        abnormal[rows] = intervals_to_mask(one.intervals, series.timestamps)
     names = frame["point_id"].astype(str) if "point_id" in frame else pd.Series("", index=frame.index)
     return pd.DataFrame(
         {
             "point_id": names, "timestamp": frame["timestamp"], "score": scores,
-            "anomaly": scores >= version.threshold,
+            "anomaly": abnormal,
         },
         index=frame.index,
     )  # fmt: skip

@@ -15,7 +15,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tsad import __version__
 from tsad.core.errors import StorageError, WeightsError
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import FloatArray, Origin, Series
+from tsad.core.types import Detection, FloatArray, Origin, Series
 from tsad.tracking.guard import guarded
 from tsad.tracking.recorder import plain
 
@@ -45,6 +45,12 @@ class AnyDetector(Protocol):
     def with_adapter(self, folder: Path | None) -> AnyDetector: ...
 
 
+class AnyProposer(Protocol):
+    """What makes proposals of a detector's scores; built like the detector, never imported by name."""
+
+    def detections(self, detector: Any, series: Sequence[Series], origin: Origin) -> Iterable[Detection]: ...
+
+
 @dataclass(frozen=True)
 class LoadedVersion:
     """A detector version, ready to score.
@@ -52,7 +58,8 @@ class LoadedVersion:
     Attributes:
         detector: under its adapter.
         threshold: score from which a point counts as abnormal; fitted with this version.
-        threshold_options: how its scores become intervals.
+        threshold_options: how its scores become intervals, where there is no proposer.
+        proposer: what makes calibrated proposals of a detector's scores; ``None`` = points above the threshold.
         adapter: peft folder; ``None`` for an unadapted base.
     """
 
@@ -61,11 +68,18 @@ class LoadedVersion:
     threshold_options: ThresholdOptions
     origin: Origin
     adapter: Path | None
+    proposer: AnyProposer | None = None
     _keep: object = field(default=None, repr=False, compare=False)  # a temporary folder lives as long as this does
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]:
         """Scores of each series, [T] in 0..1."""
         return list(self.detector.score(series))
+
+    def detections(self, series: Sequence[Series]) -> list[Detection]:
+        """Scores and proposals of each series, in the order given."""
+        if self.proposer is not None:
+            return list(self.proposer.detections(self.detector, series, self.origin))
+        return list(self.detector.detect(series, self.threshold, self.threshold_options, self.origin))
 
 
 def log_model(
@@ -78,6 +92,7 @@ def log_model(
     base: Mapping[str, str],
     origin: Mapping[str, Any],
     threshold_options: Mapping[str, Any],
+    proposer: Mapping[str, Any] | None = None,
     requirements: Sequence[str] | None = None,
 ) -> str:
     """Save a detector version and log it under the step's run.
@@ -86,6 +101,7 @@ def log_model(
         folder: scratch space, emptied before and deleted after; must not hold ``adapter``.
         detector_description: ``Detector.describe()``.
         base: ``Detector.base_reference()``; the weights themselves are not copied.
+        proposer: ``_target_`` and ``state`` of what makes proposals; ``None`` = points above the threshold.
         requirements: pip requirements shown with the model; ``None`` = the installed tsad and mlflow.
 
     Returns:
@@ -102,6 +118,7 @@ def log_model(
         "threshold_options": dict(threshold_options),
         "origin": dict(origin),
         "adapter_sha256": folder_digest(adapter) if adapter else None,
+        "proposer": dict(proposer) if proposer else None,
     }
     try:
         shutil.rmtree(folder, ignore_errors=True)
@@ -138,7 +155,8 @@ def load_version(registry: Registry, version: Version) -> LoadedVersion:
     model = registry.fetch(version, Path(keep.name))
     loaded = load_folder(model / "artifacts" / DETECTOR, model / "artifacts" / ADAPTER, version.label)
     return LoadedVersion(
-        loaded.detector, loaded.threshold, loaded.threshold_options, loaded.origin, loaded.adapter, keep
+        loaded.detector, loaded.threshold, loaded.threshold_options, loaded.origin, loaded.adapter, loaded.proposer,
+        keep,
     )
 
 
@@ -178,11 +196,12 @@ def load_folder(description: Path, adapter: Path | None, model_version: str = ""
             config_hash=origin.get("config_hash", ""),
         ),
         adapter if digest is not None else None,
+        build(proposer) if (proposer := described.get("proposer")) else None,
     )
 
 
-def build(description: Mapping[str, Any]) -> AnyDetector:
-    """The detector that ``_target_`` and its keyword arguments describe.
+def build(description: Mapping[str, Any]) -> Any:
+    """The detector (or proposer) that ``_target_`` and its keyword arguments describe.
 
     Raises:
         WeightsError: this installation has no such class, or the base weights are missing.
@@ -193,11 +212,10 @@ def build(description: Mapping[str, Any]) -> AnyDetector:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise WeightsError(
-            f"This installation has no detector {module}.{name} ({error})",
+            f"This installation has no {module}.{name} ({error})",
             "Install the tsad version that the model was made with; MLflow lists it under the model's requirements.",
         ) from error
-    detector: AnyDetector = target(**arguments)
-    return detector
+    return target(**arguments)
 
 
 def check_base(detector: AnyDetector, expected: Mapping[str, str]) -> None:

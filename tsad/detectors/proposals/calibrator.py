@@ -127,7 +127,7 @@ def _laplace(columns: FloatArray, offset: FloatArray, truth: FloatArray) -> tupl
     """Posterior mean [D], covariance [D, D] and log evidence of a logistic model with standard normal weights."""
     if columns.shape[1] > len(columns):
         return _laplace_dual(columns, offset, truth)
-    weights = np.zeros(columns.shape[1])
+    weights: FloatArray = np.zeros(columns.shape[1])
     for _ in range(25):
         p = _sigmoid(offset + columns @ weights)
         curvature = np.maximum(p * (1 - p), 1e-9)
