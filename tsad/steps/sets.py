@@ -53,6 +53,24 @@ class LabelledSet:
             said = "; ".join(f"{point}: {why}" for point, why in list(self.left_out.items())[:3])
             raise SourceError(f"set {self.name} has no series with an anomaly ({said})", "Check labels, and cut.")
 
+    def labelled(self) -> Iterator[tuple[Series, BoolArray]]:
+        """All series that somebody has labelled, also those with nothing abnormal, whole, with labels by point [T].
+
+        Raises:
+            SourceError: no series holds an anomaly.
+        """
+        self.left_out.clear()
+        events = 0
+        for series in self.source.read():
+            if series.labels is None:
+                self.left_out[series.point_id] = "no labels"
+                continue
+            events += len(series.labels)
+            yield series, intervals_to_mask(series.labels, series.timestamps)
+        self.left_out.update({point: str(error) for point, error in self.source.failures.items()})
+        if not events:
+            raise SourceError(f"set {self.name} has no series with an anomaly", "Check its labels.")
+
 
 def open_sets(bench: Workbench, folders: Sequence[str], cut: int) -> list[LabelledSet]:
     """The folders as sets, looked at but not read yet.

@@ -1,0 +1,104 @@
+"""Default weights from labelled series: what the calibrator starts from before anybody has reviewed anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsad.core.intervals import runs_of
+from tsad.core.types import NS_PER_SECOND, BoolArray, FloatArray, IntArray, Series
+from tsad.detectors.proposals.calibrator import Calibrator, fit_defaults
+from tsad.detectors.proposals.choose import USUAL_GAP, best_threshold, propose
+from tsad.detectors.proposals.proposer import Look, Proposer, look_at
+from tsad.metrics.figures import counts_of, f1_of
+
+if TYPE_CHECKING:
+    from tsad.detectors.base import Detector
+
+SYNTHETIC = ((48, 768), (48, 2048), (32, 4096), (12, 16384))  # series and points of each: four more groups
+SEED = 777  # no stream of pre-training starts from it
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledLook:
+    """A series as a proposer sees it, with its labels.
+
+    Attributes:
+        truth: [T] bool.
+    """
+
+    look: Look
+    truth: BoolArray
+
+    @property
+    def confirmed(self) -> BoolArray:
+        """Which candidates share a point with something abnormal, [K]."""
+        return touches(self.look.candidates.runs, self.truth)
+
+
+def touches(runs: IntArray, truth: BoolArray) -> BoolArray:
+    """Which runs [K, 2] hold a true point of ``truth`` [T]. [K]."""
+    total = np.concatenate(([0], np.cumsum(truth, dtype=np.int64)))
+    return np.asarray(total[runs[:, 1]] > total[runs[:, 0]])
+
+
+def labelled_looks(detector: Detector, series: Iterable[tuple[Series, BoolArray]]) -> Iterator[LabelledLook]:
+    """Candidates of one labelled series at a time; its scores and evidence are not kept."""
+    for one, truth in series:
+        yield LabelledLook(look_at(one.point_id, next(iter(detector.examine([one])))), truth)
+
+
+def synthetic_groups(
+    detector: Detector, sizes: Sequence[tuple[int, int]] = SYNTHETIC, seed: int = SEED
+) -> dict[str, list[LabelledLook]]:
+    """Candidates of synthetic series, by the series' length.
+
+    Args:
+        sizes: (series, points each) of each group.
+        seed: another one than training's, so that the detector has not seen them.
+    """
+    from tsad.synthetic.generator import make_batch
+
+    groups: dict[str, list[LabelledLook]] = {}
+    for number, (count, length) in enumerate(sizes):
+        batch = make_batch(np.random.default_rng((seed, number)), count, length)
+        stamps = np.arange(length, dtype=np.int64) * NS_PER_SECOND
+        values = [row.astype(np.float64)[:, None] for row in batch.values]
+        series = [Series(f"synthetic-{length}-{k}", stamps, v) for k, v in enumerate(values)]
+        found = zip(series, detector.examine(series), batch.labels, strict=True)
+        groups[f"synthetic-{length}"] = [LabelledLook(look_at(s.point_id, e), label) for s, e, label in found]
+    return groups
+
+
+def fit_proposer(groups: Sequence[Sequence[LabelledLook]], unseen: Sequence[Sequence[LabelledLook]] = ()) -> Proposer:
+    """A proposer before any review, its weights from labelled groups of series that all count the same.
+
+    Args:
+        groups: e.g. one per labelled set, and some synthetic ones; those without a candidate do not count.
+        unseen: the groups whose candidates the threshold is chosen from, by their probabilities alone; none = all.
+    """
+    tables = [_table(group) for group in groups]
+    calibrator = Calibrator(fit_defaults([table for table in tables if len(table[1])]))
+    proposer = Proposer(calibrator, 0.5)
+    rated = [proposer.rate(one.look) for group in unseen or groups for one in group]
+    threshold, _ = best_threshold(rated, USUAL_GAP)
+    return Proposer(calibrator, threshold)
+
+
+def _table(group: Sequence[LabelledLook]) -> tuple[FloatArray, BoolArray]:
+    kept = [one for one in group if len(one.look.candidates)]
+    if not kept:
+        return np.zeros((0, 0)), np.zeros(0, bool)
+    return np.concatenate([one.look.features for one in kept]), np.concatenate([one.confirmed for one in kept])
+
+
+def pooled_f1(proposer: Proposer, group: Sequence[LabelledLook]) -> tuple[float, float]:
+    """Interval F1 and composite F1 of what is proposed of whole series, counts pooled over them."""
+    counts = np.zeros(7)
+    for one in group:
+        runs, _ = propose(proposer.rate(one.look), proposer.threshold, proposer.gap)
+        counts += counts_of(runs_of(one.truth), runs, len(one.truth))
+    return f1_of(counts)
