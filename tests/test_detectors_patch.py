@@ -12,15 +12,18 @@ import pytest
 from tsad.core.errors import DetectorError, StorageError, WeightsError
 from tsad.core.protocols import Trainable
 from tsad.core.types import NS_PER_SECOND, Series, Window
+from tsad.detectors.base import combine_channels
+from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Evidence, evidence_of
+from tsad.detectors.evidence.examined import series_rows
 from tsad.detectors.patch import examples
-from tsad.detectors.patch.detector import PatchDetector, combine_channels, resolve_device
+from tsad.detectors.patch.detector import PatchDetector, blend_in, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, digest, load_base
-from tsad.detectors.patch.windows import encode_piece, pieces, shrink, shrink_flags
+from tsad.detectors.patch.windows import Sheet, cut_piece, pieces, scales_for, sheet_of, shrink, shrink_flags, shrink_rows
 
-LENGTH, MARGIN = 64, 32
+LENGTH = 64
 TINY = {
-    "length": LENGTH, "patch": 8, "margin": MARGIN, "hidden_size": 16, "layers": 1, "heads": 2,
-    "intermediate_size": 24, "point_size": 8,
+    "length": LENGTH, "patch": 8, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 24, "point_size": 8,
+    "evidence": CHANNELS,
 }  # fmt: skip
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -58,7 +61,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def detector(weights: Path, **changes: object) -> PatchDetector:
-    options = {"weights": str(weights), "batch_size": 4, "device": "cpu", "scales": [1, 4], "stride": 32}
+    options = {"weights": str(weights), "batch_size": 4, "device": "cpu", "stride": 32, "blend": 0.0}
     return PatchDetector(**{**options, **changes})
 
 
@@ -81,30 +84,53 @@ def make_adapter(weights: Path, folder: Path, zero: bool = False) -> Path:
 # ---- windows
 
 
-def test_shrinking_keeps_spikes_and_missing_points() -> None:
-    x = np.array([1.0, 1, 1, 9, np.nan, np.nan, np.nan, np.nan, 2.0, np.nan])
-    assert np.allclose(shrink(x, 4), [0.5 * 3 + 0.5 * 9, np.nan, 2.0], equal_nan=True)
-    assert shrink_flags(np.arange(10) == 3, 4).tolist() == [True, False, False]
-    assert shrink(x, 1) is x
+def test_shrinking_keeps_spikes_and_passes_over_missing_points() -> None:
+    x = np.array([1, 1, 1, 9, 5, 5, 5, 5, 2, 7], np.float32)
+    seen = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0], bool)
+    assert np.allclose(shrink(x, seen, 4), [0.5 * 3 + 0.5 * 9, 5.0, 2.0])  # all missing: as filled in
+    assert np.allclose(shrink(-x, seen, 4), -shrink(x, seen, 4))
+    assert np.allclose(shrink(x, np.ones(10, bool), 4)[:2], [6.0, 5.0])
+    assert shrink_flags(seen, 4).tolist() == [True, False, True]
+    assert shrink(x, seen, 1) is x and shrink_flags(seen, 1) is seen
+
+
+@pytest.mark.parametrize("scale", [2, 4, 16, 64])
+def test_a_one_point_spike_survives_every_scale(scale: int) -> None:
+    x, seen = np.zeros(1000, np.float32), np.ones(1000, bool)
+    x[501] = 8.0
+    small = shrink(x, seen, scale)
+    assert len(small) == -(-1000 // scale) and small.argmax() == 501 // scale and small.max() > 4.0
+    rows = np.stack((x, -x)).astype(np.int16)
+    assert shrink_rows(rows, scale)[:, 501 // scale].tolist() == [8, -8] and np.abs(shrink_rows(rows, scale)).sum() == 16
+
+
+def test_evidence_of_a_scale_is_what_lies_farthest_from_zero() -> None:
+    evidence = evidence_of(noise(202)[:, 0])
+    for scale in (4, 16):
+        sheet = sheet_of(evidence, scale)
+        part = evidence.rows[:, :scale]
+        expected = part[np.arange(len(part)), np.abs(part).argmax(axis=1)].copy()
+        expected[INDEX["log_period"]] -= round(np.log2(scale) / 4 / UNIT)  # periods are shorter in points of this scale
+        assert np.array_equal(sheet.rows[:, 0], expected) and sheet.rows.shape[1] == len(sheet.values) == -(-202 // scale)
+    assert sheet_of(evidence, 1).rows is evidence.rows
+
+
+def test_scales_reach_from_every_point_to_the_whole_series() -> None:
+    assert scales_for(1024, 1024) == [1] and scales_for(1025, 1024) == [1, 4] == scales_for(4096, 1024)
+    assert scales_for(10_000, 1024) == [1, 4, 10] and scales_for(10**7, 1024) == [1, 4, 64]
 
 
 def test_pieces_cover_the_series_and_flag_what_is_filled() -> None:
     x = noise(150)[:, 0]
     x[10:20] = np.nan
-    made = list(pieces(x, LENGTH, 32, MARGIN))
+    sheet = sheet_of(evidence_of(x), 1)
+    made = list(pieces(sheet, LENGTH, 32))
     assert [p.start for p in made] == [0, 32, 64, 86]
     assert not made[0].observed[10:20].any() and made[0].observed[20:].all()
-    (short,) = pieces(x[:50], LENGTH, 32, MARGIN)
-    assert short.size == 50 and not short.observed[50:].any() and short.values.shape == (LENGTH,)
-
-
-def test_normalisation_sees_the_surroundings_only() -> None:
-    x = noise(400)[:, 0]
-    here = encode_piece(x, 128, LENGTH, MARGIN)
-    x[: 128 - MARGIN], x[128 + LENGTH + MARGIN :] = 1e6, -1e6
-    assert np.array_equal(here.values, encode_piece(x, 128, LENGTH, MARGIN).values)
-    again = encode_piece(1e9 + 1e3 * x, 128, LENGTH, MARGIN)
-    assert np.allclose(here.values, again.values, atol=1e-6)
+    assert not made[0].rows[:, 10:20].any() and np.array_equal(made[1].rows, sheet.rows[:, 32:96])
+    (short,) = pieces(sheet_of(evidence_of(x[:50]), 1), LENGTH, 32)
+    assert short.size == 50 and not short.observed[50:].any() and not short.rows[:, 50:].any()
+    assert short.values.shape == (LENGTH,) and short.rows.shape == (len(CHANNELS), LENGTH)
 
 
 # ---- scoring
@@ -158,10 +184,49 @@ def test_of_many_channels_the_highest_eighth_counts() -> None:
     assert np.allclose(combine_channels(rows[4:6], 40), (0.1 + 0.125) / 5)
 
 
-def test_coarse_scales_weigh_less(weights: Path) -> None:
-    one = make_series(noise(300))
-    fine, coarse, both = (detector(weights, scales=s).score([one])[0] for s in ([1], [4], [1, 4]))
-    assert np.allclose(both, (fine + 0.5 * coarse) / 1.5)
+def test_scales_are_averaged_as_probabilities(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, found = make_series(noise(500)), []
+    for scales in ([1], [4], [8], [1, 4, 8]):
+        monkeypatch.setattr("tsad.detectors.patch.detector.scales_for", lambda *_, chosen=scales: chosen)
+        found.append(detector(weights).score([one])[0])
+    assert np.allclose(found[3], np.mean(found[:3], axis=0)) and np.ptp(found[2][:8]) == 0
+
+
+def test_evidence_reaches_the_network(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = noise(300)
+    told = detector(weights).score([make_series(x)])[0]
+
+    def unknown(values: np.ndarray) -> Evidence:
+        found = evidence_of(values)
+        found.rows[:] = 0
+        return found
+
+    monkeypatch.setattr("tsad.detectors.patch.detector.evidence_of", unknown)
+    assert np.abs(detector(weights).score([make_series(x)])[0] - told).max() > 1e-3
+
+
+def test_blending_moves_the_log_odds_by_the_evidence(weights: Path) -> None:
+    from tsad.detectors.patch.detector import BLENDED, USUAL
+
+    x = noise(300)
+    x[200] += 30
+    plain, half = (detector(weights, blend=b).score([make_series(x)])[0] for b in (0.0, 0.5))
+    evidence = evidence_of(x[:, 0])
+    told = sum(weight * evidence.row(name) for name, weight in BLENDED.items()) - USUAL
+    odds = np.log(plain / (1 - plain)) + 0.5 * told
+    assert np.allclose(half, 1 / (1 + np.exp(-odds)), atol=1e-5) and half[200] > plain[200]
+    sure = np.array([0.0, 1.0])
+    blend_in(sure, evidence_of(np.zeros(2)), 1.0)
+    assert np.isfinite(sure).all() and 0 < sure[0] < sure[1] < 1
+
+
+def test_examined_scores_and_rows_are_those_of_each_series(weights: Path) -> None:
+    many = [make_series(noise(90, 1)), make_series(np.ones(40)), make_series(noise(300, 2, 3)), make_series(np.ones(0))]
+    base = detector(weights)
+    for one, examined, scores in zip(many, base.examine(many), base.score(many), strict=True):
+        assert np.array_equal(examined.scores, scores)
+        assert np.array_equal(examined.rows, series_rows(one)) and examined.rows.shape == (len(CHANNELS), len(one))
+    assert [e.scores.tolist() for e in base.examine([])] == []
 
 
 def test_batches_stay_small_however_long_the_series(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +235,7 @@ def test_batches_stay_small_however_long_the_series(weights: Path, monkeypatch: 
     sizes, plain = [], PatchModel.forward
     monkeypatch.setattr(PatchModel, "forward", lambda self, **kw: sizes.append(len(kw["values"])) or plain(self, **kw))
     detector(weights, batch_size=5).score([make_series(noise(3000))])
-    assert max(sizes) == 5 and sum(sizes) == 93 + 23  # x1 and x4
+    assert max(sizes) == 5 and sum(sizes) == 93 + 23 + 1  # every point, four as one, all in one window
 
 
 def test_nothing_is_fetched_from_the_network(
@@ -201,7 +266,7 @@ def test_base_reference_names_the_file(weights: Path) -> None:
     assert reference == {"id": "tsad/patch", "path": str(weights), "sha256": digest(weights / "model.safetensors")}
 
 
-WRONG: list[dict] = [{"batch_size": 0}, {"stride": 0}, {"scales": []}, {"scales": [1, 1]}, {"scales": [0]}]
+WRONG: list[dict] = [{"batch_size": 0}, {"stride": 0}, {"blend": -0.1}, {"blend": float("nan")}]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -296,10 +361,11 @@ def test_adapted_scores_equal_those_of_peft(weights: Path, tmp_path: Path) -> No
 
     folder = make_adapter(weights, tmp_path / "a")
     wrapped = PeftModel.from_pretrained(load_base(weights), str(folder)).eval()
-    piece = encode_piece(noise(LENGTH)[:, 0], 0, LENGTH, MARGIN)
+    evidence = evidence_of(noise(LENGTH)[:, 0])
+    inputs = {"values": torch.from_numpy(evidence.values)[None], "evidence": torch.from_numpy(evidence.rows)[None]}
     with torch.inference_mode():
-        logits = wrapped(values=torch.from_numpy(piece.values)[None]).logits[0].numpy()
-    adapted = detector(weights, scales=[1]).with_adapter(folder)
+        logits = wrapped(**inputs).logits[0].numpy()
+    adapted = detector(weights).with_adapter(folder)
     (scores,) = adapted.score([make_series(noise(LENGTH))])
     assert np.allclose(scores, 1 / (1 + np.exp(-logits)), atol=1e-5)
 
@@ -351,24 +417,30 @@ def test_a_flipped_bit_or_a_foreign_or_infinite_adapter_is_refused(weights: Path
 # ---- training
 
 
-def test_encode_sees_what_scoring_sees(weights: Path) -> None:
-    """The crop of an excerpt with its context is bit for bit a window cut from the whole series."""
+def test_encode_sees_what_scoring_sees(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every example is bit for bit a window that scoring could cut from the same series."""
     series = make_series(noise(900))
-    whole = series.values[:, 0]
-    context = LENGTH  # as the real network: 1,024 points of context, windows of 512, length 1,024, margin 512
-    start, stop = 400, 432
-    excerpt = series.slice(start - context, stop + context)
-    window = Window(excerpt, context, context + stop - start)
-    mask = np.zeros(32, bool)
+    evidence = evidence_of(series.values[:, 0])
+    monkeypatch.setattr(examples, "scales_for", lambda *_: [1, 4])
+    window, mask = Window(series, 400, 432), np.zeros(32, bool)
     mask[5:9] = True
-    for seed in range(20):
-        made = examples.from_window(
-            window, mask, np.random.default_rng(seed), scales=[1], length=LENGTH, margin=MARGIN
-        )
+    found = set()
+    for seed in range(30):
+        made = examples.from_window(window, mask, [evidence], np.random.default_rng(seed), length=LENGTH)
         inside = np.flatnonzero(made.weight)
-        assert len(inside) == 32 and np.array_equal(made.labels[inside], mask)
-        same = encode_piece(whole, start - int(inside[0]), LENGTH, MARGIN)
-        assert np.array_equal(made.values, same.values)
+        scale = 32 // len(inside)
+        found.add(scale)
+        assert np.array_equal(made.labels[inside], shrink_flags(mask, scale))
+        same = cut_piece(sheet_of(evidence, scale), 400 // scale - int(inside[0]), LENGTH)
+        assert np.array_equal(made.values, same.values) and np.array_equal(made.rows, same.rows)
+    assert found == {1, 4}
+
+
+def test_what_is_missing_is_not_judged(weights: Path) -> None:
+    x = noise(64)[:, 0]
+    x[10:30] = np.nan
+    batch = detector(weights).encode([Window(make_series(x), 0, 64)], [np.ones(64, bool)], np.random.default_rng(0))
+    assert batch["weight"][0].tolist() == (~np.isnan(x)).tolist() == batch["observed"][0].tolist()
 
 
 @pytest.mark.parametrize(("total", "start", "stop"), [(20, 0, 20), (64, 10, 30), (70, 40, 70), (500, 100, 300)])
@@ -378,7 +450,8 @@ def test_examples_fit_any_window(weights: Path, total: int, start: int, stop: in
     mask[3:6] = True
     for truth in (mask, np.zeros_like(mask)):
         batch = detector(weights).encode([window] * 6, [truth] * 6, np.random.default_rng(0))
-        assert {k: tuple(v.shape) for k, v in batch.items()} == dict.fromkeys(
+        rows = {"evidence": (6, len(CHANNELS), LENGTH)}
+        assert {k: tuple(v.shape) for k, v in batch.items()} == rows | dict.fromkeys(
             ("values", "observed", "labels", "weight"), (6, LENGTH)
         )
         judged = batch["weight"].numpy() > 0
@@ -390,7 +463,11 @@ def test_people_label_machines_so_the_telling_channel_trains(weights: Path) -> N
     values[100:104, 2] += 30
     window, mask = Window(make_series(values), 80, 112), np.zeros(32, bool)
     mask[20:24] = True
-    assert examples._telling_channel(window, mask) == 2
+    evidence: list = [evidence_of(v) for v in values.T]
+    assert examples._telling_channel(window, mask, evidence, [0, 1, 2, 3]) == 2
+    assert examples._telling_channel(window, mask, [None, evidence[1], None, evidence[3]], [1, 3]) in (1, 3)
+    batch = detector(weights).encode([Window(make_series(np.ones(80)), 0, 32)], [mask], np.random.default_rng(0))
+    assert not batch["weight"].any()  # a constant series teaches nothing
 
 
 def test_the_loss_looks_at_reviewed_points_only(weights: Path) -> None:
@@ -398,7 +475,7 @@ def test_the_loss_looks_at_reviewed_points_only(weights: Path) -> None:
 
     base = detector(weights)
     batch = dict(base.replay(4, np.random.default_rng(0)))
-    assert set(batch) == {"values", "observed", "labels", "weight"}
+    assert set(batch) == {"values", "observed", "labels", "weight", "evidence"}
     batch["weight"][:, :32] = 0
     network = base.network()
     loss = network(**batch).loss
@@ -431,7 +508,7 @@ def test_a_few_steps_learn_a_reviewed_pattern(weights: Path) -> None:
     values[200:210] += 6
     window, mask = Window(make_series(values), 190, 222), np.zeros(32, bool)
     mask[10:20] = True
-    base, rng = detector(weights, scales=[1]), np.random.default_rng(0)
+    base, rng = detector(weights), np.random.default_rng(0)
     network = base.network().train()
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     losses = []
@@ -475,9 +552,10 @@ def test_pretraining_is_seeded_and_leaves_its_recipe(tmp_path: Path) -> None:
     assert np.isfinite(scores).all()
 
 
-def test_time_running_out_starts_the_cooldown(tmp_path: Path) -> None:
+def test_time_running_out_starts_the_cooldown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tsad.detectors.patch.pretrain import pretrain
 
+    monkeypatch.setattr("tsad.detectors.patch.pretrain.PACE_STEPS", 1)
     figures = pretrain(
         seed=0, steps=300, batch_size=2, cooldown=4, max_seconds=0.01, save_every=1000, folder=tmp_path, network=TINY
     )
@@ -496,7 +574,7 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 def test_shipped_weights_find_what_anybody_sees() -> None:
     x = np.sin(np.arange(3000) * 2 * np.pi / 60) + 0.1 * noise(3000)[:, 0]
     x[1500:1510] += 4.0
-    base = PatchDetector(weights="", batch_size=16, device="cpu", scales=[1, 4, 16], stride=512)
+    base = PatchDetector(weights="", batch_size=16, device="cpu", stride=896, blend=1.0)
     (scores,) = base.score([make_series(x)])
     assert scores[1500:1510].max() > 5 * np.median(scores) and 1495 <= int(scores.argmax()) < 1515
     config = json.loads((SHIPPED / "config.json").read_text())

@@ -15,7 +15,6 @@ from tsad.detectors.base import Detector, combine_channels
 from tsad.detectors.kmeans import KMeans
 from tsad.detectors.matrix_profile import BLOCK, MatrixProfile, _profile
 from tsad.detectors.nearest_neighbour import NearestNeighbour
-from tsad.detectors.periods import UNKNOWN, autocorrelation, find_period, period_and_strength
 from tsad.detectors.poly import Poly
 from tsad.detectors.sub_pca import SubPCA
 from tsad.detectors.subsequences import condense, robust_excess, subsequences, to_points
@@ -244,32 +243,3 @@ def test_channels_are_combined_by_their_highest_eighth() -> None:
     assert np.allclose(combine_channels(list(rows), 16), np.sort(rows, axis=0)[-2:].mean(axis=0))
     assert np.allclose(combine_channels(list(rows[:3]), 7), rows[:3].max(axis=0))
     assert np.allclose(combine_channels([rows[0]], 16), rows[0] / 2)
-
-
-# --- periods --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("period", "n"), [(8, 400), (24, 500), (288, 4000), (1440, 20_000), (7000, 300_000)])
-def test_the_period_is_found(period: int, n: int) -> None:
-    rng = np.random.default_rng(period)
-    shape = rng.standard_normal(period).cumsum()
-    shape -= np.linspace(shape[0], shape[-1], period)
-    x = np.resize(shape / shape.std(), n) + 0.3 * rng.standard_normal(n) + np.linspace(0, 5, n)
-    x[::97] += 50.0 * (rng.random(len(x[::97])) < 0.05)
-    assert find_period(x) == pytest.approx(period, abs=max(1, period // 100))
-
-
-def test_where_nothing_repeats_the_period_is_64() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal(5000)
-    for x in (noise, noise.cumsum(), np.zeros(500), np.arange(20.0), np.zeros(0)):
-        period, strength = period_and_strength(x)
-        assert strength <= 0.75 and (period == UNKNOWN or strength > 0)
-    assert find_period(rng.standard_normal(5000)) == UNKNOWN and find_period(np.zeros(500)) == UNKNOWN
-
-
-def test_autocorrelation_by_spectra_is_the_definition() -> None:
-    x = np.random.default_rng(0).standard_normal(400)
-    x -= x.mean()
-    expected = [np.dot(x[: 400 - k], x[k:]) / (400 - k) / np.mean(x**2) for k in range(51)]
-    assert np.allclose(autocorrelation(x, 50), expected)

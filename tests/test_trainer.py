@@ -365,17 +365,18 @@ def test_the_shipped_options_are_complete() -> None:
 
 
 def test_the_shipped_options_train_the_patch_detector(tmp_path: Path) -> None:
+    from tsad.detectors.evidence.channels import CHANNELS
     from tsad.detectors.patch.configuration import PatchConfig
     from tsad.detectors.patch.detector import PatchDetector
     from tsad.detectors.patch.model import PatchModel
 
-    shape = {"length": 64, "patch": 8, "margin": 16, "hidden_size": 16, "layers": 1, "heads": 2}
+    shape = {"length": 64, "patch": 8, "evidence": CHANNELS, "hidden_size": 16, "layers": 1, "heads": 2}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         PatchModel(PatchConfig(**shape, intermediate_size=24, point_size=8)).save_pretrained(tmp_path / "base")
-    detector = PatchDetector(weights=str(tmp_path / "base"), batch_size=8, device="cpu", scales=[1], stride=32)
+    detector = PatchDetector(weights=str(tmp_path / "base"), batch_size=8, device="cpu", stride=32, blend=0.0)
     version = make_version()
-    options = AdapterOptions(**{**shipped("lora"), "steps": 40, "learning_rate": 0.02, "replay_share": 0.25})
+    options = AdapterOptions(**{**shipped("lora"), "steps": 40, "learning_rate": 0.02, "min_positive": 4})
     result = train(detector, version, options, start_adapter=None, folder=tmp_path, recorder=Notebook())
     assert result.adapter and result.metrics["validation_loss"] < 0.8 * result.metrics["validation_loss_start"]
     assert result.metrics["validation_auc_pr"] > 0.5

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tsad.core.errors import DetectorError
 from tsad.core.types import FloatArray, Series
 from tsad.detectors.base import Detector, combine_channels, fill_missing, is_constant, squash, tame
-from tsad.detectors.periods import find_period
+from tsad.detectors.evidence.period import find_period
 
 Rows = npt.NDArray[np.float32]
 
@@ -28,7 +28,7 @@ class SubsequenceDetector(Detector):
     ``base.combine_channels``. Missing values are filled by straight lines and score 0.
 
     Args:
-        window: points of a sub-sequence; 0 = the channel's own period (``periods.find_period``). Never more than a
+        window: points of a sub-sequence; 0 = the channel's own period (``evidence.period``). Never more than a
             quarter of the series.
         half: robust deviations that score 0.5.
 
@@ -67,7 +67,7 @@ class SubsequenceDetector(Detector):
         filled, observed = fill_missing(tame(values))
         centred = filled - filled.mean()  # before the division: a large offset must not eat the variation
         standard = centred / centred.std()
-        window = min(self.window or find_period(standard), len(standard) // 4)
+        window = min(self.window or round(find_period(standard.astype(np.float32)).points), len(standard) // 4)
         scores = squash(robust_excess(self.deviation(standard, window)), self.half)
         scores[~observed] = 0.0
         return scores

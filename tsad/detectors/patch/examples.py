@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsad.core.types import BoolArray, Window
-from tsad.detectors.evidence.channels import CHANNELS, Evidence
+from tsad.detectors.evidence.channels import CHANNELS, INDEX, Evidence
 from tsad.detectors.patch.windows import Floats, Rows, cut_piece, scale_weight, scales_for, sheet_of, shrink_flags
 
 if TYPE_CHECKING:
     import torch
+
+TELLING = ("amplitude", "short_energy", "short_neighbour", "neighbour")  # rarity alone is high somewhere in any channel
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +99,11 @@ def _crop_start(truth: BoolArray, judged: BoolArray, length: int, rng: np.random
 def _telling_channel(
     window: Window, mask: BoolArray, evidence: Sequence[Evidence | None], usable: Sequence[int]
 ) -> int:
-    """The channel whose rarest value or step inside the mask is the rarest of all."""
+    """The channel that the evidence finds most unusual inside the mask."""
     inside = window.start + np.flatnonzero(mask)
     heights = []
     for channel in usable:
         one = evidence[channel]
         assert one is not None
-        heights.append(max(float(np.abs(one.row(name)[inside]).max()) for name in ("amplitude", "short_energy_rarity")))
+        heights.append(sum(float(np.abs(one.rows[INDEX[name], inside]).max()) for name in TELLING))
     return usable[int(np.argmax(heights))]
