@@ -238,7 +238,7 @@ def test_a_damaged_adapter_is_refused(loop: LoopStore, weights: Path) -> None:
 
 
 def test_a_detector_this_installation_lacks_is_named() -> None:
-    with pytest.raises(WeightsError, match=r"no detector tsad\.detectors\.gone\.Gone"):
+    with pytest.raises(WeightsError, match=r"no tsad\.detectors\.gone\.Gone"):
         build({"_target_": "tsad.detectors.gone.Gone"})
 
 

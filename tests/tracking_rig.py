@@ -19,6 +19,7 @@ import pytest
 
 from tsad.core.options import TrackingOptions
 from tsad.core.types import FloatArray, Series
+from tsad.detectors.base import Detector
 from tsad.tracking.store import Store, open_store
 
 # fork where there is one: the children inherit the imported mlflow instead of importing it for seconds
@@ -88,6 +89,7 @@ class TinyDetector:
     """Scores a value by itself times a gain, plus the bias in its adapter; its base is one file."""
 
     name = "tiny"
+    detect = Detector.detect
 
     def __init__(self, *, weights: str, gain: float) -> None:
         self.weights, self.gain, self.bias = weights, gain, 0.0
