@@ -34,7 +34,7 @@ LAZY = {
     "tracking/pyfunc_model.py": {"mlflow"},
     "tracking/": {"mlflow"},
     "training/": {"torch", "transformers", "peft"},
-    "plots.py": {"matplotlib"},
+    "plots/": {"matplotlib"},
 }
 MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 

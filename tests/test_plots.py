@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tsad import plots
 from tsad.core.intervals import mask_to_intervals
 from tsad.core.types import NS_PER_SECOND, Interval, Series
-from tsad.plots import comparison_figure, decimate, kinds_figure, metric_history_figure, series_figure
+from tsad.plots import canvas, comparison_figure, decimate, kinds_figure, metric_history_figure, series_figure
 
 
 @pytest.fixture(autouse=True)
@@ -134,14 +133,14 @@ def test_single_points_between_gaps_are_seen() -> None:
 
 def test_chinese_names_are_drawn_or_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
     series = made(point_id="水泵1.PV $x$")
-    plots._fonts.cache_clear()
-    monkeypatch.setattr(plots, "CJK_FONTS", ())
+    canvas.fonts.cache_clear()
+    monkeypatch.setattr(canvas, "CJK_FONTS", ())
     try:
         figure = series_figure(series)
         assert png(figure)
         assert figure.get_suptitle() == r"\u6c34\u6cf51.PV \$x\$"
     finally:
-        plots._fonts.cache_clear()
+        canvas.fonts.cache_clear()
 
 
 def rows() -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tsad.core.errors import WeightsError
 from tsad.core.intervals import runs_to_intervals
-from tsad.core.types import BoolArray, Detection, FloatArray, Interval, IntArray, Origin, Series
+from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin, Series
 from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.proposals.calibrator import Calibrator, from_json
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
@@ -78,7 +78,7 @@ class Proposer:
         return self._intervals(series, self.rate(look))
 
     def _intervals(self, series: Series, rated: Rated) -> tuple[Interval, ...]:
-        kept = ~self._rejected(series, rated.runs)
+        kept = ~self.rejected(series.point_id, series.timestamps, rated.runs)
         runs, probability = propose(Rated(rated.runs[kept], rated.probability[kept]), self.threshold, self.gap)
         return as_intervals(series, runs, probability)
 
@@ -92,15 +92,15 @@ class Proposer:
                 as_intervals(one, rated.runs, rated.probability),
             )
 
-    def _rejected(self, series: Series, runs: IntArray) -> BoolArray:
-        """Which candidates lie, by more than half, where people have looked and said no. [K]."""
-        said = [v for v in self.verdicts if v.point_id == series.point_id and not v.confirmed]
+    def rejected(self, point_id: str, timestamps: IntArray, runs: IntArray) -> BoolArray:
+        """Which candidates lie, by more than half, where people have looked and said no. timestamps [T] ns UTC. [K]."""
+        said = [v for v in self.verdicts if v.point_id == point_id and not v.confirmed]
         if not said or not len(runs):
             return np.zeros(len(runs), bool)
         bounds = np.array([(v.start, v.end) for v in said])
-        low = np.searchsorted(series.timestamps, bounds[:, 0])
-        high = np.searchsorted(series.timestamps, bounds[:, 1])
-        mark = np.zeros(len(series) + 1, np.int64)
+        low = np.searchsorted(timestamps, bounds[:, 0])
+        high = np.searchsorted(timestamps, bounds[:, 1])
+        mark = np.zeros(len(timestamps) + 1, np.int64)
         np.add.at(mark, low, 1)
         np.add.at(mark, high, -1)
         covered = np.r_[0, np.cumsum(np.cumsum(mark[:-1]) > 0)]
@@ -187,7 +187,7 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
     """The proposer corrected by all that people have said; its own earlier corrections do not count.
 
     A candidate is judged where its peak lies in a reviewed window, and confirmed where people call any of its points
-    there abnormal. Threshold: from the candidates nobody has looked at (of all, where people have looked at everything).
+    there abnormal. Threshold: from the candidates nobody has looked at (of all, where too few are left).
     """
     verdicts: list[Verdict] = []
     gaps: list[int] = []
@@ -239,7 +239,7 @@ def _rounded(features: FloatArray) -> tuple[float, ...]:
 
 
 def to_state(proposer: Proposer) -> dict[str, Any]:
-    """JSON-able description: threshold, gap and verdicts; the correction is fitted again from them when it is loaded."""
+    """JSON-able: threshold, gap and verdicts; the correction is fitted again from them when it is loaded."""
     from tsad.detectors.proposals.calibrator import to_json
 
     return {

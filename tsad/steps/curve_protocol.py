@@ -1,0 +1,310 @@
+"""The protocol behind ``tsad learning_curve``: blocks, review windows, answers from labels, counts pooled per set.
+
+Every series is cut into blocks; half of them may be reviewed, the rest is scored. Candidates and evidence come from the
+whole series: they need no labels. The series of a set lie on one line, far apart, so that all is counted at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tsad.core.intervals import mask_of_runs, runs_of
+from tsad.core.options import ThresholdOptions
+from tsad.core.types import BoolArray, FloatArray, IntArray
+from tsad.detectors.proposals.choose import GAPS, Rated, propose
+from tsad.detectors.proposals.fitting import LabelledLook, touches
+from tsad.detectors.proposals.proposer import Judged, Proposer, corrected
+from tsad.detectors.thresholds import choose_threshold, to_runs
+from tsad.metrics.affiliation import affiliation_prf
+from tsad.metrics.calibration import expected_calibration_error
+from tsad.metrics.figures import counts_of, f1_of
+from tsad.metrics.interval import candidate_pairs
+from tsad.metrics.ranking import auc_pr
+
+BLOCK = 4096  # points per block, roughly
+BLOCKS = (2, 8)  # per series, fewest and most
+STRATA = 6  # of the windows, by their highest candidate score
+UNIFORM = 0.25  # share of the windows that are drawn from all alike
+SPACE = 10 * max(GAPS)  # points between two series on the line
+SIMILAR = 2.0  # standardised features this near are alike; two candidates drawn at random lie about 7 apart
+LEVELS = 25  # probability thresholds among which the oracle chooses
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One labelled series, examined: timestamps [T] ns UTC, scores [T]."""
+
+    seen: LabelledLook
+    timestamps: IntArray
+    scores: FloatArray
+
+
+class Line:
+    """The series of one set on one line, ``SPACE`` points between them.
+
+    Attributes:
+        truth, scores: [N]; nothing abnormal and a score of 0 between the series.
+        runs, peaks, owner, confirmed: of all candidates, [K, 2] and [K]; ``owner`` is the number of the series.
+        features: [K, F].
+    """
+
+    def __init__(self, name: str, subjects: Sequence[Subject]) -> None:
+        self.name, self.subjects = name, subjects
+        sizes = np.array([len(s.timestamps) for s in subjects])
+        self.starts = np.concatenate(([0], np.cumsum(sizes + SPACE)))[:-1]
+        self.stops = self.starts + sizes
+        total = int(self.stops[-1]) + SPACE
+        self.truth: BoolArray = np.zeros(total, bool)
+        self.scores: FloatArray = np.zeros(total)
+        for start, stop, one in zip(self.starts, self.stops, subjects, strict=True):
+            self.truth[start:stop], self.scores[start:stop] = one.seen.truth, one.scores
+        looks = [s.seen.look for s in subjects]
+        self.owner = np.repeat(np.arange(len(looks)), [len(look.candidates) for look in looks])
+        self.runs = np.concatenate([look.candidates.runs for look in looks]) + self.starts[self.owner][:, None]
+        self.peaks = np.concatenate([look.candidates.peaks for look in looks]) + self.starts[self.owner]
+        self.features = np.concatenate([look.features for look in looks])
+        self.names = [looks[k].point_id for k in self.owner]
+        self.confirmed = touches(self.runs, self.truth)
+
+    @cached_property
+    def event_coverage(self) -> float:
+        """Share of the true events that share a point with a candidate, 0..1."""
+        events = runs_of(self.truth)
+        return float(touches(events, mask_of_runs(self.runs, len(self.truth))).mean())
+
+    def slices(self) -> Iterator[tuple[Subject, slice]]:
+        """Each series with its place on the line."""
+        for one, start, stop in zip(self.subjects, self.starts, self.stops, strict=True):
+            yield one, slice(int(start), int(stop))
+
+
+class Split:
+    """What may be reviewed and what is scored, by one seed.
+
+    Attributes:
+        blocks: [B, 2] scored blocks.
+        windows: [W, 2] review windows, in the order in which they are reviewed.
+        inside: [K] candidates whose peak lies in a scored block.
+    """
+
+    def __init__(self, line: Line, seed: int, length: int, most: int, rotations: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.line, self.seed = line, seed
+        open_blocks, scored = _halves(line, rng)
+        self.blocks = np.array(scored, np.int64).reshape(-1, 2)
+        windows = np.array([w for a, b in open_blocks for w in _windows(a, b, length)], np.int64).reshape(-1, 2)
+        self.windows = windows[_order(_tops(line, windows), most, rng)]
+        ends = np.cumsum(self.blocks[:, 1] - self.blocks[:, 0] + 1)
+        self._shift = ends - (self.blocks[:, 1] - self.blocks[:, 0] + 1) - self.blocks[:, 0]
+        self.points = int(ends[-1])
+        self.inside = mask_of_runs(self.blocks, len(line.truth))[line.peaks]
+        self.events = self.clip(runs_of(line.truth))
+        self.turned = [self._turned(rng) for _ in range(rotations)]
+
+    def clip(self, runs: IntArray) -> IntArray:
+        """What of the runs lies in scored blocks, on a line of these blocks alone, one free point between them."""
+        which, block = candidate_pairs(runs, self.blocks, 0.0)
+        start = np.maximum(runs[which, 0], self.blocks[block, 0])
+        stop = np.minimum(runs[which, 1], self.blocks[block, 1])
+        return np.stack((start, stop), axis=1) + self._shift[block][:, None]
+
+    def along(self, values: FloatArray | BoolArray) -> FloatArray | BoolArray:
+        """The values of the scored points, block by block."""
+        return np.concatenate([values[a:b] for a, b in self.blocks])
+
+    def _turned(self, rng: np.random.Generator) -> IntArray:
+        """Events of the scored blocks, each block shifted in a circle by a random number of points."""
+        turned = np.zeros(self.points, bool)
+        for (a, b), shift in zip(self.blocks, self._shift, strict=True):
+            turned[a + shift : b + shift] = np.roll(self.line.truth[a:b], int(rng.integers(1, max(2, b - a))))
+        return runs_of(turned)
+
+    def affiliation(self, proposed: IntArray) -> float:
+        """Mean affiliation F1 of the scored blocks that hold an event."""
+        found = []
+        for (a, b), shift in zip(self.blocks, self._shift, strict=True):
+            low, high = a + shift, b + shift
+            events, mine = (runs[(runs[:, 0] >= low) & (runs[:, 1] <= high)] - low for runs in (self.events, proposed))
+            if len(events):
+                found.append(affiliation_prf(events, mine, int(b - a)).f1)
+        return float(np.mean(found)) if found else float("nan")
+
+
+def _halves(line: Line, rng: np.random.Generator) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Blocks that may be reviewed and blocks that are scored; of an odd number, the one more falls by chance."""
+    halves: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+    for start, stop in zip(line.starts, line.stops, strict=True):
+        count = int(np.clip((stop - start) // BLOCK, *BLOCKS))
+        edges = np.linspace(start, stop, count + 1).astype(int)
+        first = (count + int(rng.integers(2))) // 2
+        for place, k in enumerate(rng.permutation(count)):
+            if edges[k + 1] > edges[k]:
+                halves[place >= first].append((int(edges[k]), int(edges[k + 1])))
+    return halves[0], sorted(halves[1])
+
+
+def _windows(start: int, stop: int, length: int) -> list[tuple[int, int]]:
+    """Windows of ``length`` points side by side; a rest shorter than half of one belongs to the last."""
+    edges = list(range(start, stop, length))
+    if len(edges) > 1 and stop - edges[-1] < length / 2:
+        edges.pop()
+    return list(zip(edges, [*edges[1:], stop], strict=True))
+
+
+def _tops(line: Line, windows: IntArray) -> FloatArray:
+    """Highest log odds of a candidate with its peak in each window, -9 without one. [W]."""
+    order = np.argsort(line.peaks)
+    low, high = (np.searchsorted(line.peaks[order], windows[:, k]) for k in (0, 1))
+    heights = line.features[order, 0]
+    return np.array([heights[a:b].max(initial=-9.0) for a, b in zip(low, high, strict=True)])
+
+
+def _order(tops: FloatArray, most: int, rng: np.random.Generator) -> list[int]:
+    """``most`` windows (or all) in the order of review: a quarter drawn from all alike, the rest from random strata."""
+    strata = np.argsort(np.argsort(tops)) * STRATA // max(len(tops), 1)
+    left: BoolArray = np.ones(len(tops), bool)
+    chosen: list[int] = []
+    while left.any() and len(chosen) < most:
+        own = left & (strata == rng.integers(STRATA)) if rng.random() >= UNIFORM else left
+        pick = int(rng.choice(np.flatnonzero(own if own.any() else left)))
+        chosen.append(pick)
+        left[pick] = False
+    return chosen
+
+
+def answers(split: Split, count: int, noise: float) -> tuple[BoolArray, BoolArray]:
+    """What the simulated reviewer has said after ``count`` windows: points looked at, points called abnormal. [N], [N].
+
+    ``noise`` is the share of wrong answers: each true interval of a window is dropped, each other candidate in it
+    called abnormal with this probability. The same window always gets the same answer.
+    """
+    line = split.line
+    reviewed, said = np.zeros(len(line.truth), bool), np.zeros(len(line.truth), bool)
+    for number, (start, stop) in enumerate(split.windows[:count]):
+        reviewed[start:stop] = True
+        said[start:stop] = line.truth[start:stop]
+        if noise <= 0:
+            continue
+        rng = np.random.default_rng((split.seed, number))
+        for a, b in runs_of(line.truth[start:stop]) + start:
+            if rng.random() < noise:
+                said[a:b] = False
+        for k in np.flatnonzero((line.peaks >= start) & (line.peaks < stop) & ~line.confirmed):
+            if rng.random() < noise:
+                said[max(start, line.runs[k, 0]) : min(stop, line.runs[k, 1])] = True
+    return reviewed, said
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """Proposals of a whole set after some reviews: probability per candidate, runs, what ranks each point."""
+
+    probability: FloatArray
+    runs: IntArray
+    ranking: FloatArray
+    seconds: float
+    proposer: Proposer | None
+    allowed: BoolArray  # [K] candidates that are not where people have looked and said no
+
+
+def by_calibrator(split: Split, count: int, noise: float, base: Proposer, learn: bool) -> Said:
+    """The proposer before any review, corrected by the first ``count`` windows where ``learn``."""
+    line, proposer, seconds = split.line, base, 0.0
+    if learn and count:
+        reviewed, said = answers(split, count, noise)
+        judged = [Judged(one.seen.look, one.timestamps, reviewed[at], said[at]) for one, at in line.slices()]
+        started = time.process_time()
+        proposer = corrected(base, judged)
+        seconds = time.process_time() - started
+    probability = proposer.calibrator.probability(line.features, line.names)
+    allowed = np.ones(len(line.runs), bool)
+    if proposer.verdicts:
+        for k, one in enumerate(line.subjects):
+            look = one.seen.look
+            allowed[line.owner == k] = ~proposer.rejected(look.point_id, one.timestamps, look.candidates.runs)
+    runs, _ = propose(Rated(line.runs[allowed], probability[allowed]), proposer.threshold, proposer.gap)
+    ranking = 1e-6 * line.scores
+    for (start, stop), p in zip(line.runs, probability, strict=True):
+        ranking[start:stop] += p
+    return Said(probability, runs, ranking, seconds, proposer, allowed)
+
+
+def by_threshold(split: Split, count: int, noise: float, options: ThresholdOptions) -> Said:
+    """Points above a score threshold that the first ``count`` windows ask for (``threshold.rule=reviewed``)."""
+    line = split.line
+    _, said = answers(split, count, noise)
+    windows = split.windows[:count]
+    started = time.process_time()
+    threshold = choose_threshold(
+        options, scores=[line.scores[a:b] for a, b in windows], truths=[said[a:b] for a, b in windows],
+        weights=np.ones(len(windows)), unlabelled=[],
+    )  # fmt: skip
+    seconds = time.process_time() - started
+    nothing: FloatArray = np.zeros(0)
+    runs = to_runs(line.scores, threshold, options)
+    return Said(nothing, runs, line.scores, seconds, None, np.zeros(0, bool))
+
+
+def measured(split: Split, said: Said, count: int, noise: float) -> dict[str, float]:
+    """Figures of one state of the reviews on the scored blocks, and how often what was rejected comes back."""
+    line, proposed = split.line, split.clip(said.runs)
+    interval, composite = f1_of(counts_of(split.events, proposed, split.points))
+    chance = [f1_of(counts_of(events, proposed, split.points)) for events in split.turned]
+    figures = {
+        "interval_f1": interval, "composite_f1": composite,
+        "rotated_interval_f1": float(np.mean([f[0] for f in chance])),
+        "rotated_composite_f1": float(np.mean([f[1] for f in chance])),
+        "affiliation_f1": split.affiliation(proposed),
+        "auc_pr": auc_pr(split.along(line.truth), split.along(said.ranking)),
+        "event_coverage": line.event_coverage, "fit_seconds": said.seconds,
+    }  # fmt: skip
+    if said.proposer is None:
+        return figures
+    confirmed, probability = line.confirmed[split.inside], said.probability[split.inside]
+    return figures | {
+        "oracle_interval_f1": max(interval, _oracle(split, said)),
+        "ece": expected_calibration_error(confirmed, probability),
+        **_repeated(split, said, count, noise),
+    }
+
+
+def _oracle(split: Split, said: Said) -> float:
+    """Interval F1 at the one probability threshold that is best by the labels, near proposals joined as learned."""
+    line, best = split.line, 0.0
+    assert said.proposer is not None
+    rated = Rated(line.runs[said.allowed], said.probability[said.allowed])
+    for level in np.unique(np.quantile(rated.probability, 1 - np.geomspace(0.002, 0.9, LEVELS))):
+        runs, _ = propose(rated, float(level), said.proposer.gap)
+        best = max(best, f1_of(counts_of(split.events, split.clip(runs), split.points))[0])
+    return best
+
+
+def _repeated(split: Split, said: Said, count: int, noise: float) -> Mapping[str, float]:
+    """Share of rejected candidates of which more than half is proposed again; and what is like one but elsewhere.
+
+    ``similar_repeat_rate``: of the candidates proposed in scored blocks, the share that is false and lies within
+    :data:`SIMILAR` of a rejected candidate of the same series, in standardised features. NaN without any.
+    """
+    line = split.line
+    assert said.proposer is not None
+    reviewed, truth = answers(split, count, noise)
+    rejected = np.flatnonzero(reviewed[line.peaks] & ~touches(line.runs, reviewed & truth))
+    proposed = np.flatnonzero(said.allowed & split.inside & (said.probability >= said.proposer.threshold))
+    if len(rejected) == 0:
+        return {"repeat_rate": float("nan"), "similar_repeat_rate": float("nan")}
+    covered = np.concatenate(([0], np.cumsum(mask_of_runs(said.runs, len(line.truth)), dtype=np.int64)))
+    runs = line.runs[rejected]
+    again = 2 * (covered[runs[:, 1]] - covered[runs[:, 0]]) > runs[:, 1] - runs[:, 0]
+    standard = said.proposer.calibrator.defaults.standardise(line.features)
+    alike = 0
+    for k in proposed[~line.confirmed[proposed]]:
+        same = rejected[line.owner[rejected] == line.owner[k]]
+        alike += bool(len(same)) and bool(np.linalg.norm(standard[same] - standard[k], axis=1).min() < SIMILAR)
+    similar = alike / len(proposed) if len(proposed) else float("nan")
+    return {"repeat_rate": float(again.mean()), "similar_repeat_rate": similar}
+
