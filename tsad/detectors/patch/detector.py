@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from tsad.detectors.patch.model import PatchModel
 
-BLENDED = {"short_neighbour": 0.5, "neighbour": 0.5, "middle_neighbour": 0.3}  # chosen on the development sets
-USUAL = 1.0  # what they add up to at an unusual, but normal point
+BLENDED = {"short_neighbour": 2.0, "neighbour": 1.5, "middle_neighbour": 1.0}  # chosen on the development sets
+USUAL = 2.5  # what they add up to at an unusual, but normal point
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +241,7 @@ def resolve_device(wanted: str) -> str:
     if wanted == "cpu":
         return "cpu"
     if wanted not in ("auto", "cuda"):
-        raise DetectorError(f"patch: device={wanted} is unknown", "Use detector.device=auto, cpu or cuda.")
+        raise DetectorError(f"patch: device={wanted} is unknown", "Use auto, cpu or cuda.")
     import torch
 
     if torch.cuda.is_available():
@@ -249,7 +249,7 @@ def resolve_device(wanted: str) -> str:
     if wanted == "cuda":
         raise DetectorError(
             "patch: device=cuda, but torch sees no CUDA device here",
-            "Use detector.device=auto, or install a CUDA build of torch and a driver.",
+            "Use device=auto (detector.device=auto), or install a CUDA build of torch and a driver.",
         )
     return "cpu"
 

@@ -19,7 +19,7 @@ import numpy as np
 from tsad.core.types import BoolArray, FloatArray
 from tsad.detectors.proposals.features import FEATURES
 
-INTERCEPTS, SLOPES, SERIES, MEMORIES = (0.3, 1.0, 2.5), (0.25, 0.7), (0.0, 0.7), (0.0, 0.6, 1.4)  # prior deviations
+INTERCEPTS, SLOPES, SERIES, MEMORIES = (0.3, 1.0, 2.5), (0.25, 0.7, 1.5), (0.0, 0.7), (0.0, 0.6, 1.4)  # prior deviations
 WAVES = 96  # random Fourier features of the memory
 LENGTH_SCALE = 0.7  # of the memory, times the square root of the number of features
 NEGLIGIBLE = 0.01  # a setting of this share of the evidence is left out
@@ -50,7 +50,7 @@ class Calibrator:
     Attributes:
         defaults: weights before any review.
         names: series that were reviewed, in the order of their intercepts.
-        settings: (share of the evidence, deviations [D], mean weights [D], covariance [D, D]) of each setting of scales.
+        settings: (share of the evidence, deviations [D], mean weights [D], covariance [D, D]) per setting of scales.
     """
 
     defaults: Defaults
@@ -59,7 +59,7 @@ class Calibrator:
     reviewed: int = 0
 
     def fit(self, features: FloatArray, series: Sequence[str], confirmed: BoolArray) -> Calibrator:
-        """The same defaults corrected by reviewed candidates: [N, F], N names, [N]; well under a second for thousands."""
+        """The same defaults corrected by reviewed candidates: [N, F], N names, [N]; about a second for a thousand."""
         fitted = Calibrator(self.defaults)
         if len(confirmed) == 0:
             return fitted
