@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tsad.core.errors import DetectorError, StorageError, WeightsError
+from tsad.core.errors import DetectorError, WeightsError
 from tsad.core.protocols import Trainable
 from tsad.core.types import NS_PER_SECOND, Series, Window
 from tsad.detectors.base import combine_channels
@@ -18,7 +18,7 @@ from tsad.detectors.evidence.examined import series_rows
 from tsad.detectors.patch import examples
 from tsad.detectors.patch.detector import PatchDetector, blend_in, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, digest, load_base
-from tsad.detectors.patch.windows import Sheet, cut_piece, pieces, scales_for, sheet_of, shrink, shrink_flags, shrink_rows
+from tsad.detectors.patch.windows import cut_piece, pieces, scales_for, sheet_of, shrink, shrink_flags, shrink_rows
 
 LENGTH = 64
 TINY = {
@@ -101,7 +101,8 @@ def test_a_one_point_spike_survives_every_scale(scale: int) -> None:
     small = shrink(x, seen, scale)
     assert len(small) == -(-1000 // scale) and small.argmax() == 501 // scale and small.max() > 4.0
     rows = np.stack((x, -x)).astype(np.int16)
-    assert shrink_rows(rows, scale)[:, 501 // scale].tolist() == [8, -8] and np.abs(shrink_rows(rows, scale)).sum() == 16
+    rows = shrink_rows(rows, scale)
+    assert rows[:, 501 // scale].tolist() == [8, -8] and np.abs(rows).sum() == 16
 
 
 def test_evidence_of_a_scale_is_what_lies_farthest_from_zero() -> None:
@@ -111,7 +112,8 @@ def test_evidence_of_a_scale_is_what_lies_farthest_from_zero() -> None:
         part = evidence.rows[:, :scale]
         expected = part[np.arange(len(part)), np.abs(part).argmax(axis=1)].copy()
         expected[INDEX["log_period"]] -= round(np.log2(scale) / 4 / UNIT)  # periods are shorter in points of this scale
-        assert np.array_equal(sheet.rows[:, 0], expected) and sheet.rows.shape[1] == len(sheet.values) == -(-202 // scale)
+        assert np.array_equal(sheet.rows[:, 0], expected)
+        assert sheet.rows.shape[1] == len(sheet.values) == -(-202 // scale)
     assert sheet_of(evidence, 1).rows is evidence.rows
 
 
@@ -521,54 +523,7 @@ def test_a_few_steps_learn_a_reviewed_pattern(weights: Path) -> None:
     assert np.mean(losses[-5:]) < 0.3 * np.mean(losses[:5])
 
 
-# ---- pre-training and what ships
-
-
-def test_pretraining_is_seeded_and_leaves_its_recipe(tmp_path: Path) -> None:
-    from tsad.detectors.patch.pretrain import pretrain
-    from tsad.synthetic.generator import GENERATOR_VERSION
-
-    seen: list[dict] = []
-
-    class Notes:
-        def params(self, values: dict) -> None:
-            seen.append(dict(values))
-
-        def metrics(self, values: dict, step: int = 0) -> None:
-            seen.append({"step": step, **values})
-
-    def run(name: str, seed: int) -> bytes:
-        figures = pretrain(
-            seed=seed, steps=3, batch_size=2, save_every=2, folder=tmp_path / name, network=TINY, recorder=Notes()
-        )
-        assert figures["steps"] == 3 and np.isfinite(figures["validation_loss"])
-        return (tmp_path / name / "model.safetensors").read_bytes()
-
-    assert run("a", 5) == run("b", 5) != run("c", 6)
-    recipe = json.loads((tmp_path / "a" / "config.json").read_text())["recipe"]
-    assert (recipe["seed"], recipe["steps"], recipe["step"], recipe["generator"]) == (5, 3, 3, GENERATOR_VERSION)
-    assert seen[0]["seed"] == 5 and [s["step"] for s in seen[1:3]] == [2, 3]
-    (scores,) = detector(tmp_path / "a").score([make_series(noise(100))])
-    assert np.isfinite(scores).all()
-
-
-def test_time_running_out_starts_the_cooldown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tsad.detectors.patch.pretrain import pretrain
-
-    monkeypatch.setattr("tsad.detectors.patch.pretrain.PACE_STEPS", 1)
-    figures = pretrain(
-        seed=0, steps=300, batch_size=2, cooldown=4, max_seconds=0.01, save_every=1000, folder=tmp_path, network=TINY
-    )
-    assert figures["steps"] == 5
-    assert json.loads((tmp_path / "config.json").read_text())["recipe"]["steps"] == 5
-
-
-def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
-    from tsad.detectors.patch.pretrain import pretrain
-
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="file"):
-        pretrain(seed=0, steps=1, batch_size=1, folder=tmp_path / "file", network=TINY)
+# ---- what ships
 
 
 def test_shipped_weights_find_what_anybody_sees() -> None:

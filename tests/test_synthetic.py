@@ -53,7 +53,7 @@ def test_impossible_sizes_are_refused(count: int, length: int) -> None:
 
 def test_every_kind_occurs_and_codes_name_kinds(batch: Batch) -> None:
     assert set(np.unique(batch.kinds)) == set(range(len(KINDS)))
-    assert KINDS == ("normal", *EDITS, MISSING) and len(set(KINDS)) == len(KINDS) == 20
+    assert ("normal", *EDITS, MISSING) == KINDS and len(set(KINDS)) == len(KINDS) == 20
     assert GENERATOR_VERSION == "2"
 
 

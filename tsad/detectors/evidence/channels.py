@@ -21,7 +21,8 @@ CHANNELS = (
     "log_period",
 )  # fmt: skip
 SIGNED = ("amplitude", "short_residual", "season_residual", "season_score", "level")  # change sign with the series
-GROUPS = ((0, 1), (2, 3, 4), (5, 6), (7, 8), (9, 10, 11, 12), (13, 14), (15, 16, 17), (18,), (19,), (20, 21))  # fail together
+# rows that fail together
+GROUPS = ((0, 1), (2, 3, 4), (5, 6), (7, 8), (9, 10, 11, 12), (13, 14), (15, 16, 17), (18,), (19,), (20, 21))
 INDEX = {name: row for row, name in enumerate(CHANNELS)}
 SHORT = 12  # points per block of the short polynomial
 SHORTEST = 8  # points of the shortest sub-sequences
@@ -55,9 +56,9 @@ def evidence_of(values: FloatArray) -> Evidence:
 
     ``*_rarity`` and ``amplitude``, ``difference``, ``level``, ``spread``: half the ``-log10`` of the share of points as
     extreme. ``short_*`` and ``energy``: what polynomials over 12 points and over about a period leave unexplained.
-    ``season_*``: distance from the same phase of neighbouring periods. ``shape``, ``neighbour``:
-    distance of sub-sequences of a period to their nearest neighbours, ``middle_neighbour`` of a third of it, ``short_*`` of
-    8 points; ``short_core`` is the lowest of the sub-sequences over a point.
+    ``season_*``: distance from the same phase of neighbouring periods. ``shape``, ``neighbour``: distance of
+    sub-sequences of a period to their nearest neighbours, ``middle_neighbour`` of a third of it, ``short_*`` of 8 points;
+    ``short_core`` is the lowest of the sub-sequences over a point.
     """
     filled, observed = fill_missing(values)
     middle, spread = scale_of(filled)
@@ -74,6 +75,8 @@ def evidence_of(values: FloatArray) -> Evidence:
 
 def scale_of(filled: FloatArray) -> tuple[float, float]:
     """Median, and standard deviation without the extreme percent; the latter is never 0. [T]."""
+    if len(filled) == 0:
+        return 0.0, 1.0
     sample = filled[:: max(1, len(filled) // 262144)]
     low, middle, high = (float(q) for q in np.quantile(sample, (0.005, 0.5, 0.995)))
     spread = float(np.std(np.clip(sample, low, high)))

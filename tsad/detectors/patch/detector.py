@@ -196,7 +196,7 @@ class PatchDetector(Detector):
     def encode(
         self, windows: Sequence[Window], masks: Sequence[BoolArray], rng: np.random.Generator
     ) -> Mapping[str, torch.Tensor]:
-        """One network example per window: ``values``, ``observed``, ``labels``, ``weight`` [N, L], ``evidence`` [N, E, L].
+        """One example per window: ``values``, ``observed``, ``labels``, ``weight`` [N, L] and ``evidence`` [N, E, L].
 
         Scale and place of the crop are drawn anew each time; weight is 1 inside the window and 0 around it.
         """

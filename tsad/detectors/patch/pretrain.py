@@ -1,19 +1,19 @@
 """Pre-training of the patch network on synthetic series alone: seeded, no real data, one core will do.
 
-Fresh series at every step; each example is a random crop at a random scale, turned, reversed, cut short or with
-holes, relative to surroundings of random width. The recipe, its seed and the generator's version go into
-``config.json`` beside the weights.
+Fresh series all the time; each example is a random crop with its evidence, at a random scale, turned, reversed or with
+holes. The recipe, its seed and the generator's version go into ``config.json`` beside the weights.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -21,17 +21,20 @@ from tsad.core.errors import ConfigError, StorageError
 from tsad.core.protocols import Recorder
 from tsad.detectors.evidence.channels import CHANNELS
 from tsad.detectors.patch.crops import ExampleStream, held_out
+from tsad.detectors.patch.detector import resolve_device
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
 
 if TYPE_CHECKING:
     import torch
 
+    from tsad.detectors.patch.configuration import PatchConfig
     from tsad.detectors.patch.model import PatchModel
 
-    Check = Callable[[PatchModel], dict[str, float]]
+    Check = Callable[[Path, Mapping[str, float]], Mapping[str, float]]
 
 PACE_STEPS = 100  # before them nobody knows how fast it goes
 CHECKPOINT = "pretrain.checkpoint.pt"
+PRECISIONS = ("float32", "bf16")
 VALIDATION = 256  # held-out crops, from a generator of their own
 
 
@@ -46,6 +49,7 @@ class Recipe:
     weight_decay: float
     warmup: int  # steps of rising learning rate
     cooldown: int  # last steps, of falling learning rate
+    precision: str = "float32"  # of activations; weights and optimiser are float32 while they are trained
     generator: str = GENERATOR_VERSION
     kinds: tuple[str, ...] = KINDS
 
@@ -63,6 +67,8 @@ def pretrain(
     max_seconds: float = 0.0,
     save_every: int = 500,
     device: str = "cpu",
+    precision: str = "float32",
+    compiled: bool = False,
     workers: int = 0,
     network: Mapping[str, Any] | None = None,
     check: Check | None = None,
@@ -80,15 +86,23 @@ def pretrain(
         max_seconds: start the cooldown early enough to end about then; 0 = no limit. The recipe beside the weights
             names the steps really taken, and running it with those gives the same weights.
         save_every: steps between intermediate weights in ``folder`` and validation figures.
+        device: auto | cpu | cuda. The same seed is promised to give the same weights on the CPU only, for one number
+            of threads.
+        precision: float32, or bf16 for activations in bfloat16 (autocast): fast on GPUs since Ampere, slower than
+            float32 on CPUs without AVX512-BF16 or AMX.
+        compiled: ``torch.compile`` the network: some minutes at first, faster steps then; CUDA only.
         workers: processes that make series; the weights do not depend on their number.
         network: overrides of ``PatchConfig``: another size, or no evidence.
-        check: gives more figures of the network at every save, e.g. on labelled real series; nothing is fitted to them.
+        check: is told the folder of the weights just saved and their figures, and gives more, e.g. on labelled real
+            series; nothing is fitted to them.
         recorder: gets the recipe as params, loss and validation figures as metrics.
 
     Returns:
         ``loss`` (mean of the last 100 steps), ``validation_loss``, ``validation_auc_pr``, ``steps`` and ``seconds``.
 
     Raises:
+        ConfigError: an impossible option, or ``folder`` holds the checkpoint of another recipe.
+        DetectorError: CUDA asked for where there is none.
         StorageError: ``folder`` cannot be written.
     """
     import torch
@@ -96,21 +110,53 @@ def pretrain(
     from tsad.detectors.patch.configuration import PatchConfig
     from tsad.detectors.patch.model import PatchModel
 
+    device = resolve_device(device)
     recipe = Recipe(
-        seed=seed, steps=steps, batch_size=batch_size, learning_rate=learning_rate,
+        seed=seed, steps=steps, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
         weight_decay=weight_decay, warmup=min(warmup, max(1, steps // 10)), cooldown=min(cooldown, max(1, steps // 3)),
     )  # fmt: skip
+    _refuse_impossible(recipe, save_every, workers, device, compiled)
+    sizes = {"kinds": len(KINDS), "evidence": CHANNELS, **(network or {})}
+    config = PatchConfig(**sizes)
+    _refuse_misshapen(config)
     if recorder is not None:
-        recorder.params({k: v for k, v in asdict(recipe).items() if k != "kinds"})
+        noted = {k: v for k, v in asdict(recipe).items() if k != "kinds"} | {"device": device, "compile": compiled}
+        recorder.params(noted | {f"network.{k}": len(v) if k == "evidence" else v for k, v in sizes.items()})
     torch.manual_seed(seed)
-    model = PatchModel(PatchConfig(**{"kinds": len(KINDS), "evidence": CHANNELS, **(network or {})}))
+    model = PatchModel(config)
     torch.nn.Module.to(model, device)  # in place
-    return _run(model, recipe, Path(folder), max_seconds, save_every, workers, check, recorder)
+    return _run(model, recipe, Path(folder), max_seconds, save_every, workers, compiled, check, recorder)
+
+
+def _refuse_impossible(recipe: Recipe, save_every: int, workers: int, device: str, compiled: bool) -> None:
+    least = {"steps": recipe.steps, "batch_size": recipe.batch_size, "save_every": save_every}
+    for name, value in least.items():
+        if value < 1:
+            raise ConfigError(f"pretrain: {name}={value}", f"Set {name} to at least 1.")
+    if min(recipe.seed, workers) < 0 or not 0 < recipe.learning_rate < float("inf"):
+        found = f"pretrain: seed={recipe.seed}, workers={workers}, learning_rate={recipe.learning_rate}"
+        raise ConfigError(found, "Give seed and workers from 0 on and a learning rate above 0.")
+    if recipe.precision not in PRECISIONS:
+        raise ConfigError(f"pretrain: precision={recipe.precision}", f"Set precision to {' or '.join(PRECISIONS)}.")
+    if compiled and device != "cuda":
+        raise ConfigError(f"pretrain: compile=true on {device}", "Set compile=false: it pays on CUDA only.")
+
+
+def _refuse_misshapen(config: PatchConfig) -> None:
+    for name in ("length", "patch", "hidden_size", "layers", "heads", "intermediate_size", "point_size"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"pretrain: network.{name}={getattr(config, name)}", "Set it to at least 1.")
+    if config.length % config.patch or config.hidden_size % (2 * config.heads):
+        raise ConfigError(
+            f"pretrain: network.length={config.length}, patch={config.patch}, hidden_size={config.hidden_size}, "
+            f"heads={config.heads}",
+            "Make length a multiple of patch, and hidden_size one of twice the heads.",
+        )
 
 
 def _run(
     model: PatchModel, recipe: Recipe, folder: Path, max_seconds: float, save_every: int, workers: int,
-    check: Check | None, recorder: Recorder | None,
+    compiled: bool, check: Check | None, recorder: Recorder | None,
 ) -> dict[str, float]:
     """The optimiser's steps, with intermediate weights and figures on the way."""
     optimiser = _optimiser(model, recipe)
@@ -118,21 +164,21 @@ def _run(
     stream = ExampleStream(recipe.seed, recipe.batch_size, length, workers=workers)
     validation = held_out(np.random.default_rng((recipe.seed, 1 << 31)), VALIDATION, length)
     started, figures, losses = time.monotonic(), dict[str, float](), deque[float](maxlen=100)
-    step = first = _restore(folder, recipe, model, optimiser, stream)
+    first, recipe = _restore(folder, recipe, model, optimiser, stream)
+    network, step = _compiled(model) if compiled else model, first
     while step < recipe.steps:
         if max_seconds and first + PACE_STEPS <= step < recipe.steps - recipe.cooldown:
             per_step = (time.monotonic() - started) / (step - first)
             if (step - first + recipe.cooldown) * per_step > max_seconds:
                 recipe = replace(recipe, steps=step + recipe.cooldown)
-        losses.append(_step(model, optimiser, recipe, step, stream.batch(device)))
+        losses.append(_step(network, optimiser, recipe, step, stream.batch(device)))
         step += 1
         if step % save_every == 0 or step == recipe.steps:
             figures = {"loss": float(np.mean(losses)), **validate(model, validation)}
             figures |= {"steps": float(step), "seconds": time.monotonic() - started}
-            if check is not None:
-                figures |= check(model)
-                model.train()
             save(model, folder, recipe, step)
+            if check is not None:
+                figures |= check(folder, figures)
             _checkpoint(folder, recipe, step, model, optimiser, stream)
             if recorder is not None:
                 recorder.metrics(figures, step)
@@ -141,13 +187,19 @@ def _run(
     return figures
 
 
+def _compiled(model: PatchModel) -> PatchModel:
+    import torch
+
+    return cast("PatchModel", torch.compile(model))
+
+
 def _checkpoint(
     folder: Path, recipe: Recipe, step: int, model: PatchModel, optimiser: torch.optim.Optimizer, stream: ExampleStream
 ) -> None:
     """Everything that a killed run needs to go on as if nothing had happened; whole or not at all."""
     import torch
 
-    state = {"recipe": _identity(recipe), "steps": recipe.steps, "step": step, "model": model.state_dict(),
+    state = {"recipe": _identity(recipe, model), "steps": recipe.steps, "step": step, "model": model.state_dict(),
              "optimiser": optimiser.state_dict(), "stream": stream.state()}  # fmt: skip
     fresh = folder / f"{CHECKPOINT}.new"
     try:
@@ -159,8 +211,10 @@ def _checkpoint(
 
 def _restore(
     folder: Path, recipe: Recipe, model: PatchModel, optimiser: torch.optim.Optimizer, stream: ExampleStream
-) -> int:
-    """The step to go on from; 0 where the folder holds no checkpoint.
+) -> tuple[int, Recipe]:
+    """The step to go on from, 0 where the folder holds no checkpoint, and the recipe with its end.
+
+    A cooldown that had begun is ended where it would have been.
 
     Raises:
         ConfigError: the checkpoint is of another recipe.
@@ -169,22 +223,26 @@ def _restore(
 
     path = folder / CHECKPOINT
     if not path.is_file():
-        return 0
+        return 0, recipe
     state = torch.load(path, weights_only=True, map_location=model.device)
-    if state["recipe"] != _identity(recipe):
-        differs = [k for k, v in _identity(recipe).items() if state["recipe"].get(k) != v]
+    differs = [k for k, v in _identity(recipe, model).items() if state["recipe"].get(k, v) != v]
+    if differs:
         raise ConfigError(
             f"{path} belongs to a run with another {', '.join(differs)}", "Choose another folder, or delete the file."
         )
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     stream.restore(state["stream"])
-    return int(state["step"])
+    if state["step"] > state["steps"] - recipe.cooldown:
+        recipe = replace(recipe, steps=state["steps"])
+    return int(state["step"]), recipe
 
 
-def _identity(recipe: Recipe) -> dict[str, Any]:
+def _identity(recipe: Recipe, model: PatchModel) -> dict[str, Any]:
     """What must be equal for a run to go on; its end may move."""
-    return {k: v for k, v in asdict(recipe).items() if k not in ("steps", "kinds", "warmup", "cooldown")}
+    told = {k: v for k, v in asdict(recipe).items() if k not in ("steps", "kinds", "warmup", "cooldown")}
+    shapes = sorted((name, tuple(tensor.shape)) for name, tensor in model.state_dict().items())
+    return told | {"network": hashlib.sha256(repr(shapes).encode()).hexdigest()}
 
 
 def validate(model: PatchModel, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:
@@ -226,7 +284,8 @@ def _step(
     for group in optimiser.param_groups:
         group["lr"] = recipe.learning_rate * share
     model.train()
-    loss = model(**batch).loss
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        loss = model(**batch).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
@@ -251,6 +310,7 @@ def save(model: PatchModel, folder: Path, recipe: Recipe, step: int) -> None:
             save_file(tensors, Path(fresh) / "model.safetensors", {"format": "pt"})
             model.config.save_pretrained(fresh)
             for name in ("model.safetensors", "config.json"):
+                (Path(fresh) / name).chmod(0o644)  # safetensors gives nobody else a right to read
                 (Path(fresh) / name).replace(folder / name)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error}", "Free space or choose another folder.") from error

@@ -1,0 +1,258 @@
+"""Pre-training: the same bytes from the same seed, however often it is stopped; the verb around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sources_kit import write
+
+from tsad.config import compose, settings
+from tsad.core.errors import ConfigError, SourceError, StorageError
+from tsad.core.types import NS_PER_SECOND, Series
+from tsad.detectors.patch import crops
+from tsad.detectors.patch.detector import PatchDetector
+from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
+from tsad.steps import pretrain as verb
+from tsad.steps.workbench import Workbench
+from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
+from tsad.tracking.store import open_store
+
+TINY = {
+    "length": 64, "patch": 8, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 24, "point_size": 8,
+}  # fmt: skip
+LENGTHS, SHARES = crops.LENGTHS, crops.LENGTH_SHARES
+
+
+class Notes:
+    """A recorder that remembers; at step ``stop`` it raises, as a tracking server that is gone."""
+
+    def __init__(self, stop: int = 0) -> None:
+        self.noted: dict[str, Any] = {}
+        self.rows: list[dict[str, float]] = []
+        self.stop = stop
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        self.noted |= values
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        if step == self.stop:
+            raise ConnectionError("the tracking server is gone")
+        self.rows.append({"step": step, **values})
+
+
+def set_chunks(patch: pytest.MonkeyPatch, points: int, lengths: tuple[int, ...], crops_held_out: int) -> None:
+    patch.setattr(crops.make_chunk, "__defaults__", (points,))
+    patch.setattr(crops, "LENGTHS", lengths)
+    patch.setattr(crops, "LENGTH_SHARES", (1 / len(lengths),) * len(lengths))
+    patch.setattr("tsad.detectors.patch.pretrain.VALIDATION", crops_held_out)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_chunks() -> Any:
+    """One short series at a time: what is tested here does not depend on how many."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_chunks(patch, 256, (256,), 8)
+        yield
+
+
+def run(folder: Path, recorder: Any = None, **changes: Any) -> dict[str, float]:
+    options: dict[str, Any] = {"seed": 5, "steps": 6, "batch_size": 2, "save_every": 2, "network": TINY}
+    return pretrain(folder=folder, recorder=recorder, **{**options, **changes})
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_it_is_seeded_and_leaves_its_recipe(tmp_path: Path) -> None:
+    notes = Notes()
+    figures = run(tmp_path / "a", notes)
+    assert figures["steps"] == 6 and np.isfinite([figures["loss"], figures["validation_loss"]]).all()
+    run(tmp_path / "b")
+    run(tmp_path / "c", seed=6)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+    assert [p.name for p in sorted((tmp_path / "a").iterdir())] == ["config.json", "model.safetensors"]
+    assert {(p.stat().st_mode & 0o777) for p in (tmp_path / "a").iterdir()} == {0o644}
+    recipe = json.loads((tmp_path / "a" / "config.json").read_text())["recipe"]
+    assert (recipe["seed"], recipe["steps"], recipe["step"], recipe["precision"]) == (5, 6, 6, "float32")
+    assert recipe["generator"] == GENERATOR_VERSION and recipe["kinds"] == list(KINDS)
+    assert notes.noted["seed"] == 5 and notes.noted["network.length"] == 64 and notes.noted["network.evidence"] == 22
+    assert [row["step"] for row in notes.rows] == [2, 4, 6]
+    noise = np.random.default_rng(0).standard_normal((100, 1))
+    detector = PatchDetector(weights=str(tmp_path / "a"), batch_size=4, device="cpu", stride=56, blend=1.0)
+    (scores,) = detector.score([Series("x", np.arange(100) * NS_PER_SECOND, noise)])
+    assert np.isfinite(scores).all()
+
+
+def test_the_stream_is_the_same_from_workers() -> None:
+    with pytest.MonkeyPatch.context() as patch:  # workers are fresh processes: full chunks there and here
+        patch.setattr(crops.make_chunk, "__defaults__", (crops.CHUNK,))
+        patch.setattr(crops, "LENGTHS", LENGTHS)
+        patch.setattr(crops, "LENGTH_SHARES", SHARES)
+        found = []
+        for workers in (0, 1):
+            stream = crops.ExampleStream(3, 2, 64, workers=workers, every=1)
+            found.append([stream.batch("cpu") for _ in range(2)])
+            stream.close()
+    for mine, other in zip(*found, strict=True):
+        assert mine.keys() == other.keys() and all(bool((mine[k] == other[k]).all()) for k in mine)
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, stop: int) -> None:
+    run(tmp_path / "whole")
+    with pytest.raises(ConnectionError):
+        run(tmp_path / "broken", Notes(stop))
+    assert (tmp_path / "broken" / CHECKPOINT).is_file()
+    notes = Notes()
+    run(tmp_path / "broken", notes)
+    assert weights(tmp_path / "broken") == weights(tmp_path / "whole") and notes.rows[0]["step"] == stop + 2
+
+
+def test_kill_9_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    script = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        import pytest, torch
+        from test_pretrain import Notes, run, set_chunks
+        set_chunks(pytest.MonkeyPatch(), 256, (256,), 8)
+        torch.set_num_threads({__import__("torch").get_num_threads()})
+        class Killed(Notes):
+            def metrics(self, values, step=0):
+                if step == 2:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        run(Path({str(tmp_path / "killed")!r}), Killed(), steps=3)
+    """)
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    killed = subprocess.run([sys.executable, "-c", script], env=environment, timeout=120)
+    assert killed.returncode == -signal.SIGKILL and (tmp_path / "killed" / CHECKPOINT).is_file()
+    run(tmp_path / "killed", steps=3)
+    run(tmp_path / "whole", steps=3)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError):
+        run(tmp_path, Notes(2))
+    for change, word in (
+        ({"seed": 6}, "seed"), ({"batch_size": 3}, "batch_size"), ({"learning_rate": 0.1}, "learning_rate"),
+        ({"precision": "bf16"}, "precision"), ({"network": {**TINY, "layers": 2}}, "network"),
+        ({"network": {**TINY, "evidence": []}}, "network"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=rf"another {word}.*delete the file"):
+            run(tmp_path, **change)
+
+
+def test_time_running_out_starts_the_cooldown_and_a_resumed_run_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsad.detectors.patch.pretrain.PACE_STEPS", 1)
+    short = {"steps": 300, "cooldown": 4, "max_seconds": 0.01}
+    figures = run(tmp_path / "a", save_every=1000, **short)
+    assert figures["steps"] == 5
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["recipe"]["steps"] == 5
+    with pytest.raises(ConnectionError):
+        run(tmp_path / "b", Notes(2), **short)
+    assert run(tmp_path / "b", steps=300, cooldown=4)["steps"] == 5
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_bfloat16_learns_and_is_stored_as_ever(tmp_path: Path) -> None:
+    run(tmp_path / "whole")
+    figures = run(tmp_path / "bf16", precision="bf16")
+    assert np.isfinite(figures["loss"]) and len(weights(tmp_path / "bf16")) == len(weights(tmp_path / "whole"))
+    assert weights(tmp_path / "bf16") != weights(tmp_path / "whole")
+
+
+WRONG: list[dict[str, Any]] = [
+    {"steps": 0}, {"batch_size": 0}, {"save_every": 0}, {"learning_rate": 0.0}, {"workers": -1}, {"seed": -1},
+    {"precision": "float16"}, {"network": {**TINY, "layers": 0}}, {"network": {**TINY, "length": 60}},
+    {"network": {**TINY, "heads": 3}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_impossible_options_are_refused_before_anything_is_made(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"pretrain: .*(=0|=-1|float16|length=60|heads=3)"):
+        run(tmp_path / "new", **wrong)
+    assert not (tmp_path / "new").exists()
+
+
+def test_compiling_is_for_cuda(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"compile=true on cpu.*compile=false"):
+        run(tmp_path, compiled=True)
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file"):
+        run(tmp_path / "file", steps=1)
+
+
+# ---- the verb
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("empty")
+    open_store(settings(compose()).tracking, place)
+    return place / "mlflow.db"
+
+
+def options(output: Path, sets: list[str]) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    from tsad.config import folder
+
+    task = OmegaConf.to_container(OmegaConf.load(folder("conf") / "task" / "pretrain.yaml"))
+    assert isinstance(task, dict)
+    small = {"steps": 2, "save_every": 1, "batch_size": 2, "workers": 0, "network": TINY, "device": "cpu"}
+    return {**task, **small, "output": str(output), "validate_on": sets, "validate_points": 200}
+
+
+def test_the_verb_is_tracked_and_validates_on_labelled_sets(
+    tmp_path: Path, home: Path, bench: Callable[..., Workbench], empty_store: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    values = np.random.default_rng(0).standard_normal(300)
+    values[100:108] += 9
+    rows = "".join(f"{k},{v},{int(100 <= k < 108)}\n" for k, v in enumerate(values))
+    write(tmp_path / "toys" / "a.csv", "timestamp,value,label\n" + rows)
+    result = verb.run(bench(), **options(tmp_path / "out", [str(tmp_path / "toys")]))
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    (found,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert found.data.params["seed"] == "0" and found.data.params["network.layers"] == "1"
+    assert found.data.params["learning_rate"] == "0.001"
+    assert result == found.data.metrics["mean/vus_pr"] == found.data.metrics["toys/vus_pr"] > 0
+    assert len(client.get_metric_history(found.info.run_id, "toys/auc_pr")) == 2
+    kept = {a.path for a in client.list_artifacts(found.info.run_id)}
+    assert {"weights", "validation.png", "result.json"} <= kept
+    assert {a.path for a in client.list_artifacts(found.info.run_id, "weights")} == {
+        "weights/config.json", "weights/model.safetensors",
+    }  # fmt: skip
+
+
+def test_a_set_that_cannot_be_read_costs_no_training(tmp_path: Path, bench: Callable[..., Workbench]) -> None:
+    with pytest.raises(SourceError, match="no folder"):
+        verb.run(bench(), **options(tmp_path / "out", [str(tmp_path / "nowhere")]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_evidence_the_network_sees_values_alone(tmp_path: Path) -> None:
+    run(tmp_path, steps=1, network={**TINY, "evidence": []})
+    assert json.loads((tmp_path / "config.json").read_text())["evidence"] == []
