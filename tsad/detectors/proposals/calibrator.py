@@ -19,7 +19,8 @@ import numpy as np
 from tsad.core.types import BoolArray, FloatArray
 from tsad.detectors.proposals.features import FEATURES
 
-INTERCEPTS, SLOPES, SERIES, MEMORIES = (0.3, 1.0, 2.5), (0.25, 0.7, 1.5), (0.0, 0.7), (0.0, 0.6, 1.4)  # prior deviations
+# Prior deviations of the intercept, the linear correction, the intercept of a series and the memory.
+INTERCEPTS, SLOPES, SERIES, MEMORIES = (0.3, 1.0, 2.5), (0.25, 0.7, 1.5), (0.0, 0.7), (0.0, 0.6, 1.4)
 WAVES = 96  # random Fourier features of the memory
 LENGTH_SCALE = 0.7  # of the memory, times the square root of the number of features
 NEGLIGIBLE = 0.01  # a setting of this share of the evidence is left out
@@ -96,7 +97,7 @@ class Calibrator:
         for share, deviations, mean, covariance in self.settings:
             used = deviations > 0
             columns = base[:, used] * deviations[used]
-            variance = np.einsum("nd,de,ne->n", columns, covariance, columns)
+            variance = np.maximum(((columns @ covariance) * columns).sum(axis=1), 0.0)
             out += share * _sigmoid((offset + columns @ mean) / np.sqrt(1 + np.pi / 8 * variance))
         return out
 

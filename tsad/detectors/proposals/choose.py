@@ -56,9 +56,9 @@ def learned_gap(gaps: IntArray, same: BoolArray) -> int:
 def best_threshold(rated: Sequence[Rated], gap: int) -> tuple[float, float]:
     """The probability from which proposing maximises the expected interval F1, and that F1.
 
-    From candidates nobody has looked at: 2 TP / (proposed + events) (Lipton et al. 2014), where a proposal of probability
-    p is expected to find p events, and the events are those of all candidates, near ones joined. Its mean with the
-    expected composite F1 served no better on the development sets. (0.5, 0) without any candidate.
+    From candidates nobody has looked at: 2 TP / (proposed + events) (Lipton et al. 2014), where a proposal of
+    probability p is expected to find p events, and the events are those of all candidates, near ones joined. Its mean
+    with the expected composite F1 served no better on the development sets. (0.5, 0) without any candidate.
     """
     together, probability = _in_one_line(rated)
     if len(probability) == 0:

@@ -25,7 +25,7 @@ def features_of(examined: Examined, candidates: Candidates) -> FloatArray:
     ``peak`` and ``mean``: log odds of the highest and the mean score inside. ``height``: the peak above the series' 95%
     quantile; ``above_next``: above the highest score within 64 points outside. ``rank``: log of 1 + the number of
     candidates of the series that are as high, per 10,000 points. ``usual``: log odds of the series' mean score.
-    ``overlooked``: 1 where the evidence alone made it a candidate. The rest: the largest size of a row of evidence inside.
+    ``overlooked``: 1 where the evidence alone made it a candidate. The rest: the largest size of evidence inside.
     """
     if len(candidates) == 0:
         return np.zeros((0, len(FEATURES)))

@@ -1,0 +1,154 @@
+"""``tsad learning_curve``: its protocol on two tiny series, and the verb from end to end."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tsad.config import compose, folder, settings
+from tsad.core.errors import ConfigError
+from tsad.core.intervals import mask_of_runs, runs_of
+from tsad.core.types import NS_PER_SECOND, Series
+from tsad.detectors.proposals.fitting import LabelledLook
+from tsad.detectors.proposals.proposer import default_proposer, look_at
+from tsad.detectors.robust_zscore import RobustZScore
+from tsad.metrics.interval import interval_prf
+from tsad.plots import learning_curve_figure
+from tsad.steps import learning_curve
+from tsad.steps.curve_protocol import Line, Split, Subject, answers, by_calibrator, measured
+from tsad.steps.workbench import Workbench
+from tsad.tracking.store import open_store
+
+Make = Callable[..., Workbench]
+
+
+def burst(seed: int, total: int = 2400) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    values, truth = rng.standard_normal(total), np.zeros(total, bool)
+    for at in range(150, total - 20, 300):
+        values[at : at + 12] += 9.0
+        truth[at : at + 12] = True
+    return values, truth
+
+
+@pytest.fixture(scope="module")
+def line() -> Line:
+    subjects = []
+    for seed in range(2):
+        values, truth = burst(seed)
+        series = Series(f"s{seed}", np.arange(len(values), dtype=np.int64) * NS_PER_SECOND, values[:, None])
+        seen = next(iter(RobustZScore(half=6.0, window=0).examine([series])))
+        subjects.append(Subject(LabelledLook(look_at(series.point_id, seen), truth), series.timestamps, seen.scores))
+    return Line("toy", subjects)
+
+
+def test_what_is_reviewed_is_not_scored(line: Line) -> None:
+    split, again, other = (Split(line, seed, 300, 50, 2) for seed in (0, 0, 1))
+    scored = mask_of_runs(split.blocks, len(line.truth))
+    assert not any(scored[a:b].any() for a, b in split.windows)
+    assert scored.sum() + (split.windows[:, 1] - split.windows[:, 0]).sum() == 4800
+    assert np.array_equal(split.windows, again.windows) and not np.array_equal(split.windows, other.windows)
+    assert len({tuple(w) for w in split.windows.tolist()}) == len(split.windows) == 8
+    assert len(split.events) == sum(len(runs_of(line.truth[a:b])) for a, b in split.blocks)
+    assert np.array_equal(split.along(line.truth), np.concatenate([line.truth[a:b] for a, b in split.blocks]))
+    assert split.points == len(split.along(line.scores)) + len(split.blocks)
+    assert all(len(turned) >= len(split.events) for turned in split.turned)
+
+
+def test_answers_are_the_labels_but_for_the_noise(line: Line) -> None:
+    split = Split(line, 0, 300, 50, 1)
+    reviewed, said = answers(split, 3, 0.0)
+    assert reviewed.sum() == sum(b - a for a, b in split.windows[:3])
+    assert np.array_equal(said, line.truth & reviewed)
+    _, wrong = answers(split, 8, 1.0)
+    everything, _ = answers(split, 8, 0.0)
+    assert not (wrong & line.truth).any() and wrong.any() and not (wrong & ~everything).any()
+    assert np.array_equal(answers(split, 3, 0.5)[1], answers(split, 8, 0.5)[1] & reviewed), "asked again, the same"
+
+
+def test_figures_of_a_state(line: Line) -> None:
+    split, base = Split(line, 0, 300, 50, 2), default_proposer("robust_zscore")
+    none, after = (by_calibrator(split, 8, 0.0, base, learn) for learn in (False, True))
+    before, learnt = (measured(split, said, 8, 0.0) for said in (none, after))
+    assert learnt["interval_f1"] == pytest.approx(interval_prf(split.events, split.clip(after.runs)).f1)
+    assert min(learnt["interval_f1"], before["interval_f1"]) > 0.8
+    assert learnt["oracle_interval_f1"] >= learnt["interval_f1"]
+    assert learnt["repeat_rate"] == 0.0 and learnt["event_coverage"] == 1.0 and learnt["auc_pr"] > 0.9
+    assert 0 <= learnt["rotated_interval_f1"] < learnt["interval_f1"] and 0 <= learnt["ece"] < 0.5
+    assert none.proposer is base and after.seconds > 0 and np.isnan(measured(split, none, 0, 0.0)["repeat_rate"])
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("empty")
+    open_store(settings(compose()).tracking, place)
+    return place / "mlflow.db"
+
+
+@pytest.fixture
+def sets(tmp_path: Path, home: Path, empty_store: Path) -> list[str]:
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        values, truth = burst(len(name) + ord(name[0]), 1200)
+        lines = [f"{k},{v:.4f},{int(y)}" for k, (v, y) in enumerate(zip(values, truth, strict=True))]
+        (tmp_path / name / "s.csv").write_text("\n".join(["timestamp,value,label", *lines]) + "\n", "utf-8")
+    return [str(tmp_path / "one"), str(tmp_path / "two")]
+
+
+def options(**given: Any) -> dict[str, Any]:
+    values = yaml.safe_load((folder("conf") / "task" / "learning_curve.yaml").read_text("utf-8"))
+    return {**values, "reviews": [2], "seeds": 1, "resamples": 20, "rotations": 1, **given}
+
+
+@pytest.mark.parametrize("leave_out", [False, True])
+def test_the_verb_writes_rows_plot_and_run(
+    bench: Make, sets: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leave_out: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    fitting = "tsad.detectors.proposals.fitting.synthetic_groups"
+    monkeypatch.setattr(fitting, lambda detector: {})  # has a test of its own
+    one, out = bench("detector=robust_zscore", "windows.length=128"), tmp_path / "out"
+    score = learning_curve.run(one, **options(sets=sets, output=str(out), leave_out=leave_out))
+    with (out / "learning_curve.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == learning_curve.COLUMNS and len(rows) == 3 * 2 * (2 + 1)
+    overall = [r for r in rows if r["set"] == "all"]
+    mine = [float(r["interval_f1"]) for r in rows if r["strategy"] == "calibrator" and r["reviewed"] == "2"]
+    assert score == pytest.approx(np.mean(mine[:2]), abs=1e-5) and mine[2] == pytest.approx(score, abs=1e-5)
+    assert {r["strategy"] for r in overall} == {"calibrator", "threshold", "none"}
+    assert float(overall[0]["ece_low"]) <= float(overall[0]["ece"]) <= float(overall[0]["ece_high"])
+    assert (out / "learning_curve.png").stat().st_size > 1000 and "calibrator" in capsys.readouterr().out
+    loop = learning_curve.open_loop(one)
+    (run,) = loop.search("attributes.status = 'FINISHED'")
+    kept = {a.path for a in loop.store.client.list_artifacts(run.info.run_id)}
+    assert {"learning_curve.csv", "learning_curve.png", "learning_curve.json"} <= kept
+    assert run.data.params["leave_out"] == str(leave_out) or run.data.params["leave_out"] == str(leave_out).lower()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"reviews": []}, {"reviews": [-1]}, {"seeds": 0}, {"noise": 1.5}, {"strategies": ["best"]},
+              {"strategies": []}, {"rotations": 0}, {"resamples": 0}],
+)  # fmt: skip
+def test_nonsense_is_refused(bench: Make, sets: list[str], tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        learning_curve.run(bench(), **options(sets=sets, output=str(tmp_path / "out")) | wrong)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_curve_is_drawn_where_it_is_known() -> None:
+    rows = [{"set": s, "strategy": "calibrator", "seed": k, "reviewed": n, "interval_f1": 0.1 * k + n / 100,
+             "composite_f1": None if n else 0.2, "oracle_interval_f1": float("nan")}
+            for s in ("a", "水") for k in range(2) for n in (0, 25)]  # fmt: skip
+    figure = learning_curve_figure(rows)
+    top, below = figure.axes[0], figure.axes[2]
+    assert len(figure.axes) == 4 and np.allclose(top.lines[0].get_ydata(), [0.05, 0.3])
+    assert list(below.lines[0].get_xdata()) == [0] and learning_curve_figure([]).axes
