@@ -44,13 +44,13 @@ def isolation_forest() -> Detector:
     return IsolationForest(window=16, stride=4, trees=100, fit_windows=4096, half=6.0, batch_size=8192, seed=0)
 
 
-def patch(weights: str = "", scales: tuple[int, ...] = (1, 4, 16), stride: int = 768) -> Detector:
+def patch(weights: str = "", stride: int = 896, blend: float = 1.0) -> Detector:
     import torch
 
     from tsad.detectors.patch.detector import PatchDetector
 
     torch.set_num_threads(1)
-    return PatchDetector(weights=weights, batch_size=32, device="cpu", scales=list(scales), stride=stride)
+    return PatchDetector(weights=weights, batch_size=32, device="cpu", stride=stride, blend=blend)
 
 
 MAKERS: dict[str, Callable[[], Detector]] = {
@@ -76,6 +76,20 @@ def speed(points: int) -> None:
             detector.score(series)
             rates.append(points / (time.process_time() - started))
         print(f"{name:<18}{rates[0]:>28,.0f}{rates[1]:>26,.0f}", flush=True)
+    evidence_speed(points)
+
+
+def evidence_speed(points: int) -> None:
+    """A line per period: the cost of seasons and of neighbours depends on it."""
+    from tsad.detectors.evidence.channels import evidence_of
+
+    for period in (20, 288):
+        noise = random_series(points).values[:, 0]
+        values = np.sin(np.arange(points) * 2 * np.pi / period) + 0.3 * noise
+        evidence_of(values[:4096])
+        started = time.process_time()
+        evidence_of(values)
+        print(f"{f'evidence, {period}':<18}{points / (time.process_time() - started):>28,.0f}", flush=True)
 
 
 def memory(points: int) -> None:

@@ -11,7 +11,7 @@ from tsad.core.types import BoolArray, FloatArray
 from tsad.detectors.base import fill_missing
 from tsad.detectors.evidence.neighbours import neighbour_distances
 from tsad.detectors.evidence.period import Period, find_period
-from tsad.detectors.evidence.ranks import Floats, box, positive, quantiles, rarity, signed, signed_rarity
+from tsad.detectors.evidence.ranks import PART, Floats, box, positive, quantiles, rarity, signed, signed_rarity
 from tsad.detectors.evidence.residuals import polynomial_residual, seasonal_residual
 
 CHANNELS = (
@@ -57,8 +57,8 @@ def evidence_of(values: FloatArray) -> Evidence:
     ``*_rarity`` and ``amplitude``, ``difference``, ``level``, ``spread``: half the ``-log10`` of the share of points as
     extreme. ``short_*`` and ``energy``: what polynomials over 12 points and over about a period leave unexplained.
     ``season_*``: distance from the same phase of neighbouring periods. ``shape``, ``neighbour``: distance of
-    sub-sequences of a period to their nearest neighbours, ``middle_neighbour`` of a third of it, ``short_*`` of 8 points;
-    ``short_core`` is the lowest of the sub-sequences over a point.
+    sub-sequences of a period to their nearest neighbours, ``middle_neighbour`` of a third of it, ``short_*`` of 8
+    points; ``short_core`` is the lowest of the sub-sequences over a point.
     """
     filled, observed = fill_missing(values)
     middle, spread = scale_of(filled)
@@ -67,7 +67,9 @@ def evidence_of(values: FloatArray) -> Evidence:
     rows = np.zeros((len(CHANNELS), len(values)), np.int16)
     if len(values) >= 16:
         for name, row in _rows(scaled, period):
-            rows[INDEX[name]] = np.clip(np.nan_to_num(row), -LIMIT, LIMIT) * np.float32(1 / UNIT)
+            for start in range(0, len(row), PART):
+                part = slice(start, start + PART)
+                rows[INDEX[name], part] = np.clip(np.nan_to_num(row[part]), -LIMIT, LIMIT) * np.float32(1 / UNIT)
     if not observed.all():
         rows[:, ~observed] = 0
     return Evidence(scaled, observed, rows, period)
@@ -100,14 +102,17 @@ def _rows(x: Floats, period: Period):  # type: ignore[no-untyped-def]
     energy = np.sqrt(np.maximum(box(residual * residual, width), 0))
     yield "energy", positive(energy)
     yield "energy_rarity", rarity(energy)
+    del residual, energy  # a series may have millions of points
     if period.strength > 0:
         residual, spread = seasonal_residual(x, period.points)
         yield "season_residual", signed(residual, 0.02)
         spread = box(spread, period.points / 24)
         yield "season_score", np.arcsinh(residual / (1.4826 * spread + 0.3 * quantiles(spread, (0.5,))[0] + 0.02)) / 2
+        del residual, spread
     shape, amplitude = neighbour_distances(x, min(period.points, 512.0), shape=True)
     yield "shape", positive(shape)
     yield "shape_rarity", rarity(shape)
+    del shape
     yield "neighbour", positive(amplitude)
     yield "neighbour_rarity", rarity(amplitude)
     amplitude = neighbour_distances(x, float(np.clip(period.points / 3, 16, 48)), shape=False)[0]

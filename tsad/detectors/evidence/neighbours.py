@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tsad.detectors.evidence.ranks import Floats, box
+from tsad.detectors.evidence.ranks import Floats, between, box
 
 DIMENSIONS = 32  # a longer sub-sequence is averaged down to this many values
 REFERENCES = 384  # of one group; the mean of the nearest in two groups is steadier than the nearest of all
@@ -45,7 +45,7 @@ def neighbour_distances(values: Floats, length: float, *, shape: bool) -> list[F
         targets = torch.from_numpy(_describe(every[references.ravel()], unit, level, by_shape))
         distances = _nearest(own, starts, references, targets, unit, level, by_shape)
         centre = (starts + width / 2) * rate
-        spread_out = np.interp(np.arange(total), centre, distances).astype(np.float32)
+        spread_out = between(np.arange(total), centre, distances)
         found.append(box(spread_out, length / 2) / np.float32(np.sqrt(width)))
     return found
 

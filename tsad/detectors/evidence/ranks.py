@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+PART = 1 << 16  # points worked on at once in double precision
 ENTRIES = 192  # of the table between value and rarity, at each end
 
 
@@ -18,7 +20,7 @@ def rarity(values: Floats) -> Floats:
     """
     ordered = np.sort(values)
     heights, counts = _upper(ordered)
-    return np.interp(values, heights, -np.log10(counts / len(ordered)) / 2).astype(np.float32)
+    return between(values, heights, -np.log10(counts / len(ordered)) / 2)
 
 
 def signed_rarity(values: Floats) -> Floats:
@@ -34,7 +36,15 @@ def signed_rarity(values: Floats) -> Floats:
     if len(heights) == 0:
         return np.zeros(len(values), np.float32)
     order = np.argsort(heights, kind="stable")
-    return np.interp(values, heights[order], figures[order]).astype(np.float32)
+    return between(values, heights[order], figures[order])
+
+
+def between(values: npt.NDArray[Any], at: npt.NDArray[np.float64], figures: npt.NDArray[Any]) -> Floats:
+    """``np.interp`` as float32, some values at a time: it works in doubles. [T] -> [T]."""
+    out = np.empty(len(values), np.float32)
+    for start in range(0, len(values), PART):
+        out[start : start + PART] = np.interp(values[start : start + PART], at, figures)
+    return out
 
 
 def _upper(ordered: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -75,4 +85,8 @@ def box(values: Floats, width: float) -> Floats:
     padded = np.pad(values, (size // 2 + 1, size // 2), mode="edge")
     padded[0] = 0
     total = np.cumsum(padded, dtype=np.float64)
-    return ((total[size:] - total[:-size]) / size).astype(np.float32)
+    out = np.empty(len(values), np.float32)
+    for start in range(0, len(values), PART):  # a series may have millions of points: no second array of doubles
+        stop = min(start + PART, len(values))
+        out[start:stop] = (total[start + size : stop + size] - total[start:stop]) / size
+    return out
