@@ -39,7 +39,7 @@ def signed_rarity(values: Floats) -> Floats:
     return between(values, heights[order], figures[order])
 
 
-def between(values: npt.NDArray[Any], at: npt.NDArray[np.float64], figures: npt.NDArray[Any]) -> Floats:
+def between(values: npt.NDArray[Any], at: npt.NDArray[Any], figures: npt.NDArray[Any]) -> Floats:
     """``np.interp`` as float32, some values at a time: it works in doubles. [T] -> [T]."""
     out = np.empty(len(values), np.float32)
     for start in range(0, len(values), PART):
