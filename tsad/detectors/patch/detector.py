@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tsad.detectors.patch.model import PatchModel
 
-BLENDED = {"short_neighbour": 2.0, "neighbour": 1.5, "middle_neighbour": 1.0}  # chosen on the development sets
+BLENDED = {"short_neighbour": 2.0, "neighbour": 1.2, "energy": 1.0}  # chosen on the development sets
 USUAL = 2.5  # what they add up to at an unusual, but normal point
 
 

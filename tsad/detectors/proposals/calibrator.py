@@ -22,7 +22,7 @@ from tsad.detectors.proposals.features import FEATURES
 # Prior deviations of the intercept, the linear correction, the intercept of a series and the memory.
 INTERCEPTS, SLOPES, SERIES, MEMORIES = (0.3, 1.0, 2.5), (0.25, 0.7, 1.5), (0.0, 0.7), (0.0, 0.6, 1.4)
 WAVES = 96  # random Fourier features of the memory
-LENGTH_SCALE = 0.7  # of the memory, times the square root of the number of features
+LENGTH_SCALE = 0.45  # of the memory, times the square root of the number of features
 NEGLIGIBLE = 0.01  # a setting of this share of the evidence is left out
 FAR = 4.0  # standardised features are cut here: one odd figure must not decide
 

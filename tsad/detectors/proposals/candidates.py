@@ -12,11 +12,12 @@ from tsad.detectors.evidence.examined import Examined
 
 DENSITY = 60  # candidates per 10,000 points from the score
 EXTRA = 8  # ... and from each kind of evidence in places without one
-FEWEST = 8
+FEWEST = 20
 SOURCES = ("score", "amplitude", "short_energy", "neighbour", "short_neighbour", "energy")
 DROP = 0.5  # log odds below its peak at which a candidate ends
 EVIDENCE_DROP = 0.3
-GAP = 16  # points that may dip below within a candidate
+GAP = 6  # points that may dip below within a candidate
+APART = 4  # points between two candidates, at least
 REACH = 256  # points on either side of its peak, at most
 LOWEST, HIGHEST = 1e-4, 1 - 1e-4  # scores: their log odds stay finite
 
@@ -77,7 +78,7 @@ def _peaks(
         if taken[top]:
             continue
         start, stop = _extent(height, taken, int(top), drop)
-        taken[max(0, start - GAP) : stop + GAP] = True
+        taken[max(0, start - APART) : stop + APART] = True
         found.append((start, stop, int(top), source))
     return found
 
@@ -93,7 +94,7 @@ def _block_tops(height: npt.NDArray[np.float32], block: int = 8) -> IntArray:
 def _extent(
     height: npt.NDArray[np.float32], taken: npt.NDArray[np.bool_], top: int, drop: float
 ) -> tuple[int, int]:
-    """Where the height stays within ``drop`` of the peak; dips of up to 16 points do not end it."""
+    """Where the height stays within ``drop`` of the peak; dips of up to 6 points do not end it."""
     first, last = max(0, top - REACH), min(len(height), top + REACH + 1)
     high = (height[first:last] >= height[top] - drop) & ~taken[first:last]
     at = top - first
@@ -103,7 +104,7 @@ def _extent(
 
 
 def _reach(high: npt.NDArray[np.bool_]) -> int:
-    """Steps from the first point to the last one before a gap of more than 16 low points."""
+    """Steps from the first point to the last one before a gap of more than 6 low points."""
     where = np.flatnonzero(high)
     jumps = np.flatnonzero(np.diff(where) > GAP)
     return int(where[jumps[0]] if len(jumps) else where[-1]) if len(where) else 0

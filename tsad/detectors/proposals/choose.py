@@ -10,8 +10,8 @@ import numpy as np
 from tsad.core.types import BoolArray, FloatArray, IntArray
 
 GAPS = (4, 8, 16, 32, 64, 128, 256)  # points that are compared
-USUAL_GAP = 32
-STUBBORN = 1.5  # pairs of candidates that it takes to double or halve the usual gap
+USUAL_GAP = 64
+STUBBORN = 1.0  # pairs of candidates that it takes to double or halve the usual gap
 FLOOR = 0.15  # candidates below it hardly ever belong to one event
 LEVELS = 60  # thresholds that are compared
 
@@ -42,7 +42,7 @@ def propose(rated: Rated, threshold: float, gap: int) -> tuple[IntArray, FloatAr
 def learned_gap(gaps: IntArray, same: BoolArray) -> int:
     """The gap up to which neighbouring confirmed candidates are one event, from pairs that people have judged.
 
-    The one that decides most pairs rightly; the usual 32 points unless the pairs insist.
+    The one that decides most pairs rightly; the usual 64 points unless the pairs insist.
 
     Args:
         gaps: [N] points between two neighbouring candidates, each confirmed.
