@@ -44,8 +44,9 @@ def record_detections(
     busiest = sorted(range(len(series)), key=lambda k: -len(detections[k].intervals))[: bench.tracking.plots]
     for k in busiest:
         figure = series_figure(
-            series[k], threshold=None if detections[k].candidates is not None else detections[k].threshold, truth=series[k].labels or (), preannotation=detections[k].intervals,
-            scores=detections[k].scores, title=detections[k].origin.model_version,
+            series[k], truth=series[k].labels or (), preannotation=detections[k].intervals, scores=detections[k].scores,
+            threshold=None if detections[k].candidates is not None else detections[k].threshold,
+            title=detections[k].origin.model_version,
         )
         step.figure(figure, f"plots/{safe_name(series[k].point_id)}.png")
     step.table(rows, "series.json")

@@ -1,8 +1,8 @@
 """The patch network: values of a window and the evidence of its series in, one logit per point out.
 
 A convolutional stem reads points, a transformer reads patches of 32 points, and a convolutional decoder puts both
-together, so that edges stay sharp and context is 1,024 points; what lies beyond them comes in as evidence. Linear layers
-carry the names that Llama and Qwen use: one LoRA target list serves all of them.
+together, so that edges stay sharp and context is 1,024 points; what lies beyond them comes in as evidence. Linear
+layers carry the names that Llama and Qwen use: one LoRA target list serves all of them.
 """
 
 from __future__ import annotations
