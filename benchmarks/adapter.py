@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.adapter --data ../shared/data --sets AIOPS_KPI NAB --reviews 50 --seeds 2
 
-Protocol of ``tsad learning_curve``. Printed per set, mean over seeds: interval and composite F1 of the calibrator on the
-base, of the calibrator on the adapted network whether or not it helps, and of what ``tsad train`` would take (the adapter
-only where its validation loss fell), with the seconds that training took.
+Protocol of ``tsad learning_curve``. Printed per set, mean over seeds: interval and composite F1 of the calibrator on
+the base, of the calibrator on the adapted network whether or not it helps, and of what ``tsad train`` would take (the
+adapter only where its validation loss fell), with the seconds that training took.
 """
 
 from __future__ import annotations
