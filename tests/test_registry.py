@@ -237,6 +237,12 @@ def test_a_damaged_adapter_is_refused(loop: LoopStore, weights: Path) -> None:
         load_version(registry, version)
 
 
+def test_options_of_another_tsad_version_are_named() -> None:
+    old = {"_target_": "tsad.detectors.patch.detector.PatchDetector", "weights": "", "scales": [1, 4, 16]}
+    with pytest.raises(WeightsError, match="does not take the options"):
+        build(old)
+
+
 def test_a_detector_this_installation_lacks_is_named() -> None:
     with pytest.raises(WeightsError, match=r"no tsad\.detectors\.gone\.Gone"):
         build({"_target_": "tsad.detectors.gone.Gone"})

@@ -208,7 +208,7 @@ def build(description: Mapping[str, Any]) -> Any:
     """The detector (or proposer) that ``_target_`` and its keyword arguments describe.
 
     Raises:
-        WeightsError: this installation has no such class, or the base weights are missing.
+        WeightsError: this installation has no such class or one with other options, or the base weights are missing.
     """
     arguments = dict(description)
     module, _, name = str(arguments.pop("_target_")).rpartition(".")
@@ -219,7 +219,13 @@ def build(description: Mapping[str, Any]) -> Any:
             f"This installation has no {module}.{name} ({error})",
             "Install the tsad version that the model was made with; MLflow lists it under the model's requirements.",
         ) from error
-    return target(**arguments)
+    try:
+        return target(**arguments)
+    except TypeError as error:  # another tsad version's options
+        raise WeightsError(
+            f"This installation's {module}.{name} does not take the options of the model ({error})",
+            "Install the tsad version that the model was made with, or start a new loop with loop.name=NAME.",
+        ) from error
 
 
 def check_base(detector: AnyDetector, expected: Mapping[str, str]) -> None:
