@@ -18,10 +18,8 @@ import numpy as np
 from tsad.config import compose, settings, workbench
 from tsad.core.intervals import mask_to_intervals
 from tsad.core.types import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState, Series, Window
-from tsad.detectors.base import Detector
-from tsad.detectors.proposals.fitting import LabelledLook
-from tsad.detectors.proposals.proposer import default_proposer, look_at
-from tsad.steps.curve_protocol import Line, Split, Subject, answers, by_calibrator, measured
+from tsad.detectors.proposals.proposer import default_proposer
+from tsad.steps.curve_protocol import Line, Split, answers, by_calibrator, measured, subjects_of
 from tsad.steps.sets import open_sets
 from tsad.steps.workbench import Workbench
 from tsad.training.datasets import build
@@ -46,15 +44,6 @@ class Silent:
     def table(self, rows: object, path: str) -> None: ...
 
 
-def line_of(name: str, pairs: list[tuple[Series, np.ndarray]], detector: Detector) -> Line:
-    """A set as the protocol reads it, under a detector."""
-    subjects = []
-    for (series, truth), examined in zip(pairs, detector.examine([s for s, _ in pairs]), strict=True):
-        seen = LabelledLook(look_at(series.point_id, examined), truth)
-        subjects.append(Subject(seen, series.timestamps, examined.scores))
-    return Line(name, subjects)
-
-
 def dataset(split: Split, pairs: list[tuple[Series, np.ndarray]], reviews: int, context: int) -> DatasetVersion:
     """The reviewed windows as a training set."""
     _, said = answers(split, reviews, 0.0)
@@ -72,7 +61,7 @@ def compared(bench: Workbench, pairs: list[tuple[Series, np.ndarray]], reviews: 
     """Interval and composite F1 of base, adapted and taken; share taken; seconds of training."""
     detector = bench.make_detector()
     base = default_proposer(detector.name)
-    line = line_of("set", pairs, detector)
+    line = Line("set", list(subjects_of(detector, pairs)))
     split = Split(line, seed, bench.windows.length, reviews, 1)
     before = measured(split, by_calibrator(split, reviews, 0.0, base, True), reviews, 0.0)
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +73,7 @@ def compared(bench: Workbench, pairs: list[tuple[Series, np.ndarray]], reviews: 
         found = [before["interval_f1"], before["composite_f1"]]
         if result.adapter is None:
             return [*found, *found, *found, 0.0, 0.0]
-        adapted = line_of("set", pairs, detector.with_adapter(result.adapter))
+        adapted = Line("set", list(subjects_of(detector.with_adapter(result.adapter), pairs)))
     again = Split(adapted, seed, bench.windows.length, 0, 1)
     again.windows = split.windows  # the same windows, whatever the adapted network thinks of them
     after = measured(again, by_calibrator(again, reviews, 0.0, base, True), reviews, 0.0)

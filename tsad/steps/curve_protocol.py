@@ -7,24 +7,28 @@ whole series: they need no labels. The series of a set lie on one line, far apar
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tsad.core.intervals import mask_of_runs, runs_of
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import BoolArray, FloatArray, IntArray
+from tsad.core.types import BoolArray, FloatArray, IntArray, Series
 from tsad.detectors.proposals.choose import GAPS, Rated, propose
 from tsad.detectors.proposals.fitting import LabelledLook, touches
-from tsad.detectors.proposals.proposer import Judged, Proposer, corrected
+from tsad.detectors.proposals.proposer import Judged, Proposer, corrected, look_at
 from tsad.detectors.thresholds import choose_threshold, to_runs
 from tsad.metrics.affiliation import affiliation_prf
 from tsad.metrics.calibration import expected_calibration_error
 from tsad.metrics.figures import counts_of, f1_of
 from tsad.metrics.interval import candidate_pairs
 from tsad.metrics.ranking import auc_pr
+
+if TYPE_CHECKING:
+    from tsad.detectors.base import Detector
 
 BLOCK = 4096  # points per block, roughly
 BLOCKS = (2, 8)  # per series, fewest and most
@@ -33,6 +37,14 @@ UNIFORM = 0.25  # share of the windows that are drawn from all alike
 SPACE = 10 * max(GAPS)  # points between two series on the line
 SIMILAR = 2.0  # standardised features this near are alike; two candidates drawn at random lie about 7 apart
 LEVELS = 25  # probability thresholds among which the oracle chooses
+
+
+def subjects_of(detector: Detector, labelled: Iterable[tuple[Series, BoolArray]]) -> Iterator[Subject]:
+    """Each labelled series, examined once; scores as float32, and of the evidence only what candidates need."""
+    for series, truth in labelled:
+        examined = next(iter(detector.examine([series])))
+        look = look_at(series.point_id, examined)
+        yield Subject(LabelledLook(look, truth), series.timestamps, examined.scores.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from tsad.core.types import BoolArray, FloatArray
 from tsad.metrics.calibration import ece_interval, expected_calibration_error
 from tsad.sources.files import atomic
 from tsad.steps.common import log, open_loop, say, show, standalone
-from tsad.steps.curve_protocol import Line, Said, Split, Subject, by_calibrator, by_threshold, measured
+from tsad.steps.curve_protocol import Line, Said, Split, by_calibrator, by_threshold, measured, subjects_of
 from tsad.steps.sets import LabelledSet, open_sets
 from tsad.steps.workbench import Workbench
 
@@ -99,15 +99,8 @@ def _check(
 
 
 def _examined(detector: Detector, one: LabelledSet) -> Line:
-    """Every labelled series of a set, examined once; scores as float32."""
-    from tsad.detectors.proposals.fitting import LabelledLook
-    from tsad.detectors.proposals.proposer import look_at
-
-    subjects = []
-    for series, truth in one.labelled():
-        examined = next(iter(detector.examine([series])))
-        look = look_at(series.point_id, examined)
-        subjects.append(Subject(LabelledLook(look, truth), series.timestamps, examined.scores.astype(np.float32)))
+    """Every labelled series of a set, examined once; what was left out is logged."""
+    subjects = list(subjects_of(detector, one.labelled()))
     for point, why in one.left_out.items():
         log.warning("%s: left out %s (%s)", one.name, point, why)
     log.info("%s: examined %d series, %d candidates", one.name, len(subjects),

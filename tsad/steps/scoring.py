@@ -29,12 +29,9 @@ def judged_series(detector: Detector, windows: Sequence[ReviewedWindow]) -> list
     """Each series (or excerpt) with reviewed windows as the proposer learns from it, examined once."""
     from tsad.detectors.proposals.proposer import Judged, look_at
 
-    members: dict[int, list[ReviewedWindow]] = {}
-    for reviewed in windows:
-        members.setdefault(id(reviewed.window.series), []).append(reviewed)
-    series = [own[0].window.series for own in members.values()]
+    series, members = _by_series(windows)
     found = []
-    for one, own, examined in zip(series, members.values(), detector.examine(series), strict=True):
+    for one, own, examined in zip(series, members, detector.examine(series), strict=True):
         seen, truth = np.zeros((2, len(one)), bool)
         for reviewed in own:
             part = slice(reviewed.window.start, reviewed.window.stop)
@@ -54,12 +51,9 @@ def gold_units(version: LoadedVersion, gold: DatasetVersion) -> list[Unit]:
     Adjacent windows chosen with certainty are joined, so that an interval over a window's border
     counts once. The threshold is the version's own: it never sees the gold set.
     """
-    by_series: dict[int, list[ReviewedWindow]] = {}
-    for reviewed in gold.windows:
-        by_series.setdefault(id(reviewed.window.series), []).append(reviewed)
-    series = [members[0].window.series for members in by_series.values()]
+    series, grouped = _by_series(gold.windows)
     units: list[Unit] = []
-    for one, said, members in zip(series, version.detections(series), by_series.values(), strict=True):
+    for one, said, members in zip(series, version.detections(series), grouped, strict=True):
         predicted, scores = intervals_to_mask(said.intervals, one.timestamps), said.scores
         for stretch in _stretches(members):
             a, b = stretch[0].window.start, stretch[-1].window.stop
@@ -71,6 +65,14 @@ def gold_units(version: LoadedVersion, gold: DatasetVersion) -> list[Unit]:
                 )
             )
     return units
+
+
+def _by_series(windows: Sequence[ReviewedWindow]) -> tuple[list[Series], list[list[ReviewedWindow]]]:
+    """Each series (or excerpt) once, with its windows."""
+    members: dict[int, list[ReviewedWindow]] = {}
+    for reviewed in windows:
+        members.setdefault(id(reviewed.window.series), []).append(reviewed)
+    return [own[0].window.series for own in members.values()], list(members.values())
 
 
 def _stretches(members: Sequence[ReviewedWindow]) -> list[list[ReviewedWindow]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tsad.synthetic.generator import SHORTEST, Batch, make_batch
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
 
+T = TypeVar("T")
 AHEAD = 2  # chunks per worker that are made before they are asked for
 
 
@@ -47,9 +49,8 @@ def stream(seed: int, count: int, length: int, workers: int = 0, *, start: int =
             f"stream needs count >= 1, length >= {SHORTEST}, seed, workers and start >= 0, "
             f"not {count}, {length}, {seed}, {workers} and {start}"
         )
-    if workers == 0:
-        return (chunk(seed, k, count, length) for k in itertools.count(start))
-    return _from_workers(seed, count, length, workers, start)
+    made = functools.partial(_numbered, seed, count, length)
+    return in_order(made, workers, start, what=f"chunks of {count} x {length}")
 
 
 def chunk(seed: int, number: int, count: int, length: int) -> Batch:
@@ -57,20 +58,40 @@ def chunk(seed: int, number: int, count: int, length: int) -> Batch:
     return make_batch(np.random.default_rng((seed, number)), count, length)
 
 
-def _from_workers(seed: int, count: int, length: int, workers: int, start: int) -> Iterator[Batch]:
+def _numbered(seed: int, count: int, length: int, number: int) -> Batch:
+    return chunk(seed, number, count, length)
+
+
+def in_order(make: Callable[[int], T], workers: int, start: int, *, what: str) -> Generator[T]:
+    """``make(start)``, ``make(start + 1)``, ... without end, in order; workers make them ahead (see :func:`stream`).
+
+    Args:
+        make: what a spawned process can import; must not depend on what was made before.
+        workers: processes beside this one; 0 = made here, when asked for.
+        what: names what is made in the error.
+
+    Raises:
+        StreamError: while iterating, when a worker has died.
+    """
+    if workers == 0:
+        return (make(k) for k in itertools.count(start))
+    return _from_workers(make, workers, start, what)
+
+
+def _from_workers(make: Callable[[int], T], workers: int, start: int, what: str) -> Generator[T]:
     from concurrent.futures.process import BrokenProcessPool
 
     pool = _pool(workers)
-    waiting: deque[Future[Batch]] = deque()
+    waiting: deque[Future[T]] = deque()
     numbers = itertools.count(start)
     try:
         while True:
             while len(waiting) < AHEAD * workers:
-                waiting.append(pool.submit(chunk, seed, next(numbers), count, length))
+                waiting.append(pool.submit(make, next(numbers)))
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise StreamError(
-            f"a worker of the synthetic stream died ({workers} workers, chunks of {count} x {length})",
+            f"a worker of the synthetic stream died ({workers} workers, {what})",
             "It was killed, or memory ran out: take smaller chunks or fewer workers (workers=0 makes them here). A "
             'script that takes workers must keep its main part under if __name__ == "__main__":.',
         ) from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from tsad.detectors.evidence.channels import FAR, GROUPS, INDEX, SIGNED, Evidenc
 from tsad.detectors.patch.examples import Example, to_tensors
 from tsad.detectors.patch.windows import Floats, Sheet, cut_piece, sheet_of, shrink
 from tsad.synthetic.generator import make_batch
+from tsad.synthetic.stream import in_order
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +69,7 @@ class ExampleStream:
         self._rng = np.random.default_rng((seed, 1 << 30))
         self._chunks: deque[list[Sample]] = deque(maxlen=keep)
         self._made = self._taken = 0
-        self._fresh: Iterator[list[Sample]] | None = None
+        self._fresh: Generator[list[Sample]] | None = None
 
     def batch(self, device: str) -> dict[str, torch.Tensor]:
         """Keyword arguments of the network's ``forward``, [B, L] each, evidence [B, E, L]."""
@@ -98,34 +100,25 @@ class ExampleStream:
 
     def close(self) -> None:
         """Stop the workers."""
-        if isinstance(self._fresh, Generator):
+        if self._fresh is not None:
             self._fresh.close()
 
 
 def chunks(seed: int, first: int, workers: int) -> Generator[list[Sample]]:
-    """Chunks ``first``, ``first + 1``, ... of a seed, made ahead by ``workers`` processes."""
-    if workers == 0:
-        for number in itertools.count(first):
-            yield seeded_chunk(seed, number)
-    from concurrent.futures import Future, ProcessPoolExecutor
-    from multiprocessing import get_context
+    """Chunks ``first``, ``first + 1``, ... of a seed, made ahead by ``workers`` processes.
 
-    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
-        ahead: deque[Future[list[Sample]]] = deque()
-        try:
-            for number in itertools.count(first):
-                ahead.append(pool.submit(seeded_chunk, seed, number))
-                if len(ahead) > 2 * workers:
-                    yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
+    Raises:
+        StreamError: while iterating, when a worker has died.
+    """
+    make = functools.partial(_workers_chunk if workers else seeded_chunk, seed)
+    return in_order(make, workers, first, what=f"chunks of {CHUNK} points")
 
 
-def _one_thread() -> None:
+def _workers_chunk(seed: int, number: int) -> list[Sample]:
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # a core for each worker
+    return seeded_chunk(seed, number)
 
 
 def seeded_chunk(seed: int, number: int) -> list[Sample]:

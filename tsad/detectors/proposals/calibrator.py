@@ -57,14 +57,13 @@ class Calibrator:
     defaults: Defaults
     names: tuple[str, ...] = ()
     settings: list[tuple[float, FloatArray, FloatArray, FloatArray]] = field(default_factory=list)
-    reviewed: int = 0
 
     def fit(self, features: FloatArray, series: Sequence[str], confirmed: BoolArray) -> Calibrator:
         """The same defaults corrected by reviewed candidates: [N, F], N names, [N]; about a second for a thousand."""
         fitted = Calibrator(self.defaults)
         if len(confirmed) == 0:
             return fitted
-        fitted.names, fitted.reviewed = tuple(sorted(set(series))), len(confirmed)
+        fitted.names = tuple(sorted(set(series)))
         standard = self.defaults.standardise(features)
         base = fitted._base(standard, series)
         offset = self.defaults.log_odds(standard)

@@ -15,7 +15,7 @@ from tsad.core.errors import WeightsError
 from tsad.core.intervals import runs_to_intervals
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin, Series
 from tsad.detectors.evidence.examined import Examined
-from tsad.detectors.proposals.calibrator import Calibrator, from_json
+from tsad.detectors.proposals.calibrator import Calibrator, from_json, to_json
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
 from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, learned_gap, propose
 from tsad.detectors.proposals.features import FEATURES, features_of
@@ -110,10 +110,8 @@ class Proposer:
 
 def as_intervals(series: Series, runs: IntArray, probability: FloatArray) -> tuple[Interval, ...]:
     """Disjoint runs [K, 2] as intervals in time, each with its probability [K] as score."""
-    along = np.zeros(len(series))
-    for (start, stop), p in zip(runs, probability, strict=True):
-        along[start:stop] = p
-    return runs_to_intervals(runs, series.timestamps, along)
+    found = runs_to_intervals(runs, series.timestamps)
+    return tuple(replace(i, score=min(float(p), 1.0)) for i, p in zip(found, probability, strict=True))
 
 
 def look_at(point_id: str, examined: Examined) -> Look:
@@ -153,17 +151,10 @@ def _stated(detector: str) -> dict[str, Any]:
         raise WeightsError(f"{DEFAULTS} cannot be read ({error!r})", "Reinstall tsad.") from error
 
 
-def propose_for(
-    detector: Detector, series: Sequence[Series], proposer: Proposer, origin: Origin
-) -> Iterator[Detection]:
-    """Scores and calibrated proposals of each series, one at a time."""
-    return proposer.detections(detector, series, origin)
-
-
 def default_detection(detector: Detector, series: Series) -> Detection:
     """What a detector proposes of a series before any review."""
     origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-    return next(propose_for(detector, [series], default_proposer(detector.name), origin))
+    return next(default_proposer(detector.name).detections(detector, [series], origin))
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,10 +185,7 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
     same: list[bool] = []
     for one in judged:
         _judge(one, verdicts, gaps, same)
-    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), len(FEATURES))
-    answers = np.array([v.confirmed for v in verdicts], bool)
-    calibrator = proposer.calibrator.fit(features, [v.point_id for v in verdicts], answers)
-    fitted = replace(proposer, calibrator=calibrator, verdicts=tuple(verdicts),
+    fitted = replace(proposer, calibrator=_refit(proposer.calibrator, verdicts), verdicts=tuple(verdicts),
                      gap=learned_gap(np.array(gaps, np.int64), np.array(same, bool)))  # fmt: skip
     if not verdicts:
         return fitted
@@ -233,6 +221,13 @@ def _judge(one: Judged, verdicts: list[Verdict], gaps: list[int], same: list[boo
         last = stop
 
 
+def _refit(calibrator: Calibrator, verdicts: Sequence[Verdict]) -> Calibrator:
+    """The calibrator corrected by these verdicts alone."""
+    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), len(FEATURES))
+    answers = np.array([v.confirmed for v in verdicts], bool)
+    return calibrator.fit(features, [v.point_id for v in verdicts], answers)
+
+
 def _rounded(features: FloatArray) -> tuple[float, ...]:
     """Four decimals: what a saved verdict holds is what the calibrator was fitted to."""
     return tuple(float(f) for f in np.round(features, 4))
@@ -240,8 +235,6 @@ def _rounded(features: FloatArray) -> tuple[float, ...]:
 
 def to_state(proposer: Proposer) -> dict[str, Any]:
     """JSON-able: threshold, gap and verdicts; the correction is fitted again from them when it is loaded."""
-    from tsad.detectors.proposals.calibrator import to_json
-
     return {
         "defaults": to_json(proposer.calibrator.defaults), "threshold": proposer.threshold, "gap": proposer.gap,
         "verdicts": [asdict(v) for v in proposer.verdicts],
@@ -251,8 +244,5 @@ def to_state(proposer: Proposer) -> dict[str, Any]:
 def from_state(state: Mapping[str, Any]) -> Proposer:
     """A proposer as :func:`to_state` described it."""
     verdicts = tuple(Verdict(**{**v, "features": tuple(v["features"])}) for v in state["verdicts"])
-    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), len(FEATURES))
     calibrator = Calibrator(from_json(state["defaults"]))
-    answers = np.array([v.confirmed for v in verdicts], bool)
-    calibrator = calibrator.fit(features, [v.point_id for v in verdicts], answers)
-    return Proposer(calibrator, state["threshold"], state["gap"], verdicts)
+    return Proposer(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts)
