@@ -18,8 +18,11 @@ from tsad.command.secrets import masked, unmasked
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.options import (
     AdapterOptions,
+    CacheOptions,
+    DownsampleOptions,
     GoldOptions,
     LoopOptions,
+    QualityOptions,
     ReviewOptions,
     SamplingOptions,
     ThresholdOptions,
@@ -47,8 +50,13 @@ OPTIONS: dict[str, type] = {
     "gold": GoldOptions,
     "review": ReviewOptions,
     "tracking": TrackingOptions,
+    "cache": CacheOptions,
+    "quality": QualityOptions,
+    "downsample": DownsampleOptions,
 }
 GROUPS = ("loop", "source", "detector", *(name for name in OPTIONS if name != "loop"))
+# How this machine works, not what an iteration computes: never frozen, so that offline=only may finish an iteration.
+UNFROZEN = ("cache",)
 
 
 def folder(name: str) -> Path:
@@ -154,6 +162,9 @@ class Settings:
     gold: GoldOptions
     review: ReviewOptions
     tracking: TrackingOptions
+    cache: CacheOptions
+    quality: QualityOptions
+    downsample: DownsampleOptions
     source: Mapping[str, Any]
     detector: Mapping[str, Any]
     task: Mapping[str, Any]
@@ -174,18 +185,23 @@ def settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         where = search_folders()[0] / f"{CONFIG_NAME}.yaml"
         raise ConfigError(f"the config has no {', '.join(absent)}", f"Look at the defaults list of {where}.")
     task = {k: v for k, v in plain.items() if k not in GROUPS}
-    mine = tuple(o for o in overrides if _override_key(o) not in {"task", *task} and not o.startswith("hydra"))
+    mine = tuple(o for o in overrides if _own(_override_key(o), task) and not o.startswith("hydra"))
     checked = Settings(
         **{group: kind(**typed(kind, plain[group], group)) for group, kind in OPTIONS.items()},
         source=plain["source"],
         detector=plain["detector"],
         task=task,
         home=home(),
-        config_yaml=masked_yaml(cfg, GROUPS),
+        config_yaml=masked_yaml(cfg, [g for g in GROUPS if g not in UNFROZEN]),
         overrides=mine,
     )
     check(checked)
     return checked
+
+
+def _own(key: str, task: Mapping[str, Any]) -> bool:
+    """Whether an override changes what an iteration computes: no key of the verb's, nor of an unfrozen group."""
+    return key not in {"task", *task} and key.partition(".")[0] not in UNFROZEN
 
 
 def workbench(checked: Settings) -> Workbench:
@@ -350,7 +366,7 @@ def masked_yaml(cfg: DictConfig, groups: Sequence[str] = ()) -> str:
 
 
 def thawed(text: str, now: Settings) -> DictConfig:
-    """An iteration's frozen config; masked secrets come from the config in use now.
+    """An iteration's frozen config; masked secrets, and groups that it does not have, come from the config in use now.
 
     Raises:
         ConfigError: not YAML, or a secret that the config in use does not have.
@@ -364,7 +380,7 @@ def thawed(text: str, now: Settings) -> DictConfig:
         raise ConfigError(f"the frozen config is not YAML: {error}") from error
     current = {f.name: getattr(now, f.name) for f in fields(now)}
     plain = {k: asdict(v) if k in OPTIONS else v for k, v in current.items() if k in GROUPS}
-    return OmegaConf.create(unmasked(frozen, plain))
+    return OmegaConf.create({**plain, **unmasked(frozen, plain)})
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,8 +11,11 @@ from tsad.command.schema import nearest
 from tsad.core.errors import ConfigError
 from tsad.core.options import (
     AdapterOptions,
+    CacheOptions,
+    DownsampleOptions,
     GoldOptions,
     LoopOptions,
+    QualityOptions,
     ReviewOptions,
     SamplingOptions,
     ThresholdOptions,
@@ -47,6 +50,12 @@ class Options(Protocol):
     def review(self) -> ReviewOptions: ...
     @property
     def tracking(self) -> TrackingOptions: ...
+    @property
+    def cache(self) -> CacheOptions: ...
+    @property
+    def quality(self) -> QualityOptions: ...
+    @property
+    def downsample(self) -> DownsampleOptions: ...
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,7 @@ RANGES = {
     "review.chunk": COUNT, "review.max_channels": COUNT, "review.miss_rate": SHARE, "review.shift_rate": SHARE,
     "review.shift_points": NOT_NEGATIVE, "review.spurious_rate": SHARE,
     "tracking.timeout_seconds": POSITIVE, "tracking.keep_versions": NOT_NEGATIVE, "tracking.plots": NOT_NEGATIVE,
+    "cache.late_seconds": NOT_NEGATIVE, "cache.max_gb": NOT_NEGATIVE, "cache.memory_mb": NOT_NEGATIVE,
 }  # fmt: skip
 
 CHOICES: dict[str, Sequence[str]] = {
@@ -105,6 +115,8 @@ CHOICES: dict[str, Sequence[str]] = {
     "gold.metric": GATE_METRICS,
     "gold.guard": GATE_METRICS,
     "review.mode": ("simulated", "label_studio"),
+    "cache.offline": ("allow", "refuse", "only"),
+    "downsample.method": ("none", "m4", "minmax", "mean"),
 }
 
 
@@ -202,6 +214,11 @@ def _check_combinations(options: Options) -> None:
         0 < threshold.max_length < threshold.min_length,
         f"threshold.max_length is {threshold.max_length}, below threshold.min_length={threshold.min_length}",
         "No interval could be both; use max_length=0 for no limit.",
+    )
+    _refuse(
+        options.cache.offline == "only" and not options.cache.enabled,
+        "cache.offline=only with cache.enabled=false: nobody may answer",
+        "Leave one of the two out.",
     )
     _refuse(
         gold.strata > gold.windows,

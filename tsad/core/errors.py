@@ -26,6 +26,22 @@ class SourceError(TsadError):
     """A source that cannot be read: missing folder, binary file, unreachable server."""
 
 
+class SourceUnavailableError(SourceError):
+    """A source that cannot be reached now: server down, connection lost, folder not mounted. The cache may answer."""
+
+
+class AccessError(SourceError):
+    """A source that was reached and refused: wrong user or password, rights missing."""
+
+
+class TooManyRowsError(SourceError):
+    """A range that holds more rows than one read may bring."""
+
+
+class OfflineError(SourceError):
+    """Series that the cache does not hold while it alone may answer, or that it may not answer for."""
+
+
 class SeriesError(TsadError):
     """A series that cannot be made valid: no rows, text values, mixed time zones."""
 

@@ -122,6 +122,29 @@ class TrackingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CacheOptions:
+    """``cache``: what stands between a source and whoever reads it. Not part of an iteration's frozen config."""
+
+    enabled: bool  # false: every read goes to the source
+    offline: str  # allow | refuse | only
+    late_seconds: float  # ranged sources: the newest part of a cached range that is fetched again
+    max_gb: float  # on disk; the entries that were read least recently go first; 0 = unbounded
+    memory_mb: float  # the working set of this process
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityOptions:
+    """``quality``: what a data-quality report looks for, and which of it keeps a point out; see conf/quality."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownsampleOptions:
+    """``downsample``: series made shorter after they are read; see conf/downsample."""
+
+    method: str  # none | m4 | minmax | mean
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoopOptions:
     """``loop``: the name everything hangs on, and when to stop."""
 

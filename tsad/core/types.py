@@ -65,6 +65,7 @@ class Series:
             the series, an empty tuple where somebody says that nothing in it is abnormal.
         source: where it came from, e.g. ``csv:/data/plant/AC6403B.csv``.
         notes: what validation mended, e.g. ``{"duplicates_dropped": 3}``.
+        disputed: stretches that the source's own annotators disagree about: never gold, first in the review queue.
     """
 
     point_id: str
@@ -75,6 +76,7 @@ class Series:
     labels: tuple[Interval, ...] | None = None
     source: str = ""
     notes: Mapping[str, int | float | str] = field(default_factory=dict)
+    disputed: tuple[Interval, ...] = ()
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -90,14 +92,15 @@ class Series:
         """The points ``[start, stop)`` by position, labels clipped to them; arrays are views."""
         from tsad.core.intervals import clip, point_ends
 
-        labels = self.labels
+        labels, disputed = self.labels, self.disputed
         stop = min(stop, len(self))
-        if labels is not None and stop > start:
+        if (labels is not None or disputed) and stop > start:
             end = int(point_ends(self.timestamps[stop - 1 : stop + 1], self.step)[0])
-            labels = clip(labels, int(self.timestamps[start]), end)
+            labels = None if labels is None else clip(labels, int(self.timestamps[start]), end)
+            disputed = clip(disputed, int(self.timestamps[start]), end)
         return Series(
             self.point_id, self.timestamps[start:stop], self.values[start:stop], self.channels,
-            self.time_kind, labels, self.source, self.notes,
+            self.time_kind, labels, self.source, self.notes, disputed,
         )
 
     @property

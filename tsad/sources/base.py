@@ -7,11 +7,26 @@ import fnmatch
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tsad.core.errors import SeriesError, SourceError, TsadError, UnknownPointError
-from tsad.core.types import Series
+from tsad.core.types import Detection, Interval, Series
+from tsad.sources.validate import Rules
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What people said of a whole series at its source: ns UTC, half-open.
+
+    Attributes:
+        intervals: abnormal stretches; empty = somebody says that nothing is.
+        disputed: stretches that annotators disagree about.
+    """
+
+    intervals: tuple[Interval, ...]
+    disputed: tuple[Interval, ...] = ()
 
 
 class Source(ABC):
@@ -21,14 +36,25 @@ class Source(ABC):
     once, so that a database answers many of them in one query, and the range in time, so that it can ask the
     server for that part only.
 
+    A **ranged** source (a database) also implements ``extents``; its ``fetch`` yields *pieces*: exactly the range asked
+    for, made by ``validate(..., piece=True)``, and nothing (no failure either) for a point without rows in it. The
+    cache in front of it keeps pieces and fetches gaps alone. Where it cannot be reached, any method raises
+    SourceUnavailableError, also in the middle of ``fetch``; the cache then answers.
+
     Attributes:
         name: short name, e.g. ``csv``.
         cacheable: whether the Parquet cache makes sense in front of it.
+        ranged: whether a part of a series costs less than the whole.
+        writable: whether ``write`` takes detections.
+        rules: how rows become series; pieces are joined by them.
         failures: after a read, what went wrong with each point that was left out.
     """
 
     name: str = "source"
     cacheable: bool = True
+    ranged: bool = False
+    writable: bool = False
+    rules: Rules = Rules()
 
     def __init__(self) -> None:
         self.failures: dict[str, TsadError] = {}
@@ -57,6 +83,34 @@ class Source(ABC):
     @abstractmethod
     def describe(self) -> str:
         """One line for people and for lineage, e.g. ``csv:/data/plant``; never a secret."""
+
+    def identity(self) -> str:
+        """Hex digest of where and how series are read, whatever the state of the data; needs no connection."""
+        return digest_of(self.describe())
+
+    def extents(self, point_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Ranged sources: ``[start, end)`` in ns UTC that each point has values in; points without any are absent."""
+        raise NotImplementedError(f"{self.name} is no ranged source")
+
+    def annotations(self, point_ids: Sequence[str]) -> dict[str, Labelling] | None:
+        """Labels kept beside the series, asked for at each read and put on whole series; ``None`` = it has none.
+
+        Points that nobody has labelled are absent.
+        """
+        return None
+
+    def write(self, series: Series, detection: Detection) -> int:
+        """Keep scores and intervals beside the measurement, where dashboards find them; returns the rows written.
+
+        Writing the same detection again changes nothing.
+
+        Raises:
+            SourceError: this source takes none, or the user lacks the right.
+        """
+        raise SourceError(f"{self.describe()} takes no detections", "Leave write_back=true out, or use source=iotdb.")
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of connections; the source may be used again."""
 
     def read(
         self, point_ids: Sequence[str] | None = None, start: int | None = None, end: int | None = None

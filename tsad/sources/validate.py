@@ -12,6 +12,9 @@ What is mended is counted in ``Series.notes``; what cannot be mended without gue
 | infinite values | ``infinite``: error (default), or taken as missing |
 | a channel that never changes | kept; noted |
 | fewer than ``min_points`` rows | error |
+
+A ``piece`` of a series, as ranged sources fetch it, may be short or hold missing values only; what speaks of the
+whole (missing runs, channels that never change) is noted when the pieces are joined.
 """
 
 from __future__ import annotations
@@ -68,6 +71,7 @@ def validate(
     min_points: int = 2,
     row_of: RowOf | None = None,
     notes: Mapping[str, Note] | None = None,
+    piece: bool = False,
 ) -> Series:
     """Make a valid series of rows, or say by name why there is none.
 
@@ -79,12 +83,14 @@ def validate(
         duplicates, backward, infinite, min_points: see the table above.
         row_of: turns a position into the row number named in errors; default: position + 1.
         notes: what the source itself has already mended.
+        piece: part of a series that is joined with others later; ``min_points`` is 1.
 
     Raises:
         SeriesError: see the table above.
         LabelError: intervals that lie wholly outside the series.
     """
-    rules = Rules(duplicates=duplicates, backward=backward, infinite=infinite, min_points=min_points)
+    least = 1 if piece else min_points
+    rules = Rules(duplicates=duplicates, backward=backward, infinite=infinite, min_points=least)
     stamps = np.ascontiguousarray(timestamps, dtype=np.int64)
     table = np.asarray(values, dtype=np.float64)
     table = table[:, None] if table.ndim == 1 else table
@@ -100,7 +106,8 @@ def validate(
     table = _finite(where, table, channels, rules, row, mended)
     stamps, table, points = _ordered(where, stamps, table, points, rules, row, mended)
     _enough(where, len(stamps), rules)
-    _note_values(where, table, mended)
+    if not piece:
+        _note_values(where, table, mended)
     if points is not None:
         given: tuple[Interval, ...] | None = intervals_of(points, stamps)
     else:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from tsad.core.options import (
     AdapterOptions,
+    CacheOptions,
+    DownsampleOptions,
     GoldOptions,
     LoopOptions,
+    QualityOptions,
     ReviewOptions,
     SamplingOptions,
     ThresholdOptions,
@@ -49,6 +52,9 @@ class Workbench:
     gold: GoldOptions
     review: ReviewOptions
     tracking: TrackingOptions
+    cache: CacheOptions
+    quality: QualityOptions
+    downsample: DownsampleOptions
     home: Path
     config_yaml: str
     source_config: Mapping[str, Any]
