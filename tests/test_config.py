@@ -17,7 +17,19 @@ from omegaconf import OmegaConf
 from tsad.command.quoting import parse, quoted
 from tsad.command.schema import convert, keywords, typed
 from tsad.command.secrets import MASK, is_secret_key, masked, refuse_secrets, unmasked
-from tsad.config import GROUPS, OPTIONS, UNFROZEN, Settings, compose, flatten, folder, home, masked_yaml, options_of, settings
+from tsad.config import (
+    GROUPS,
+    OPTIONS,
+    UNFROZEN,
+    Settings,
+    compose,
+    flatten,
+    folder,
+    home,
+    masked_yaml,
+    options_of,
+    settings,
+)
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.steps.workbench import Workbench
 
