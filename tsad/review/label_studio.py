@@ -15,6 +15,7 @@ from tsad.core.types import Choice, Purpose, ReviewedWindow
 from tsad.review import convert, template
 from tsad.review.agreement import resolve
 from tsad.review.client import ANSWERED, Client
+from tsad.review.sampling import DISPUTED
 from tsad.review.template import Template
 
 VIEW = "Review queue"
@@ -83,10 +84,10 @@ class LabelStudioReviewer:
         return self._client or Client(self._address, self._token)
 
     def push(self, choices: Sequence[Choice]) -> int:
-        """Put windows into the queue, highest score first (gold ones anywhere); tasks there already stay as they are.
+        """Put windows into the queue: disputed ones, then the highest score first (gold ones anywhere).
 
-        An unanswered task that shows another model version's proposal gets the new one. Tasks that a killed push
-        made twice are reduced to one.
+        Tasks there already stay as they are. An unanswered task that shows another model version's proposal gets the
+        new one. Tasks that a killed push made twice are reduced to one.
 
         Returns:
             How many tasks were created.
@@ -301,10 +302,13 @@ def _by_window(choices: Sequence[Choice]) -> dict[str, Choice]:
 
 
 def _place(choice: Choice) -> float:
-    """Place in the queue, 0..1, high first. Gold windows are strewn in by chance: the score would be an opinion."""
+    """Place in the queue, high first. Gold windows are strewn in by chance: the score would be an opinion.
+
+    What people at the source disagree about comes before all others.
+    """
     if choice.purpose is Purpose.GOLD:
         return int(choice.window.window_id[:8], 16) / 2**32
-    return choice.score
+    return choice.score + 2.0 if choice.strategy == DISPUTED else choice.score
 
 
 def _touched(found: dict[str, Any]) -> bool:

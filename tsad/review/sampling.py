@@ -9,14 +9,17 @@ probability are unbiased, however sharply a strategy prefers some windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tsad.core.errors import ConfigError
 from tsad.core.options import SamplingOptions
 from tsad.core.types import BoolArray, FloatArray, IntArray, Window
+from tsad.review.splits import is_disputed
 
 STRATEGIES = ("top_score", "low_confidence", "random")
+DISPUTED = "disputed"  # no strategy to configure: what people at the source disagree about
 FLOOR = 1e-3  # least weight beside the highest: no window has probability zero, no estimate one window's mercy
 
 
@@ -61,6 +64,33 @@ def select(
         origin = rng.choice(len(names), p=parts[:, i] / parts[:, i].sum())
         picks.append((int(i), float(probabilities[i]), names[origin]))
     return picks
+
+
+def disputed_first(
+    candidates: Sequence[Window],
+    window_scores: FloatArray,
+    uncertainty: FloatArray,
+    options: SamplingOptions,
+    seed: int = 0,
+) -> list[tuple[int, float, str]]:
+    """As :func:`select`, but windows that the source's annotators disagree about come before all others.
+
+    They are chosen with probability 1 and strategy ``disputed``, whatever ``max_per_series`` says; where they are
+    more than ``options.windows``, that many of them by chance, alike. The sampler draws the rest of the budget from the
+    other candidates, so their probabilities are those of a draw among them.
+    """
+    first = np.array([is_disputed(w) for w in candidates], dtype=bool)
+    if not first.any():
+        return select(candidates, window_scores, uncertainty, options, seed)
+    check_options(options)
+    doubtful, others = np.flatnonzero(first), np.flatnonzero(~first)
+    alike = np.zeros(len(doubtful))
+    plain = replace(options, strategy="random", max_per_series=0)
+    picks = select([candidates[i] for i in doubtful], alike, alike, plain, seed)
+    chosen = [(int(doubtful[k]), probability, DISPUTED) for k, probability, _ in picks]
+    left = replace(options, windows=options.windows - len(chosen))
+    rest = select([candidates[i] for i in others], window_scores[others], uncertainty[others], left, seed)
+    return [*chosen, *((int(others[k]), probability, name) for k, probability, name in rest)]
 
 
 def check_options(options: SamplingOptions) -> None:

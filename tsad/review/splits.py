@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsad.core.errors import ConfigError, LabelError
-from tsad.core.intervals import intervals_to_runs
+from tsad.core.intervals import clip, intervals_to_runs
 from tsad.core.options import GoldOptions
 from tsad.core.types import FloatArray, Series, Window
 from tsad.core.windows import cut
@@ -29,12 +29,18 @@ def reviewable(windows: Sequence[Window]) -> list[Window]:
     return [w for w in windows if np.isfinite(w.values).any()]
 
 
+def is_disputed(window: Window) -> bool:
+    """Whether it touches a stretch that the source's own annotators disagree about: nobody knows the truth there."""
+    return bool(clip(window.series.disputed, *window.span))
+
+
 def split_gold(series: Sequence[Series], options: GoldOptions, length: int) -> GoldSplit:
     """Split labelled series into gold and pool; unlabelled ones go to the pool.
 
     ``split=series`` gives whole series, a share of those with anomalies and of those without, chosen by a hash of seed
     and point: the same points whatever the order, and nearly the same when points are added. ``split=time`` gives the
-    end of each series; where the boundary falls inside a labelled interval it moves to that interval's edge.
+    end of each series; where the boundary falls inside a labelled interval it moves to that interval's edge. Disputed
+    windows go to the pool wherever they lie.
 
     Args:
         length: points per window.
@@ -61,8 +67,9 @@ def split_gold(series: Sequence[Series], options: GoldOptions, length: int) -> G
     gold, pool = [], []
     for item in series:
         start = starts.get(id(item), len(item))
-        pool += cut(item, length, 0, start)
-        gold += cut(item, length, start)
+        held_windows = cut(item, length, start)
+        pool += [*cut(item, length, 0, start), *(w for w in held_windows if is_disputed(w))]
+        gold += [w for w in held_windows if not is_disputed(w)]
     return GoldSplit(reviewable(gold), reviewable(pool))
 
 

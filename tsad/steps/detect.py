@@ -147,8 +147,8 @@ def _choose(
     bench: Workbench, number: int, candidates: Sequence[Window], peaks: FloatArray,
     series: Sequence[Series], detections: Sequence[Detection],
 ) -> list[Choice]:
-    """Windows for people by the configured sampler, each with proposal, origin and inclusion probability."""
-    from tsad.review.sampling import select
+    """Windows for people: disputed ones, then the sampler's; each with proposal, origin and inclusion probability."""
+    from tsad.review.sampling import disputed_first
 
     if not candidates:
         return []
@@ -156,7 +156,8 @@ def _choose(
     threshold = detections[0].threshold
     # 1 at the threshold, 0 at either end of the scale: where the detector knows least.
     uncertainty = 1.0 - np.abs(peaks - threshold) / np.where(peaks > threshold, 1 - threshold, threshold).clip(1e-9)
-    picked = select(candidates, peaks, uncertainty.clip(0, 1), bench.sampling, seed=bench.sampling.seed + number)
+    seed = bench.sampling.seed + number
+    picked = disputed_first(candidates, peaks, uncertainty.clip(0, 1), bench.sampling, seed=seed)
     choices = []
     for k, probability, strategy in picked:
         window, detection = candidates[k], said[id(candidates[k].series)]

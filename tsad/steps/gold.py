@@ -73,12 +73,16 @@ def put_gold(
 
 
 def draw_for_people(bench: Workbench, candidates: Sequence[Window], peaks: FloatArray) -> list[Choice]:
-    """Gold windows drawn once, seeded and stratified over the first detector's score, without proposals."""
-    from tsad.review.splits import draw_gold
+    """Gold windows drawn once, seeded and stratified over the first detector's score, without proposals.
 
-    drawn = draw_gold(candidates, peaks, bench.gold)
+    Disputed windows are not among them: they wait in the queue for training.
+    """
+    from tsad.review.splits import draw_gold, is_disputed
+
+    clear = [k for k, window in enumerate(candidates) if not is_disputed(window)]
+    drawn = draw_gold([candidates[k] for k in clear], peaks[clear], bench.gold)
     return [
-        Choice(candidates[k], probability, f"gold:{stratum}", Purpose.GOLD, None, None, float(peaks[k]))
+        Choice(candidates[clear[k]], probability, f"gold:{stratum}", Purpose.GOLD, None, None, float(peaks[clear[k]]))
         for k, probability, stratum in drawn
     ]
 
