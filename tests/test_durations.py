@@ -31,7 +31,10 @@ def test_anything_else_names_the_key_and_shows_examples(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("ns", "text"),
-    [(300 * S, "5 min"), (86400 * S, "1 d"), (90 * S, "90 s"), (S // 4, "250 ms"), (3 * S // 2, "1.5 s"), (0, "0 s"), (7, "7 ns")],
+    [
+        (300 * S, "5 min"), (86400 * S, "1 d"), (90 * S, "90 s"), (S // 4, "250 ms"), (3 * S // 2, "1.5 s"), (0, "0 s"),
+        (7, "7 ns"),
+    ],
 )  # fmt: skip
 def test_the_largest_whole_unit_is_shown(ns: int, text: str) -> None:
     assert format_duration(ns) == text
