@@ -139,7 +139,7 @@ def test_a_damaged_entry_is_read_again_and_the_series_says_so(
     series = make_series("a", 2000)
     source = CachedSource(Counting([series]), tmp_path)
     list(source.read())
-    (entry,) = tmp_path.glob("*.parquet")
+    (entry,) = tmp_path.rglob("*.parquet")
     content = entry.read_bytes()
     if damage == "foreign":
         save(dataclasses.replace(series, values=series.values + 1), tmp_path / "other")
@@ -181,11 +181,11 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tsad.sources.cache.pq.write_table", full)
+    monkeypatch.setattr("tsad.sources.cache.entries.pq.write_table", full)
     source = CachedSource(Counting([make_series("a")]), tmp_path)
     assert len(list(source.read())) == 1
     assert "No space left" in source.unwritable
-    assert not list(tmp_path.iterdir())
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["source.json"]
 
 
 def test_off_means_off(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_clean_frees_entries_and_leftovers_and_nothing_else(tmp_path: Path) -> N
     for leftover in (old, fresh):
         leftover.write_bytes(b"half")
     os.utime(old, (1, 1))
-    oldest = sorted(tmp_path.glob("*.parquet"))[0]
+    oldest = sorted(tmp_path.rglob("*.parquet"))[0]
     os.utime(oldest, (time.time() - 10 * 86_400,) * 2)
     assert clean(tmp_path, older_than_days=5, dry_run=True).entries == 2
     assert clean(tmp_path, older_than_days=5).entries == 2
@@ -240,7 +240,7 @@ def test_two_processes_share_a_folder_and_kill_9_leaves_no_half_entry(tmp_path: 
         busy.kill()
         busy.communicate(timeout=10)
     assert busy.returncode == -9
-    for entry in tmp_path.glob("*.parquet"):
+    for entry in tmp_path.rglob("*.parquet"):
         load(entry)
 
 

@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
     from tsad.detectors.base import Detector
     from tsad.sources.base import Source
+    from tsad.sources.cache import WorkingSet
 
 T = TypeVar("T")
+_memory: dict[Path, WorkingSet] = {}  # of this process, by store
 PACKAGE = Path(__file__).resolve().parent
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
@@ -228,7 +230,7 @@ def workbench(checked: Settings) -> Workbench:
         detector_config=masked(checked.detector),
         overrides=checked.overrides,
         label_export=export,
-        make_source=lambda: _cached(make_source(), checked.home),
+        make_source=lambda: _cached(make_source(), checked.home, checked.cache),
         make_detector=make_detector,
         detector_named=lambda name: _detector_named(name, checked, make_detector),
         csv_at=lambda place: _csv_at(place, checked.source),
@@ -311,13 +313,18 @@ def locate(path: str, group: str, base: type[T]) -> type[T]:
     return target
 
 
-def _cached(source: Source, place: Path) -> Source:
-    """The Parquet cache in front of sources that gain from one."""
+def _cached(source: Source, place: Path, options: CacheOptions) -> Source:
+    """The cache in front of sources that gain from one; the sources of a process share its working set."""
     if not source.cacheable:
         return source
-    from tsad.sources.cache import CachedSource, cache_folder
+    from tsad.sources.cache import CachedSource, WorkingSet, cache_folder
 
-    return CachedSource(source, cache_folder(place))
+    memory = _memory.setdefault(place, WorkingSet())
+    memory.limit = int(options.memory_mb * 1e6)
+    return CachedSource(
+        source, cache_folder(place), options.enabled, offline=options.offline, late_seconds=options.late_seconds,
+        max_bytes=int(options.max_gb * 1e9), memory=memory,
+    )
 
 
 def label_studio_token(review: ReviewOptions, place: Path) -> str:

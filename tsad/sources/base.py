@@ -6,14 +6,15 @@ import difflib
 import fnmatch
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from tsad.core.errors import SeriesError, SourceError, TsadError, UnknownPointError
+from tsad.core.errors import LabelError, SeriesError, SourceError, TsadError, UnknownPointError
+from tsad.core.intervals import clip, point_ends
 from tsad.core.types import Detection, Interval, Series
-from tsad.sources.validate import Rules
+from tsad.sources.validate import Rules, fit, validate
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,21 @@ class Source(ABC):
         """
         self.failures = {}
         names = self.points() if point_ids is None else self._known(point_ids)
+        said = self.annotations(names)
+        silent = set(names) if self.ranged else set()
         count = 0
         for series in self.fetch(names, start, end):
+            silent.discard(series.point_id)
             try:
-                piece = within(series, start, end)
-            except SeriesError as error:
+                series = whole(series, self.rules) if self.ranged else series
+                piece = labelled(within(series, start, end), said, bounded=start is not None or end is not None)
+            except (SeriesError, LabelError) as error:
                 self.failures[series.point_id] = error
                 continue
             count += 1
             yield piece
+        for point_id in silent - set(self.failures):
+            self.failures[point_id] = no_rows(point_id, self.describe())
         if names and not count:
             remedy = next(iter(self.failures.values())).remedy if self.failures else ""
             raise SourceError(f"no series could be read from {self.describe()}: {self.failure_list()}", remedy)
@@ -195,6 +202,45 @@ def within(series: Series, start: int | None, end: int | None) -> Series:
             f"It spans {np.datetime64(int(stamps[0]), 'ns')}Z to {np.datetime64(int(stamps[-1]), 'ns')}Z.",
         )
     return series.slice(first, stop)
+
+
+def whole(rows: Series, rules: Rules) -> Series:
+    """Rows of a ranged source as a valid series: what pieces alone could not tell is checked and noted.
+
+    Raises:
+        SeriesError: too few points, or nothing but missing values.
+    """
+    return validate(
+        rows.point_id, rows.timestamps, rows.values, rows.channels, time_kind=rows.time_kind, labels=rows.labels,
+        source=rows.source, notes=rows.notes, **asdict(rules),
+    )
+
+
+def labelled(series: Series, said: Mapping[str, Labelling] | None, *, bounded: bool) -> Series:
+    """The series with what people said of it at its source; as it was where nobody said anything.
+
+    Args:
+        bounded: the series is a part of what the source has, so labels outside it are no mistake.
+
+    Raises:
+        LabelError: a label that lies wholly outside the series, unless ``bounded``.
+    """
+    given = said.get(series.point_id) if said else None
+    if given is None:
+        return series
+    stamps, where = series.timestamps, f"series {series.point_id!r}"
+    both = given.intervals, given.disputed
+    if bounded:
+        span = int(stamps[0]), int(point_ends(stamps[-2:])[-1])
+        both = clip(given.intervals, *span), clip(given.disputed, *span)
+    return replace(series, labels=fit(both[0], stamps, where), disputed=fit(both[1], stamps, where))
+
+
+def no_rows(point_id: str, where: str) -> SeriesError:
+    """What a ranged source's point without rows is left out for."""
+    return SeriesError(
+        f"series {point_id!r} has no value in the range asked for ({where})", "Ask for another range, or leave it out."
+    )
 
 
 def digest_of(*parts: object) -> str:

@@ -101,6 +101,9 @@ class CsvSource(Source):
     def describe(self) -> str:
         return f"csv:{self.root.absolute().as_posix()}"
 
+    def identity(self) -> str:
+        return digest_of(self.describe(), self._signature)
+
     def digest(self, point_id: str | None = None) -> str:
         """From how files are read, and the size and time of change of the point's file and the labels."""
         index = self._index()

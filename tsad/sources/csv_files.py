@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tsad.core.errors import SourceError
+from tsad.core.errors import SourceError, SourceUnavailableError
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -20,7 +20,8 @@ def named_files(root: Path, patterns: Sequence[str]) -> dict[str, Path]:
         patterns: in a folder, what a file's name or path has to look like; ``*`` crosses folders, case is ignored.
 
     Raises:
-        SourceError: nothing there, nothing that matches, or two files of one name.
+        SourceUnavailableError: nothing there: a wrong path, or a folder that is not mounted.
+        SourceError: nothing that matches, or two files of one name.
     """
     base, paths = _listed(root, patterns)
     named: dict[str, Path] = {}
@@ -41,7 +42,8 @@ def state_of(path: Path) -> tuple[str, int, int]:
     try:
         stat = path.stat()
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}", "Check path and permissions.") from error
+        kind = SourceUnavailableError if isinstance(error, FileNotFoundError) else SourceError
+        raise kind(f"{path} cannot be read: {error.strerror}", "Check path and permissions.") from error
     return path.absolute().as_posix(), stat.st_size, stat.st_mtime_ns
 
 
@@ -56,7 +58,8 @@ def _listed(root: Path, patterns: Sequence[str]) -> tuple[Path, list[Path]]:
         return root, paths
     magic = next((k for k, part in enumerate(root.parts) if _MAGIC.search(part)), None)
     if magic is None:
-        raise SourceError(f"there is no file or folder {root.absolute()}", "Set source.root to a file, folder or glob.")
+        remedy = "Set source.root to a file, folder or glob, or mount what it lies on."
+        raise SourceUnavailableError(f"there is no file or folder {root.absolute()}", remedy)
     fixed = Path(*root.parts[:magic])
     paths = [p for p in fixed.glob(Path(*root.parts[magic:]).as_posix()) if p.is_file()]
     if not paths:

@@ -1,0 +1,65 @@
+"""Arithmetic on ranges of time: what is covered, what is missing, and which fetches bring it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+Span = tuple[int, int]  # start, end: ns UTC, half-open, start < end
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """The union as disjoint spans in time order; those that touch become one."""
+    out: list[Span] = []
+    for start, end in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(end, out[-1][1]))
+        else:
+            out.append((start, end))
+    return out
+
+
+def gaps(want: Span, have: Iterable[Span]) -> list[Span]:
+    """What of ``want`` no span of ``have`` covers, in time order."""
+    found, at = [], want[0]
+    for start, end in merged(have):
+        if start > at and at < want[1]:
+            found.append((at, min(start, want[1])))
+        at = max(at, end)
+    return [*found, (at, want[1])] if at < want[1] else found
+
+
+def common(one: Span, other: Span) -> Span | None:
+    """Where two spans overlap."""
+    start, end = max(one[0], other[0]), min(one[1], other[1])
+    return (start, end) if start < end else None
+
+
+def batches(wants: Mapping[str, Span], missing: Mapping[str, Sequence[Span]]) -> list[tuple[Span, list[str]]]:
+    """Fetches that bring all that is missing: a range each, and the points to ask for, in the order of ``wants``.
+
+    Points of which nothing is there go into one fetch, whatever their spans: outside its span a point has no values to
+    send. Other gaps are fetched together while that brings at most as much again as is missing.
+    """
+    empty = [p for p in wants if list(missing[p]) == [wants[p]]]
+    found: list[tuple[Span, list[str]]] = []
+    if empty:
+        found.append(((min(wants[p][0] for p in empty), max(wants[p][1] for p in empty)), empty))
+    rest = sorted((span, k, p) for k, p in enumerate(wants) if p not in set(empty) for span in missing[p])
+    group: list[tuple[Span, int, str]] = []
+    for item in rest:
+        if group and not _worth([*group, item]):
+            found.append(_joint(group))
+            group = []
+        group.append(item)
+    return [*found, _joint(group)] if group else found
+
+
+def _worth(group: Sequence[tuple[Span, int, str]]) -> bool:
+    (start, end), points = _joint(group)
+    return len(points) * (end - start) <= 2 * sum(span[1] - span[0] for span, _, _ in group)
+
+
+def _joint(group: Sequence[tuple[Span, int, str]]) -> tuple[Span, list[str]]:
+    order = {p: k for _, k, p in group}
+    span = (min(s[0] for s, _, _ in group), max(s[1] for s, _, _ in group))
+    return span, sorted(order, key=lambda p: order[p])
