@@ -38,7 +38,7 @@ def batches(wants: Mapping[str, Span], missing: Mapping[str, Sequence[Span]]) ->
     """Fetches that bring all that is missing: a range each, and the points to ask for, in the order of ``wants``.
 
     Points of which nothing is there go into one fetch, whatever their spans: outside its span a point has no values to
-    send. Other gaps are fetched together while that brings at most as much again as is missing.
+    send. Gaps of other points are fetched together while that brings at most as much again as is missing.
     """
     empty = [p for p in wants if list(missing[p]) == [wants[p]]]
     found: list[tuple[Span, list[str]]] = []
@@ -50,12 +50,15 @@ def batches(wants: Mapping[str, Span], missing: Mapping[str, Sequence[Span]]) ->
         if group and not _worth([*group, item]):
             found.append(_joint(group))
             group = []
-        group.append(item)
+        if not any(item[2] in names and span[0] <= item[0][0] and item[0][1] <= span[1] for span, names in found):
+            group.append(item)
     return [*found, _joint(group)] if group else found
 
 
 def _worth(group: Sequence[tuple[Span, int, str]]) -> bool:
     (start, end), points = _joint(group)
+    if len(points) < len(group):  # two gaps of one point: what lies between them is there already
+        return False
     return len(points) * (end - start) <= 2 * sum(span[1] - span[0] for span, _, _ in group)
 
 
