@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tsad.command.schema import nearest
+from tsad.core.durations import parse_duration
 from tsad.core.errors import ConfigError
 from tsad.core.options import (
     AdapterOptions,
@@ -138,6 +139,7 @@ def check(options: Options) -> None:
     _check_names(options)
     _check_sampling(options.sampling)
     _check_review(options.review)
+    _check_downsample(options.downsample)
     _check_combinations(options)
 
 
@@ -201,6 +203,24 @@ def _check_review(review: ReviewOptions) -> None:
             f"review.shift_rate is {review.shift_rate} but review.shift_points is 0",
             "Say by how many points edges may shift.",
         )
+
+
+def _check_downsample(downsample: DownsampleOptions) -> None:
+    method, every, count = downsample.method, downsample.every, downsample.count
+    given = [f"downsample.{k}={v}" for k, v in (("every", every), ("count", count)) if v is not None]
+    if method == "none":
+        remedy = "Choose downsample=m4, minmax or mean."
+        _refuse(bool(given), f"{' and '.join(given)} with downsample.method=none", remedy)
+        return
+    _refuse(
+        len(given) != 1,
+        f"downsample.method={method} with {' and '.join(given) or 'neither downsample.every nor downsample.count'}",
+        "Give exactly one: downsample.every=60s downsample.count=null, or downsample.every=null downsample.count=5000.",
+    )
+    if every is not None:
+        parse_duration(every, "downsample.every")
+    too_few = count is not None and count < MIN_WINDOW
+    _refuse(too_few, f"downsample.count is {count}", f"It has to be at least {MIN_WINDOW}.")
 
 
 def _check_combinations(options: Options) -> None:

@@ -142,6 +142,8 @@ class DownsampleOptions:
     """``downsample``: series made shorter after they are read; see conf/downsample."""
 
     method: str  # none | m4 | minmax | mean
+    every: str | None  # a duration: mean distance of the points that are kept
+    count: int | None  # about how many points are kept; exactly one of the two unless method=none
 
 
 @dataclass(frozen=True, kw_only=True)
