@@ -184,10 +184,20 @@ def _summary(iteration: Iteration) -> dict[str, float]:
     return figures
 
 
+def _outages(loop: LoopStore) -> None:
+    """Iterations that ran on the cache because their source was gone."""
+    for iteration in loop.iterations():
+        drawn = iteration.finished(detect.STEP)
+        for key in ("outage", "not_written_back"):
+            if drawn is not None and drawn.result.get(key):
+                say(f"iteration {iteration.number}: {drawn.result[key]}")
+
+
 def _report(bench: Workbench, loop: LoopStore) -> None:
     """The table at the end: one row per iteration, then where it stands."""
     rows = report.iteration_rows(loop)
     show(rows, f"loop {loop.name}")
+    _outages(loop)
     waiting = loop.open_iteration()
     if waiting is not None and waiting.state == "REVIEWING":
         say(f"iteration {waiting.number} waits for reviews at {label_studio(bench).project_url}")

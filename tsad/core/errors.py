@@ -46,6 +46,10 @@ class SeriesError(TsadError):
     """A series that cannot be made valid: no rows, text values, mixed time zones."""
 
 
+class NoRowsError(SeriesError):
+    """A series of a database without any value in the range asked for."""
+
+
 class UnknownPointError(SourceError):
     """A point that the source does not have."""
 
@@ -76,6 +80,10 @@ class TrainingError(TsadError):
 
 class DatasetError(TsadError):
     """A dataset version that is missing, damaged or empty."""
+
+
+class InUseError(TsadError):
+    """Something that cannot be deleted because others use it."""
 
 
 class TrackingError(TsadError):

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from tsad.core.errors import LabelError, SeriesError, SourceError, TsadError, UnknownPointError
+from tsad.core.errors import LabelError, NoRowsError, SeriesError, SourceError, TsadError, UnknownPointError
 from tsad.core.intervals import clip, point_ends
 from tsad.core.types import Detection, Interval, Series
 from tsad.sources.validate import Rules, fit, validate
@@ -46,7 +46,8 @@ class Source(ABC):
         name: short name, e.g. ``csv``.
         cacheable: whether the Parquet cache makes sense in front of it.
         ranged: whether a part of a series costs less than the whole.
-        writable: whether ``write`` takes detections.
+        write_back: whether detections go back into the source by ``write``.
+        span: ``[start, end)`` in ns UTC that reads without a range of their own are bound to; ``None`` = unbounded.
         rules: how rows become series; pieces are joined by them.
         failures: after a read, what went wrong with each point that was left out.
     """
@@ -54,7 +55,8 @@ class Source(ABC):
     name: str = "source"
     cacheable: bool = True
     ranged: bool = False
-    writable: bool = False
+    write_back: bool = False
+    span: tuple[int | None, int | None] = (None, None)
     rules: Rules = Rules()
 
     def __init__(self) -> None:
@@ -120,13 +122,14 @@ class Source(ABC):
 
         Args:
             point_ids: points to read, in this order; ``None`` = all.
-            start, end: ns UTC, half-open; ``None`` = unbounded.
+            start, end: ns UTC, half-open; ``None`` = the source's ``span``.
 
         Raises:
             UnknownPointError: a point that the source does not have.
             SourceError: no point at all could be read; the message lists why.
         """
         self.failures = {}
+        start, end = self.span[0] if start is None else start, self.span[1] if end is None else end
         names = self.points() if point_ids is None else self._known(point_ids)
         said = self.annotations(names)
         silent = set(names) if self.ranged else set()
@@ -236,9 +239,9 @@ def labelled(series: Series, said: Mapping[str, Labelling] | None, *, bounded: b
     return replace(series, labels=fit(both[0], stamps, where), disputed=fit(both[1], stamps, where))
 
 
-def no_rows(point_id: str, where: str) -> SeriesError:
+def no_rows(point_id: str, where: str) -> NoRowsError:
     """What a ranged source's point without rows is left out for."""
-    return SeriesError(
+    return NoRowsError(
         f"series {point_id!r} has no value in the range asked for ({where})", "Ask for another range, or leave it out."
     )
 

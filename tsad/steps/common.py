@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import LabelError, LoopError, SourceError
 from tsad.core.types import Series
+from tsad.steps.reading import Reading
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def model_name(bench: Workbench) -> str:
 
 
 def load_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> list[Series]:
+    """The series of :func:`read_series` alone."""
+    return read_series(bench, point_ids).series
+
+
+def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Reading:
     """All (or the named) series of the configured source, validated; failures are named in the log.
 
     Raises:
@@ -43,7 +49,7 @@ def load_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> lis
         log.warning("left out %s: %s", point_id, error)
     if not series:
         raise SourceError(f"{source.describe()} gave no series", "Check source.root and source.glob.")
-    return _labelled(bench.label_export, series) if bench.label_export else series
+    return Reading(_labelled(bench.label_export, series) if bench.label_export else series, source)
 
 
 def _labelled(export: Path, series: Sequence[Series]) -> list[Series]:

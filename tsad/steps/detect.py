@@ -13,47 +13,83 @@ from tsad.core.intervals import clip
 from tsad.core.types import Choice, Detection, FloatArray, Origin, Purpose, Series, Window
 from tsad.core.windows import without_overlap
 from tsad.steps.champion import ensure_champion, first_proposer, registry_of
-from tsad.steps.common import finished, load_series, log, open_loop, say, show, standalone
+from tsad.steps.common import finished, log, open_loop, read_series, say, show, standalone
 from tsad.steps.datasets import latest_training
-from tsad.steps.detections import loaded_detections, record_detections
+from tsad.steps.detections import loaded_detections, record_detections, write_files
 from tsad.steps.gold import draw_for_people, fix_gold
 from tsad.steps.queue import keep_queue
+from tsad.steps.reading import Reading, write_back
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
     from tsad.tracking.pyfunc_model import LoadedVersion
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord
+    from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
 
 STEP = "DETECT"
 
 
 def run(
-    bench: Workbench, *, points: list[str] | None = None, version: str = "champion", output: str | None = None
-) -> None:
+    bench: Workbench, *, points: list[str] | None = None, version: str = "champion", output: str | None = None,
+    since: str | None = None, until: str | None = None, chunk: str = "30d", again: bool = False,
+) -> None:  # fmt: skip
     """Score series with a registered version (or the configured detector) and write what it found.
 
     Args:
-        points: identifiers to read; ``None`` = all.
+        points: identifiers or patterns; ``None`` = all.
         version: alias or number of a registered version; ``none`` = the detector as configured, unregistered.
         output: folder for ``scores/`` and ``intervals/``, a ``{point_id}_{start}_{end}_{algorithm}.csv`` per series in
             each; ``None`` = only the run's artifacts.
+        since, until: half-open range of history, scored in chunks: a killed run goes on where it was, and what the same
+            version has scored is not scored again.
+        chunk: time per chunk, e.g. ``30d``.
+        again: history: score also what was scored before.
+
+    Raises:
+        RegistryError: no such version.
+        SourceError: nothing could be read, or (``source.write_back=true``) the source does not take the detections.
     """
-    series = load_series(bench, points)
     loop = open_loop(bench)
+    folder = Path(output) if output else None
     with standalone(loop, STEP) as step:
         loaded = _asked(bench, loop, version)
-        detections = loaded_detections(loaded, series)
-        rows = record_detections(bench, step, series, detections)
+        if since is not None or until is not None:
+            _history(bench, loop, step, loaded, points, since, until, chunk, again, folder)
+            return
+        reading = read_series(bench, bench.make_source().select(points) if points else None)
+        detections = loaded_detections(loaded, reading.series)
+        rows = record_detections(bench, step, reading.series, detections)
+        reading.record(step)
         step.tags({"tsad.model_version": loaded.origin.model_version})
-        step.result({"series": len(series), "intervals": sum(len(d.intervals) for d in detections)})
-    if output:
-        from tsad.sources.exchange import write_detection, write_intervals
-
-        for one, detection in zip(series, detections, strict=True):
-            write_detection(Path(output) / "scores", one, detection)
-            write_intervals(Path(output) / "intervals", one, detection.intervals, detection.origin.model_version)
+        for one, detection in zip(reading.series, detections, strict=True):
+            if folder:
+                write_files(folder, one, detection)
+            if reading.source.write_back:
+                reading.source.write(one, detection)
+        step.result({"series": len(rows), "intervals": sum(len(d.intervals) for d in detections)})
+    if folder:
         say(f"wrote {len(detections)} files each to {output}/scores and {output}/intervals")
+    if reading.source.write_back:
+        say(f"wrote {len(detections)} detections back into {reading.source.describe()}")
     show(rows, f"{loaded.origin.model_version} at threshold {loaded.threshold:.3f}")
+    if reading.outage():
+        say(reading.outage())
+
+
+def _history(
+    bench: Workbench, loop: LoopStore, step: StepRun, loaded: LoadedVersion, points: list[str] | None,
+    since: str | None, until: str | None, chunk: str, again: bool, output: Path | None,
+) -> None:  # fmt: skip
+    from tsad.steps.backfill import backfill, history_of, tell, totals
+
+    source = bench.make_source()
+    origin = loaded.origin
+    version = f"{origin.model_version} {origin.config_hash}"
+    history = history_of(source, source.select(points), since, until, chunk, version)
+    rows = backfill(bench, loop, step, loaded, source, history, again=again, output=output)
+    step.table(rows, "chunks.json")
+    step.result(totals(rows))
+    show(rows, f"{origin.model_version} at threshold {loaded.threshold:.3f}")
+    tell(rows)
 
 
 def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord:
@@ -61,7 +97,8 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
     done = iteration.finished(STEP)
     if done is not None:
         return done
-    series = load_series(bench)
+    reading = read_series(bench)
+    series = reading.series
     with iteration.step(STEP) as step:
         from tsad.tracking.pyfunc_model import load_version
 
@@ -69,6 +106,7 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
         loaded = load_version(registry_of(bench, loop), champion)
         detections = loaded_detections(loaded, series)
         record_detections(bench, step, series, detections)
+        reading.record(step)
         gold, pool = fix_gold(bench, loop, iteration, series)
         candidates = _unreviewed(bench, loop, pool)
         peaks = _peaks(candidates, series, detections)
@@ -85,9 +123,22 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
                 "threshold": loaded.threshold, "queued": len(chosen), "gold_queued": len(drawn),
                 "gold_version": gold.version if gold else None, "series": len(series),
                 "points": sum(len(s) for s in series), "intervals": sum(len(d.intervals) for d in detections),
+                "outage": reading.outage(), "not_written_back": _written_back(reading, detections),
             }
         )
     return finished(iteration, STEP)
+
+
+def _written_back(reading: Reading, detections: Sequence[Detection]) -> str:
+    """Detections into the source, where it takes them; why not all of them are in it, or ""."""
+    if not reading.source.write_back:
+        return ""
+    for one, detection in zip(reading.series, detections, strict=True):
+        why = write_back(reading.source, one, detection)
+        if why:
+            log.warning("detections were not written back: %s. tsad detect writes them later.", why.rstrip("."))
+            return why
+    return ""
 
 
 def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:

@@ -39,7 +39,7 @@ def record_detections(
             folder = Path(scratch) / safe_name(one.point_id)
             folder.mkdir(parents=True)
             (folder / "metrics.json").write_text(json.dumps(row, default=str, indent=1), encoding="utf-8")
-            (folder / "intervals.json").write_text(json.dumps(_intervals_json(one, detection)), encoding="utf-8")
+            (folder / "intervals.json").write_text(json.dumps(intervals_json(one, detection)), encoding="utf-8")
         step.file(Path(scratch), "series")
     busiest = sorted(range(len(series)), key=lambda k: -len(detections[k].intervals))[: bench.tracking.plots]
     for k in busiest:
@@ -71,7 +71,16 @@ def _row(series: Series, detection: Detection) -> dict[str, Any]:
     return row
 
 
-def _intervals_json(series: Series, detection: Detection) -> dict[str, Any]:
+def write_files(folder: Path, series: Series, detection: Detection) -> None:
+    """``scores/`` and ``intervals/`` under a folder, a ``{point_id}_{start}_{end}_{algorithm}.csv`` in each."""
+    from tsad.sources.exchange import write_detection, write_intervals
+
+    write_detection(folder / "scores", series, detection)
+    write_intervals(folder / "intervals", series, detection.intervals, detection.origin.model_version)
+
+
+def intervals_json(series: Series, detection: Detection) -> dict[str, Any]:
+    """What a detection says of a series, as plain values; times as text."""
     return {
         "point_id": series.point_id, "origin": asdict(detection.origin), "threshold": detection.threshold,
         "intervals": [

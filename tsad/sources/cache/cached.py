@@ -61,8 +61,8 @@ class CachedSource(Source):
         self.source, self.folder = source, Path(folder)
         self.place = self.folder / source.identity()[:16]
         self.enabled = enabled and source.cacheable
-        self.name, self.cacheable, self.writable = source.name, source.cacheable, source.writable
-        self.rules = source.rules
+        self.name, self.cacheable, self.rules = source.name, source.cacheable, source.rules
+        self.write_back, self.span = source.write_back, source.span
         self.ranged = source.ranged and not self.enabled  # from the cache they come whole
         self.offline, self.late_seconds, self.max_bytes = offline, late_seconds, max_bytes
         self.memory = WorkingSet() if memory is None else memory
