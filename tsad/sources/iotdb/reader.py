@@ -1,0 +1,357 @@
+"""Many points in few statements: what is asked together, and how an interrupted answer is taken up again.
+
+Fields of a device that have as many rows over the same time are asked for together (one column of time for all of
+them); devices with the same fields share a statement and are answered one after the other. So nothing explodes into a
+sparse join, and a device is complete, and can be handed on, as soon as the next one begins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tsad.core.errors import SourceError
+from tsad.core.types import BoolArray, FloatArray, IntArray
+from tsad.sources.iotdb.blocks import Block, Column
+from tsad.sources.iotdb.connection import Answer, Connection, LostError, MemoryShortError, rows_of
+from tsad.sources.iotdb.models import Device, Field, Model, Place, Shape, Span, Windows
+
+Item = TypeVar("Item")
+_BATCH = 4_000_000  # values read before points are handed on in the order asked: 64 MB
+_COLUMNS = 500  # fields x devices of one statement: the server plans each of them
+_COUNTED = 300  # the same where it counts: three aggregates each
+_PAGE = 400_000  # values of one answer, about 4 MB
+
+
+@dataclass(frozen=True)
+class Known:
+    """How many values a field has in the range, and the times of the first and last, in the server's precision."""
+
+    count: int
+    first: int
+    last: int
+
+
+Statistics = Mapping[tuple[Device, Field], Known]
+
+
+class Collector:
+    """The rows of one device as they arrive.
+
+    Args:
+        capacity: rows expected; more are taken too.
+        width: number of fields.
+    """
+
+    def __init__(self, device: Device, capacity: int, width: int) -> None:
+        self.device, self.rows, self.last = device, 0, 0
+        self.stamps: IntArray = np.empty(capacity, np.int64)
+        self.values: list[FloatArray] = [np.empty(capacity) for _ in range(width)]
+        self.present: list[BoolArray | None] = [None] * width
+
+    def append(self, times: IntArray, columns: Sequence[tuple[FloatArray, BoolArray | None]]) -> None:
+        """Rows in the order of time; each column as (values [T], where they are present or ``None`` = everywhere)."""
+        stop = self.rows + len(times)
+        if stop > len(self.stamps):
+            self._grow(stop)
+        part = slice(self.rows, stop)
+        self.stamps[part] = times
+        for k, (values, present) in enumerate(columns):
+            self.values[k][part] = values
+            mask = self.present[k]
+            if mask is None and present is not None:
+                self.present[k] = mask = np.ones(len(self.stamps), np.bool_)
+            if mask is not None:
+                mask[part] = True if present is None else present
+        self.rows, self.last = stop, int(self.stamps[stop - 1])
+
+    def counts(self) -> list[int]:
+        """Values of each field."""
+        return [self.rows if m is None else int(np.count_nonzero(m[: self.rows])) for m in self.present]
+
+    def field(self, k: int) -> tuple[IntArray, FloatArray]:
+        """Times and values [T] of one field, without the rows that it has nothing in."""
+        mask, part = self.present[k], slice(self.rows)
+        if mask is None or mask[part].all():
+            return self.stamps[part], self.values[k][part]
+        return self.stamps[part][mask[part]], self.values[k][part][mask[part]]
+
+    def _grow(self, rows: int) -> None:
+        size = max(rows, len(self.stamps) + len(self.stamps) // 2)
+        self.stamps = np.resize(self.stamps, size)
+        self.values = [np.resize(v, size) for v in self.values]
+        self.present = [None if m is None else np.resize(m, size) for m in self.present]
+
+
+class Reader:
+    """Reads places over one connection.
+
+    Args:
+        fetch_rows: rows of one page, fewer where there are many columns.
+        windows: aggregation in the server; ``None`` = raw rows.
+    """
+
+    def __init__(self, connection: Connection, model: Model, fetch_rows: int, windows: Windows | None) -> None:
+        self.connection, self.model, self.fetch_rows, self.windows = connection, model, fetch_rows, windows
+
+    def statistics(self, places: Iterable[Place], span: Span) -> dict[tuple[Device, Field], Known]:
+        """Count, first and last time of each field; one that the server leaves out of its answer is absent.
+
+        A field without rows has ``count`` 0 in the tree model and may be absent in the table model.
+        """
+        wanted: dict[Device, dict[Field, None]] = defaultdict(dict)
+        for place in places:
+            wanted[place.device].update(dict.fromkeys(place.fields))
+        out: dict[tuple[Device, Field], Known] = {}
+        for fields, devices in _alike((device, tuple(fields)) for device, fields in wanted.items()):
+            for some in _chunks(fields, _COUNTED):
+                for part in _chunks(devices, max(1, _COUNTED // len(some))):
+                    out.update(self._counted(some, part, span))
+        return out
+
+    def read(
+        self, places: Sequence[Place], known: Statistics, span: Span
+    ) -> Iterator[tuple[Place, IntArray, FloatArray]]:
+        """Places in the order asked, with times [T] in the server's precision and values [T, C]; empty ones left out.
+
+        Raises:
+            SourceUnavailableError: the server was lost and did not come back in time.
+        """
+        for batch in self._batches(places, known):
+            done: dict[Place, tuple[IntArray, FloatArray]] = {}
+            waiting = list(reversed(batch))
+            asked = set(batch)
+            for fields, devices in self._jobs(batch, known):
+                for collector in self._collect(fields, devices, known, span):
+                    for place, stamps, values in _places(collector, fields, self.model.layout):
+                        if place in asked:
+                            done[place] = (stamps, values)
+                    while waiting and waiting[-1] in done:
+                        place = waiting.pop()
+                        yield place, *done.pop(place)
+            for place in reversed(waiting):  # behind one without rows
+                if place in done:
+                    yield place, *done.pop(place)
+
+    def _batches(self, places: Sequence[Place], known: Statistics) -> Iterator[list[Place]]:
+        batch: list[Place] = []
+        size = 0
+        for place in places:
+            own = sum(known[place.device, f].count for f in place.fields)
+            if batch and size + own > _BATCH:
+                yield batch
+                batch, size = [], 0
+            batch.append(place)
+            size += own
+        if batch:
+            yield batch
+
+    def _jobs(self, batch: Sequence[Place], known: Statistics) -> Iterator[tuple[tuple[Field, ...], list[Device]]]:
+        """What one statement asks for: fields, and devices that have all of them."""
+        if self.model.layout == "device":
+            groups = [(place.device, place.fields) for place in batch]
+        else:
+            mates: dict[tuple[Device, Known], list[Field]] = defaultdict(list)
+            for place in batch:
+                mates[place.device, known[place.device, place.fields[0]]].append(place.fields[0])
+            groups = [(device, tuple(fields)) for (device, _), fields in mates.items()]
+        for fields, devices in _alike(groups):
+            wide = [fields] if self.model.layout == "device" else list(_chunks(fields, _COLUMNS))
+            for some in wide:
+                for part in _chunks(devices, max(1, _COLUMNS // len(some))):
+                    yield some, list(part)
+
+    def _collect(
+        self, fields: tuple[Field, ...], devices: Sequence[Device], known: Statistics, span: Span
+    ) -> Iterator[Collector]:
+        """Complete devices; what a lost connection has left over is asked for again, from the last time received."""
+        step = 1 if self.windows is None else self.windows.every_in(self.connection.precision)
+        tasks: list[tuple[list[Device], Span, Collector | None]] = [(list(devices), span, None)]
+        attempt = 0
+        while tasks:
+            asked, part, current = tasks.pop()
+            done: set[Device] = set()
+            try:
+                for device, times, columns in self._runs(fields, asked, part):
+                    if current is None or current.device != device:
+                        if current is not None:
+                            yield self._complete(current, fields, known, span)
+                            done.add(current.device)
+                        current = Collector(device, max(known[device, f].count for f in fields), len(fields))
+                    current.append(times, columns)
+                    attempt = 0
+                if current is not None:
+                    yield self._complete(current, fields, known, span)
+                    done.add(current.device)
+                    current = None
+                self._nothing_missing([d for d in asked if d not in done], fields, known, span)
+                continue
+            except LostError as error:
+                self.connection.pause(attempt, error)
+                attempt += 1
+                halves = 1
+            except MemoryShortError as error:
+                halves = 2
+                if len(asked) == 1:
+                    attempt += 1
+                    self._no_memory(attempt, error)
+            rest = [d for d in asked if d not in done and (current is None or d != current.device)]
+            tasks += [(list(some), span, None) for some in _chunks(rest, -(-len(rest) // halves) or 1)][::-1]
+            if current is not None:
+                start = current.last + step if current.rows else part.start
+                tasks.append(([current.device], Span(start, span.end), current))
+
+    def _runs(
+        self, fields: tuple[Field, ...], devices: Sequence[Device], span: Span
+    ) -> Iterator[tuple[Device, IntArray, list[tuple[FloatArray, BoolArray | None]]]]:
+        """Rows of one device at a time, as they arrive."""
+        if span.start is not None and span.end is not None and span.start >= span.end:
+            return
+        rows = max(1, min(self.fetch_rows, _PAGE // len(fields)))
+        answer = self.connection.query(self.model.rows(fields, devices, span, self.windows), rows)
+        shape = self.model.shape(answer, self.model.expressions(fields, self.windows))
+        kinds = dict(zip(answer.places, answer.types, strict=True))
+        for block in answer.blocks:
+            times = block.times if shape.time < 0 else block.columns[shape.time].numbers("INT64")
+            columns = [
+                _spread(None if at is None else block.columns[at], kinds.get(at, "") if at is not None else "", block)
+                for at in shape.fields
+            ]
+            for device, start, stop in _devices(block, shape):
+                if stop - start == block.rows:
+                    yield device, times, columns
+                else:
+                    cut = slice(start, stop)
+                    yield device, times[cut], [(v[cut], None if m is None else m[cut]) for v, m in columns]
+
+    def _counted(
+        self, fields: Sequence[Field], devices: Sequence[Device], span: Span
+    ) -> dict[tuple[Device, Field], Known]:
+        sql = self.model.statistics(fields, devices, span)
+
+        def ask() -> list[tuple[Answer, Block]]:
+            answer = self.connection.query(sql)
+            return [(answer, block) for block in answer.blocks]
+
+        try:
+            blocks = self.connection.retried(ask)
+        except MemoryShortError as error:
+            if len(devices) * len(fields) == 1:
+                raise SourceError(f"IoTDB at {self.connection.login.places}: {error}", _MORE_MEMORY) from error
+            halves = (
+                [(fields, part) for part in _chunks(devices, -(-len(devices) // 2))]
+                if len(devices) > 1
+                else [(part, devices) for part in _chunks(fields, -(-len(fields) // 2))]
+            )
+            return {k: v for some, part in halves for k, v in self._counted(some, part, span).items()}
+        out = {}
+        for answer, block in blocks:
+            shape = self.model.shape(answer, self.model.counted(fields))
+            at = {place: k for k, place in enumerate(answer.places)}
+            for row in rows_of(answer, block):
+                device = tuple(row[at[k]] for k in shape.keys)
+                for k, field in enumerate(fields):
+                    found = [None if p is None else row[at[p]] for p in shape.fields[3 * k : 3 * k + 3]]
+                    if found[0] is not None:
+                        out[device, field] = Known(int(found[0]), int(found[1] or 0), int(found[2] or 0))
+        return out
+
+    def _complete(
+        self, collector: Collector, fields: tuple[Field, ...], known: Statistics, span: Span
+    ) -> Collector:
+        """The collector, if it holds at least what the server counts: a node that has just started may hold back rows.
+
+        Raises:
+            LostError: rows are missing.
+        """
+        if self.windows is not None:
+            return collector
+        short = [f for f, n in zip(fields, collector.counts(), strict=True) if n < known[collector.device, f].count]
+        if short:
+            now = self._counted(short, [collector.device], span)  # rows may have been deleted meanwhile
+            counts = dict(zip(fields, collector.counts(), strict=True))
+            if any(now[key].count > counts[key[1]] for key in now):
+                collector.rows = 0  # read it again from the start
+                raise LostError(f"fewer rows of {'.'.join(map(str, collector.device))} than counted")
+        return collector
+
+    def _nothing_missing(
+        self, devices: Sequence[Device], fields: tuple[Field, ...], known: Statistics, span: Span
+    ) -> None:
+        for device in devices:
+            if self.windows is None and any(known[device, f].count for f in fields):
+                self._complete(Collector(device, 0, len(fields)), fields, known, span)
+
+    def _no_memory(self, attempt: int, error: MemoryShortError) -> None:
+        """Wait for other queries to end.
+
+        Raises:
+            SourceError: that was waited for long enough.
+        """
+        if attempt > self.connection.login.retries:
+            raise SourceError(f"IoTDB at {self.connection.login.places}: {error}", _MORE_MEMORY) from error
+        time.sleep(0.5 * attempt)
+
+
+_MORE_MEMORY = "Give the server more memory, or lower source.fetch_rows."
+
+
+def _places(
+    collector: Collector, fields: tuple[Field, ...], layout: str
+) -> Iterator[tuple[Place, IntArray, FloatArray]]:
+    if layout == "device":
+        values = np.empty((collector.rows, len(fields)))
+        for k in range(len(fields)):
+            values[:, k] = collector.values[k][: collector.rows]
+        if collector.rows:
+            yield Place(collector.device, fields), collector.stamps[: collector.rows], values
+        return
+    for k, field in enumerate(fields):
+        stamps, column = collector.field(k)
+        if len(stamps):
+            yield Place(collector.device, (field,)), stamps, column[:, None]
+
+
+def _spread(column: Column | None, kind: str, block: Block) -> tuple[FloatArray, BoolArray | None]:
+    """A column over all T rows: values with NaN where there is none, and where there is one."""
+    if column is None:
+        return np.full(block.rows, np.nan), np.zeros(block.rows, np.bool_)
+    numbers, present = column.numbers(kind), column.present()
+    if present is None:
+        return numbers, None
+    values = np.full(block.rows, np.nan)
+    values[present] = numbers
+    return values, present
+
+
+def _devices(block: Block, shape: Shape) -> Iterator[tuple[Device, int, int]]:
+    """Runs of rows of one device: almost always the whole block."""
+    keys = [block.columns[k] for k in shape.keys]
+    if all(key.constant for key in keys):
+        yield tuple(key.texts()[0] for key in keys), 0, block.rows
+        return
+    texts = [key.texts() * block.rows if key.constant else key.texts() for key in keys]
+    start = 0
+    names = list(zip(*texts, strict=True))
+    for k in range(1, block.rows + 1):
+        if k == block.rows or names[k] != names[start]:
+            yield names[start], start, k
+            start = k
+
+
+def _alike(groups: Iterable[tuple[Device, tuple[Field, ...]]]) -> Iterator[tuple[tuple[Field, ...], list[Device]]]:
+    """Devices by the fields they are asked for."""
+    out: dict[tuple[Field, ...], list[Device]] = defaultdict(list)
+    for device, fields in groups:
+        out[fields].append(device)
+    yield from out.items()
+
+
+def _chunks(items: Sequence[Item], size: int) -> Iterator[Any]:
+    for at in range(0, len(items), max(size, 1)):
+        yield items[at : at + size]
