@@ -102,7 +102,8 @@ def load(path: Path) -> Series:
 def load_content(path: Path) -> Content:
     """As :func:`load`, with the ranges that were fetched."""
     try:
-        table = pq.read_table(str(path), memory_map=False, use_threads=False)
+        with pq.ParquetFile(str(path), memory_map=False) as file:  # read_table would take folders named a=b for columns
+            table = file.read(use_threads=False)
         meta: dict[str, Any] = json.loads((table.schema.metadata or {})[_META])
         stamps = table.column(0).to_numpy()
         values = np.empty((table.num_rows, table.num_columns - 1))
