@@ -30,6 +30,10 @@ GATE_METRICS = (
     "interval_iou50_f1", "composite_f1", "auc_pr", "vus_pr",
 )  # fmt: skip
 MIN_WINDOW = 16
+WARNINGS = (
+    "gaps", "nan", "irregular", "duplicates", "backward", "stuck", "constant", "range", "units", "clock", "future",
+    "labels",
+)  # fmt: skip
 
 
 class Options(Protocol):
@@ -104,6 +108,9 @@ RANGES = {
     "review.chunk": COUNT, "review.max_channels": COUNT, "review.miss_rate": SHARE, "review.shift_rate": SHARE,
     "review.shift_points": NOT_NEGATIVE, "review.spurious_rate": SHARE,
     "tracking.timeout_seconds": POSITIVE, "tracking.keep_versions": NOT_NEGATIVE, "tracking.plots": NOT_NEGATIVE,
+    "quality.gap_steps": Range(1, open_low=True), "quality.missing_share": SHARE, "quality.irregular_share": SHARE,
+    "quality.mended_share": NOT_NEGATIVE, "quality.stuck_points": Range(2), "quality.stuck_factor": COUNT,
+    "quality.unit_tolerance": INSIDE, "quality.label_share": SHARE, "quality.refuse_missing_share": SHARE,
     "cache.late_seconds": NOT_NEGATIVE, "cache.max_gb": NOT_NEGATIVE, "cache.memory_mb": NOT_NEGATIVE,
 }  # fmt: skip
 
@@ -139,6 +146,7 @@ def check(options: Options) -> None:
     _check_names(options)
     _check_sampling(options.sampling)
     _check_review(options.review)
+    _check_quality(options.quality)
     _check_downsample(options.downsample)
     _check_combinations(options)
 
@@ -203,6 +211,14 @@ def _check_review(review: ReviewOptions) -> None:
             f"review.shift_rate is {review.shift_rate} but review.shift_points is 0",
             "Say by how many points edges may shift.",
         )
+
+
+def _check_quality(quality: QualityOptions) -> None:
+    parse_duration(quality.future, "quality.future")
+    for factor in quality.unit_factors:
+        _refuse(not factor > 1, f"quality.unit_factors holds {factor:g}", "Give those above 1; inverses are implied.")
+    for name in quality.refuse:
+        _refuse(name not in WARNINGS, f"quality.refuse holds {name!r}", nearest(name, WARNINGS))
 
 
 def _check_downsample(downsample: DownsampleOptions) -> None:

@@ -136,6 +136,19 @@ class CacheOptions:
 class QualityOptions:
     """``quality``: what a data-quality report looks for, and which of it keeps a point out; see conf/quality."""
 
+    gap_steps: float  # usual steps: a longer distance between points is a gap
+    missing_share: float  # warn: gaps, nan
+    irregular_share: float  # warn: steps off the usual one
+    mended_share: float  # warn: duplicates, backward steps
+    stuck_points: int  # warn: runs of one value, at least this long
+    stuck_factor: float  # ... and so many times as long as 99 of 100 runs of the channel
+    unit_factors: list[float]  # warn: lasting changes of level and spread by one of them
+    unit_tolerance: float
+    future: str  # warn: a duration after now
+    label_share: float  # warn
+    refuse: list[str]  # names of warnings that keep a point out
+    refuse_missing_share: float  # share of missing values that keeps a point out; 1 = never
+
 
 @dataclass(frozen=True, kw_only=True)
 class DownsampleOptions:
