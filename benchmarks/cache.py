@@ -1,8 +1,8 @@
 """Time to the first window, and to all series, of many cached points: ``python -m benchmarks.cache [--points 1000]``.
 
-The cache in front of a ranged source (as IoTDB and SQL are) is filled once; then a fresh process asks for all points, as a
-verb would. The peers in the same run: the same values read by ``pandas.read_parquet``, one plain file per point and no
-check of their content; and by ``pandas.read_csv``. Memory level: the same process asks again.
+The cache in front of a ranged source (as IoTDB and SQL are) is filled once; then a fresh process asks for all points.
+The peers in the same run: the same values read by ``pandas.read_parquet``, one plain file per point and no check of
+their content; and by ``pandas.read_csv``. Memory level: the same process asks again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Remote(Source):
         return self.names
 
     def extents(self, point_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        return {p: (0, (self.rows - 1) * STEP + 1) for p in point_ids}
+        return dict.fromkeys(point_ids, (0, (self.rows - 1) * STEP + 1))
 
     def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
         self.fetches += 1
