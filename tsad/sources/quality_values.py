@@ -12,7 +12,7 @@ MIN_RUNS = 20  # a channel that changes less often says nothing about how long i
 RESTING = 3  # a level that the channel rests at so often is one of its states, not a fault
 CODES = np.array([999, 9999, 99999, 999999, 9999999, 32767, 32768, 65535, 2147483647, 2147483648, 4294967295], float)
 FAR_CODE = 3.0  # a code lies this many ranges of the other values beyond them
-QUARTILES = (0.25, 0.5, 0.75)
+MIDDLE, QUARTILES = (0.5,), (0.25, 0.5, 0.75)
 MIN_POINTS = 200  # for a change of unit
 BLOCKS = 400
 LEVEL = 3  # blocks on either side of a candidate
@@ -108,10 +108,8 @@ def _fits(values: FloatArray, jump: int, reach: int, slope: float, shift: float,
     left, right = values[max(0, jump - reach) : jump], values[jump : jump + reach]
     if min(len(left), len(right)) < reach:
         return False
-    for old, new, room in (
-        (np.median(left[-LOCAL:]), np.median(right[:LOCAL]), tolerance),
-        (np.quantile(left, QUARTILES), np.quantile(right, QUARTILES), tolerance * ROUGH),
-    ):
+    for points, at, room in ((LOCAL, MIDDLE, tolerance), (reach, QUARTILES, tolerance * ROUGH)):
+        old, new = np.quantile(left[-points:], at), np.quantile(right[:points], at)
         wanted = slope * old + shift
         if not (np.abs(new - wanted) <= room * np.abs(wanted - old)).all():
             return False
