@@ -420,3 +420,18 @@ def test_flatten() -> None:
 def test_settings_of_a_partial_config() -> None:
     with pytest.raises(ConfigError, match="the config has no loop, source"):
         settings(OmegaConf.create({"adapter": {"r": 1}}))
+
+
+def test_how_series_are_cached_is_not_frozen_with_an_iteration(options: Make, bench: Callable[..., Workbench]) -> None:
+    made = options("source=synthetic", "cache.offline=only", "cache.memory_mb=5")
+    assert made.overrides == ("source=synthetic",), "a bare verb stays bare: it goes on with the open iteration"
+    frozen = bench("source=synthetic", "loop.name=p").config_yaml
+    assert "offline" not in frozen
+    from tsad.config import thawed
+
+    again = settings(thawed(frozen, made))
+    assert (again.cache.offline, again.loop.name) == ("only", "p")
+    older = yaml.safe_dump({k: v for k, v in yaml.safe_load(frozen).items() if k != "downsample"})
+    assert settings(thawed(older, made)).downsample.method == "none", "an iteration from before the group was there"
+    with pytest.raises(ConfigError, match="nobody may answer"):
+        options("cache.offline=only", "cache.enabled=false")

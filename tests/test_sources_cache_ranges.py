@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from tsad.core.errors import CacheError, NoRowsError, OfflineError, SeriesError, SourceError, SourceUnavailableError
 from tsad.core.types import Interval, Series
 from tsad.sources.base import Labelling, Source
-from tsad.sources.cache import CachedSource, WorkingSet, forget, listing, shrink, usage
+from tsad.sources.cache import CachedSource, WorkingSet, forget, listing, load, shrink, usage
 from tsad.sources.cache.provenance import as_json
 from tsad.sources.cache.ranges import batches, gaps, merged
 from tsad.sources.validate import Rules, validate
@@ -386,3 +388,39 @@ def test_source_json_is_written_for_people_to_find_their_way(tmp_path: Path) -> 
     list(CachedSource(plant(), tmp_path).read())
     (place,) = tmp_path.iterdir()
     assert json.loads((place / "source.json").read_text()) == {"source": "plant:1", "points": ["a"]}
+
+
+WORKER = """
+import random, sys
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from test_sources_cache_ranges import S, plant
+from tsad.sources.cache import CachedSource, clean
+print("ready", flush=True)
+for k in range(5000):
+    start = random.randrange(80)
+    list(CachedSource(plant("abc"), Path({folder!r})).read(None, start * S, (start + 15) * S))
+    if k % 20 == 19:
+        clean(Path({folder!r}))
+"""
+
+
+def test_two_processes_share_ranges_and_kill_9_leaves_nothing_half(tmp_path: Path) -> None:
+    tests = Path(__file__).parent
+    code = WORKER.format(root=str(tests.parent), tests=str(tests), folder=str(tmp_path))
+    busy = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert busy.stdout is not None
+    try:
+        assert busy.stdout.readline() == "ready\n"
+        for k in range(40):
+            first = k * 7 % 70
+            for one in CachedSource(plant("abc"), tmp_path).read(None, first * S, (first + 30) * S):
+                assert times(one) == list(range(first, first + 30))
+    finally:
+        busy.kill()
+        busy.communicate(timeout=10)
+    assert busy.returncode == -9
+    source = plant("abc")
+    assert [times(one) for one in CachedSource(source, tmp_path).read()] == [list(range(100))] * 3
+    for path in tmp_path.rglob("*.parquet"):
+        load(path)
