@@ -25,12 +25,10 @@ FOLDERS = {
     "dn_wal_dirs": "datanode/wal", "dn_tracing_dir": "datanode/tracing", "dn_sync_dir": "datanode/sync",
     "sort_tmp_dir": "datanode/tmp",
 }  # fmt: skip
-# By itself a node hands out regions by its cores, and has none left for the fifth database of a test session.
-REGIONS = {
-    f"{kind}_{key}": value
-    for kind in ("schema", "data")
-    for key, value in (("region_group_extension_policy", "CUSTOM"), ("region_per_data_node", "100"))
-} | {"default_schema_region_group_num_per_database": "1", "default_data_region_group_num_per_database": "2"}
+_SIMPLE = "org.apache.iotdb.consensus.simple.SimpleConsensus"
+# Consensus among several nodes keeps 16 MB and more of direct memory for each region, which are soon used up.
+ALONE = {f"{kind}_consensus_protocol_class": _SIMPLE for kind in ("config_node", "schema_region", "data_region")}
+ALONE |= {"wal_buffer_size_in_byte": "4194304"}
 PATIENCE = 120.0  # seconds until a fresh server answers on a busy machine; 3 are usual
 _TYPES = {"b": "BOOLEAN", "i": "INT64", "f": "DOUBLE", "U": "TEXT", "O": "TEXT"}
 
@@ -174,7 +172,7 @@ class IoTDBServer:
             "cn_seed_config_node": seed, "dn_seed_config_node": seed,
             **{key: str(port) for key, port in self._ports.items()},
             **{key: str(data / place) for key, place in FOLDERS.items()},
-            **REGIONS,
+            **ALONE,
             **self.settings,
         }  # fmt: skip
         path = conf / "iotdb-system.properties"

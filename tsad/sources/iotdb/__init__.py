@@ -92,6 +92,7 @@ class IotdbSource(Source):
             nodes=parse_nodes(nodes), user=os.environ.get(user_env) or "root",
             password=os.environ.get(password_env) or "root", user_env=user_env, password_env=password_env,
             dialect=self.model.dialect, timeout=timeout_seconds, retries=max(0, retries),
+            database=database if model == "table" else "",
         )  # fmt: skip
         self.max_rows = max_rows
         self.labels, self.labels_end = Path(labels).expanduser() if labels else None, labels_end
@@ -278,7 +279,7 @@ def _windows(aggregate: str | None, every: str | None) -> Windows | None:
         raise ConfigError(f"source.aggregate={aggregate!r} is not known", f"Take one of {', '.join(AGGREGATES)}.")
     match = _EVERY.fullmatch(str(every or ""))
     if match is None or int(match[1]) == 0:
-        raise ConfigError(f"source.every={every!r} is no length of time", "Write e.g. source.every=60s; or ms, m, h, d.")
+        raise ConfigError(f"source.every={every!r} is no length of time", "Write e.g. 60s; or ms, m, h, d.")
     return Windows(aggregate, int(match[1]) * _MS[match[2]])
 
 

@@ -44,6 +44,7 @@ class Login:
         user_env, password_env: the variables that user and password came from, for messages.
         timeout: seconds that one answer may take.
         retries: attempts after the first one that bring nothing, before the server counts as unreachable.
+        dialect, database: model of the session, and for the table model its database.
     """
 
     nodes: tuple[tuple[str, int], ...]
@@ -54,6 +55,7 @@ class Login:
     dialect: str
     timeout: float
     retries: int
+    database: str = ""
 
     def __repr__(self) -> str:
         return f"Login({self.places})"  # never the password
@@ -262,7 +264,8 @@ class Connection:
             reply = client.openSession(TSOpenSessionReq(
                 client_protocol=TSProtocolVersion.IOTDB_SERVICE_PROTOCOL_V3, username=self.login.user,
                 password=self.login.password, zoneId="UTC",
-                configuration={"version": "V_1_0", "sql_dialect": self.login.dialect},
+                configuration={"version": "V_1_0", "sql_dialect": self.login.dialect}
+                | ({"db": self.login.database} if self.login.database else {}),
             ))  # fmt: skip
             self._check(reply)
             self._session = reply.sessionId

@@ -244,7 +244,7 @@ class TableModel(Model):
         devices = connection.table(f"select distinct {tags} from {self.place}") if tags else [()]
         points: dict[str, Place] = {}
         for device in devices:
-            parts = [str(v) for t, v in zip(self.all_tags, device, strict=True) if t in shown]
+            parts = ["null" if v is None else v for t, v in zip(self.all_tags, device, strict=True) if t in shown]
             for name, chosen in layout:
                 alone = name is None or (self.fields is not None and len(self.fields) == 1 and bool(parts))
                 point = self.separator.join(parts if alone else [*parts, str(name)]) or self.table
