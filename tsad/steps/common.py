@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsad.core.errors import LabelError, LoopError, SourceError
-from tsad.core.types import Series
+from tsad.core.errors import LabelError, LoopError, SeriesError, SourceError
+from tsad.core.types import Interval, Series
 from tsad.steps.reading import Reading
 from tsad.steps.workbench import Workbench
 
@@ -37,35 +37,71 @@ def load_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> lis
 
 
 def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Reading:
-    """All (or the named) series of the configured source, validated; failures are named in the log.
+    """All (or the named) series of the configured source, validated and labelled, without those that ``quality``
+    refuses, made shorter by ``downsample``; what is left out is named in the log.
 
     Raises:
-        SourceError: nothing could be read.
+        SourceError: nothing could be read, or every series is refused.
         LabelError: a Label Studio export (``source.labels=FILE.json``) that labels none of them.
     """
+    from tsad.sources.downsample import downsample
+
     source = bench.make_source()
-    series = list(source.read(point_ids))
-    for point_id, error in getattr(source, "failures", {}).items():
-        log.warning("left out %s: %s", point_id, error)
-    if not series:
+    said = _exported(bench.label_export)
+    known: set[str] = set()
+    refused: list[SeriesError] = []
+    kept = []
+    for series in source.read(point_ids):  # one after the other: the long ones need not all be held
+        known.add(series.point_id)
+        labelled = _labelled(series, said)
+        error = _refusal(bench, labelled)
+        if error is None:
+            kept.append(downsample(labelled, bench.downsample))
+        else:
+            refused.append(error)
+    for point_id, failure in getattr(source, "failures", {}).items():
+        log.warning("left out %s: %s", point_id, failure)
+    for error in refused:
+        log.warning("left out: %s", error)
+    if refused and not kept:
+        raise SourceError(f"{source.describe()} gave no series that may be used: {refused[0].found}", refused[0].remedy)
+    if not kept:
         raise SourceError(f"{source.describe()} gave no series", "Check source.root and source.glob.")
-    return Reading(_labelled(bench.label_export, series) if bench.label_export else series, source)
+    _check_labelled(bench.label_export, said, known)
+    return Reading([shorter.series for shorter in kept], source, kept)
 
 
-def _labelled(export: Path, series: Sequence[Series]) -> list[Series]:
-    """The series with the labels of a Label Studio export; it speaks for whole series."""
+def _refusal(bench: Workbench, series: Series) -> SeriesError | None:
+    """Why ``quality`` keeps the series out; nobody looks unless something could."""
+    from tsad.sources.quality import assess, refusing
+
+    return assess(series, bench.quality).refusal() if refusing(bench.quality) else None
+
+
+def _exported(export: Path | None) -> dict[str, tuple[Interval, ...]]:
+    """What a Label Studio export says, by point; nothing where there is none."""
     from tsad.review.exports import read_export
+
+    return {} if export is None else read_export(export)
+
+
+def _labelled(series: Series, said: Mapping[str, tuple[Interval, ...]]) -> Series:
+    """The series with the labels of a Label Studio export; it speaks for whole series."""
     from tsad.sources.labels import with_labels
 
-    said = read_export(export)
-    named = [s for s in series if s.point_id in said]
+    return with_labels(series, said) if said else series
+
+
+def _check_labelled(export: Path | None, said: Mapping[str, object], known: set[str]) -> None:
+    if export is None:
+        return
+    named = known & set(said)
     if not named:
         raise LabelError(
             f"{export} labels {', '.join(sorted(said)[:5]) or 'nothing'}, none of which the source has",
             "The task's point_id (or its file's name) has to be the series' own.",
         )
-    log.info("%s labels %d of %d series; what no task of it covers counts as normal", export, len(named), len(series))
-    return [with_labels(s, said) for s in series]
+    log.info("%s labels %d of %d series; what no task of it covers counts as normal", export, len(named), len(known))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tsad.core.types import Detection, Series
 if TYPE_CHECKING:
     from tsad.sources.base import Source
     from tsad.sources.cache import CachedSource
+    from tsad.sources.downsample import Downsampled
     from tsad.tracking.runs import StepRun
 
 
@@ -22,10 +24,12 @@ class Reading:
 
     Attributes:
         source: the source, with the cache in front of it where there is one.
+        shorter: the same series with their way back to original time, where ``downsample`` may have shortened them.
     """
 
     series: list[Series]
     source: Source
+    shorter: Sequence[Downsampled] = ()
 
     def record(self, step: StepRun) -> None:
         """Keep in the run which ranges came from where and how old they are, and that the source was gone."""
