@@ -1,0 +1,1 @@
+"""Series from SQL databases, by SQLAlchemy."""

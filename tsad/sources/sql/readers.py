@@ -1,0 +1,264 @@
+"""Rows of many points from one statement, as arrays: packed by the server where it can, else row by row.
+
+A row as a Python tuple costs a microsecond or more, and a timestamp in it as much again. So PostgreSQL packs the rows
+of each point into two strings of bytes (``string_agg`` over the binary form of each value), and SQLite, which runs in
+this process, into lists (an aggregate of our own). Order is made here: the server need not sort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+from sqlalchemy import types
+
+from tsad.core.errors import SeriesError
+from tsad.core.types import BoolArray, FloatArray
+from tsad.sources.sql.clock import Clock, as_arrow
+from tsad.sources.sql.tables import NUMBERS, Table
+
+_ROWS = 20_000  # row by row: how many are taken at once
+_EPOCH_2000 = 946_684_800_000_000  # us between 1970 and 2000, where PostgreSQL counts from
+_NO_BYTES, _NAN = "''::bytea", "'NaN'::float8"
+Values = FloatArray | SeriesError  # a column, or why there are no numbers in it
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of one point in no order: times [T] as the column holds them, and each value column [T]."""
+
+    times: pa.Array
+    values: tuple[Values, ...]
+
+    def where(self, mask: BoolArray) -> Rows:
+        """The rows of a mask [T]."""
+        values = tuple(v if isinstance(v, SeriesError) else v[mask] for v in self.values)
+        return Rows(self.times.filter(pa.array(mask)), values)
+
+
+Run = Callable[[Callable[[sa.Connection], Any]], Any]  # Database.run
+
+
+def read_long(
+    run: Run, table: Table, clock: Clock, points: Sequence[Any], low: Any, high: Any, *, page: int | None
+) -> dict[Any, Rows | SeriesError]:
+    """Rows of these points of a long table, with times in ``[low, high)``.
+
+    Args:
+        points: as the point column holds them.
+        page: rows per statement for a single point that is too large for one; ``None`` = one statement for all.
+    """
+
+    def part(since: Any, limit: int | None) -> dict[Any, Rows | SeriesError]:
+        conditions = table.where(points, since, high)
+        return run(lambda c: read_rows(c, table, clock, table.values, conditions, limit))
+
+    if page is None or len(points) > 1:
+        return part(low, None)
+    found = _paged(lambda since, limit: part(since, limit).get(points[0]), low, page)
+    return {} if found is None else {points[0]: found}
+
+
+def read_wide(
+    run: Run, table: Table, clock: Clock, points: Sequence[Any], low: Any, high: Any, *, page: int | None
+) -> dict[Any, Rows | SeriesError]:
+    """As :func:`read_long`, of a wide table; points are names of columns."""
+    columns = [c for name in points for c in table.values if c.name == name]
+
+    def part(since: Any, limit: int | None) -> Rows | SeriesError | None:
+        conditions = table.where(None, since, high)
+        return run(lambda c: read_rows(c, table, clock, columns, conditions, limit)).get(None)
+
+    found = part(low, None) if page is None else _paged(part, low, page)
+    if found is None or isinstance(found, SeriesError):
+        return {} if found is None else dict.fromkeys(points, found)
+    return {c.name: Rows(found.times, (values,)) for c, values in zip(columns, found.values, strict=True)}
+
+
+def _paged(
+    part: Callable[[Any, int], Rows | SeriesError | None], low: Any, page: int
+) -> Rows | SeriesError | None:
+    """Rows by statements of ``page`` rows, each from the last time of the one before it."""
+    pages: list[Rows] = []
+    while True:
+        found = part(low, page)
+        if isinstance(found, SeriesError):
+            return found
+        if found is None or len(found.times) < page:
+            pages += [] if found is None else [found]
+            break
+        last = pc.max(found.times)  # type: ignore[attr-defined]
+        less = pc.less(found.times, last)  # type: ignore[attr-defined]
+        earlier = less.to_numpy(zero_copy_only=False)
+        if not earlier.any():  # a page full of one time: the next one has to be larger
+            page *= 2
+            continue
+        # rows of the last time may go on beyond the page: they are read again
+        pages.append(found.where(earlier))
+        low = last.as_py()
+    return _joined(pages)
+
+
+def _joined(pages: Sequence[Rows]) -> Rows | None:
+    if len(pages) < 2:
+        return pages[0] if pages else None
+    values: list[Values] = []
+    for parts in zip(*(p.values for p in pages), strict=True):
+        wrong = next((p for p in parts if isinstance(p, SeriesError)), None)
+        values.append(wrong or np.concatenate(parts))
+    return Rows(pa.concat_arrays([p.times for p in pages]), tuple(values))
+
+
+def read_rows(
+    connection: sa.Connection,
+    table: Table,
+    clock: Clock,
+    columns: Sequence[sa.ColumnClause[Any]],
+    conditions: Sequence[sa.ColumnElement[bool]],
+    limit: int | None = None,
+) -> dict[Any, Rows | SeriesError]:
+    """Rows by point (a wide table's under ``None``).
+
+    Args:
+        columns: value columns wanted.
+        limit: only so many rows, the earliest ones; ``None`` = all.
+    """
+    picked = sa.select(*([] if table.point is None else [table.point]), table.time, *columns).where(*conditions)
+    if limit is not None:
+        picked = picked.order_by(table.time).limit(limit)
+    dialect = connection.dialect
+    if dialect.name == "postgresql" and clock.kind != "text" and all(isinstance(c.type, NUMBERS) for c in columns):
+        return _from_postgres(connection, picked, table, clock, columns)
+    if dialect.name == "sqlite" and dialect.driver == "pysqlite":
+        return _from_sqlite(connection, picked, table, columns)
+    return _row_by_row(connection, picked, table, columns)
+
+
+def _from_postgres(
+    connection: sa.Connection,
+    picked: sa.Select[Any],
+    table: Table,
+    clock: Clock,
+    columns: Sequence[sa.ColumnClause[Any]],
+) -> dict[Any, Rows | SeriesError]:
+    rows = picked.subquery("picked")
+    time, key = rows.c[table.time.name], None if table.point is None else rows.c[table.point.name]
+    sent: list[sa.ColumnElement[Any]] = [_time_sent(time, clock, table.time.type)]
+    for column in columns:
+        number: sa.ColumnElement[Any] = rows.c[column.name]
+        number = sa.cast(number, types.Integer) if isinstance(column.type, types.Boolean) else number
+        # without missing values each number takes eight bytes, so that numbers and times stay beside each other
+        sent.append(sa.func.float8send(sa.func.coalesce(sa.cast(number, sa.Double()), sa.literal_column(_NAN))))
+    packed = [sa.func.string_agg(s, sa.literal_column(_NO_BYTES), type_=types.LargeBinary()) for s in sent]
+    statement = sa.select(*packed) if key is None else sa.select(key, *packed).group_by(key)
+    found: dict[Any, Rows | SeriesError] = {}
+    for row in connection.execution_options(stream_results=True, yield_per=4).execute(statement):
+        point, times, *values = row if key is not None else (None, *row)
+        if times is not None:
+            made = [np.frombuffer(v, ">f8").astype(np.float64) for v in values]
+            found[point] = Rows(_times_received(times, clock, table.time.type), tuple(made))
+    return found
+
+
+def _time_sent(time: sa.ColumnElement[Any], clock: Clock, kind: Any) -> sa.ColumnElement[Any]:
+    """A time in eight bytes: us since 2000, an integer or a double."""
+    if clock.kind == "aware":
+        return sa.func.timestamptz_send(time)
+    if clock.kind in ("naive", "date"):
+        return sa.func.timestamp_send(sa.cast(time, sa.DateTime()))
+    if isinstance(kind, types.Integer):
+        return sa.func.int8send(sa.cast(time, sa.BigInteger()))
+    return sa.func.float8send(sa.cast(time, sa.Double()))
+
+
+def _times_received(sent: bytes, clock: Clock, kind: Any) -> pa.Array:
+    if clock.kind in ("whole", "number"):
+        wire, own = (">i8", np.int64) if isinstance(kind, types.Integer) else (">f8", np.float64)
+        numbers: npt.NDArray[Any] = np.frombuffer(sent, wire).astype(own)
+        return pa.array(numbers)
+    stamps = np.frombuffer(sent, ">i8").astype(np.int64)
+    endless = np.abs(stamps) > np.iinfo(np.int64).max - 2 * _EPOCH_2000  # 'infinity': TimeReader says it lies outside
+    stamps[~endless] += _EPOCH_2000
+    return pa.array(stamps, pa.timestamp("us", tz="UTC" if clock.kind == "aware" else None))
+
+
+def _from_sqlite(
+    connection: sa.Connection, picked: sa.Select[Any], table: Table, columns: Sequence[sa.ColumnClause[Any]]
+) -> dict[Any, Rows | SeriesError]:
+    """An aggregate keeps a column of a point as a list, and makes an array of it as soon as the point is through."""
+    kept: list[Any] = []
+
+    class Times(list[Any]):
+        step = list.append
+
+        def finalize(self) -> int:
+            kept.append(_attempt(as_arrow, self))
+            return len(kept) - 1
+
+    class Numbers(Times):
+        def finalize(self) -> int:
+            kept.append(_attempt(floats, self))
+            return len(kept) - 1
+
+    driver: Any = connection.connection.driver_connection
+    driver.create_aggregate("tsad_times", 1, Times)
+    driver.create_aggregate("tsad_numbers", 1, Numbers)
+    rows = picked.subquery("picked")
+    packed = [sa.func.tsad_times(rows.c[table.time.name]), *(sa.func.tsad_numbers(rows.c[c.name]) for c in columns)]
+    found: dict[Any, Rows | SeriesError] = {}
+    key = None if table.point is None else rows.c[table.point.name]
+    for row in connection.execute(sa.select(*packed) if key is None else sa.select(key, *packed).group_by(key)):
+        point, times, *values = row if key is not None else (None, *row)
+        if times is None:
+            continue
+        times = kept[times]
+        found[point] = times if isinstance(times, SeriesError) else Rows(times, tuple(kept[v] for v in values))
+    return found
+
+
+def _row_by_row(
+    connection: sa.Connection, picked: sa.Select[Any], table: Table, columns: Sequence[sa.ColumnClause[Any]]
+) -> dict[Any, Rows | SeriesError]:
+    lists: dict[Any, list[list[Any]]] = {}
+    for part in connection.execution_options(stream_results=True, yield_per=_ROWS).execute(picked).partitions():
+        for row in part:
+            point, *rest = row if table.point is not None else (None, *row)
+            for kept, value in zip(lists.setdefault(point, [[] for _ in rest]), rest, strict=True):
+                kept.append(value)
+    found: dict[Any, Rows | SeriesError] = {}
+    for point, (times, *values) in lists.items():
+        made = _attempt(as_arrow, times)
+        found[point] = made if isinstance(made, SeriesError) else Rows(made, tuple(_attempt(floats, v) for v in values))
+    return found
+
+
+def floats(values: list[Any]) -> FloatArray:
+    """Numbers as a database gives them, [T]; none = NaN.
+
+    Raises:
+        SeriesError: text or something else that is no number.
+    """
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        for value in values:
+            try:
+                np.array([value], dtype=np.float64)
+            except (TypeError, ValueError):
+                raise SeriesError(
+                    f"{str(value)[:40]!r} is not a number", "Leave the point out, or choose source.value_columns."
+                ) from error
+        raise SeriesError(f"values that are no numbers ({error})", "Choose source.value_columns.") from error
+
+
+def _attempt(make: Any, values: list[Any]) -> Any:
+    try:
+        return make(values)
+    except SeriesError as error:
+        return error
