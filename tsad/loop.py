@@ -187,10 +187,11 @@ def _summary(iteration: Iteration) -> dict[str, float]:
 def _outages(loop: LoopStore) -> None:
     """Iterations that ran on the cache because their source was gone."""
     for iteration in loop.iterations():
-        drawn = iteration.finished(detect.STEP)
-        for key in ("outage", "not_written_back"):
-            if drawn is not None and drawn.result.get(key):
-                say(f"iteration {iteration.number}: {drawn.result[key]}")
+        for name, keys in ((detect.STEP, ("outage", "not_written_back")), (pull.STEP, ("outage",))):
+            record = iteration.finished(name)
+            for key in keys if record is not None else ():
+                if record is not None and record.result.get(key):
+                    say(f"iteration {iteration.number}: {record.result[key]}")
 
 
 def _report(bench: Workbench, loop: LoopStore) -> None:

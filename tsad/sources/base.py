@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from tsad.core.errors import LabelError, NoRowsError, SeriesError, SourceError, TsadError, UnknownPointError
+from tsad.core.errors import ConfigError, LabelError, NoRowsError, SeriesError, SourceError, TsadError, UnknownPointError
 from tsad.core.intervals import clip, point_ends
+from tsad.core.times import parse_moment
 from tsad.core.types import Detection, Interval, Series
 from tsad.sources.validate import Rules, fit, validate
 
@@ -237,6 +238,19 @@ def labelled(series: Series, said: Mapping[str, Labelling] | None, *, bounded: b
         span = int(stamps[0]), int(point_ends(stamps[-2:])[-1])
         both = clip(given.intervals, *span), clip(given.disputed, *span)
     return replace(series, labels=fit(both[0], stamps, where), disputed=fit(both[1], stamps, where))
+
+
+def bounds(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """A source's ``span`` from its keys ``since`` and ``until``: ISO 8601, UTC where no zone is named, or an index.
+
+    Raises:
+        ConfigError: a time that cannot be read, or ``until`` not after ``since``.
+    """
+    start = None if since is None else parse_moment(since, "source.since")
+    end = None if until is None else parse_moment(until, "source.until")
+    if start is not None and end is not None and start >= end:
+        raise ConfigError(f"source.since={since} is not before source.until={until}", "Swap them.")
+    return start, end
 
 
 def no_rows(point_id: str, where: str) -> NoRowsError:

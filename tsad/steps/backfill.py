@@ -63,10 +63,9 @@ def history_of(
     from tsad.sources.cache.ranges import common
 
     length = parse_duration(chunk, "chunk")
-    asked = (
-        -(2**63) if since is None else parse_moment(since, "since"),
-        2**63 - 1 if until is None else parse_moment(until, "until"),
-    )
+    first = source.span[0] if since is None else parse_moment(since, "since")
+    last = source.span[1] if until is None else parse_moment(until, "until")
+    asked = (-(2**63) if first is None else first, 2**63 - 1 if last is None else last)
     if asked[0] >= asked[1]:
         raise ConfigError(f"since={since} is not before until={until}", "Swap them.")
     spans = {point: common(span, asked) for point, span in _extents(source, points).items()}

@@ -13,7 +13,8 @@ from tsad.steps import detect
 from tsad.steps.common import finished, open_loop, say
 from tsad.steps.datasets import latest_training, put
 from tsad.steps.gold import find_gold, put_gold
-from tsad.steps.queue import queue_of
+from tsad.steps.queue import queue_of, queue_with_reading
+from tsad.steps.reading import Reading
 from tsad.steps.reviewers import label_studio, make_reviewer
 from tsad.steps.workbench import Workbench
 
@@ -48,7 +49,7 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
 
 
 def _collect(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord | None:
-    choices = queue_of(bench, finished(iteration, detect.STEP))
+    choices, reading = queue_with_reading(bench, finished(iteration, detect.STEP))
     reviewer = make_reviewer(bench)
     while True:
         reviewed = reviewer.pull(choices)
@@ -59,7 +60,7 @@ def _collect(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRec
         if not bench.review.wait:
             return None
         time.sleep(bench.review.poll_seconds)
-    return _build(bench, loop, iteration, reviewed)
+    return _build(bench, loop, iteration, reviewed, reading)
 
 
 def _withdraw(bench: Workbench, iteration: Iteration) -> None:
@@ -94,8 +95,9 @@ def progress(reviewed: Sequence[ReviewedWindow]) -> str:
 
 
 def _build(
-    bench: Workbench, loop: LoopStore, iteration: Iteration, reviewed: Sequence[ReviewedWindow]
-) -> StepRecord:
+    bench: Workbench, loop: LoopStore, iteration: Iteration, reviewed: Sequence[ReviewedWindow],
+    reading: Reading | None,
+) -> StepRecord:  # fmt: skip
     from tsad.plots import series_figure
 
     with iteration.step(STEP) as step:
@@ -114,12 +116,15 @@ def _build(
                 title=f"{one.window.point_id} {one.state.value.lower()}",
             )
             step.figure(figure, f"plots/{one.window.window_id}.png")
+        if reading is not None:
+            reading.record(step)
         step.result(
             {
                 "version": version.version, "windows": len(version.windows), "gold_version": gold.version,
                 "parent": parent.version if parent else None,
                 "positive": sum(bool(r.intervals) for r in version.windows),
                 "states": {s.value: states[s.value] for s in ReviewState},
+                "outage": reading.outage() if reading else "",
             }
         )
     return finished(iteration, STEP)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsad.core.errors import LabelError
-from tsad.core.types import Choice, Window
+from tsad.core.types import Choice, Series, Window
 from tsad.core.windows import excerpts
-from tsad.steps.common import load_series
+from tsad.steps.common import read_series
+from tsad.steps.reading import Reading
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ def keep_queue(step: StepRun, choices: Sequence[Choice], context: int) -> None:
 
 
 def queue_of(bench: Workbench, record: StepRecord) -> list[Choice]:
-    """The choices of a finished DETECT step, as they were drawn.
+    """The choices of a finished DETECT step, as they were drawn."""
+    return queue_with_reading(bench, record)[0]
+
+
+def queue_with_reading(bench: Workbench, record: StepRecord) -> tuple[list[Choice], Reading | None]:
+    """The choices, and what was read for them.
 
     The simulated reviewer answers from labels, which no artifact carries: they are read from the source again.
     """
@@ -40,11 +46,14 @@ def queue_of(bench: Workbench, record: StepRecord) -> list[Choice]:
 
     with tempfile.TemporaryDirectory() as scratch:
         choices = load_queue(record.fetch("queue", Path(scratch)))
-    return choices if bench.review.mode == "label_studio" else _labelled(bench, choices)
+    if bench.review.mode == "label_studio":
+        return choices, None
+    reading = read_series(bench, sorted({c.window.point_id for c in choices}))
+    return _labelled(reading.series, choices), reading
 
 
-def _labelled(bench: Workbench, choices: Sequence[Choice]) -> list[Choice]:
-    series = {s.point_id: s for s in load_series(bench, sorted({c.window.point_id for c in choices}))}
+def _labelled(read: Sequence[Series], choices: Sequence[Choice]) -> list[Choice]:
+    series = {s.point_id: s for s in read}
     found = []
     for choice in choices:
         stamps, one = choice.window.timestamps, series.get(choice.window.point_id)
