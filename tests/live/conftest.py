@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from iotdb_server import IoTDBServer, find_home
 
 from tsad.review import server
 
@@ -64,6 +65,31 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     yield Studio(home, url, server.read_credentials(home))
     if not kept:
         server.stop(home)
+
+
+@pytest.fixture(scope="session")
+def start_iotdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., IoTDBServer]]:
+    """Starts IoTDB servers, each with data of its own; arguments as for IoTDBServer, but for the folder."""
+    if find_home() is None:
+        unavailable("There is no IoTDB; name an unpacked one by IOTDB_HOME")
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        unavailable("There is no Java; IoTDB needs 17")
+    servers: list[IoTDBServer] = []
+
+    def start(**kwargs: Any) -> IoTDBServer:
+        servers.append(IoTDBServer(tmp_path_factory.mktemp("iotdb"), **kwargs))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for one in servers:
+        one.kill()
+
+
+@pytest.fixture(scope="session")
+def iotdb(start_iotdb: Callable[..., IoTDBServer]) -> IoTDBServer:
+    """One IoTDB for tests that leave it running; each writes below a database of its own."""
+    return start_iotdb()
 
 
 @pytest.fixture(scope="session")

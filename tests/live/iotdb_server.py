@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -30,7 +31,7 @@ _SIMPLE = "org.apache.iotdb.consensus.simple.SimpleConsensus"
 ALONE = {f"{kind}_consensus_protocol_class": _SIMPLE for kind in ("config_node", "schema_region", "data_region")}
 ALONE |= {"wal_buffer_size_in_byte": "4194304"}
 PATIENCE = 120.0  # seconds until a fresh server answers on a busy machine; 3 are usual
-_TYPES = {"b": "BOOLEAN", "i": "INT64", "f": "DOUBLE", "U": "TEXT", "O": "TEXT"}
+_TYPES = {"?": "BOOLEAN", "i": "INT32", "l": "INT64", "f": "FLOAT", "d": "DOUBLE", "U": "TEXT", "O": "TEXT"}
 
 
 def find_home() -> Path | None:
@@ -79,6 +80,11 @@ class IoTDBServer:
     def precision(self) -> str:
         return self.settings.get("timestamp_precision", "ms")
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended since."""
+        return bool(self._nodes)
+
     def start(self) -> None:
         """Start both nodes and wait until they answer.
 
@@ -98,6 +104,7 @@ class IoTDBServer:
                     [str(self.home / "sbin" / script)], env=environment, cwd=self.folder, stdin=subprocess.DEVNULL,
                     stdout=log, stderr=log, start_new_session=True,
                 ))  # fmt: skip
+        logging.getLogger("thrift.transport.TSocket").setLevel(logging.CRITICAL)  # it logs every refused connection
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             ended = [node for node in self._nodes if node.poll() is not None]
@@ -149,7 +156,7 @@ class IoTDBServer:
 
         device, measurement = split_path(path)
         stamps, data = np.asarray(timestamps, np.int64), np.asarray(values)
-        kind = TSDataType[_TYPES[data.dtype.kind]]
+        kind = TSDataType[_TYPES[data.dtype.char]]
         for at in range(0, len(stamps), 100_000):
             part = slice(at, at + 100_000)
             tablet = NumpyTablet(device, [measurement], [kind], [data[part]], stamps[part])
@@ -180,9 +187,6 @@ class IoTDBServer:
         path.write_text("\n".join([*kept, *(f"{key}={value}" for key, value in wanted.items())]) + "\n")
 
     def _answers(self) -> bool:
-        import logging
-
-        logging.getLogger("IoTDB").setLevel(logging.CRITICAL)  # the client logs every refused connection
         try:
             session = self.session()
             session.execute_query_statement("show databases").close_operation_handle()

@@ -12,7 +12,7 @@ import numpy as np
 from tsad.core.errors import AccessError, ConfigError, SeriesError, SourceError, TooManyRowsError
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.types import Detection, FloatArray, IntArray, Interval, Series
-from tsad.sources.base import Labelling, Source, digest_of
+from tsad.sources.base import Labelling, Source, bounds, digest_of
 from tsad.sources.iotdb.connection import Connection, Login, parse_nodes
 from tsad.sources.iotdb.models import AGGREGATES, Field, Place, Span, TableModel, TreeModel, Windows
 from tsad.sources.iotdb.reader import Known, Reader, Statistics
@@ -39,7 +39,6 @@ class IotdbSource(Source):
 
     name = "iotdb"
     ranged = True
-    writable = True
 
     def __init__(
         self,
@@ -58,6 +57,9 @@ class IotdbSource(Source):
         layout: str,
         aggregate: str | None,
         every: str | None,
+        since: str | None,
+        until: str | None,
+        write_back: bool,
         labels: str | None,
         labels_end: str,
         fetch_rows: int,
@@ -94,6 +96,7 @@ class IotdbSource(Source):
             dialect=self.model.dialect, timeout=timeout_seconds, retries=max(0, retries),
             database=database if model == "table" else "",
         )  # fmt: skip
+        self.span, self.write_back = bounds(since, until), write_back
         self.max_rows = max_rows
         self.labels, self.labels_end = Path(labels).expanduser() if labels else None, labels_end
         self._connection = Connection(self.login)
@@ -248,7 +251,7 @@ class IotdbSource(Source):
             raise TooManyRowsError(
                 f"{len(places)} point(s) of {self.describe()} hold {total:,} rows in the range asked for, "
                 f"more than source.max_rows={self.max_rows:,}",
-                f"Ask for less (since=, until=), aggregate (source.aggregate=avg source.every=60s), "
+                f"Ask for less (source.since=, source.until=), aggregate (source.aggregate=avg source.every=60s), "
                 f"or set source.max_rows={total}.",
             )
 

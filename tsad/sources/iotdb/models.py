@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tsad.core.errors import ConfigError, SourceError
 from tsad.sources.iotdb.connection import Answer, Connection
-from tsad.sources.iotdb.names import bare, identifier, literal, nodes, pattern
+from tsad.sources.iotdb.names import bare, identifier, literal, nodes, pattern, quoted, strict
 from tsad.sources.times import UNITS
 
 SCORE, FLAG = ".anomaly_score", ".anomaly"  # what detections are called beside the measurement
@@ -29,11 +29,12 @@ AGGREGATES = {
 
 @dataclass(frozen=True)
 class Field:
-    """A measurement of a device: its name, the name in statements, its type."""
+    """A measurement of a device: its name, the name in statements, its type, the name in answers (tree model)."""
 
     name: str
     sql: str
     type: str
+    shown: str = ""
 
     @property
     def numeric(self) -> bool:
@@ -103,7 +104,7 @@ class Model(ABC):
 
     @abstractmethod
     def counted(self, fields: Sequence[Field]) -> list[str]:
-        """What ``statistics`` asks for: three expressions for each field."""
+        """What the columns of ``statistics`` are called in the answer: three for each field."""
 
     @abstractmethod
     def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: Span, windows: Windows | None) -> str:
@@ -111,11 +112,11 @@ class Model(ABC):
 
     @abstractmethod
     def shape(self, answer: Answer, wanted: Sequence[str]) -> Shape:
-        """Where things are in the answer; ``wanted``: the expressions that were asked for."""
+        """Where things are in the answer; ``wanted``: what its columns are called."""
 
     @abstractmethod
     def expressions(self, fields: Sequence[Field], windows: Windows | None) -> list[str]:
-        """What ``rows`` asks for of each field."""
+        """What each field's column of ``rows`` is called in the answer."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -135,7 +136,7 @@ class TreeModel(Model):
         super().__init__(layout)
         if not paths:
             raise ConfigError("source.paths is empty", "Name what to read, e.g. source.paths=[root.plant.**].")
-        self.paths = tuple(pattern(p) for p in paths)
+        self.paths, self.patterns = tuple(paths), tuple(pattern(p) for p in paths)
         self.prefix = tuple(bare(n) for n in nodes(prefix)) if prefix else ()
 
     def describe(self) -> str:
@@ -146,18 +147,18 @@ class TreeModel(Model):
 
     def catalogue(self, connection: Connection) -> dict[str, Place]:
         found: dict[str, str] = {}
-        for path in self.paths:
-            for row in connection.table(f"show timeseries {path}"):
+        for asked in self.patterns:
+            for row in connection.table(f"show timeseries {asked}"):
                 found[row[0]] = row[3]
         by_device: dict[tuple[str, ...], list[Field]] = {}
         for path, kind in found.items():
             *parts, last = path.split(".") if "`" not in path else nodes(path)
-            by_device.setdefault(tuple(parts), []).append(Field(bare(last), last, kind))
+            by_device.setdefault(tuple(parts), []).append(Field(bare(last), quoted(bare(last)), kind, last))
         names: dict[Place, tuple[str, ...]] = {}
         for device, fields in by_device.items():
             place = (".".join(device),)
             for name, chosen in points_of(fields, self.layout):
-                names[Place(place, chosen)] = device if name is None else (*device, chosen[0].sql)
+                names[Place(place, chosen)] = device if name is None else (*device, chosen[0].shown)
         if not names:
             raise _nothing(f"no timeseries of {self.describe()}", connection)
         return self._named(names)
@@ -181,16 +182,16 @@ class TreeModel(Model):
         return points
 
     def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: Span) -> str:
-        return self._select(",".join(self.counted(fields)), devices, span.condition())
+        return self._select(",".join(_counts(f.sql for f in fields)), devices, span.condition())
 
     def counted(self, fields: Sequence[Field]) -> list[str]:
-        return [f"{function}({f.sql})" for f in fields for function in ("count", "min_time", "max_time")]
+        return _counts(f.shown for f in fields)
 
     def expressions(self, fields: Sequence[Field], windows: Windows | None) -> list[str]:
-        return [f.sql if windows is None else f"{AGGREGATES[windows.function][0]}({f.sql})" for f in fields]
+        return _aggregates((f.shown for f in fields), windows)
 
     def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: Span, windows: Windows | None) -> str:
-        asked = ",".join(self.expressions(fields, windows))
+        asked = ",".join(_aggregates((f.sql for f in fields), windows))
         if windows is None:
             return self._select(asked, devices, span.condition())
         return self._select(asked, devices, "", f" group by ([{span.start}, {span.end}), {windows.every}ms)")
@@ -201,7 +202,7 @@ class TreeModel(Model):
 
     def _select(self, asked: str, devices: Sequence[Device], condition: str, group: str = "") -> str:
         where = f" where {condition}" if condition else ""
-        return f"select {asked} from {','.join(str(d[0]) for d in devices)}{where}{group} align by device"
+        return f"select {asked} from {','.join(strict(str(d[0])) for d in devices)}{where}{group} align by device"
 
 
 class TableModel(Model):
@@ -320,6 +321,14 @@ class TableModel(Model):
                 f"It has {', '.join(known) or 'none'}.",
             )
         return [lowered[name.casefold()] for name in given]
+
+
+def _counts(names: Iterable[str]) -> list[str]:
+    return [f"{function}({name})" for name in names for function in ("count", "min_time", "max_time")]
+
+
+def _aggregates(names: Iterable[str], windows: Windows | None) -> list[str]:
+    return list(names) if windows is None else [f"{AGGREGATES[windows.function][0]}({name})" for name in names]
 
 
 def points_of(

@@ -6,9 +6,8 @@ import re
 
 from tsad.core.errors import ConfigError
 
-# What the tree model takes without back-quotes; a node of digits alone needs them.
-_PLAIN = re.compile(r"(?!\d+$)[A-Za-z0-9_:@#${}\u2E80-\u9FFF]+")
-_PATTERN = re.compile(r"\*\*|[A-Za-z0-9_:@#${}\u2E80-\u9FFF]*\*?[A-Za-z0-9_:@#${}\u2E80-\u9FFF]*\*?")
+# A node with wildcards; IoTDB takes none inside back-quotes.
+_WILD = re.compile(r"[A-Za-z0-9_\u2E80-\u9FFF]*\*[A-Za-z0-9_\u2E80-\u9FFF]*\*?")
 
 
 def nodes(path: str) -> list[str]:
@@ -37,8 +36,14 @@ def bare(node: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name as a node of a path, back-quoted where it has to be."""
-    return name if _PLAIN.fullmatch(name) else "`" + name.replace("`", "``") + "`"
+    """A name as a node of a path, always in back-quotes: bare, ``nan`` or ``null`` would be a constant."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def strict(path: str) -> str:
+    """A path with every node but the root in back-quotes."""
+    parts = path.split(".") if "`" not in path else nodes(path)
+    return ".".join((parts[0], *(quoted(bare(p)) for p in parts[1:])))
 
 
 def pattern(text: str) -> str:
@@ -50,8 +55,7 @@ def pattern(text: str) -> str:
     parts = nodes(text)
     if parts[0] != "root" or len(parts) < 2:
         raise ConfigError(f"source.paths: {text!r} does not begin with root.", "Write e.g. root.plant.**")
-    return ".".join(p if _PATTERN.fullmatch(p) and p.count("*") < 3 and not p.isdigit() else quoted(bare(p))
-                    for p in parts)  # fmt: skip
+    return ".".join(("root", *(p if _WILD.fullmatch(p) else quoted(bare(p)) for p in parts[1:])))
 
 
 def identifier(name: str) -> str:

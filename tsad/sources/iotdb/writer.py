@@ -11,7 +11,7 @@ import numpy as np
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.sources.iotdb.connection import Connection
 from tsad.sources.iotdb.models import FLAG, SCORE, Place, TableModel, TreeModel
-from tsad.sources.iotdb.names import identifier
+from tsad.sources.iotdb.names import identifier, quoted, strict
 
 _ROWS = 100_000  # of one tablet: 2 MB
 _BOOLEAN, _DOUBLE, _STRING = 0, 4, 11
@@ -50,10 +50,9 @@ def write_detection(
 
 def _tree(connection: Connection, place: Place, names: list[str]) -> Any:
     device = str(place.device[0])
-    shown = connection.table(f"show devices {device}")
+    shown = connection.table(f"show devices {strict(device)}")
     aligned = any(str(row[1]).lower() == "true" for row in shown if row[0] == device)
-    # In a tablet only the characters of the tree's own syntax need back-quotes, and a dot is one of them.
-    measurements = ["`" + name.replace("`", "``") + "`" if "." in name else name for name in names]
+    measurements = [quoted(name) for name in names]
 
     def target(count: int, values: bytes) -> dict[str, Any]:
         return {
