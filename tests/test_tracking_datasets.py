@@ -11,7 +11,7 @@ from tracking_rig import die, home, killed, options, store
 
 from tsad.core.errors import ClaimError, DatasetError
 from tsad.core.types import Purpose
-from tsad.tracking import dataset_runs
+from tsad.tracking import assets, dataset_runs
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import Store, open_store
 
@@ -89,3 +89,53 @@ def test_a_version_killed_while_kept_is_kept_once(home: Path, tmp_path: Path, mo
     assert [record.run_id for record in loop.datasets()] == [run_id]
     kept = loop.search("tags.`tsad.kind` = 'dataset'")
     assert sorted(run.info.status for run in kept) == ["FINISHED", "KILLED"]
+
+
+def test_an_asset_is_kept_once_and_deleted_whole(store: Store, tmp_path: Path) -> None:
+    loop, folder = store.loop("nab"), _files(tmp_path / "upload")
+    kept = assets.keep(loop, assets.UPLOAD, "ab12", {"points": 3}, folder, [{"point_id": "温度"}])  # needs no lock
+    assert assets.keep(loop, assets.UPLOAD, "ab12", {"points": 4}, folder).run_id == kept.run_id
+    assert assets.assets(loop, assets.UPLOAD) == [kept] and assets.assets(loop, assets.EXPORT) == []
+    assert kept.about == {"points": 3} and assets.rows_of(loop, kept) == [{"point_id": "温度"}]
+    place = assets.files_of(loop, kept)
+    assert (place / "values" / "a.parquet").read_bytes() == b"values"
+    assert assets.size_of(loop, kept.run_id, assets.FILES) == len(b"values") + len("[]")
+    assets.erase(loop, kept.run_id)
+    assert assets.assets(loop, assets.UPLOAD) == [] and not place.exists()
+
+
+def test_a_deleted_version_is_not_found_and_may_be_kept_again(store: Store, tmp_path: Path) -> None:
+    loop, folder = store.loop("nab"), _files(tmp_path / "dataset")
+    with loop.lock():
+        first = _put(loop, folder)
+        assets.erase(loop, first)
+        assert loop.datasets() == [] and loop.find_dataset(VERSION) is None
+        again = _put(loop, folder)
+    assert again != first and [record.run_id for record in loop.datasets()] == [again]
+
+
+def test_versions_of_a_loop_are_its_own(store: Store) -> None:
+    """A loop whose name begins like another's, and one with a wildcard of SQL in it."""
+    for name in ("a_b", "a_b-2", "axb"):
+        loop = store.loop(name)
+        with loop.lock(), loop.run("TRAIN") as step:
+            step.json({}, "model/MLmodel")
+        loop.registry("tiny").register(run_id=step.run_id, model_uri=f"runs:/{step.run_id}/model", tags={})
+    assert [v.name for v in assets.model_versions(store.loop("a_b-2"))] == ["tsad-a_b-2-tiny"]
+    assert "tsad-axb-tiny" not in [v.name for v in assets.model_versions(store.loop("a_b"))]
+
+
+def _keep_and_die(home: Path, folder: Path) -> None:
+    loop = open_store(options(), home).loop("nab")
+    loop.store.client._client.log_artifacts = lambda *_: die()
+    assets.keep(loop, assets.UPLOAD, "ab12", {}, folder)
+
+
+def test_a_half_kept_asset_never_counts(home: Path, tmp_path: Path) -> None:
+    folder = _files(tmp_path / "upload")
+    killed(_keep_and_die, home, folder)
+    loop = open_store(options(), home).loop("nab")
+    assert assets.assets(loop, assets.UPLOAD) == []
+    assert assets.keep(loop, assets.UPLOAD, "ab12", {}, folder) in assets.assets(loop, assets.UPLOAD)
+    with loop.lock():  # the next holder of the lock closes what was left
+        assert not loop.search("attributes.status = 'RUNNING'")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tsad.core.errors import ConfigError, DatasetError
 from tsad.core.times import format_time
@@ -13,11 +15,14 @@ from tsad.steps.common import open_loop, say
 from tsad.steps.datasets import fetch, latest_training
 from tsad.steps.workbench import Workbench
 
+if TYPE_CHECKING:
+    from tsad.tracking.runs import LoopStore
+
 FORMATS = ("csv", "label_studio")
 
 
 def run(bench: Workbench, *, output: str, format: str = "csv", dataset: str = "latest") -> None:
-    """Write a dataset version to a file.
+    """Write a dataset version to a file, and record that in the loop: ``tsad data`` lists it.
 
     Args:
         output: the file to write.
@@ -37,7 +42,26 @@ def run(bench: Workbench, *, output: str, format: str = "csv", dataset: str = "l
     path = Path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = _write_csv(version, path) if format == "csv" else _write_label_studio(bench, version, path)
+    _record(loop, path, format, version, rows)
     say(f"wrote {rows} {'intervals' if format == 'csv' else 'tasks'} of dataset version {version.version} to {path}")
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, rows: int) -> None:
+    """Keep what was written where; the same content at the same place is one export."""
+    from tsad.tracking.assets import EXPORT, keep
+
+    record, place, digest = loop.find_dataset(version.version), str(path.absolute()), digest_of_file(path)
+    about = {
+        "path": place, "format": format, "dataset": version.version, "rows": rows, "bytes": path.stat().st_size,
+        "sha256": digest, "source": record.source if record else "",
+    }  # fmt: skip
+    keep(loop, EXPORT, hashlib.sha256(f"{place}|{digest}".encode()).hexdigest()[:12], about)
 
 
 def _write_csv(version: DatasetVersion, path: Path) -> int:

@@ -1,0 +1,130 @@
+"""Assets beside dataset versions, each kept as a run: uploaded files, written exports; and deleting any of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from tsad.tracking.artifacts import delete_artifacts, fetch_artifacts, read_text
+from tsad.tracking.registry import Registry, Version
+from tsad.tracking.states import tag_is
+from tsad.tracking.steps import RESULT, StepRun
+
+if TYPE_CHECKING:
+    from tsad.tracking.runs import LoopStore
+
+UPLOAD, EXPORT = "upload", "export"
+FILES = "files"  # folder of an upload's artifacts
+
+
+@dataclass(frozen=True)
+class AssetRecord:
+    """A kept asset.
+
+    Attributes:
+        kind: ``upload`` or ``export``.
+        name: what people call it by; 12 hex digits.
+        about: what it holds, as it was said when it was kept.
+        created: ms since 1970 UTC.
+    """
+
+    run_id: str
+    kind: str
+    name: str
+    about: Mapping[str, Any]
+    created: int
+    artifact_uri: str
+
+
+@contextmanager
+def recorded(loop: LoopStore, step: str, tags: Mapping[str, str]) -> Iterator[StepRun]:
+    """A run outside of any iteration that needs no lock: it only adds, and counts once it is FINISHED."""
+    run_id = loop.create_run(step.lower(), {"tsad.step": step, **tags})
+    yield from loop.work(StepRun(loop, run_id, step, 1))
+
+
+def keep(
+    loop: LoopStore, kind: str, name: str, about: Mapping[str, Any], files: Path | None = None, rows: Any = None
+) -> AssetRecord:
+    """Keep an asset; one of that kind and name that is kept already is found again.
+
+    Args:
+        files: a folder whose files become its artifacts.
+        rows: what it holds one by one, as JSON; more than fits into ``about``.
+    """
+    found = [record for record in assets(loop, kind) if record.name == name]
+    if found:
+        return found[0]
+    said = json.dumps(dict(about), ensure_ascii=False)
+    with recorded(loop, kind.upper(), {"tsad.kind": kind, "tsad.asset": name, "tsad.about": said}) as run:
+        if files is not None:
+            run.file(files, FILES)
+        run.result({"rows": rows})
+    return next(record for record in assets(loop, kind) if record.run_id == run.run_id)
+
+
+def assets(loop: LoopStore, kind: str) -> list[AssetRecord]:
+    """All kept assets of a kind, oldest first."""
+    runs = loop.search(f"{tag_is('tsad.kind', kind)} AND attributes.status = 'FINISHED'")
+    return [
+        AssetRecord(
+            run.info.run_id, kind, run.data.tags["tsad.asset"], json.loads(run.data.tags["tsad.about"]),
+            run.info.start_time, run.info.artifact_uri,
+        )
+        for run in runs
+    ]  # fmt: skip
+
+
+def rows_of(loop: LoopStore, record: AssetRecord) -> Any:
+    """What :func:`keep` was given as ``rows``."""
+    return json.loads(read_text(loop.store, record.run_id, RESULT))["rows"]
+
+
+def place_of(loop: LoopStore, record: AssetRecord) -> Path:
+    """Where an upload's files are read from: the artifacts themselves; of a server's, a copy in the store's folder."""
+    parts = urlsplit(record.artifact_uri)
+    if parts.scheme in ("", "file"):
+        return Path(unquote(parts.path)) / FILES
+    return loop.home / "uploads" / record.name / FILES
+
+
+def files_of(loop: LoopStore, record: AssetRecord) -> Path:
+    """As :func:`place_of`; a copy that is not there yet is made."""
+    place = place_of(loop, record)
+    return place if place.is_dir() else fetch_artifacts(loop.store, record.run_id, FILES, place.parent)
+
+
+def size_of(loop: LoopStore, run_id: str, path: str | None = None) -> int:
+    """Bytes of a run's artifacts, or of those below ``path``."""
+    total = 0
+    for one in loop.store.client.list_artifacts(run_id, path):
+        total += size_of(loop, run_id, one.path) if one.is_dir else one.file_size or 0
+    return total
+
+
+def erase(loop: LoopStore, run_id: str) -> None:
+    """Delete a run and its artifacts; it is listed nowhere any more, though MLflow keeps the bare run as deleted.
+
+    Raises:
+        TrackingError: the artifact store cannot delete; the run is gone all the same.
+    """
+    uri = loop.store.client.get_run(run_id).info.artifact_uri
+    # the run first: a kill in between leaves files that nobody counts, never half a version
+    loop.store.client.delete_run(run_id)
+    delete_artifacts(loop.store, uri)
+
+
+def model_versions(loop: LoopStore) -> list[Version]:
+    """Registered versions of all the loop's models, whatever their detector."""
+    prefix, found, token = f"tsad-{loop.name}-", [], None
+    while True:
+        page = loop.store.client.search_registered_models(filter_string=f"name LIKE '{prefix}%'", page_token=token)
+        found += [model.name for model in page if model.name.startswith(prefix)]
+        token = page.token
+        if not token:
+            return [version for name in found for version in Registry(loop.store, name).versions()]
