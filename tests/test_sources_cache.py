@@ -23,7 +23,6 @@ from tsad.core.types import Interval, Series
 from tsad.sources.base import Source
 from tsad.sources.cache import CachedSource, clean, load, save, usage
 from tsad.steps import clean as clean_step
-from tsad.steps import ingest
 
 ROOT = Path(__file__).parent.parent
 texts = st.text(min_size=1, max_size=12)
@@ -244,21 +243,10 @@ def test_two_processes_share_a_folder_and_kill_9_leaves_no_half_entry(tmp_path: 
         load(entry)
 
 
-def test_ingest_shows_each_series_and_names_what_it_leaves_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    write(tmp_path / "data" / "good.csv", EXAMPLE.replace("00:02:00,3.5", "00:01:00,"))
-    write(tmp_path / "data" / "bad.csv", EXAMPLE.replace("2.5", "oops"))
-    bench = SimpleNamespace(
-        home=tmp_path, make_source=lambda: CachedSource(csv_source(tmp_path / "data"), tmp_path / "cache")
-    )
-    ingest.run(bench)  # type: ignore[arg-type]
-    out = capsys.readouterr().out
-    for word in ("good", "2020-01-01 to 2020-01-01", "1 min", "1 duplicates dropped", "'oops'", "1 left out"):
-        assert word in out
-    ingest.run(bench, points=["g*"])  # type: ignore[arg-type]
-    assert "cache: 1 were there, 0 read from the source" in capsys.readouterr().out
+def test_clean_counts_first_and_frees_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = CachedSource(csv_source(write(tmp_path / "data" / "good.csv")), tmp_path / "cache")
+    assert len(list(source.read())) == 1
+    bench = SimpleNamespace(home=tmp_path, make_source=lambda: source)
     clean_step.run(bench, dry_run=True)  # type: ignore[arg-type]
     assert usage(tmp_path / "cache").entries == 1
     clean_step.run(bench)  # type: ignore[arg-type]

@@ -21,23 +21,24 @@ Nothing here changes a series. Time is linear in the number of values.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from tsad.core.durations import format_duration, parse_duration
+from tsad.core.durations import UNITS, format_duration, parse_duration
 from tsad.core.errors import SeriesError
 from tsad.core.intervals import intervals_to_mask, point_ends, runs_of
 from tsad.core.options import QualityOptions
 from tsad.core.times import format_time
-from tsad.core.types import NS_PER_SECOND, BoolArray, FloatArray, IntArray, Interval, Series, TimeKind
+from tsad.core.types import NS_PER_SECOND, BoolArray, IntArray, Interval, Series, TimeKind
 from tsad.sources.quality_values import placeholder, stuck_runs, unit_jump
 
 Severity = Literal["note", "warn", "refuse"]
 SEVERITIES: tuple[Severity, ...] = ("refuse", "warn", "note")
-SHOWN = 5  # places and channels kept of each finding
+SHOWN = 5  # channels named in each finding
+PLACES = 50  # stretches kept of each finding
 OFF_STEP = 0.1  # a step this share off the usual one is irregular
 IRREGULAR_GAP = 10.0  # irregular sampling: a gap is this many times what 9 of 10 steps stay below
 HOUR = 3_600 * NS_PER_SECOND
@@ -54,6 +55,7 @@ class Finding:
         what: a few words with the figures.
         count: how often, in its own unit (gaps, points, channels).
         where: the first stretches it was seen at, each labelled with the finding's name.
+        channels: the first channels it was seen in, where that says something.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Finding:
     what: str
     count: int
     where: tuple[Interval, ...] = ()
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class Quality:
         row["step"], row["longest_gap"] = self.step / NS_PER_SECOND, self.longest_gap / NS_PER_SECOND
         row["findings"] = [
             {
-                "name": f.name, "severity": f.severity, "what": f.what, "count": f.count,
+                "name": f.name, "severity": f.severity, "what": f.what, "count": f.count, "channels": list(f.channels),
                 "where": [[format_time(i.start, kind), format_time(i.end, kind)] for i in f.where],
             }
             for f in self.findings
@@ -221,16 +224,18 @@ class _Spacing:
 
     def between(self, before: IntArray) -> tuple[Interval, ...]:
         stamps = self.series.timestamps
-        return tuple(sorted(Interval(int(stamps[k]), int(stamps[k + 1])) for k in before[:SHOWN]))
+        return tuple(sorted(Interval(int(stamps[k]), int(stamps[k + 1])) for k in before[:PLACES]))
 
 
 def _nan(series: Series, missing: BoolArray, share: float, longest: int, options: QualityOptions) -> Iterator[Finding]:
     if not share:
         return
     runs = runs_of(missing.any(axis=1))
-    first = runs[np.argsort(runs[:, 0] - runs[:, 1], kind="stable")[:SHOWN]]
+    first = runs[np.argsort(runs[:, 0] - runs[:, 1], kind="stable")[:PLACES]]
     what = f"{_share(share)} of the values, longest run {_many(longest, 'point')}"
-    yield _finding("nan", share > options.missing_share, what, int(missing.sum()), _stretches(series, first))
+    where = _stretches(series, first)
+    some = _names(series, np.flatnonzero(missing.any(axis=0)))
+    yield _finding("nan", share > options.missing_share, what, int(missing.sum()), where, some)
 
 
 def _mended(series: Series, options: QualityOptions) -> Iterator[Finding]:
@@ -250,14 +255,15 @@ def _mended(series: Series, options: QualityOptions) -> Iterator[Finding]:
 def _constant(series: Series, flat: BoolArray, empty: BoolArray) -> Iterator[Finding]:
     if not flat.any():
         return
-    total, names = len(flat), _named(series, np.flatnonzero(flat))
+    total, names = len(flat), _names(series, np.flatnonzero(flat))
     if total == 1:
         what = "no value at all" if empty.all() else f"always {series.values[~np.isnan(series.values)][0]:g}"
     else:
         what = f"{int(flat.sum())} of {total} channels never change" + (
             f", {int(empty.sum())} of them hold nothing" if empty.any() else ""
         )
-    yield _finding("constant", bool(flat.all()), what + names, int(flat.sum()))
+    what += _listed(names, int(flat.sum()))
+    yield _finding("constant", bool(flat.all()), what, int(flat.sum()), (), names)
 
 
 def _values(series: Series, varying: BoolArray, options: QualityOptions) -> Iterator[Finding]:
@@ -286,18 +292,21 @@ def _values(series: Series, varying: BoolArray, options: QualityOptions) -> Iter
             f"{_many(len(every), 'stretch', 'stretches')}, longest {_many(int(longest[1] - longest[0]), 'point')} at "
             f"{series.values[longest[0], at]:g} from {format_time(int(stamps[longest[0]]), kind)}"
         )
-        yield _finding("stuck", True, what + _named(series, list(stuck)), len(every), _stretches(series, every[:SHOWN]))
+        where, some = _stretches(series, every[:PLACES]), _names(series, stuck)
+        yield _finding("stuck", True, what + _listed(some, len(stuck)), len(every), where, some)
     if odd:
         code_value, places = next(iter(odd.values()))
         count = sum(len(p) for _, p in odd.values())
         what = f"{code_value:g} {_many(count, 'time')}, far from all other values: a code for missing ones?"
-        where = _stretches(series, np.stack((places, places + 1), axis=1)[:SHOWN])
-        yield _finding("range", True, what + _named(series, list(odd)), count, where)
+        where = _stretches(series, np.stack((places, places + 1), axis=1)[:PLACES])
+        some = _names(series, odd)
+        yield _finding("range", True, what + _listed(some, len(odd)), count, where, some)
     if jumps:
         position, how = next(iter(jumps.values()))
         what = f"level and spread change by {how} at {format_time(int(stamps[position]), kind)}"
-        where = _stretches(series, np.array([(p, p + 1) for p, _ in list(jumps.values())[:SHOWN]]))
-        yield _finding("units", True, what + _named(series, list(jumps)), len(jumps), where)
+        where = _stretches(series, np.array([(p, p + 1) for p, _ in list(jumps.values())[:PLACES]]))
+        some = _names(series, jumps)
+        yield _finding("units", True, what + _listed(some, len(jumps)), len(jumps), where, some)
 
 
 def _clock(series: Series, spacing: _Spacing) -> Iterator[Finding]:
@@ -355,8 +364,10 @@ def _labels(series: Series, options: QualityOptions) -> Iterator[Finding]:
         yield Finding("labels", "warn", f"{share:.1%} of the points are labelled abnormal", len(series.labels))
 
 
-def _finding(name: str, warn: bool, what: str, count: int, where: tuple[Interval, ...] = ()) -> Finding:
-    return Finding(name, "warn" if warn else "note", what, count, where)
+def _finding(
+    name: str, warn: bool, what: str, count: int, where: tuple[Interval, ...] = (), channels: tuple[str, ...] = ()
+) -> Finding:
+    return Finding(name, "warn" if warn else "note", what, count, where, channels)
 
 
 def _settled(finding: Finding, options: QualityOptions) -> Finding:
@@ -378,11 +389,14 @@ def _stretches(series: Series, runs: IntArray) -> tuple[Interval, ...]:
     return tuple(sorted({Interval(int(stamps[a]), end) for (a, _), end in zip(runs, ends, strict=True)}))
 
 
-def _named(series: Series, channels: list[int] | FloatArray | IntArray) -> str:
-    if len(series.channels) == 1:
-        return ""
-    names = [series.channels[int(c)] for c in channels]
-    return f" ({', '.join(names[:SHOWN])}{f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''})"
+def _names(series: Series, channels: Iterable[int]) -> tuple[str, ...]:
+    """The first of these channels, by name; none where there is only one anyway."""
+    return () if len(series.channels) == 1 else tuple(series.channels[c] for c in list(channels)[:SHOWN])
+
+
+def _listed(names: Sequence[str], total: int) -> str:
+    more = f" and {total - len(names)} more" if total > len(names) else ""
+    return f" ({', '.join(names)}{more})" if names else ""
 
 
 def _share(share: float) -> str:
@@ -394,4 +408,8 @@ def _many(count: int, one: str, more: str = "") -> str:
 
 
 def _span(length: int, kind: TimeKind) -> str:
-    return f"{length / NS_PER_SECOND:g}" if kind == "index" else format_duration(length)
+    """About how long, e.g. ``24.5 h``; an index counts as such."""
+    if kind == "index":
+        return f"{length / NS_PER_SECOND:g}"
+    unit = next((u for u in ("d", "h", "min", "s", "ms", "us") if length >= 2 * UNITS[u]), "ns")
+    return f"{length / UNITS[unit]:.3g} {unit}"

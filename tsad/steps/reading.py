@@ -57,7 +57,7 @@ class Reading:
         oldest = min((part.fetched_at for parts in cached.provenance.values() for part in parts), default=time.time())
         left_out = f", {len(cached.failures)} left out" if cached.failures else ""
         return (
-            f"{cached.describe()} could not be reached: {len(self.series)} series from the cache, "
+            f"{cached.describe()} could not be reached: {len(cached.provenance)} series from the cache, "
             f"the oldest fetched at {format_time(int(oldest) * 10**9)}{left_out}"
         )
 

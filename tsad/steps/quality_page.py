@@ -1,0 +1,167 @@
+"""A data-quality report as one page: no outside resources, no scripts, readable in MLflow's artifact viewer."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from tsad.core.durations import format_duration
+from tsad.core.times import format_time
+from tsad.core.types import NS_PER_SECOND
+from tsad.sources.quality import SEVERITIES, Finding, Quality
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_ROWS = 2000  # of the table of all series; the rest is in quality.json
+DPI = 100
+WORDS = {"refuse": "refused", "warn": "warning", "note": "note"}
+STYLE = """
+:root{color-scheme:light;--ink:#222;--soft:#666;--line:#e3e3e3;--refuse:#a11d00;--warn:#8a5a00;--note:#555}
+body{font:14px/1.45 system-ui,sans-serif;color:var(--ink);background:#fff;margin:24px auto;max-width:1180px;
+padding:0 20px}
+h1{font-size:21px;margin:0 0 2px} h2{font-size:16px;margin:30px 0 8px} h3{font-size:14px;margin:0}
+p{margin:2px 0} .soft{color:var(--soft)} .cards{display:flex;flex-wrap:wrap;gap:10px;margin:16px 0}
+.card{border:1px solid var(--line);border-radius:8px;padding:8px 16px;min-width:88px}
+.card b{display:block;font-size:20px}
+table{border-collapse:collapse;width:100%} .wide{overflow-x:auto}
+th{text-align:left;font-weight:600;border-bottom:2px solid var(--line);white-space:nowrap}
+th,td{padding:4px 10px 4px 0;vertical-align:top} td{border-bottom:1px solid var(--line);overflow-wrap:anywhere}
+td.said{min-width:380px} td.name{min-width:150px}
+.n{text-align:right;white-space:nowrap} .t{white-space:nowrap}
+.tag{display:inline-block;border-radius:4px;padding:0 6px;font-size:12px;border:1px solid;white-space:nowrap}
+.refuse{color:#fff;background:var(--refuse);border-color:var(--refuse)} .warn{color:var(--warn);background:#fff4dc}
+.note{color:var(--note);background:#f4f4f4}
+section{border:1px solid var(--line);border-radius:8px;padding:12px 14px;margin:0 0 14px}
+section img{display:block;width:100%;max-width:1000px;margin-top:8px} ul{margin:6px 0;padding:0;list-style:none}
+"""
+
+
+def worst_first(found: Iterable[Quality]) -> list[Quality]:
+    """Refusals before warnings before notes; then what misses most; else in the order given."""
+    return sorted(found, key=lambda q: (*(-n for n in q.badness), -len(q.findings)))
+
+
+def counts(found: Sequence[Quality]) -> dict[str, int]:
+    """Series by the worst that was found: refused, with warnings, with notes only, fine."""
+    worst = Counter(q.findings[0].severity if q.findings else "fine" for q in found)
+    return {"refused": worst["refuse"], "warnings": worst["warn"], "notes only": worst["note"], "fine": worst["fine"]}
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as an image small enough to be written into the page."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    return drawn.getvalue()
+
+
+def page(
+    source: str, when: int, found: Sequence[Quality], failures: Mapping[str, str], figures: Mapping[str, bytes]
+) -> str:
+    """The report as HTML; every text that comes from the data is escaped.
+
+    Args:
+        source: where the series come from, without secrets.
+        when: time of the report, ns UTC.
+        failures: points that could not be read, with the reason.
+        figures: PNG by point, in the order to show.
+    """
+    by_point = {q.point_id: q for q in found}
+    parts = [
+        "<h1>Data quality</h1>", f'<p class="soft">{escape(source)}, {format_time(when // 10**9 * 10**9)}</p>',
+        _cards(found, failures), _by_finding(found), _failed(failures),
+        _drawn({by_point[p]: image for p, image in figures.items()}), _table(worst_first(found)),
+    ]  # fmt: skip
+    body = "\n".join(part for part in parts if part)
+    head = f'<meta charset="utf-8"><title>Data quality: {escape(source)}</title><style>{STYLE}</style>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _cards(found: Sequence[Quality], failures: Mapping[str, str]) -> str:
+    figures = {"series": len(found), "points": sum(q.points for q in found), **counts(found)}
+    if failures:
+        figures["not readable"] = len(failures)
+    cards = "".join(f'<div class="card"><b>{value:,}</b>{escape(name)}</div>' for name, value in figures.items())
+    return f'<div class="cards">{cards}</div>'
+
+
+def _by_finding(found: Sequence[Quality]) -> str:
+    """One row per kind of finding: in how many series, and the first of them."""
+    kinds: dict[str, dict[str, list[str]]] = {severity: {} for severity in SEVERITIES}
+    for quality in worst_first(found):
+        for finding in quality.findings:
+            kinds[finding.severity].setdefault(finding.name, []).append(quality.point_id)
+    if not any(kinds.values()):
+        return "<p>Nothing was found: every series is regular, complete and within its usual range.</p>"
+    rows = [
+        f'<tr><td>{_tag(severity)}</td><td class="t">{escape(name)}</td><td class="n">{len(points):,}</td>'
+        f"<td>{escape(', '.join(points[:5]))}{f' and {len(points) - 5:,} more' if len(points) > 5 else ''}</td></tr>"
+        for severity in SEVERITIES
+        for name, points in sorted(kinds[severity].items(), key=lambda item: -len(item[1]))
+    ]
+    return _framed("Findings", ("", "finding", "series", "in"), rows)
+
+
+def _failed(failures: Mapping[str, str]) -> str:
+    rows = [f"<tr><td>{escape(point)}</td><td>{escape(why)}</td></tr>" for point, why in failures.items()]
+    return _framed("Not readable", ("point", "why"), rows[:MAX_ROWS]) if rows else ""
+
+
+def _drawn(figures: Mapping[Quality, bytes]) -> str:
+    """The worst series with their findings marked."""
+    if not figures:
+        return ""
+    blocks = []
+    for quality, image in figures.items():
+        items = "".join(f"<li>{_said(f)}</li>" for f in quality.findings)
+        alt = escape(f"{quality.point_id} over time, with {', '.join(f.name for f in quality.findings)} marked")
+        data = base64.b64encode(image).decode()
+        blocks.append(
+            f'<section><h3>{escape(quality.point_id)}</h3><p class="soft">{escape(_span(quality))}, '
+            f"{quality.points:,} points, step {escape(_step(quality))}</p><ul>{items}</ul>"
+            f'<img alt="{alt}" src="data:image/png;base64,{data}"></section>'
+        )
+    return "<h2>Worst series</h2>\n" + "\n".join(blocks)
+
+
+def _table(found: Sequence[Quality]) -> str:
+    """All series, worst first."""
+    rows = [
+        f'<tr><td class="name">{escape(q.point_id)}</td><td class="n">{q.points:,}</td><td class="n">{q.channels}</td>'
+        f'<td class="t">{escape(_span(q))}</td><td class="t">{escape(_step(q))}</td>'
+        f'<td class="n">{q.missing_share:.1%}</td><td class="n">{q.low:.4g}</td><td class="n">{q.high:.4g}</td>'
+        f'<td class="n">{"-" if q.labels is None else q.labels}</td>'
+        f'<td class="said">{"<br>".join(_said(f) for f in q.findings) or "fine"}</td></tr>'
+        for q in found[:MAX_ROWS]
+    ]
+    heads = ("point", "points", "channels", "span", "step", "missing", "low", "high", "labels", "findings")
+    more = f"<p>{len(found) - MAX_ROWS:,} more are in quality.json.</p>" if len(found) > MAX_ROWS else ""
+    return _framed("All series", heads, rows) + more if rows else ""
+
+
+def _framed(title: str, heads: Sequence[str], rows: Sequence[str]) -> str:
+    right = {"points", "channels", "missing", "low", "high", "labels", "series"}
+    head = "".join(f'<th class="n">{h}</th>' if h in right else f"<th>{h}</th>" for h in heads)
+    body = "\n".join(rows)
+    return f'<h2>{title}</h2>\n<div class="wide"><table><tr>{head}</tr>\n{body}\n</table></div>'
+
+
+def _tag(severity: str) -> str:
+    return f'<span class="tag {severity}">{WORDS[severity]}</span>'
+
+
+def _said(finding: Finding) -> str:
+    return f"{_tag(finding.severity)} <b>{escape(finding.name)}</b>: {escape(finding.what)}"
+
+
+def _span(quality: Quality) -> str:
+    ends = (format_time(t, quality.time_kind).partition("T")[0] for t in (quality.start, quality.end))
+    return " to ".join(ends)
+
+
+def _step(quality: Quality) -> str:
+    return f"{quality.step / NS_PER_SECOND:g}" if quality.time_kind == "index" else format_duration(quality.step)
