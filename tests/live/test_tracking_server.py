@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tracking_rig import TinyDetector, options
 
 from tsad.core.errors import TrackingError
+from tsad.tracking import assets
 from tsad.tracking.pyfunc_model import load_version, log_model
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import open_store
@@ -114,6 +115,21 @@ def test_the_whole_record_over_http(server: Server, tmp_path: Path) -> None:
     assert (loop.fetch_dataset("abc", tmp_path / "out") / "bias.txt").read_text() == "0.25"
     assert len(list((server.folder / "artifacts").rglob("MLmodel"))) == 2
     assert loop.store.loops() == ["over http"] and loop.store.is_server
+
+
+def test_uploads_over_http_are_copied_and_deleted(server: Server, tmp_path: Path) -> None:
+    loop, folder = _loop(server, tmp_path / "home", "uploads"), tmp_path / "files"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "温度.csv").write_text("timestamp,value\n")
+    kept = assets.keep(loop, assets.UPLOAD, "ab12", {"points": 1}, folder, [{"point_id": "sub/温度"}])
+    place = assets.files_of(loop, kept)
+    assert place.is_relative_to(tmp_path / "home") and (place / "sub" / "温度.csv").is_file()
+    elsewhere = _loop(server, tmp_path / "elsewhere", "uploads")
+    assert assets.rows_of(elsewhere, assets.assets(elsewhere, assets.UPLOAD)[0]) == [{"point_id": "sub/温度"}]
+    assert assets.size_of(loop, kept.run_id, assets.FILES) == len("timestamp,value\n")
+    assets.erase(loop, kept.run_id)
+    assert assets.assets(elsewhere, assets.UPLOAD) == []
+    assert not list((server.folder / "artifacts").rglob("温度.csv"))
 
 
 def test_a_server_killed_mid_run_is_named_in_time_and_gone_on_with(server: Server, tmp_path: Path) -> None:
