@@ -17,7 +17,8 @@ from tsad.core.intervals import intervals_to_mask
 from tsad.core.types import NS_PER_SECOND, Interval, Series
 from tsad.plots.quality import quality_figure
 from tsad.sources.csv import CsvSource
-from tsad.sources.quality import Finding, Quality
+from tsad.sources.quality import Quality
+from tsad.sources.quality_findings import Finding
 from tsad.steps import ingest
 from tsad.steps.common import load_series, open_loop, read_series
 from tsad.steps.quality_page import counts, page, png, worst_first

@@ -19,7 +19,8 @@ from tsad.core.errors import ConfigError
 from tsad.core.options import QualityOptions
 from tsad.core.types import Interval, Series
 from tsad.sources import quality as module
-from tsad.sources.quality import Finding, Quality, assess, refusing
+from tsad.sources.quality import Quality, assess, refusing
+from tsad.sources.quality_findings import Finding
 from tsad.sources.validate import validate
 
 S = 10**9

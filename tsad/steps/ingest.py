@@ -135,7 +135,7 @@ def _row(quality: Quality, wide: bool) -> dict[str, Any]:
         "step": f"{quality.step / NS_PER_SECOND:g}" if kind == "index" else format_duration(quality.step),
         "missing": f"{quality.missing_share:.1%}",
         "labels": quality.labels,
-        "found": "\n".join([*said[:SAID], *more, *([f"note {notes}"] if notes else [])]),
+        "found": "\n".join([*said[:SAID], *more, *([f"note {notes}"] if notes else [])]) or "fine",
     }
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from tsad.core.durations import format_duration
 from tsad.core.times import format_time
 from tsad.core.types import NS_PER_SECOND
-from tsad.sources.quality import SEVERITIES, Finding, Quality
+from tsad.sources.quality import Quality
+from tsad.sources.quality_findings import SEVERITIES, Finding
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
