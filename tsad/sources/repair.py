@@ -31,7 +31,7 @@ from tsad.sources.repair_names import Remains, decoded, remains_of
 from tsad.sources.times import zone_of
 
 BACKUP = ".tsad-repair"  # folder inside the repaired one
-JOURNAL = "done.csv"  # in each backup: what became of which file
+JOURNAL, ORIGINALS = "done.csv", "originals"  # in each backup: what became of which file, and what was there
 _PARTIAL = re.compile(rf"\.[0-9a-f]{{12}}{re.escape(PARTIAL)}")
 _STALE = 3600.0  # seconds after which a file that was being written is left over from a kill
 
@@ -271,7 +271,7 @@ def apply(folder: Path, fixes: Sequence[Fix]) -> Path | None:
         _write_journal(backup / JOURNAL, todo)
         for fix in todo:  # first what only frees names
             if fix.action == Action.BACK_UP:
-                _move(fix.path, backup / fix.path.name)
+                _move(fix.path, backup / ORIGINALS / fix.path.name)
             elif fix.action == Action.REMOVE:
                 fix.path.unlink(missing_ok=True)
             elif fix.action == Action.MEND:
@@ -295,6 +295,7 @@ def _new_backup(folder: Path) -> Path:
         place = folder / BACKUP / (stamp if attempt == 1 else f"{stamp}-{attempt}")
         try:
             place.mkdir(parents=True)
+            (place / ORIGINALS).mkdir()
         except FileExistsError:
             continue
         return place
@@ -311,7 +312,7 @@ def _write_journal(path: Path, todo: Sequence[Fix]) -> None:
 
 def _mend(fix: Fix, backup: Path) -> None:
     """Keep the original aside, then put the whole part of it in its place."""
-    with atomic(backup / fix.path.name) as partial:
+    with atomic(backup / ORIGINALS / fix.path.name) as partial:
         shutil.copy2(fix.path, partial)
     with atomic(fix.path) as partial, tempfile.TemporaryDirectory() as scratch:
         text = Path(scratch) / "text"
