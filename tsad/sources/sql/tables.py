@@ -125,9 +125,9 @@ def known_points(connection: sa.Connection, table: Table) -> list[Any]:
     assert point is not None
     if not table.by_point or connection.dialect.name not in ("postgresql", "sqlite"):
         return list(connection.scalars(sa.select(point).where(point.is_not(None)).distinct()))
-    first = sa.select(sa.func.min(point).label("point"))
-    found = first.cte("found", recursive=True)
-    following = sa.select(sa.func.min(point)).where(point > found.c.point).scalar_subquery()
+    first = sa.select(point).where(point.is_not(None)).order_by(point).limit(1).scalar_subquery()  # min() knows no uuid
+    found = sa.select(first.label("point")).cte("found", recursive=True)
+    following = sa.select(point).where(point > found.c.point).order_by(point).limit(1).scalar_subquery()
     found = found.union_all(sa.select(following).where(found.c.point.is_not(None)))
     return list(connection.scalars(sa.select(found.c.point).where(found.c.point.is_not(None))))
 
@@ -135,16 +135,17 @@ def known_points(connection: sa.Connection, table: Table) -> list[Any]:
 def ends(connection: sa.Connection, table: Table, points: Sequence[Any]) -> dict[Any, tuple[Any, Any]]:
     """First and last time of each point as the column holds them, by one statement; points without rows are absent."""
     point, first, last = table.point, sa.func.min(table.time), sa.func.max(table.time)
+    finite = _finite(connection, table)
     if point is None:
-        low, high = connection.execute(sa.select(first, last)).one()
+        low, high = connection.execute(sa.select(first, last).where(*finite)).one()
         return {} if low is None else dict.fromkeys(points, (low, high))
     if table.by_time and connection.dialect.name in ("postgresql", "sqlite"):
         asked = sa.values(sa.column("point", point.type), name="asked").data([(p,) for p in points]).cte("asked")
         of_point = point == asked.c.point
-        one, other = (sa.select(e).where(of_point).scalar_subquery() for e in (first, last))
+        one, other = (sa.select(e).where(of_point, *finite).scalar_subquery() for e in (first, last))
         statement = sa.select(asked.c.point, one, other)
     else:
-        statement = sa.select(point, first, last).where(point.in_(points)).group_by(point)
+        statement = sa.select(point, first, last).where(point.in_(points), *finite).group_by(point)
     return {p: (low, high) for p, low, high in connection.execute(statement) if low is not None}
 
 
@@ -161,7 +162,13 @@ def counts(connection: sa.Connection, table: Table, points: Sequence[Any], low: 
 
 def sample(connection: sa.Connection, table: Table, rows: int = 1000) -> list[Any]:
     """Some times as the column holds them, from anywhere."""
-    return list(connection.scalars(sa.select(table.time).where(table.time.is_not(None)).limit(rows)))
+    return list(connection.scalars(sa.select(table.time).where(*_finite(connection, table)).limit(rows)))
+
+
+def _finite(connection: sa.Connection, table: Table) -> list[sa.ColumnElement[bool]]:
+    """There is a time: PostgreSQL has infinite ones, which no driver can take."""
+    dated = connection.dialect.name == "postgresql" and isinstance(table.time.type, types.DateTime | types.Date)
+    return [table.time.is_not(None), *([sa.func.isfinite(table.time)] if dated else [])]
 
 
 def plain(connection: sa.Connection, kind: Any) -> Any:
