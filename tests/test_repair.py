@@ -164,7 +164,6 @@ TAILS: dict[str, Callable[[bytes], bytes]] = {
     "a last field that is missing": lambda b: b + b"2020-01-01T00:06:00Z,0.5,",
     "half a time": lambda b: b + b"2020-0",
     "half a character": lambda b: b + "温".encode()[:2],
-    "two rows run together": lambda b: b + b"2020-01-01T00:06:00Z,0.5,12020-01-01T00:07:00Z,0.5,1\n",
     "padding after a power cut": lambda b: b + b"\0" * 700,
     "half a row, then padding": lambda b: b + b"2020-01-01T00:06:00Z,0." + b"\0" * 70_000,
 }
@@ -181,6 +180,17 @@ def test_a_last_row_that_was_cut_off_is_dropped(tmp_path: Path, tail: str) -> No
     assert mended(tmp_path) == {GOOD: whole}
     (original,) = (tmp_path / BACKUP).glob(f"*/{ORIGINALS}/U1*")
     assert original.read_bytes() == broken
+
+
+@pytest.mark.parametrize(
+    "row", ["2020-01-01T00:06:00Z,0.5,1,more\n", "later,0.5,1\n", "2020-01-01T00:06:00Z,温,1\n"]
+)
+def test_a_complete_last_row_that_is_wrong_is_for_people(tmp_path: Path, row: str) -> None:
+    path = scores(tmp_path)
+    path.write_bytes(path.read_bytes() + row.encode("gbk"))
+    fix = only(tmp_path)
+    assert fix.action == Action.LEAVE and fix.why
+    assert list(mended(tmp_path)) == [GOOD]
 
 
 def test_a_whole_last_row_without_a_newline_stays(tmp_path: Path) -> None:

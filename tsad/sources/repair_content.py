@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import tempfile
 import zlib
@@ -16,7 +17,7 @@ from tsad.core.errors import FileNameError, LabelError, SeriesError, SourceError
 from tsad.core.intervals import point_ends
 from tsad.core.types import TimeKind
 from tsad.sources.csv_columns import POINT_NAMES, ColumnRules
-from tsad.sources.csv_text import Dialect, read_columns, read_head
+from tsad.sources.csv_text import Dialect, Head, read_columns, read_head
 from tsad.sources.labels import read_interval_csv
 from tsad.sources.repair_names import Remains
 from tsad.sources.times import TimeReader, Times
@@ -95,13 +96,16 @@ def found_in(path: Path, remains: Remains) -> Found | None:
         text = Path(scratch) / "text"
         unpacked(path, text)
         for keep in _ends(text):
-            half = _last_field_missing(text, keep)
+            behind = _behind(text, keep)
             os.truncate(text, keep)
             try:
-                rest = _content(text, remains)
+                rest, head = _content(text, remains), read_head(text, _DIALECT)
             except _READABLE:
                 continue
-            if isinstance(whole, TsadError) or half or _worse(whole, rest):
+            if isinstance(whole, TsadError):
+                if _cut_off(behind, head):
+                    return Found(rest, keep)
+            elif behind.rstrip(b"\0 ").endswith(head.separator.encode()) or _worse(whole, rest):
                 return Found(rest, keep)
         if isinstance(whole, TsadError) and not _ends_well(path) and without_rows(text):
             return None
@@ -225,10 +229,18 @@ def _ends(text: Path) -> list[int]:
     return [at + k for k in (len(body) if body.endswith(b"\n") else 0, last) if k]
 
 
-def _last_field_missing(text: Path, keep: int) -> bool:
-    """Whether what comes behind ``keep`` breaks off right after a separator."""
+def _behind(text: Path, keep: int) -> bytes:
+    """What comes behind ``keep``: the last row, or padding."""
     tail, at = _tail(text)
-    return tail[keep - at :].rstrip(b"\0 ").endswith((b",", b";", b"\t", b"|"))
+    return tail[keep - at :]
+
+
+def _cut_off(row: bytes, head: Head) -> bool:
+    """Whether a row that cannot be read broke off; one that is complete and wrong is for people to mend."""
+    if not row.endswith(b"\n") or b"\0" in row:
+        return True
+    cells = next(csv.reader([row.decode("utf-8", "replace").strip("\r\n")], delimiter=head.separator), [])
+    return len(cells) < len(head.names)
 
 
 def _worse(whole: Content, rest: Content) -> bool:
