@@ -12,9 +12,10 @@ import pytest
 
 from tsad.config import compose, settings, workbench
 from tsad.core.errors import ConfigError, DatasetError, InUseError, SourceError
-from tsad.core.types import Purpose
+from tsad.core.types import Purpose, Series
 from tsad.loop import iterate
 from tsad.plots import dataset_figure
+from tsad.sources.cache import cache_folder
 from tsad.steps import data, export, promote
 from tsad.steps.assets import DATASETS, EXPORTS, SERIES, UPLOADS, Inventory, size_text
 from tsad.steps.common import open_loop
@@ -267,6 +268,27 @@ def test_a_cached_series_whose_file_is_gone_is_no_mere_copy(
     with pytest.raises(InUseError, match="its source is not there now"):
         shown(action="delete", what="series", name="only.here", dry_run=False)
     assert "deleted 1 of 1" in shown(action="delete", what="series", name="only.here", dry_run=False, force=True)
+
+
+def test_pieces_of_a_series_are_one(one: Workbench, shown: Callable[..., str], tmp_path: Path) -> None:
+    """What a database gave in two fetches is listed, shown and deleted as one series."""
+    from tsad.sources.cache.entries import Content, save_piece
+
+    folder, minute = cache_folder(one.home) / "a database", 60 * 10**9
+    for first in (0, 100):
+        at = (first + np.arange(100, dtype=np.int64)) * minute
+        series = Series("root.温度", at, np.sin(at / 1e12)[:, None], source="iotdb:127.0.0.1")
+        span = first * minute, (first + 100) * minute
+        save_piece(Content(series, ((*span, 1.7e9),)), folder, span)
+    (folder / "source.json").write_text('{"source": "iotdb:127.0.0.1:6667"}')
+    row = next(r for r in rows(one, SERIES) if r["point"] == "root.温度")
+    assert (row["points"], row["from"], row["to"]) == (200, "1970-01-01T00:00:00Z", "1970-01-01T03:19:00Z")
+    assert "d old" in row["kept"] and "1 series" in shown(what="series", from_source="iotdb")
+    picture = tmp_path / "pieces.png"
+    shown(action="show", name="root.温度", output=str(picture))
+    assert picture.read_bytes()[:4] == PNG
+    assert "deleted 1 of 1" in shown(action="delete", what="series", from_source="iotdb", dry_run=False)
+    assert not list(folder.glob("*.parquet"))
 
 
 def test_datasets_in_use_are_not_deleted(one: Workbench, shown: Callable[..., str]) -> None:

@@ -78,9 +78,14 @@ class Asset:
 
 @dataclass
 class Inventory:
-    """Everything that the store and the cache hold; each part is looked up when it is first asked for."""
+    """Everything that the store and the cache hold; each part is looked up when it is first asked for.
+
+    Attributes:
+        check: also find out which open iterations read which series, for which their sources are made.
+    """
 
     bench: Workbench
+    check: bool = False
     _contents: dict[str, list[dict[str, Any]] | None] = field(default_factory=dict)
 
     def assets(self, kind: str) -> list[Asset]:
@@ -104,7 +109,7 @@ class Inventory:
     def open_sources(self) -> dict[str, list[str]]:
         """Source of each open iteration, in words -> the iterations that read it."""
         found: dict[str, list[str]] = defaultdict(list)
-        for loop in self.loops:
+        for loop in self.loops if self.check else ():
             iteration = loop.open_iteration()
             if iteration is None:
                 continue

@@ -71,7 +71,7 @@ def run(
             f"delete needs {'a kind' if what == 'all' else 'a name'}",
             "Give what=series, uploads, datasets or exports, and name=... or from_source=...; name='*' is all of them.",
         )
-    inventory = Inventory(bench)
+    inventory = Inventory(bench, check=action == "delete")
     found = _found(inventory, KINDS if what == "all" else (what,), names, from_source)
     if action == "list":
         _list(bench, inventory, found, series)
