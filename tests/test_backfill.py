@@ -113,6 +113,15 @@ def test_another_version_or_option_scores_for_itself(plant: Workbench, bench: Ma
     assert len(one) == len(two) == 2
 
 
+def test_history_is_made_shorter_by_distance_alone(plant: Workbench, bench: Make) -> None:
+    shorter = bench(*plant.overrides, "downsample=mean", "downsample.every=4h", "downsample.count=null")
+    detect.run(shorter, version="none", since="2026-01-01", until="2026-01-11", chunk="5d")
+    (run,) = runs(plant)
+    assert sum(one["a"]["points"] for one in chunks_of(plant, run).values()) == 60
+    with pytest.raises(ConfigError, match=r"downsample\.count"):
+        detect.run(bench(*plant.overrides, "downsample=m4"), version="none", since="2026-01-01")
+
+
 def test_what_cannot_be_meant_is_refused(plant: Workbench) -> None:
     with pytest.raises(ConfigError, match="is not before"):
         detect.run(plant, version="none", since="2026-02-01", until="2026-01-01")

@@ -84,6 +84,9 @@ def backfill(
 
     Returns:
         A row per chunk.
+
+    Raises:
+        ConfigError: series are made shorter to a number of points, which says nothing of a chunk.
     """
     from rich.console import Console
     from rich.progress import track
@@ -91,6 +94,11 @@ def backfill(
     from tsad.sources.cache.ranges import common, gaps
     from tsad.tracking.scored import CHUNKS, scored
 
+    if bench.downsample.method != "none" and bench.downsample.every is None:
+        raise ConfigError(
+            f"downsample.count={bench.downsample.count} with since= or until=: it says nothing of a chunk's length",
+            "Say downsample.every=60s downsample.count=null.",
+        )
     done = {} if again else scored(loop, history.identity)
     step.tags({"tsad.scored": history.identity, "tsad.model_version": loaded.origin.model_version})
     rows: list[dict[str, Any]] = []
@@ -127,10 +135,13 @@ def _scored(
     bench: Workbench, loaded: LoadedVersion, source: Source, spans: dict[str, Span], before: int
 ) -> Iterator[tuple[Series, Detection]]:
     """Series cut to their span, with what the version says of them in the light of what came before."""
+    from tsad.sources.downsample import downsample
+
     start, end = min(s for s, _ in spans.values()) - before, max(e for _, e in spans.values())
     views, starts = [], []
     try:
-        for series in source.read(list(spans), start, end):
+        for whole in source.read(list(spans), start, end):
+            series = downsample(whole, bench.downsample).series
             first, stop = (int(k) for k in series.timestamps.searchsorted(spans[series.point_id]))
             if stop > first:
                 context = max(0, first - bench.windows.context)
