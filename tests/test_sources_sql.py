@@ -115,7 +115,7 @@ def test_row_by_row_gives_the_same(url: str, monkeypatch: pytest.MonkeyPatch) ->
     source = sql_source(url)
     packed = list(source.fetch(source.points(), None, None))
     assert packed[0].channels == ("value", "flag", "level")
-    monkeypatch.setattr(readers, "_from_sqlite", readers._row_by_row)
+    monkeypatch.setattr(readers, "_from_sqlite", lambda c, q, t, _, cs: readers._row_by_row(c, q, t, cs))
     plain = list(source.fetch(source.points(), None, None))
     assert [s.digest for s in packed] == [s.digest for s in plain] and len(plain) == 2
     assert plain[0].values[1].tolist() == [1 / 3, 0.0, 1.0] and np.isnan(plain[0].values[0, 0])
@@ -207,7 +207,7 @@ def test_text_in_a_value_column_is_its_point_s_failure(url: str) -> None:
     assert [s.point_id for s in source.fetch(source.points(), None, None)] == ["a", "c"]
     assert set(source.failures) == {"b", "n"}
     assert "series 'b'" in str(source.failures["b"]) and "'OPEN' is not a number" in str(source.failures["b"])
-    assert "times" in str(source.failures["n"]) and isinstance(source.failures["n"], SeriesError)
+    assert "'noon'" in str(source.failures["n"]) and isinstance(source.failures["n"], SeriesError)
     assert set(source.extents(source.points())) >= {"a", "b", "c"}
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -43,6 +44,9 @@ class Clock:
         Raises:
             SeriesError: a time that cannot be read.
         """
+        if self.kind == "text" and pa.types.is_string(column.type):
+            with suppress(pa.ArrowInvalid):  # the usual spelling without a zone, quickly; all else is the reader's
+                column = column.cast(pa.timestamp("ns"))
         return self.reader.read(pa.chunked_array([column]), where, lambda k: k + 1)
 
     def spans(self, ends: Mapping[Any, tuple[Any, Any]]) -> dict[Any, tuple[int, int]]:

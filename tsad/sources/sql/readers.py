@@ -136,7 +136,7 @@ def read_rows(
     if dialect.name == "postgresql" and clock.kind != "text" and all(isinstance(c.type, NUMBERS) for c in columns):
         return _from_postgres(connection, picked, table, clock, columns)
     if dialect.name == "sqlite" and dialect.driver == "pysqlite":
-        return _from_sqlite(connection, picked, table, columns)
+        return _from_sqlite(connection, picked, table, clock, columns)
     return _row_by_row(connection, picked, table, columns)
 
 
@@ -189,37 +189,55 @@ def _times_received(sent: bytes, clock: Clock, kind: Any) -> pa.Array:
 
 
 def _from_sqlite(
-    connection: sa.Connection, picked: sa.Select[Any], table: Table, columns: Sequence[sa.ColumnClause[Any]]
+    connection: sa.Connection,
+    picked: sa.Select[Any],
+    table: Table,
+    clock: Clock,
+    columns: Sequence[sa.ColumnClause[Any]],
 ) -> dict[Any, Rows | SeriesError]:
-    """An aggregate keeps a column of a point as a list, and makes an array of it as soon as the point is through."""
+    """An aggregate keeps a column of a point as a list, and makes an array of it as soon as the point is through.
+
+    Times of text and whole numbers come as one text, which SQLite makes without a call per row; it would round fractions.
+    """
     kept: list[Any] = []
 
-    class Times(list[Any]):
+    class Column(list[Any]):
         step = list.append
 
-        def finalize(self) -> int:
-            kept.append(_attempt(as_arrow, self))
-            return len(kept) - 1
-
-    class Numbers(Times):
         def finalize(self) -> int:
             kept.append(_attempt(floats, self))
             return len(kept) - 1
 
     driver: Any = connection.connection.driver_connection
-    driver.create_aggregate("tsad_times", 1, Times)
-    driver.create_aggregate("tsad_numbers", 1, Numbers)
+    driver.create_aggregate("tsad_numbers", 1, Column)
     rows = picked.subquery("picked")
-    packed = [sa.func.tsad_times(rows.c[table.time.name]), *(sa.func.tsad_numbers(rows.c[c.name]) for c in columns)]
+    time = rows.c[table.time.name]
+    joined = clock.kind in ("text", "whole")
+    times_packed = sa.func.group_concat(time, sa.func.char(10)) if joined else sa.func.tsad_numbers(time)
+    packed = [times_packed, *(sa.func.tsad_numbers(rows.c[c.name]) for c in columns)]
     found: dict[Any, Rows | SeriesError] = {}
     key = None if table.point is None else rows.c[table.point.name]
     for row in connection.execute(sa.select(*packed) if key is None else sa.select(key, *packed).group_by(key)):
         point, times, *values = row if key is not None else (None, *row)
         if times is None:
             continue
-        times = kept[times]
-        found[point] = times if isinstance(times, SeriesError) else Rows(times, tuple(kept[v] for v in values))
+        numbers = tuple(kept[v] for v in values)
+        made = _attempt(lambda t: _split(t, clock), times) if joined else kept[times]
+        if isinstance(made, SeriesError):
+            found[point] = made
+        elif any(isinstance(v, np.ndarray) and len(v) != len(made) for v in numbers):
+            found[point] = SeriesError("a time that holds a line break", "Mend the row.")
+        else:
+            found[point] = Rows(made if joined else pa.array(made), numbers)
     return found
+
+
+def _split(joined: str, clock: Clock) -> pa.Array:
+    texts = pc.split_pattern(pa.array([joined], pa.large_string()), "\n").values
+    try:
+        return texts.cast(pa.int64()) if clock.kind == "whole" else texts.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise SeriesError(f"a time that is no whole number ({str(error)[:80]})", "Write all of them alike.") from error
 
 
 def _row_by_row(
@@ -257,7 +275,7 @@ def floats(values: list[Any]) -> FloatArray:
         raise SeriesError(f"values that are no numbers ({error})", "Choose source.value_columns.") from error
 
 
-def _attempt(make: Any, values: list[Any]) -> Any:
+def _attempt(make: Any, values: Any) -> Any:
     try:
         return make(values)
     except SeriesError as error:
