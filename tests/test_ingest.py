@@ -100,6 +100,23 @@ def test_the_run_keeps_page_table_and_figures(bench: Make, plant: Path, capsys: 
     assert html.count("data:image/png;base64,") == 3 and "oops" in html
 
 
+def test_figures_show_every_kind_of_finding_before_more_of_the_same(bench: Make, tmp_path: Path) -> None:
+    stamps = np.datetime64("2024-01-01T00:00:00", "s") + np.arange(1000) * 60
+    values = np.random.default_rng(0).normal(50, 5, 1000).round(6)
+    stuck = np.where((np.arange(1000) > 500) & (np.arange(1000) < 600), 51.0, values)
+    for name, given, keep in (("stuck", stuck, 1000), *((f"gap{k}", values, 600 - k) for k in range(5))):
+        kept = (np.arange(1000) < keep - 100) | (np.arange(1000) > 900) | (keep == 1000)
+        rows = "\n".join(f"{t}Z,{v}" for t, v in zip(stamps[kept], given[kept], strict=True))
+        write(tmp_path / "plant" / f"{name}.csv", f"timestamp,value\n{rows}\n")
+    one = bench("source=csv", f"source.root={tmp_path / 'plant'}", "tracking.plots=3")
+    ingest.run(one)
+    html = read_text(open_loop(one).store, run_of(one).info.run_id, "quality.html")
+    worst = html.split("<h2>All series")[0].split("<h2>Worst series")[1]
+    assert [name for name in ("gap4", "gap3", "gap2", "stuck") if f"<h3>{name}</h3>" in worst] == [
+        "gap4", "gap3", "stuck"
+    ]  # fmt: skip
+
+
 # --- refusals ----------------------------------------------------------------------------------------------
 
 

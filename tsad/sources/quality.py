@@ -88,11 +88,6 @@ class Quality:
         """Findings of one severity."""
         return [f for f in self.findings if f.severity == severity]
 
-    @property
-    def badness(self) -> tuple[int, int, float]:
-        """What series are sorted by, worst last: refusals, warnings, missing share."""
-        return len(self.of("refuse")), len(self.of("warn")), self.missing_share
-
     def refusal(self) -> SeriesError | None:
         """The error by which the point is left out; ``None`` where nothing refuses it."""
         reasons = self.of("refuse")

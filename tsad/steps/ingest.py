@@ -16,7 +16,7 @@ from tsad.core.times import format_time
 from tsad.core.types import NS_PER_SECOND, Series
 from tsad.sources.quality import Quality, assess
 from tsad.steps.common import open_loop, say, show, standalone
-from tsad.steps.quality_page import counts, page, png, worst_first
+from tsad.steps.quality_page import badness, counts, page, png, worst_first
 from tsad.steps.reading import Reading
 from tsad.steps.workbench import Workbench
 
@@ -97,16 +97,27 @@ def _read(bench: Workbench, source: Source, names: Sequence[str]) -> tuple[list[
     from tsad.sources.downsample import downsample
 
     found: list[Quality] = []
-    drawn: list[tuple[Quality, Series]] = []
+    kinds: dict[str, list[tuple[Quality, Series]]] = {}  # by the worst finding's name: candidates, worst first
     progress = track(source.read(names), "reading", total=len(names), console=Console(stderr=True), transient=True)
     for series in progress:
         quality = assess(series, bench.quality)
         found.append(quality)
-        if quality.findings and quality in worst_first([quality, *(q for q, _ in drawn)])[: bench.tracking.plots]:
-            drawn.append((quality, downsample(series, DRAWN).series))
-            kept = worst_first([q for q, _ in drawn])[: bench.tracking.plots]
-            drawn = sorted((pair for pair in drawn if pair[0] in kept), key=lambda pair: kept.index(pair[0]))
-    return found, drawn
+        if not quality.findings or not bench.tracking.plots:
+            continue
+        same = kinds.setdefault(quality.findings[0].name, [])
+        if len(same) < bench.tracking.plots or badness(quality) < badness(same[-1][0]):
+            same.append((quality, downsample(series, DRAWN).series))
+            same.sort(key=lambda pair: badness(pair[0]))
+            del same[bench.tracking.plots :]
+    return found, _varied(list(kinds.values()), bench.tracking.plots)
+
+
+def _varied(kinds: Sequence[Sequence[tuple[Quality, Series]]], count: int) -> list[tuple[Quality, Series]]:
+    """The worst of each kind, then the second worst of each, ...: a hundred gaps do not hide the one stuck sensor."""
+    ranked = [(rank, badness(pair[0]), k) for k, same in enumerate(kinds) for rank, pair in enumerate(same)]
+    warned = sorted(ranked, key=lambda item: (item[1][:2] == (0, 0), item[0], item[1]))[:count]
+    chosen = [kinds[k][rank] for rank, _, k in warned]
+    return sorted(chosen, key=lambda pair: badness(pair[0]))
 
 
 def _show(found: Sequence[Quality], rows: int, title: str) -> None:

@@ -42,9 +42,15 @@ section img{display:block;width:100%;max-width:1000px;margin-top:8px} ul{margin:
 """
 
 
+def badness(quality: Quality) -> tuple[float, ...]:
+    """What series are sorted by, worst first: refusals, warnings, what is missing, notes (all negative)."""
+    refused, warned = (-len(quality.of(severity)) for severity in ("refuse", "warn"))
+    return refused, warned, -quality.missing_share, -len(quality.findings)
+
+
 def worst_first(found: Iterable[Quality]) -> list[Quality]:
     """Refusals before warnings before notes; then what misses most; else in the order given."""
-    return sorted(found, key=lambda q: (*(-n for n in q.badness), -len(q.findings)))
+    return sorted(found, key=badness)
 
 
 def counts(found: Sequence[Quality]) -> dict[str, int]:
