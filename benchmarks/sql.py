@@ -4,7 +4,7 @@
 
 Each way runs in a process of its own, so that its peak memory (beyond the imports) is its own. The baseline asks for
 time and value of one point after the other, as people do, gets times as timestamps, and does not validate. Tables have
-the primary key (point, time). PostgreSQL is started from Debian's package, with data of its own (tests/live/postgres.py).
+the primary key (point, time). PostgreSQL is started from Debian's package (tests/live/postgres.py).
 """
 
 from __future__ import annotations

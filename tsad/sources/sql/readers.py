@@ -197,7 +197,7 @@ def _from_sqlite(
 ) -> dict[Any, Rows | SeriesError]:
     """An aggregate keeps a column of a point as a list, and makes an array of it as soon as the point is through.
 
-    Times of text and whole numbers come as one text, which SQLite makes without a call per row; it would round fractions.
+    Times of text and whole numbers come as one text, made without a call per row; fractions it would round.
     """
     kept: list[Any] = []
 
@@ -233,7 +233,8 @@ def _from_sqlite(
 
 
 def _split(joined: str, clock: Clock) -> pa.Array:
-    texts = pc.split_pattern(pa.array([joined], pa.large_string()), "\n").values
+    split = pc.split_pattern(pa.array([joined], pa.large_string()), "\n")  # type: ignore[attr-defined]
+    texts = split.values
     try:
         return texts.cast(pa.int64()) if clock.kind == "whole" else texts.cast(pa.string())
     except pa.ArrowInvalid as error:
