@@ -80,6 +80,22 @@ def test_mean_bins_begin_at_multiples_of_their_width() -> None:
     assert done.values[:, 0].tolist() == [14.5, 59.5, 104.5]
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("step", [1, 7])
+def test_a_series_that_grows_keeps_the_points_it_had(method: str, step: int) -> None:
+    values = noise(9000).reshape(-1, 2)
+    values[400:700, 0] = np.nan
+    stamps = np.delete(np.arange(4500), range(2000, 2200))[:4000] * step
+    whole = shorter(made(values[:4000], stamps), method, every="60s").series
+    for length in (1000, 2100, 3333):
+        part = shorter(made(values[:length], stamps[:length]), method, every="60s").series
+        settled = part.timestamps < START + (stamps[length - 1] - 60 * 6) * S  # a bin of two channels keeps 6 points
+        same = settled.sum()
+        assert same > 5
+        assert (whole.timestamps[:same] == part.timestamps[:same]).all()
+        np.testing.assert_array_equal(whole.values[:same], part.values[:same])
+
+
 # --- spikes ------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,8 @@
 Whatever the method:
 
 - ``every`` is the mean distance of kept points where the series is dense, ``count`` about how many are kept, also for
-  several channels: each gets its share of the points, and a point chosen for one is kept for all.
+  several channels: each gets its share of the points, and a point chosen for one is kept for all. With ``every`` the
+  points that stay are the same when the series has grown, but for the last bin; with ``count`` they move.
 - No labelled or disputed interval vanishes: m4 and minmax keep a point inside it, mean widens it to whole bins.
 - No bin is made where nothing was measured; bins that hold missing values only stay missing.
 - A series that is short enough already is returned as it is.
@@ -94,24 +95,31 @@ def _chosen(series: Series, method: str, every: int | None, count: int | None) -
     stamps, (total, channels) = series.timestamps, series.values.shape
     per_bin = _PER_BIN[method]
     share = per_bin + 2 * (channels - 1)  # what a bin keeps: channels have its first and last point in common
-    if every is not None:
-        bins = -(-int(stamps[-1] - stamps[0] + 1) // (every * share))
-    else:
+    edges: IntArray = np.empty(0, np.int64)
+    if every is None:  # bins of as many points each
         bins = max(1, (count or 0) // share)
+    else:  # the first and last edge as points without value: bins begin at multiples of their width, half a step before
+        width, half = every * share, series.step // 2
+        begin = (int(stamps[0]) + half) // width * width - half
+        bins = (int(stamps[-1]) - begin) // width + 1
+        edges = np.array([begin, begin + bins * width])
     sampler = M4Downsampler() if method == "m4" else MinMaxDownsampler()
-    x = [stamps] if every is not None and bins > 1 else []  # by count: bins of as many points each
+    x = [np.concatenate((edges[:1], stamps, edges[1:]))] if every is not None and bins > 1 else []
     kept = np.zeros(total, bool)
     kept[[0, -1]] = True
     for channel in range(channels):
         column = np.ascontiguousarray(series.values[:, channel])
+        y = np.concatenate(([np.nan], column, [np.nan])) if x else column
         # missing values are passed over; a bin with nothing else gives its first position
-        kept[sampler.downsample(*x, column, n_out=bins * per_bin)] = True
-    spacing = total / kept.sum()
+        chosen = sampler.downsample(*x, y, n_out=bins * per_bin).astype(np.int64) - len(x)
+        kept[chosen[(chosen >= 0) & (chosen < total)]] = True
+    usual = total / kept.sum() if every is None else every / series.step  # points from one kept point to the next
     for channel in range(channels):
         missing = runs_of(np.isnan(series.values[:, channel]))
-        long = missing[missing[:, 1] - missing[:, 0] >= spacing]
+        long = missing[missing[:, 1] - missing[:, 0] >= usual]
         kept[long[:, 0]] = kept[long[:, 1] - 1] = True
-    torn = np.flatnonzero(np.diff(stamps) > (stamps[-1] - stamps[0]) / kept.sum())
+    pause = every if every is not None else (stamps[-1] - stamps[0]) / kept.sum()
+    torn = np.flatnonzero(np.diff(stamps) > pause)
     kept[torn] = kept[torn + 1] = True  # so that no point stands for both sides of a gap
     before = np.concatenate(([0], np.cumsum(kept)))
     labelled = intervals_to_runs([*(series.labels or ()), *series.disputed], stamps)
