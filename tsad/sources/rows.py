@@ -1,10 +1,9 @@
-"""One parsed file: times, values and labels of its rows, handed out as validated series."""
+"""Parsed rows, of one file or several: times, values and labels, handed out as validated series."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,18 +11,16 @@ import pyarrow as pa
 
 from tsad.core.errors import SeriesError
 from tsad.core.types import FloatArray, IntArray, Series
-from tsad.sources.csv_columns import ColumnRules
-from tsad.sources.csv_text import Dialect, read_columns, read_head, row_number
+from tsad.sources.csv_columns import ColumnRules, Columns
 from tsad.sources.label_column import point_labels
 from tsad.sources.times import TimeReader
-from tsad.sources.validate import Note, PointLabels, Rules, validate
+from tsad.sources.validate import Note, PointLabels, RowOf, Rules, validate
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a file is read: text, columns, times, labels, and what the door does with its rows."""
+    """How rows are read: columns, times, labels, and what the door does with them."""
 
-    dialect: Dialect
     columns: ColumnRules
     times: TimeReader
     negative_labels: str
@@ -31,43 +28,37 @@ class Reading:
 
 
 class Rows:
-    """The rows of one file.
+    """The rows of one file, or of several that make one table.
 
     Args:
-        only: value columns to parse; ``None`` = all that are values.
+        table: the columns that ``columns`` names, the point column as text; at least one row.
+        where: what errors name, e.g. ``csv:/data/a.csv``.
+        row_of: position -> the row that a person finds.
+        values: value columns to hand out.
+        remedy: what to do about text among numbers, beside mending it.
 
     Raises:
-        SourceError, SeriesError, LabelError: what makes the whole file unreadable.
+        SeriesError, LabelError: what makes all rows unreadable.
     """
 
-    def __init__(self, path: Path, reading: Reading, only: Sequence[str] | None = None) -> None:
-        self.path, self.reading = path, reading
-        self.where = f"csv:{path.as_posix()}"
-        self.head = read_head(path, reading.dialect)
-        self.columns = reading.columns.choose(path, self.head.names)
-        time, label, point = self.columns.time, self.columns.label, self.columns.point
-        wanted = self.columns.values if only is None else tuple(only)
-        names = [n for n in dict.fromkeys((point, time, label, *wanted)) if n is not None]
-        as_text = [n for n in (time if reading.times.as_text else None, point) if n is not None]
-        table = read_columns(path, self.head, reading.dialect, names, as_text)
-        if table.num_rows == 0:
-            raise SeriesError(f"{path} has a header but no rows", "Leave it out, or write the rows again.")
+    def __init__(
+        self, table: pa.Table, columns: Columns, reading: Reading, *, where: str, row_of: RowOf, values: Sequence[str],
+        remedy: str,
+    ) -> None:
+        self.where, self.reading, self.columns, self.row, self.remedy = where, reading, columns, row_of, remedy
         self.notes: dict[str, Note] = {}
-        self.times = reading.times.read(table.column(time), self.where, self.row)
+        self.times = reading.times.read(table.column(columns.time), where, row_of)
         self.notes.update(self.times.notes)
         self.texts: dict[str, pa.ChunkedArray] = {}
-        self.values = self._numbers(table, wanted)
+        self.values = self._numbers(table, values)
         self.labels: PointLabels | None = None
-        if label is not None:
+        if columns.label is not None:
             self.labels, notes = point_labels(
-                table.column(label), negative=reading.negative_labels, name=label, where=self.where, row_of=self.row
-            )
+                table.column(columns.label), negative=reading.negative_labels, name=columns.label, where=where,
+                row_of=row_of,
+            )  # fmt: skip
             self.notes.update(notes)
-        self.rows_of = _grouped(table.column(point)) if point is not None else {}
-
-    def row(self, position: int) -> int:
-        """The line of the file that a person finds a row at."""
-        return row_number(self.path, self.head, self.reading.dialect, position)
+        self.rows_of = _grouped(table.column(columns.point)) if columns.point is not None else {}
 
     def all(self, point_id: str) -> Series:
         """The whole file as one series, its value columns as channels."""
@@ -84,7 +75,13 @@ class Rows:
         return self._series(point_id, ("value",), {"value": self.values[name]}, slice(None))
 
     def point(self, point_id: str) -> Series:
-        """The rows of one point (long)."""
+        """The rows of one point (long).
+
+        Raises:
+            SeriesError: it has none here.
+        """
+        if point_id not in self.rows_of:
+            raise SeriesError(f"series {point_id!r} has no rows in {self.where}", "Is the range in time empty?")
         return self._series(point_id, tuple(self.values), self.values, self.rows_of[point_id])
 
     def _series(
@@ -106,7 +103,7 @@ class Rows:
         for name in names:
             column = table.column(name)
             if _is_number(column.type):
-                values[name] = column.cast(pa.float64()).to_numpy()
+                values[name] = column.cast(pa.float64(), safe=False).to_numpy()
             else:
                 self.texts[name] = column
         if self.reading.columns.layout == "wide":
@@ -131,10 +128,10 @@ class Rows:
             words = pd.to_numeric(column.to_pandas(), errors="coerce").isna().to_numpy()
             filled = filled[words[filled]]
         text = str(column[int(filled[0])])
-        decimal = " Decimal commas: source.decimal=','." if "," in text else ""
+        decimal = " Decimal commas: source.decimal=','." if "," in text and self.where.startswith("csv:") else ""
         return SeriesError(
             f"{self.where}: row {self.row(int(filled[0]))}: {text[:40]!r} in value column {name!r} is not a number",
-            f"Mend it, add it to source.missing, or add the column to source.ignore_columns.{decimal}",
+            f"Mend it, {self.remedy}.{decimal}",
         )
 
 
@@ -149,5 +146,6 @@ def _grouped(column: pa.ChunkedArray) -> dict[str, IntArray]:
 
 def _is_number(kind: pa.DataType) -> bool:
     return (
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind) or pa.types.is_null(kind)
     )
