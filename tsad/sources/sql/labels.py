@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tsad.core.errors import ConfigError, LabelError, SeriesError, SourceError
 from tsad.core.types import ANOMALY, Annotation, IntArray, Interval
-from tsad.sources.sql.clock import as_arrow
+from tsad.sources.clock import as_arrow
 from tsad.sources.sql.connection import Database
 from tsad.sources.sql.tables import described, plain
 from tsad.sources.times import TimeReader

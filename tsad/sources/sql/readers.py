@@ -20,7 +20,7 @@ from sqlalchemy import types
 
 from tsad.core.errors import SeriesError
 from tsad.core.types import BoolArray, FloatArray
-from tsad.sources.sql.clock import Clock, as_arrow
+from tsad.sources.clock import Clock, as_arrow
 from tsad.sources.sql.tables import NUMBERS, Table
 
 _ROWS = 20_000  # row by row: how many are taken at once

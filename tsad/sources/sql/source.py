@@ -17,7 +17,7 @@ from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules, validate
 
 if TYPE_CHECKING:
-    from tsad.sources.sql.clock import Clock
+    from tsad.sources.clock import Clock
     from tsad.sources.sql.connection import Database
     from tsad.sources.sql.readers import Rows
     from tsad.sources.sql.tables import Table
@@ -194,7 +194,7 @@ class SqlSource(Source):
 
     @cached_property
     def _clock(self) -> Clock:
-        from tsad.sources.sql.clock import clock_of
+        from tsad.sources.clock import clock_of
         from tsad.sources.sql.tables import sample
 
         table = self._table
