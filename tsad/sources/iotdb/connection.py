@@ -24,6 +24,7 @@ _NO_MEMORY = (709, 719)
 # A server that is starting or has just lost a partner, a query it gave up, a session it no longer knows.
 _PASSING = (301, 305, 306, 602, 717, 720, 802)
 _QUERY_HOURS = 6  # the server gives a query up after 60 s otherwise; ours are as slow as who reads the series
+_HANDSHAKE = 5.0  # seconds at most for each answer while connecting: a server that hangs there hangs altogether
 _FRAME = 256 * 2**20  # bytes; Thrift's own limit of 16 MB breaks on wide rows
 
 
@@ -255,7 +256,7 @@ class Connection:
         logging.getLogger("thrift.transport.TSocket").setLevel(logging.CRITICAL)  # our own errors say it once
         host, port = self.login.nodes[self._node % len(self.login.nodes)]
         socket = TSocket.TSocket(host, port)
-        socket.setTimeout(self.login.timeout * 1000)
+        socket.setTimeout(min(self.login.timeout, _HANDSHAKE) * 1000)
         self._transport = TTransport.TFramedTransport(socket, max_frame_size=_FRAME)
         try:
             self._transport.open()
@@ -270,6 +271,7 @@ class Connection:
             self._check(reply)
             self._session = reply.sessionId
             self._statement = client.requestStatementId(self._session)
+            socket.setTimeout(self.login.timeout * 1000)
         except (TException, OSError, EOFError) as error:
             self.drop()
             raise LostError(_brief(error)) from error
