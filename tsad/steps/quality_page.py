@@ -32,7 +32,7 @@ p{margin:2px 0} .soft{color:var(--soft)} .cards{display:flex;flex-wrap:wrap;gap:
 table{border-collapse:collapse;width:100%} .wide{overflow-x:auto}
 th{text-align:left;font-weight:600;border-bottom:2px solid var(--line);white-space:nowrap}
 th,td{padding:4px 10px 4px 0;vertical-align:top} td{border-bottom:1px solid var(--line);overflow-wrap:anywhere}
-td.said{min-width:380px} td.name{min-width:150px}
+td.said{min-width:300px} td.name{min-width:140px}
 .n{text-align:right;white-space:nowrap} .t{white-space:nowrap}
 .tag{display:inline-block;border-radius:4px;padding:0 6px;font-size:12px;border:1px solid;white-space:nowrap}
 .refuse{color:#fff;background:var(--refuse);border-color:var(--refuse)} .warn{color:var(--warn);background:#fff4dc}
@@ -137,17 +137,19 @@ def _drawn(figures: Mapping[Quality, bytes]) -> str:
 
 def _table(found: Sequence[Quality]) -> str:
     """All series, worst first."""
+    wide = any(q.channels > 1 for q in found)
     rows = [
-        f'<tr><td class="name">{escape(q.point_id)}</td><td class="n">{q.points:,}</td><td class="n">{q.channels}</td>'
+        f'<tr><td class="name">{escape(q.point_id)}</td><td class="n">{q.points:,}</td>'
+        f'{f"""<td class="n">{q.channels}</td>""" if wide else ""}'
         f'<td class="t">{escape(_span(q))}</td><td class="t">{escape(_step(q))}</td>'
         f'<td class="n">{q.missing_share:.1%}</td><td class="n">{q.low:.4g}</td><td class="n">{q.high:.4g}</td>'
         f'<td class="n">{"-" if q.labels is None else q.labels}</td>'
         f'<td class="said">{"<br>".join(_said(f) for f in q.findings) or "fine"}</td></tr>'
         for q in found[:MAX_ROWS]
     ]
-    heads = ("point", "points", "channels", "span", "step", "missing", "low", "high", "labels", "findings")
+    heads = ["point", "points", *(["channels"] if wide else []), "span", "step", "missing", "low", "high", "labels"]
     more = f"<p>{len(found) - MAX_ROWS:,} more are in quality.json.</p>" if len(found) > MAX_ROWS else ""
-    return _framed("All series", heads, rows) + more if rows else ""
+    return _framed("All series", [*heads, "findings"], rows) + more if rows else ""
 
 
 def _framed(title: str, heads: Sequence[str], rows: Sequence[str]) -> str:
