@@ -1,0 +1,273 @@
+"""Series from Parquet: a file, a folder, a glob, or a set partitioned into folders such as ``point_id=A/``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import reduce
+from operator import and_
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tsad.core.errors import ConfigError, SeriesError, SourceError, TsadError
+from tsad.core.types import NS_PER_SECOND
+from tsad.sources.base import digest_of
+from tsad.sources.clock import clock_of
+from tsad.sources.csv_columns import POINT_NAMES, TIME_NAMES, ColumnRules, Columns
+from tsad.sources.csv_files import named_files
+from tsad.sources.file_source import FileSource, Place, one_of
+from tsad.sources.rows import Reading, Rows
+from tsad.sources.times import TimeReader
+from tsad.sources.validate import Rules
+
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive, Spark and Arrow write a key without a value
+
+
+class ParquetSource(FileSource):
+    """Series from Parquet files; every argument is explained in ``conf/source/parquet.yaml``.
+
+    Points are called as in :class:`~tsad.sources.csv.CsvSource`. Where folders are named ``key=value``, all files are
+    one table, in which the keys are columns: a multichannel set is one series then, called by its root. Of a file,
+    only the columns and row groups are read that points and a range in time need, by the statistics in it.
+
+    Raises:
+        ConfigError: a value that no file could satisfy.
+        SourceError: (on reading) ``root`` does not exist or holds no matching file.
+    """
+
+    name = "parquet"
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        glob: list[str],
+        hive: str,
+        layout: str,
+        time_column: str | None,
+        time_format: str,
+        time_zone: str,
+        daylight_saving: str,
+        point_column: str | None,
+        value_columns: list[str] | None,
+        ignore_columns: list[str],
+        label_column: str | None,
+        negative_labels: str,
+        labels: str | None,
+        labels_end: str,
+        duplicates: str,
+        backward: str,
+        infinite: str,
+        min_points: int,
+    ) -> None:
+        given = {k: v for k, v in locals().items() if k not in ("self", "__class__", "root", "glob")}
+        one_of("hive", hive, "auto", "none")
+        self.hive = hive == "auto"
+        self._schemas: dict[Path, pa.Schema] = {}
+        reading = Reading(
+            ColumnRules(
+                layout, time_column, point_column, None if value_columns is None else tuple(value_columns),
+                tuple(ignore_columns), label_column,
+            ),
+            TimeReader(time_format, time_zone, daylight_saving),
+            negative_labels,
+            Rules(duplicates=duplicates, backward=backward, infinite=infinite, min_points=min_points),
+        )  # fmt: skip
+        super().__init__(
+            root=root, glob=glob, reading=reading, signature=digest_of(sorted(given.items())), labels=labels,
+            labels_end=labels_end, encoding="utf-8",
+        )  # fmt: skip
+        if not self.glob:
+            raise ConfigError("source.glob is empty", 'Take for example ["*.parquet"].')
+
+    def index(self) -> dict[str, Place]:
+        """Where each point is found; a partitioned set is one table of many files."""
+        if self._places is None and self.hive:
+            files = {n: p for n, p in named_files(self.root, self.glob).items() if not self._passing(p)}
+            if any(self._keys(path) for path in files.values()):
+                self._places = self.some(self._partitioned(files))
+        return super().index()
+
+    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, Place]:
+        columns = self._columns(path)
+        if columns.point is None:
+            return {c if alone else f"{name}/{c}": Place((path,), c) for c in columns.values}
+        return {p: Place((path,), None) for p in self._points_in(path, columns.point)}
+
+    def rows(self, point_ids: Sequence[str], place: Place, start: int | None, end: int | None) -> Rows:
+        """The rows of these points in all of their files, of those row groups that may hold the range."""
+        first = place.paths[0]
+        columns = self._columns(first)
+        values = self.wanted(point_ids) or columns.values
+        names = [n for n in dict.fromkeys((columns.point, columns.time, columns.label, *values)) if n is not None]
+        tables = []
+        for path in place.paths:
+            missing = [n for n in names if n not in (*self._schema(path).names, *self._keys(path))]
+            if missing:
+                raise SeriesError(f"{path} has no column {missing[0]!r}, as {first} has", "Leave it out by source.glob.")
+            tables.append(self._table(path, names, columns, point_ids, start, end))
+        with _readable(first):
+            table = pa.concat_tables(tables, promote_options="permissive")
+        where = f"parquet:{(first if len(tables) == 1 else self.root).as_posix()}"
+        if table.num_rows == 0:
+            bounded = start is not None or end is not None
+            what = "no rows in the range asked for" if bounded else "no rows"
+            raise SeriesError(f"{where.partition(':')[2]} has {what}", "Leave it out, or write the rows again.")
+        return Rows(
+            table, columns, self.reading, where=where, values=values, row_of=lambda position: position + 1,
+            remedy="name the columns of numbers in source.value_columns, or add this one to source.ignore_columns",
+        )  # fmt: skip
+
+    def _partitioned(self, files: dict[str, Path]) -> dict[str, Place]:
+        """The points of a partitioned set, each with the files that hold it; a damaged file is a failure by name."""
+        good = {name: path for name, path in files.items() if self._opens(name, path)}
+        if not good:
+            return {}
+        paths = tuple(good.values())
+        if self.layout == "multichannel":
+            return {self.root.name or "series": Place(paths, None)}
+        columns = self._columns(paths[0])
+        if columns.point is None:
+            return {c: Place(paths, c) for c in columns.values}
+        found: dict[str, list[Path]] = {}
+        for path in paths:
+            for point_id in self._points_in(path, columns.point):
+                found.setdefault(point_id, []).append(path)
+        return {p: Place(tuple(members), None) for p, members in found.items()}
+
+    def _opens(self, name: str, path: Path) -> bool:
+        try:
+            self._schema(path)
+        except TsadError as error:
+            self._unopened[name] = error
+            return False
+        return True
+
+    def _points_in(self, path: Path, column: str) -> list[str]:
+        """What a point column says in one file; a folder's key says it without reading."""
+        keys = self._keys(path)
+        if column in keys:
+            return [] if keys[column] is None else [str(keys[column])]
+        with _readable(path):
+            table = pq.read_table(path, columns=[column], partitioning=None)
+            return [str(p) for p in _plain(table, [column]).column(0).unique().to_pylist() if p is not None]
+
+    def _columns(self, path: Path) -> Columns:
+        """Which column of a file is what; keys of its folders are points, never values."""
+        schema, rules = self._schema(path), self.reading.columns
+        keys = [k for k in self._keys(path) if k not in schema.names]
+        point = rules.point
+        if rules.layout == "long" and point is None:
+            point = next((k for u in POINT_NAMES for k in (*keys, *schema.names) if k.lower() == u), None)
+        time = rules.time
+        if time is None and not any(n.lower() in TIME_NAMES for n in schema.names):
+            timed = [f.name for f in schema if pa.types.is_timestamp(f.type) or pa.types.is_date(f.type)]
+            time = timed[0] if len(timed) == 1 else None
+        ignored = (*rules.ignored, *(k for k in keys if k != point))
+        chosen = ColumnRules(rules.layout, time, point, rules.values, ignored, rules.label)
+        return chosen.choose(path, [*schema.names, *keys])
+
+    def _table(
+        self,
+        path: Path,
+        names: Sequence[str],
+        columns: Columns,
+        point_ids: Sequence[str],
+        start: int | None,
+        end: int | None,
+    ) -> pa.Table:
+        schema, keys = self._schema(path), self._keys(path)
+        stored = [n for n in names if n in schema.names]
+        with _readable(path):
+            table = pq.read_table(
+                path, columns=stored, partitioning=None,
+                filters=self._filter(path, schema, columns, point_ids, start, end),
+            )  # fmt: skip
+            as_text = [columns.point, columns.time if self.reading.times.as_text else None]
+            table = _plain(table, [n for n in as_text if n is not None])
+        for name in names:
+            if name not in stored:
+                table = table.append_column(name, pa.array([keys[name]] * table.num_rows, pa.string()))
+        return table.select(list(names))
+
+    def _filter(
+        self,
+        path: Path,
+        schema: pa.Schema,
+        columns: Columns,
+        point_ids: Sequence[str],
+        start: int | None,
+        end: int | None,
+    ) -> pc.Expression | None:
+        """Rows that are wanted, where a file's statistics may spare the others; ``None`` = all."""
+        parts = []
+        if columns.point in schema.names and pa.types.is_string(schema.field(columns.point).type):
+            parts.append(pc.field(columns.point).isin(list(point_ids)))
+        kind = schema.field(columns.time).type
+        low = high = None
+        if (start is not None or end is not None) and _sorts(kind) and not self.reading.times.as_text:
+            with pq.ParquetFile(path) as file:
+                some = next(file.iter_batches(1000, columns=[columns.time]), None)
+            sample = [] if some is None else [v for v in some.column(0).to_pylist() if v is not None]
+            if sample:
+                with suppress(SourceError):  # days written as numbers are read whole
+                    low, high = clock_of(sample, self.reading.times, path.as_posix()).bounds(
+                        # a column may count whole seconds, or nanoseconds: one second to spare on either side
+                        None if start is None else start - NS_PER_SECOND, None if end is None else end + NS_PER_SECOND
+                    )  # fmt: skip
+        if low is not None:
+            parts.append(pc.field(columns.time) >= pa.scalar(low).cast(kind, safe=False))
+        if high is not None:
+            parts.append(pc.field(columns.time) < pa.scalar(high).cast(kind, safe=False))
+        return reduce(and_, parts) if parts else None
+
+    def _schema(self, path: Path) -> pa.Schema:
+        if path not in self._schemas:
+            with _readable(path):
+                self._schemas[path] = pq.read_schema(path)
+        return self._schemas[path]
+
+    def _keys(self, path: Path) -> dict[str, str | None]:
+        """What the folders between root and file say: ``key=value``."""
+        if not self.hive:
+            return {}
+        base = self.root if self.root.is_dir() else self.root.parent
+        parts = path.relative_to(base).parts[:-1] if path.is_relative_to(base) else path.parts[:-1]
+        pairs = (part.partition("=") for part in parts if "=" in part)
+        return {key: None if value == _NO_VALUE else unquote(value) for key, _, value in pairs if key}
+
+    def _passing(self, path: Path) -> bool:
+        """What a writer has not finished: folders and files that begin with an underscore."""
+        return path.is_relative_to(self.root) and any(p.startswith("_") for p in path.relative_to(self.root).parts)
+
+
+def _sorts(kind: pa.DataType) -> bool:
+    """Whether a column of this type is in the order of time; text need not be."""
+    return pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_integer(kind)
+
+
+def _plain(table: pa.Table, as_text: Sequence[str]) -> pa.Table:
+    """Categories and large text as what they stand for; some columns as text."""
+    for k, field in enumerate(table.schema):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if field.name in as_text or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            kind = pa.string()
+        if kind != field.type:
+            table = table.set_column(k, field.name, table.column(k).cast(kind))
+    return table
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What Arrow says of a file, as an error that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        text = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        if "magic bytes" in text or "footer" in text or "file size is" in text:
+            raise SourceError(f"{path} is no Parquet file, or a truncated one ({text})", "Copy it again.") from error
+        raise SourceError(f"{path} cannot be read ({text})", "Check path and permissions, or copy it again.") from error
