@@ -108,7 +108,7 @@ class ParquetSource(FileSource):
         for path in place.paths:
             missing = [n for n in names if n not in (*self._schema(path).names, *self._keys(path))]
             if missing:
-                raise SeriesError(f"{path} has no column {missing[0]!r}, as {first} has", "Leave it out by source.glob.")
+                raise SeriesError(f"{path} has no column {missing[0]!r}, as {first} has", "Leave it out: source.glob.")
             tables.append(self._table(path, names, columns, point_ids, start, end))
         with _readable(first):
             table = pa.concat_tables(tables, promote_options="permissive")
