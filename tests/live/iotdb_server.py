@@ -187,11 +187,13 @@ class IoTDBServer:
         path.write_text("\n".join([*kept, *(f"{key}={value}" for key, value in wanted.items())]) + "\n")
 
     def _answers(self) -> bool:
+        from iotdb.utils.exception import IoTDBConnectionException, StatementExecutionException
+
         try:
             session = self.session()
             session.execute_query_statement("show databases").close_operation_handle()
             session.close()
-        except Exception:
+        except (IoTDBConnectionException, StatementExecutionException):
             return False
         return True
 

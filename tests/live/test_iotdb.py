@@ -104,6 +104,9 @@ def test_extents_and_ranges_are_exact(plant: IoTDBServer) -> None:
     assert len(part) == 9 and (part.timestamps == whole["root.plant.u0.pv"].timestamps[inside]).all()
     assert read(origin, (T0 + 20_000) * MS, (T0 + 20_001) * MS)["root.plant.u0.sp"].values.shape == (1, 1)
     assert read(origin, 0, 1_000 * MS) == {} and origin.failures == {}
+    assert read(origin, 2**62, 2**63 - 1) == {}
+    ever = read(origin, -(2**62), 2**63 - 1)
+    assert {p: s.digest for p, s in ever.items()} == {p: s.digest for p, s in whole.items()}, "and the server survives"
     assert source(plant, paths=["root.plant.kinds.none"]).extents(["root.plant.kinds.none"]) == {}
 
 

@@ -26,6 +26,7 @@ __all__ = ["IotdbSource"]
 _EVERY = re.compile(r"(\d+) ?(ms|s|m|h|d)")
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LAST_NS = 2**63 - 1
+_WIDE = 2 * 366 * 86_400 * 10**9  # ns: two years
 
 
 class IotdbSource(Source):
@@ -152,10 +153,10 @@ class IotdbSource(Source):
             self.failures[point_id] = SeriesError(
                 f"point {point_id!r} of {self.describe()} is of type {kind}, not a number", "Leave it out."
             )
-        span = self._span(start, end)
+        span = self._narrowed(self._span(start, end), places)
         known = self._statistics(places, span)
         filled = {p: place for p, place in places.items() if any(_count(known, place, f) for f in place.fields)}
-        if self.windows is not None and filled:
+        if self.windows is not None:
             span = self._clipped(span, known)
         self._bounded(filled, known, span)
         known = {(place.device, f): known.get((place.device, f), Known(0, 0, 0))
@@ -234,13 +235,23 @@ class IotdbSource(Source):
         first = None if start is None else -(-start // unit) * scale
         return Span(first, None if end is None else -(-end // unit) * scale)
 
+    def _narrowed(self, span: Span, places: dict[str, Place]) -> Span:
+        """A range of years cut to where there is something: the server lists each of its weeks for each device."""
+        if span.start is None or span.end is None:
+            return span
+        wide = (span.end - span.start) * UNITS[self._connection.precision] > _WIDE
+        return self._clipped(span, self._statistics(places, Span(None, None))) if wide else span
+
     def _clipped(self, span: Span, known: Statistics) -> Span:
-        """Windows where there is something to aggregate: the server makes each one, empty or not."""
-        assert self.windows is not None
-        every = self.windows.every_in(self._connection.precision)
+        """The part of a range that holds rows, in whole windows: the server makes each window, empty or not."""
+        every = 1 if self.windows is None else self.windows.every_in(self._connection.precision)
         counted = [k for k in known.values() if k.count]
-        first, last = min(k.first for k in counted), max(k.last for k in counted)
-        return Span(first // every * every, (last // every + 1) * every)
+        if not counted:
+            return Span(0, 0)
+        first = min(k.first for k in counted) // every * every
+        end = (max(k.last for k in counted) // every + 1) * every
+        start = first if span.start is None else max(first, span.start)
+        return Span(start, max(start, end if span.end is None else min(end, span.end)))
 
     def _bounded(self, places: dict[str, Place], known: Statistics, span: Span) -> None:
         total = sum(max(_count(known, place, f) for f in place.fields) for place in places.values())

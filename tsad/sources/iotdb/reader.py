@@ -40,6 +40,10 @@ class Known:
 Statistics = Mapping[tuple[Device, Field], Known]
 
 
+class HeldBackError(LostError):
+    """Fewer rows came than the server counts. Asked for again they may come; that some did is no progress."""
+
+
 class Collector:
     """The rows of one device as they arrive.
 
@@ -172,7 +176,7 @@ class Reader:
         """Complete devices; what a lost connection has left over is asked for again, from the last time received."""
         step = 1 if self.windows is None else self.windows.every_in(self.connection.precision)
         tasks: list[tuple[list[Device], Span, Collector | None]] = [(list(devices), span, None)]
-        attempt = 0
+        attempt = held = 0
         while tasks:
             asked, part, current = tasks.pop()
             done: set[Device] = set()
@@ -191,6 +195,10 @@ class Reader:
                     current = None
                 self._nothing_missing([d for d in asked if d not in done], fields, known, span)
                 continue
+            except HeldBackError as error:
+                self.connection.pause(held, error)
+                held += 1
+                halves = 1
             except LostError as error:
                 self.connection.pause(attempt, error)
                 attempt += 1
@@ -267,7 +275,7 @@ class Reader:
         """The collector, if it holds at least what the server counts: a node that has just started may hold back rows.
 
         Raises:
-            LostError: rows are missing.
+            HeldBackError: rows are missing.
         """
         if self.windows is not None:
             return collector
@@ -277,7 +285,7 @@ class Reader:
             counts = dict(zip(fields, collector.counts(), strict=True))
             if any(now[key].count > counts[key[1]] for key in now):
                 collector.rows = 0  # read it again from the start
-                raise LostError(f"fewer rows of {'.'.join(map(str, collector.device))} than counted")
+                raise HeldBackError(f"fewer rows of {'.'.join(map(str, collector.device))} than counted")
         return collector
 
     def _nothing_missing(
