@@ -460,3 +460,25 @@ def test_labels_that_cannot_be_are_named(url: str, rows: list[Any], found: str) 
         sql_source(url, labels_table="lables").annotations(["a"])
     with pytest.raises(SourceError, match="no column 'who'"):
         sql_source(url, labels_table="labels", labels_columns={"annotator": "who"}).annotations(["a"])
+
+
+# -- by the command line's configuration ----------------------------------------------------------
+
+
+def test_the_config_makes_the_source_and_refuses_what_it_does_not_know(url: str, bench: Callable[..., Any]) -> None:
+    fill(url, "readings", LONG, ramp("a", 60))
+    columns = {"tag": sa.String(9), "start": sa.BigInteger(), "end": sa.BigInteger()}
+    fill(url, "labels", columns, [("a", START + 5, START + 9)])
+    absent = [f"source.labels_columns.{part}=null" for part in ("label", "annotator", "submitted_at")]
+    made = bench(
+        "source=sql", f"source.url='{url}'", "source.table=readings", "source.labels_table=labels",
+        "source.labels_columns.point=tag", *absent,
+    ).make_source()  # fmt: skip
+    (series,) = made.read()
+    assert len(series) == 60 and series.labels == (Interval((START + 5) * SECOND, (START + 9) * SECOND),)
+    with pytest.raises(ConfigError, match="tabel"):
+        bench("source=sql", "source.tabel=x")
+    with pytest.raises(ConfigError, match="who"):
+        bench("source=sql", "source.labels_columns.who=x")
+    with pytest.raises(ConfigError, match=r"source\.table"):
+        bench("source=sql").make_source()
