@@ -17,6 +17,7 @@ from sources_kit import CONF, MINUTE, START
 
 from tsad.core.errors import ConfigError, LabelError, SeriesError, SourceError, UnknownPointError
 from tsad.core.types import Interval
+from tsad.sources import parquet as module
 from tsad.sources.parquet import ParquetSource
 
 
@@ -125,6 +126,17 @@ def test_wide_and_long_files(tmp_path: Path) -> None:
         parquet_source(tmp_path, layout="long", glob=["long.*", "other.*"]).points()
     with pytest.raises(UnknownPointError):
         list(source.read(["c"]))
+
+
+def test_a_large_long_table_is_read_some_points_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "long.parquet", long({f"P{k}": 10 for k in range(8)}))
+    monkeypatch.setattr(module, "ROWS", 30)
+    read: list[int] = []
+    original = pq.read_table
+    monkeypatch.setattr(pq, "read_table", lambda *a, **k: read.append((t := original(*a, **k)).num_rows) or t)
+    source = parquet_source(tmp_path / "long.parquet", layout="long")
+    assert [len(s) for s in source.fetch(source.points(), None, None)] == [10] * 8
+    assert read[1:] == [30, 30, 20]  # the first looked for points
 
 
 @pytest.mark.parametrize("key", ["point_id", "unit"])

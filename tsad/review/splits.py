@@ -31,7 +31,7 @@ def reviewable(windows: Sequence[Window]) -> list[Window]:
 
 def is_disputed(window: Window) -> bool:
     """Whether it touches a stretch that the source's own annotators disagree about: nobody knows the truth there."""
-    return bool(clip(window.series.disputed, *window.span))
+    return bool(window.series.disputed) and bool(clip(window.series.disputed, *window.span))
 
 
 def split_gold(series: Sequence[Series], options: GoldOptions, length: int) -> GoldSplit:

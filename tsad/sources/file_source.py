@@ -65,6 +65,10 @@ class FileSource(Source):
     def rows(self, point_ids: Sequence[str], place: Place, start: int | None, end: int | None) -> Rows:
         """The rows of points that lie in the same files; in a wide file their columns."""
 
+    def together(self, paths: Sequence[Path], point_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Points of the same files whose rows are in memory at once: all of them, where a file is read as a whole."""
+        yield point_ids
+
     def points(self) -> list[str]:
         """See :meth:`Source.points`: lists files; opens them for their header (wide) or point column (long) only."""
         return sorted(self.index())
@@ -90,20 +94,20 @@ class FileSource(Source):
         index, labels = self.index(), self._interval_labels()
         self.failures.update(self._unopened)
         for paths, group in groupby(point_ids, key=lambda point_id: index[point_id].paths):
-            members = list(group)
-            try:
-                rows = self.rows(members, Place(paths, None), start, end)
-            except TsadError as error:
-                self.failures.update(dict.fromkeys(members, error))
-                continue
-            for point_id in members:
+            for members in self.together(paths, list(group)):
                 try:
-                    series = self._series(rows, point_id, index[point_id].column)
-                    series = series if labels is None else with_labels(series, labels)
+                    rows = self.rows(members, Place(paths, None), start, end)
                 except TsadError as error:
-                    self.failures[point_id] = error
+                    self.failures.update(dict.fromkeys(members, error))
                     continue
-                yield series
+                for point_id in members:
+                    try:
+                        series = self._series(rows, point_id, index[point_id].column)
+                        series = series if labels is None else with_labels(series, labels)
+                    except TsadError as error:
+                        self.failures[point_id] = error
+                        continue
+                    yield series
 
     def index(self) -> dict[str, Place]:
         """Where each point is found.

@@ -24,6 +24,7 @@ from tsad.sources.rows import Reading, Rows
 from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules
 
+ROWS = 20_000_000  # of a long table: about how many are held at once
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive, Spark and Arrow write a key without a value
 
 
@@ -121,6 +122,16 @@ class ParquetSource(FileSource):
             table, columns, self.reading, where=where, values=values, row_of=lambda position: position + 1,
             remedy="name the columns of numbers in source.value_columns, or add this one to source.ignore_columns",
         )  # fmt: skip
+
+    def together(self, paths: Sequence[Path], point_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+        """See :meth:`FileSource.together`: of a large long table, so many points as are some millions of rows."""
+        total = 0
+        for path in paths:
+            with suppress(SourceError), _readable(path):  # reading it will say what is wrong
+                total += pq.read_metadata(path).num_rows
+        size = len(point_ids) if self.layout != "long" else max(1, len(point_ids) * ROWS // max(total, 1))
+        for at in range(0, len(point_ids), size):
+            yield point_ids[at : at + size]
 
     def _partitioned(self, files: dict[str, Path]) -> dict[str, Place]:
         """The points of a partitioned set, each with the files that hold it; a damaged file is a failure by name."""
