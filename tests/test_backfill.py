@@ -13,7 +13,7 @@ import pytest
 
 from tsad.core.errors import ConfigError
 from tsad.core.times import parse_moment
-from tsad.sources.exchange import read_detection
+from tsad.sources.exchange import read_detection, read_intervals
 from tsad.steps import backfill, detect
 from tsad.steps.common import open_loop
 from tsad.steps.workbench import Workbench
@@ -117,9 +117,25 @@ def test_history_is_made_shorter_by_distance_alone(plant: Workbench, bench: Make
     shorter = bench(*plant.overrides, "downsample=mean", "downsample.every=4h", "downsample.count=null")
     detect.run(shorter, version="none", since="2026-01-01", until="2026-01-11", chunk="5d")
     (run,) = runs(plant)
-    assert sum(one["a"]["points"] for one in chunks_of(plant, run).values()) == 60
+    said = chunks_of(plant, run).values()
+    assert sum(one["a"]["points"] for one in said) == 60
     with pytest.raises(ConfigError, match=r"downsample\.count"):
         detect.run(bench(*plant.overrides, "downsample=m4"), version="none", since="2026-01-01")
+
+
+def test_intervals_of_shorter_series_go_out_in_the_time_of_the_source(
+    bench: Make, plant: Workbench, tmp_path: Path
+) -> None:
+    found = {}
+    for name, keys in (("whole", ()), ("short", ("downsample=mean", "downsample.every=4h", "downsample.count=null"))):
+        detect.run(bench(*plant.overrides, *keys), version="none", points=["a"], output=str(tmp_path / name))
+        (path,) = (tmp_path / name / "intervals").glob("a_*.csv")
+        found[name] = read_intervals(path)[1]
+    whole, short = found["whole"], found["short"]
+    spike = parse_moment("2026-01-13T12:00:00", "x")
+    (long,) = [i for i in short if i.start <= spike < i.end]
+    assert any(i.start == spike for i in whole)
+    assert (long.end - long.start) % (4 * 3600 * 10**9) == 0 and long.start % (4 * 3600 * 10**9) == 0
 
 
 def test_what_cannot_be_meant_is_refused(plant: Workbench) -> None:

@@ -14,6 +14,7 @@ from tsad.core.times import format_time, parse_moment
 from tsad.core.types import Detection, Series
 from tsad.steps.common import log, say
 from tsad.steps.detections import intervals_json, write_files
+from tsad.steps.reading import in_source_time
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -138,20 +139,23 @@ def _scored(
     from tsad.sources.downsample import downsample
 
     start, end = min(s for s, _ in spans.values()) - before, max(e for _, e in spans.values())
-    views, starts = [], []
+    views, starts, back = [], [], []
     try:
         for whole in source.read(list(spans), start, end):
-            series = downsample(whole, bench.downsample).series
+            shorter = downsample(whole, bench.downsample)
+            series = shorter.series
             first, stop = (int(k) for k in series.timestamps.searchsorted(spans[series.point_id]))
             if stop > first:
                 context = max(0, first - bench.windows.context)
                 views.append(series.slice(context, stop))
                 starts.append(first - context)
+                back.append(shorter)
     except SourceError:
         if not source.failures:
             raise
         return  # every point of the batch failed by name
-    for series, first, detection in zip(views, starts, loaded.detections(views), strict=True):
+    for series, first, detection, shorter in zip(views, starts, loaded.detections(views), back, strict=True):
+        detection = in_source_time(detection, shorter)
         part = series.slice(first, len(series))
         span = spans[series.point_id]
         own = Detection(

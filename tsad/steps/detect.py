@@ -56,7 +56,7 @@ def run(
             _history(bench, loop, step, loaded, points, since, until, chunk, again, folder)
             return
         reading = read_series(bench, bench.make_source().select(points) if points else None)
-        detections = loaded_detections(loaded, reading.series)
+        detections = reading.outward(loaded_detections(loaded, reading.series))
         rows = record_detections(bench, step, reading.series, detections)
         reading.record(step)
         step.tags({"tsad.model_version": loaded.origin.model_version})
@@ -133,7 +133,7 @@ def _written_back(reading: Reading, detections: Sequence[Detection]) -> str:
     """Detections into the source, where it takes them; why not all of them are in it, or ""."""
     if not reading.source.write_back:
         return ""
-    for one, detection in zip(reading.series, detections, strict=True):
+    for one, detection in zip(reading.series, reading.outward(detections), strict=True):
         why = write_back(reading.source, one, detection)
         if why:
             log.warning("detections were not written back: %s. tsad detect writes them later.", why.rstrip("."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tsad.core.errors import TsadError
@@ -24,12 +24,16 @@ class Reading:
 
     Attributes:
         source: the source, with the cache in front of it where there is one.
-        shorter: the same series with their way back to original time, where ``downsample`` may have shortened them.
+        shorter: the same series with their way back to the time of the source, where ``downsample`` has shortened them.
     """
 
     series: list[Series]
     source: Source
     shorter: Sequence[Downsampled] = ()
+
+    def outward(self, detections: Sequence[Detection]) -> list[Detection]:
+        """Detections of the series in the time of the source: an interval ends where its last original point does."""
+        return [in_source_time(d, shorter) for d, shorter in zip(detections, self.shorter, strict=True)]
 
     def record(self, step: StepRun) -> None:
         """Keep in the run which ranges came from where and how old they are, and that the source was gone."""
@@ -67,6 +71,15 @@ class Reading:
         from tsad.sources.cache import CachedSource
 
         return self.source if isinstance(self.source, CachedSource) else None
+
+
+def in_source_time(detection: Detection, shorter: Downsampled) -> Detection:
+    """A detection with its intervals, and candidates, on the timestamps that the series had before it was shortened."""
+    candidates = detection.candidates
+    return replace(
+        detection, intervals=tuple(shorter.original(i) for i in detection.intervals),
+        candidates=None if candidates is None else tuple(shorter.original(i) for i in candidates),
+    )
 
 
 def write_back(source: Source, series: Series, detection: Detection) -> str:
