@@ -25,7 +25,7 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = {
     "torch", "transformers", "peft", "mlflow", "evaluate", "label_studio_sdk", "matplotlib", "sklearn", "datasets",
-    "bitsandbytes", "playwright",
+    "bitsandbytes", "playwright", "iotdb", "thrift", "sqlalchemy", "psycopg", "tsdownsample",
 }  # fmt: skip
 # Modules that are themselves imported only where their library is at work.
 LAZY = {
@@ -35,6 +35,7 @@ LAZY = {
     "tracking/": {"mlflow"},
     "training/": {"torch", "transformers", "peft"},
     "plots/": {"matplotlib"},
+    "sources/sql/": {"sqlalchemy"},
 }
 MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 
