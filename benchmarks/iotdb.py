@@ -32,7 +32,7 @@ sys.path[0:1] = [str(ROOT), str(ROOT / "tests" / "live")]  # without this folder
 T0 = 1_700_000_000_000
 
 
-def write(server: Any, points: int, rows: int, per_device: int, length: int) -> None:
+def write(server: Any, points: int, rows: int, per_device: int, length: int, aligned: bool) -> None:
     """``root.many.u<d>.p<k>``: ``points`` of ``rows``; ``root.long.u0.p``: one of ``length``."""
     from iotdb.utils.IoTDBConstants import TSDataType
     from iotdb.utils.NumpyTablet import NumpyTablet
@@ -45,7 +45,8 @@ def write(server: Any, points: int, rows: int, per_device: int, length: int) -> 
             size = min(100_000, count - at)
             values = [rng.normal(size=size).cumsum() for _ in names]
             stamps = T0 + 1_000 * np.arange(at, at + size)
-            session.insert_tablet(NumpyTablet(device, names, [TSDataType.DOUBLE] * len(names), values, stamps))
+            tablet = NumpyTablet(device, names, [TSDataType.DOUBLE] * len(names), values, stamps)
+            (session.insert_aligned_tablet if aligned else session.insert_tablet)(tablet)
 
     for device in range(-(-points // per_device)):
         insert(f"root.many.u{device}", [f"p{k}" for k in range(min(per_device, points - device * per_device))], rows)
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=10_000_000, help="rows of the one long point")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--heap", default="512M", help="of the server")
+    parser.add_argument("--aligned", action="store_true", help="write aligned timeseries: one time for each device")
     parser.add_argument("--quick", action="store_true", help="without the optimising compiler")
     parser.add_argument("--measure", nargs=3, metavar=("WHO", "PORT", "PATH"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -137,7 +139,7 @@ def main() -> None:
         server.start()
         try:
             began = time.perf_counter()
-            write(server, args.points, args.rows, args.per_device, args.long)
+            write(server, args.points, args.rows, args.per_device, args.long, args.aligned)
             print(f"written in {time.perf_counter() - began:.0f} s", flush=True)
             compare(f"{args.points:,} points x {args.rows:,}", server.port, "root.many.**", args.repeat)
             compare(f"1 point x {args.long:,}", server.port, "root.long.**", args.repeat)

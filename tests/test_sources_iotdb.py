@@ -210,9 +210,10 @@ def block_of(rows: int, times: list[int], *columns: tuple[int, list[Any]], const
 def test_blocks_of_every_type_and_with_nulls() -> None:
     block = decode(block_of(
         3, [1, 2, 3], (3, [b"root.u"]), (5, [1.5, None, 2.5]), (6, [0.5, 1.0, 2.0]), (1, [-1, 2, None]),
-        (0, [True, None, False]), (2, [2**40, 0, 1]), (5, [None]), constant=(0, 6),
+        (0, [True, None, False]), (2, [2**40, 0, 1]), (5, [None]), (0, [None]), (0, [True]), constant=(0, 6, 7, 8),
     ))  # fmt: skip
-    device, double, single, short, flag, long, nothing = block.columns
+    device, double, single, short, flag, long, nothing, unset, always = block.columns
+    assert unset.numbers("BOOLEAN").tolist() == [] and always.numbers("BOOLEAN").tolist() == [True] * 3
     assert block.times.tolist() == [1, 2, 3] and device.texts() == ["root.u"] and device.constant
     assert double.numbers("DOUBLE").tolist() == [1.5, 2.5] and double.present().tolist() == [True, False, True]
     assert single.numbers("FLOAT").tolist() == [0.5, 1.0, 2.0] and single.present() is None
@@ -324,6 +325,19 @@ def test_points_of_other_times_are_not_joined() -> None:
     known = {(p.device, p.fields[0]): Known(10, 0, 9 + (k == 1)) for k, p in enumerate(places)}
     jobs = list(Reader(Server(), tree(), 100, None)._jobs(places, known))
     assert [[f.name for f in some] for some, _ in jobs] == [["a", "c"], ["b"]]
+
+
+def test_devices_with_other_fields_share_a_statement() -> None:
+    places = [Place((f"root.u{k}",), (field(f"f{k}", "INT32" if k == 2 else "DOUBLE"),)) for k in range(5)]
+    places.append(Place(("root.u5",), (field("f2"),)))  # f2 of another type
+    known = {(p.device, p.fields[0]): Known(10, 0, 9) for p in places}
+    reader = Reader(Server(), tree(), 100, None)
+    reader.names = {p.device: {p.fields[0].name} for p in places}
+    reader.names |= {("root.u4",): {"f4", "f0"}}  # f0 is not asked of u4
+    jobs = [([f.name for f in some], [d[0] for d in devices]) for some, devices in reader._jobs(places, known)]
+    assert jobs == [
+        (["f0", "f1", "f2", "f3"], ["root.u0", "root.u1", "root.u2", "root.u3"]), (["f4", "f2"], ["root.u4", "root.u5"])
+    ]  # fmt: skip
 
 
 def test_what_comes_late_is_still_handed_on_in_the_order_asked() -> None:

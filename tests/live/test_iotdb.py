@@ -82,6 +82,26 @@ def test_each_point_is_what_the_client_reads(plant: IoTDBServer) -> None:
     assert got["kinds.bool"].values[:3, 0].tolist() == [1.0, 0.0, 1.0]
 
 
+def test_devices_that_have_nothing_in_common(iotdb: IoTDBServer) -> None:
+    rng = np.random.default_rng(1)
+    for k in range(40):
+        kind = (np.float64, np.float32, np.int32)[k % 3]
+        for name in (f"T{k}", f"P{k % 7}"):
+            values = rng.normal(0, 99, 30 + k % 4).astype(kind)
+            iotdb.write(f"root.motley.line{k}.{name}", T0 + np.arange(len(values)), values)
+    origin = source(iotdb, paths=["root.motley.**"], prefix="root.motley")
+    some = [p for p in origin.points() if not p.endswith("P3")]
+    for asked in (origin.points(), some, [p for p in some if ".T" in p]):
+        for one in (origin, source(iotdb, paths=["root.motley.**"], prefix="root.motley", fetch_rows=3)):
+            got = {s.point_id: s for s in one.fetch(asked, None, None)}
+            assert list(got) == asked
+            for point in asked[::5]:
+                device, name = point.split(".")
+                frame = iotdb.execute(f"select {name} from root.motley.{device}")
+                assert (got[point].timestamps == frame["Time"].to_numpy() * MS).all()
+                assert (got[point].values[:, 0] == frame.iloc[:, 1].to_numpy(float)).all()
+
+
 def test_small_pages_and_any_order_give_the_same(plant: IoTDBServer) -> None:
     origin = source(plant, paths=["root.plant.**"], prefix="root.plant")
     whole = read(origin)

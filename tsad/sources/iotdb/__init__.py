@@ -197,6 +197,9 @@ class IotdbSource(Source):
     def _index(self) -> dict[str, Place]:
         if self._places is None:
             self._places = self.model.catalogue(self._connection)
+            names = self._reader.names
+            for place in self._places.values():
+                names.setdefault(place.device, set()).update(f.name for f in place.fields)
             if self.labels is not None:
                 self._labels = read_interval_csv(self.labels, ends=self.labels_end)
                 known_points(self._labels, self._places, self.labels)

@@ -42,11 +42,9 @@ class Column:
             values = values.view(">f8")
         elif kind == "FLOAT":
             values = values.view(">f4")
-        if self.constant:
-            return np.repeat(values, self.rows) if len(values) else values
         if values.dtype == np.bool_ and self.nulls is not None:
-            return values[~self.nulls]
-        return values
+            values = values[~self.nulls]
+        return np.repeat(values, self.rows) if self.constant and len(values) else values
 
     def present(self) -> BoolArray | None:
         """[T] bool: where there is a value; ``None`` = everywhere."""

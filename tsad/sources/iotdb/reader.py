@@ -1,7 +1,8 @@
 """Many points in few statements: what is asked together, and how an interrupted answer is taken up again.
 
 Fields of a device that have as many rows over the same time are asked for together (one column of time for all of
-them); devices with the same fields share a statement and are answered one after the other. So nothing explodes into a
+them); devices with the same fields share a statement and are answered one after the other, and so do devices whose
+fields are called differently, where a device simply has nothing in the others' columns. So nothing explodes into a
 sparse join, and a device is complete, and can be handed on, as soon as the next one begins.
 """
 
@@ -25,6 +26,7 @@ Item = TypeVar("Item")
 _BATCH = 4_000_000  # values read before points are handed on in the order asked: 64 MB
 _COLUMNS = 500  # fields x devices of one statement: the server plans each of them
 _COUNTED = 300  # the same where it counts: three aggregates each
+_UNLIKE = 32  # fields of one statement whose devices do not all have them
 _PAGE = 400_000  # values of one answer, about 4 MB
 
 
@@ -37,6 +39,8 @@ class Known:
     last: int
 
 
+_NONE = Known(0, 0, 0)
+Spread = tuple[FloatArray, BoolArray | None] | None  # values [T], present [T] or None = everywhere; None = nowhere
 Statistics = Mapping[tuple[Device, Field], Known]
 
 
@@ -55,40 +59,54 @@ class Collector:
     def __init__(self, device: Device, capacity: int, width: int) -> None:
         self.device, self.rows, self.last = device, 0, 0
         self.stamps: IntArray = np.empty(capacity, np.int64)
-        self.values: list[FloatArray] = [np.empty(capacity) for _ in range(width)]
+        self.values: list[FloatArray | None] = [None] * width  # until something comes
         self.present: list[BoolArray | None] = [None] * width
+        self.given = [False] * width  # whether anything has come
 
-    def append(self, times: IntArray, columns: Sequence[tuple[FloatArray, BoolArray | None]]) -> None:
-        """Rows in the order of time; each column as (values [T], where they are present or ``None`` = everywhere)."""
+    def append(self, times: IntArray, columns: Sequence[Spread]) -> None:
+        """Rows in the order of time, and what each column has in them."""
         stop = self.rows + len(times)
         if stop > len(self.stamps):
             self._grow(stop)
         part = slice(self.rows, stop)
         self.stamps[part] = times
-        for k, (values, present) in enumerate(columns):
-            self.values[k][part] = values
-            mask = self.present[k]
-            if mask is None and present is not None:
-                self.present[k] = mask = np.ones(len(self.stamps), np.bool_)
+        for k, column in enumerate(columns):
+            held, mask = self.values[k], self.present[k]
+            if column is None and held is None:
+                continue
+            values, present = column or (np.nan, np.False_)
+            if held is None:
+                self.values[k] = held = np.empty(len(self.stamps))
+                held[: self.rows] = np.nan
+            if mask is None and (present is not None or (self.rows and not self.given[k])):
+                self.present[k] = mask = np.zeros(len(self.stamps), np.bool_)
+                mask[: self.rows] = self.given[k]
+            held[part] = values
+            self.given[k] = True
             if mask is not None:
                 mask[part] = True if present is None else present
         self.rows, self.last = stop, int(self.stamps[stop - 1])
 
     def counts(self) -> list[int]:
         """Values of each field."""
-        return [self.rows if m is None else int(np.count_nonzero(m[: self.rows])) for m in self.present]
+        return [
+            0 if v is None else self.rows if m is None else int(np.count_nonzero(m[: self.rows]))
+            for v, m in zip(self.values, self.present, strict=True)
+        ]
 
     def field(self, k: int) -> tuple[IntArray, FloatArray]:
         """Times and values [T] of one field, without the rows that it has nothing in."""
-        mask, part = self.present[k], slice(self.rows)
+        mask, values, part = self.present[k], self.values[k], slice(self.rows)
+        if values is None:
+            return self.stamps[:0], np.empty(0)
         if mask is None or mask[part].all():
-            return self.stamps[part], self.values[k][part]
-        return self.stamps[part][mask[part]], self.values[k][part][mask[part]]
+            return self.stamps[part], values[part]
+        return self.stamps[part][mask[part]], values[part][mask[part]]
 
     def _grow(self, rows: int) -> None:
         size = max(rows, len(self.stamps) + len(self.stamps) // 2)
         self.stamps = np.resize(self.stamps, size)
-        self.values = [np.resize(v, size) for v in self.values]
+        self.values = [None if v is None else np.resize(v, size) for v in self.values]
         self.present = [None if m is None else np.resize(m, size) for m in self.present]
 
 
@@ -102,6 +120,7 @@ class Reader:
 
     def __init__(self, connection: Connection, model: Model, fetch_rows: int, windows: Windows | None) -> None:
         self.connection, self.model, self.fetch_rows, self.windows = connection, model, fetch_rows, windows
+        self.names: dict[Device, set[str]] = {}  # all fields of each device, asked for or not
 
     def statistics(self, places: Iterable[Place], span: Span) -> dict[tuple[Device, Field], Known]:
         """Count, first and last time of each field; one that the server leaves out of its answer is absent.
@@ -164,7 +183,7 @@ class Reader:
             for place in batch:
                 mates[place.device, known[place.device, place.fields[0]]].append(place.fields[0])
             groups = [(device, tuple(fields)) for (device, _), fields in mates.items()]
-        for fields, devices in _alike(groups):
+        for fields, devices in _alike(groups) if self.model.layout == "device" else _united(_alike(groups), self.names):
             wide = [fields] if self.model.layout == "device" else list(_chunks(fields, _COLUMNS))
             for some in wide:
                 for part in _chunks(devices, max(1, _COLUMNS // len(some))):
@@ -186,7 +205,8 @@ class Reader:
                         if current is not None:
                             yield self._complete(current, fields, known, span)
                             done.add(current.device)
-                        current = Collector(device, max(known[device, f].count for f in fields), len(fields))
+                        capacity = max(known.get((device, f), _NONE).count for f in fields)
+                        current = Collector(device, capacity, len(fields))
                     current.append(times, columns)
                     attempt = 0
                 if current is not None:
@@ -216,7 +236,7 @@ class Reader:
 
     def _runs(
         self, fields: tuple[Field, ...], devices: Sequence[Device], span: Span
-    ) -> Iterator[tuple[Device, IntArray, list[tuple[FloatArray, BoolArray | None]]]]:
+    ) -> Iterator[tuple[Device, IntArray, list[Spread]]]:
         """Rows of one device at a time, as they arrive."""
         if span.start is not None and span.end is not None and span.start >= span.end:
             return
@@ -235,7 +255,7 @@ class Reader:
                     yield device, times, columns
                 else:
                     cut = slice(start, stop)
-                    yield device, times[cut], [(v[cut], None if m is None else m[cut]) for v, m in columns]
+                    yield device, times[cut], [c and (c[0][cut], None if c[1] is None else c[1][cut]) for c in columns]
 
     def _counted(
         self, fields: Sequence[Field], devices: Sequence[Device], span: Span
@@ -279,20 +299,21 @@ class Reader:
         """
         if self.windows is not None:
             return collector
-        short = [f for f, n in zip(fields, collector.counts(), strict=True) if n < known[collector.device, f].count]
+        device = collector.device
+        short = [f for f, n in zip(fields, collector.counts(), strict=True) if n < known.get((device, f), _NONE).count]
         if short:
-            now = self._counted(short, [collector.device], span)  # rows may have been deleted meanwhile
+            now = self._counted(short, [device], span)  # rows may have been deleted meanwhile
             counts = dict(zip(fields, collector.counts(), strict=True))
             if any(now[key].count > counts[key[1]] for key in now):
                 collector.rows = 0  # read it again from the start
-                raise HeldBackError(f"fewer rows of {'.'.join(map(str, collector.device))} than counted")
+                raise HeldBackError(f"fewer rows of {'.'.join(map(str, device))} than counted")
         return collector
 
     def _nothing_missing(
         self, devices: Sequence[Device], fields: tuple[Field, ...], known: Statistics, span: Span
     ) -> None:
         for device in devices:
-            if self.windows is None and any(known[device, f].count for f in fields):
+            if self.windows is None and any(known.get((device, f), _NONE).count for f in fields):
                 self._complete(Collector(device, 0, len(fields)), fields, known, span)
 
     def _no_memory(self, attempt: int, error: MemoryShortError) -> None:
@@ -313,9 +334,10 @@ def _places(
     collector: Collector, fields: tuple[Field, ...], layout: str
 ) -> Iterator[tuple[Place, IntArray, FloatArray]]:
     if layout == "device":
-        values = np.empty((collector.rows, len(fields)))
-        for k in range(len(fields)):
-            values[:, k] = collector.values[k][: collector.rows]
+        values = np.full((collector.rows, len(fields)), np.nan)
+        for k, column in enumerate(collector.values):
+            if column is not None:
+                values[:, k] = column[: collector.rows]
         if collector.rows:
             yield Place(collector.device, fields), collector.stamps[: collector.rows], values
         return
@@ -325,11 +347,13 @@ def _places(
             yield Place(collector.device, (field,)), stamps, column[:, None]
 
 
-def _spread(column: Column | None, kind: str, block: Block) -> tuple[FloatArray, BoolArray | None]:
+def _spread(column: Column | None, kind: str, block: Block) -> Spread:
     """A column over all T rows: values with NaN where there is none, and where there is one."""
     if column is None:
-        return np.full(block.rows, np.nan), np.zeros(block.rows, np.bool_)
+        return None
     numbers, present = column.numbers(kind), column.present()
+    if not len(numbers):
+        return None
     if present is None:
         return numbers, None
     values = np.full(block.rows, np.nan)
@@ -358,6 +382,35 @@ def _alike(groups: Iterable[tuple[Device, tuple[Field, ...]]]) -> Iterator[tuple
     for device, fields in groups:
         out[fields].append(device)
     yield from out.items()
+
+
+def _united(
+    groups: Iterable[tuple[tuple[Field, ...], list[Device]]], names: Mapping[Device, set[str]]
+) -> Iterator[tuple[tuple[Field, ...], list[Device]]]:
+    """Groups put together, so that devices whose fields are called differently need no statement each.
+
+    No device gives more than it was asked for, and no name has two types, which the server refuses.
+
+    Args:
+        names: all fields of each device; one that is not known is left alone.
+    """
+    fields: dict[str, Field] = {}
+    devices: dict[Device, set[str]] = {}  # what is asked of each
+    for some, members in groups:
+        new = {f.name for f in some}
+        apart = (
+            len(fields.keys() | new) > _UNLIKE
+            or any(fields.get(f.name, f) != f for f in some)
+            or any(d in devices or d not in names or names[d] & fields.keys() - new for d in members)
+            or any(d not in names or names[d] & new - own for d, own in devices.items())
+        )
+        if fields and apart:
+            yield tuple(fields.values()), list(devices)
+            fields, devices = {}, {}
+        fields.update((f.name, f) for f in some)
+        devices.update((d, new) for d in members)
+    if fields:
+        yield tuple(fields.values()), list(devices)
 
 
 def _chunks(items: Sequence[Item], size: int) -> Iterator[Any]:
