@@ -107,6 +107,21 @@ def test_a_large_point_comes_in_parts(layout: str, url: str, monkeypatch: pytest
     assert tiny.digest == whole.digest
 
 
+def test_a_large_point_with_times_of_text_comes_in_parts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spelled = [f"2024-01-01T00:{k // 60:02d}:{k % 60:02d}" + ("" if k < 900 else ".5") for k in range(1200)]
+    zoned = [f"{text}+01:00" for text in spelled]
+    mixed = [*spelled, "2024-01-02T00:00:00Z"]  # beyond the rows by which the column is judged
+    times = {"readings": spelled, "zoned": zoned, "mixed": mixed}
+    for name, texts in times.items():
+        fill(url, name, {**LONG, "timestamp": sa.String(40)}, [("A", t, 1.0) for t in texts])
+    monkeypatch.setattr(module, "BATCH", 110)
+    for name, hour in (("readings", 0), ("zoned", 3600)):
+        (parts,) = sql_source(url, name).fetch(["A"], None, None)
+        assert len(parts) == 1200 and parts.timestamps[900] == (START - hour + 900) * SECOND + SECOND // 2
+    source = sql_source(url, "mixed")
+    assert list(source.fetch(["A"], None, None)) == [] and "mixed time zones" in str(source.failures["A"])
+
+
 def test_row_by_row_gives_the_same(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = {**LONG, "timestamp": sa.DateTime(), "flag": sa.Boolean(), "level": sa.Numeric(10, 3)}
     rows = [(p, dt.datetime(2024, 1, 1) + dt.timedelta(seconds=k), k / 3 if k % 5 else None, k % 2 == 0, k)
@@ -267,6 +282,7 @@ def test_tables_that_are_none_of_series_say_why(url: str, columns: Any, options:
         ([b"x", b"y"], {}, "holds no times"),
         (["2024-01-01T01:00:00+01:00", "2024-01-01T00:30:00Z"], {}, "does not sort by time"),
         ([START, START + 1], {"time_format": "iso"}, "holds numbers"),
+        (["2024-01-01T01:00:00", "2024-01-01 00:30:00"], {}, "does not sort by time"),
         (["2024-01-01"], {"time_format": "ms"}, "holds no numbers"),
     ],
 )

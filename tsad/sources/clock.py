@@ -18,8 +18,8 @@ from tsad.core.errors import SeriesError, SourceError
 from tsad.core.types import NS_PER_SECOND
 from tsad.sources.times import UNITS, TimeReader, Times, zone_of
 
-# What is left of times such as 2024-01-31 08:00:00.123+01:00: how they begin if not so, and their zone.
-_ISO = re.compile(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?)?")
+# Of times such as 2024-01-31 08:00:00.123+01:00, what stands between day and hour, and what is left: the zone.
+_ISO = re.compile(r"^\d{4}-\d{2}-\d{2}(?:([T ])\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?")
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,7 @@ class Clock:
         Raises:
             SeriesError: a time that cannot be read.
         """
-        if self.kind == "text" and pa.types.is_string(column.type):
-            with suppress(pa.ArrowInvalid):  # the usual spelling without a zone, quickly; all else is the reader's
-                column = column.cast(pa.timestamp("ns"))
-        return self.reader.read(pa.chunked_array([column]), where, lambda k: k + 1)
+        return self.reader.read(pa.chunked_array([compact(column)]), where, lambda k: k + 1)
 
     def spans(self, ends: Mapping[Any, tuple[Any, Any]]) -> dict[Any, tuple[int, int]]:
         """First and last times as the column holds them -> ns UTC; those that cannot be read are left out.
@@ -107,12 +104,20 @@ def clock_of(sample: list[Any], reader: TimeReader, where: str) -> Clock:
             raise SourceError(error.found, error.remedy) from error
     if reader.time_format not in ("auto", "iso"):
         raise SourceError(f"{where} holds no numbers", "Set source.time_format=auto.")
-    if kind == "text" and len({_ISO.sub("", text) for text in sample}) > 1:
+    if kind == "text" and len({_ISO.sub(r"\1", text) for text in sample}) > 1:
         raise SourceError(
             f"{where} holds text such as {sample[0]!r}, which does not sort by time",
-            "Make a view with a timestamp, or with text such as 2024-01-31 08:00:00, all of one zone.",
+            "Make a view with a timestamp, or with text such as 2024-01-31 08:00:00, all alike and of one zone.",
         )
     return Clock(kind, reader)
+
+
+def compact(column: pa.Array) -> pa.Array:
+    """Text in the usual spelling without a zone as timestamps: quicker and smaller; all else as it is."""
+    if pa.types.is_string(column.type):
+        with suppress(pa.ArrowInvalid):
+            return column.cast(pa.timestamp("ns"))
+    return column
 
 
 def as_arrow(values: list[Any]) -> pa.Array:

@@ -20,7 +20,7 @@ from sqlalchemy import types
 
 from tsad.core.errors import SeriesError
 from tsad.core.types import BoolArray, FloatArray
-from tsad.sources.clock import Clock, as_arrow
+from tsad.sources.clock import Clock, as_arrow, compact
 from tsad.sources.sql.tables import NUMBERS, Table
 
 _ROWS = 20_000  # row by row: how many are taken at once
@@ -91,7 +91,7 @@ def _paged(
         if isinstance(found, SeriesError):
             return found
         if found is None or len(found.times) < page:
-            pages += [] if found is None else [found]
+            pages += [] if found is None else [Rows(compact(found.times), found.values)]
             break
         last = pc.max(found.times)  # type: ignore[attr-defined]
         less = pc.less(found.times, last)  # type: ignore[attr-defined]
@@ -100,7 +100,8 @@ def _paged(
             page *= 2
             continue
         # rows of the last time may go on beyond the page: they are read again
-        pages.append(found.where(earlier))
+        kept = found.where(earlier)
+        pages.append(Rows(compact(kept.times), kept.values))
         low = last.as_py()
     return _joined(pages)
 
@@ -112,7 +113,10 @@ def _joined(pages: Sequence[Rows]) -> Rows | None:
     for parts in zip(*(p.values for p in pages), strict=True):
         wrong = next((p for p in parts if isinstance(p, SeriesError)), None)
         values.append(wrong or np.concatenate(parts))
-    return Rows(pa.concat_arrays([p.times for p in pages]), tuple(values))
+    times = [p.times for p in pages]
+    if len({t.type for t in times}) > 1:  # text of which only some parts have the usual spelling
+        times = [t.cast(pa.string()) for t in times]
+    return Rows(pa.concat_arrays(times), tuple(values))
 
 
 def read_rows(
