@@ -27,7 +27,7 @@ _BATCH = 4_000_000  # values read before points are handed on in the order asked
 _COLUMNS = 500  # fields x devices of one statement: the server plans each of them
 _COUNTED = 300  # the same where it counts: three aggregates each
 _UNLIKE = 32  # fields of one statement whose devices do not all have them
-_PAGE = 400_000  # values of one answer, about 4 MB
+_PAGE = 100_000  # values of one answer, about 1 MB: the next one is under way while it is decoded
 
 
 @dataclass(frozen=True)
