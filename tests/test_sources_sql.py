@@ -401,6 +401,15 @@ def fails_at(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> Callable[[], i
     return lambda: failed[0]
 
 
+def test_since_and_until_bind_every_read(url: str) -> None:
+    fill(url, "readings", LONG, ramp("a", 3600))
+    (series,) = sql_source(url, since="2024-01-01T00:10:00", until="2024-01-01T01:00:00+00:30").read()
+    assert list(series.timestamps[[0, -1]]) == [(START + 600) * SECOND, (START + 1799) * SECOND]
+    assert sql_source(url, since="2024-01-02").identity() == sql_source(url).identity(), "the cache is the same"
+    with pytest.raises(ConfigError, match="is not before"):
+        sql_source(url, since="2024-01-02", until="2024-01-01")
+
+
 # -- labels ---------------------------------------------------------------------------------------
 
 LABELS = {
@@ -429,7 +438,7 @@ def test_labels_of_several_annotators(url: str) -> None:
         *submission("x", "ann", minute(1), (minute(5), minute(6))),
     ]
     fill(url, "labels", LABELS, rows)
-    source = sql_source(url, labels_table="labels")
+    source = sql_source(url, labels_table="labels", labels_agreement=1.0)
     assert source._table and source._clock
     sent = statements(source)
     found = source.annotations(source.points())
@@ -448,7 +457,7 @@ def test_labels_reach_the_series_that_are_read(url: str) -> None:
     fill(url, "readings", LONG, ramp("a", 3600))
     fill(url, "labels", LABELS, [*submission("a", "ann", minute(1), (minute(10), minute(20))),
                                  *submission("a", "bob", minute(1), (minute(15), minute(20)))])  # fmt: skip
-    (series,) = sql_source(url, labels_table="labels").read()
+    (series,) = sql_source(url, labels_table="labels", labels_agreement=1.0).read()
     assert series.labels == (ns(15, 20),) and series.disputed == (ns(10, 15),)
 
 

@@ -11,7 +11,15 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from tsad.core.errors import ConfigError, LabelError, NoRowsError, SeriesError, SourceError, TsadError, UnknownPointError
+from tsad.core.errors import (
+    ConfigError,
+    LabelError,
+    NoRowsError,
+    SeriesError,
+    SourceError,
+    TsadError,
+    UnknownPointError,
+)
 from tsad.core.intervals import clip, point_ends
 from tsad.core.times import parse_moment
 from tsad.core.types import Detection, Interval, Series

@@ -12,7 +12,7 @@ import numpy as np
 
 from tsad.core.errors import ConfigError, SeriesError, SourceError, TooManyRowsError, TsadError
 from tsad.core.types import Series
-from tsad.sources.base import Labelling, Source, digest_of
+from tsad.sources.base import Labelling, Source, bounds, digest_of
 from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules, validate
 
@@ -29,7 +29,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Arguments that do not change what a series is; the place is told apart by describe().
 _ELSEWHERE = {
     "self", "__class__", "url", "url_env", "labels_table", "labels_columns", "labels_end", "labels_agreement",
-    "max_rows", "retries", "retry_seconds", "timeout_seconds",
+    "since", "until", "max_rows", "retries", "retry_seconds", "timeout_seconds",
 }  # fmt: skip
 
 
@@ -63,6 +63,8 @@ class SqlSource(Source):
         time_format: str,
         time_zone: str,
         daylight_saving: str,
+        since: str | None,
+        until: str | None,
         labels_table: str | None,
         labels_columns: dict[str, str | None],
         labels_end: str,
@@ -101,6 +103,7 @@ class SqlSource(Source):
             table, schema, self.wide, point_column, time_column,
             None if value_columns is None else tuple(value_columns), tuple(ignore_columns),
         )  # fmt: skip
+        self.span = bounds(since, until)
         self.times = TimeReader(time_format, time_zone, daylight_saving)
         self.rules = Rules(duplicates=duplicates, infinite=infinite, min_points=min_points)
         if labels_table is not None:
@@ -250,7 +253,7 @@ class SqlSource(Source):
             raise TooManyRowsError(
                 f"{self.describe()} holds {total:,} rows in the range asked for, of {len(rows)} point(s); "
                 f"source.max_rows={self.max_rows:,}",
-                "Ask for fewer points or a shorter time, or raise source.max_rows.",
+                f"Ask for less (source.since=, source.until=), or set source.max_rows={total}.",
             )
         return rows
 
