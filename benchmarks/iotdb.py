@@ -10,7 +10,7 @@ The server runs with the optimising Java compiler, as the official distribution 
 ``../shared/iotdb`` does by itself): in a server half as fast, both wait for the server. Java compiles a query path as
 it is used, so both are read ``--warm`` times before what counts; the very first reads are printed too.
 
-    python benchmarks/iotdb.py [--points 1000] [--rows 10000] [--long 10000000] [--per-device 20] [--warm 8] [--repeat 5]
+    python benchmarks/iotdb.py [--points 1000] [--rows 10000] [--long 10000000] [--warm 8] [--repeat 5]
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def compare(title: str, port: int, path: str, warm: int, repeat: int) -> None:
         for who, done in results.items():
             command = [sys.executable, __file__, "--measure", who, str(port), path]
             done.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    fresh = [results[who][0]["rows"] / results[who][0]["seconds"] for who in ("client", "ours")]
-    print(f"{title}  first read: {fresh[0] / 1e6:.2f} and {fresh[1] / 1e6:.2f} M rows/s, ratio {fresh[1] / fresh[0]:.2f}")
+    first = [results[who][0]["rows"] / results[who][0]["seconds"] / 1e6 for who in ("client", "ours")]
+    print(f"{title}  first reads: {first[0]:.2f} and {first[1]:.2f} M rows/s, ratio {first[1] / first[0]:.2f}")
     results = {who: done[warm:] for who, done in results.items()}
     rates = {}
     for who, label in (("client", "todf() per point"), ("ours", "source=iotdb")):
