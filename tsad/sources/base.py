@@ -261,6 +261,16 @@ def bounds(since: str | None, until: str | None) -> tuple[int | None, int | None
     return start, end
 
 
+def one_of(key: str, value: str, *allowed: str) -> None:
+    """Refuse a value that is none of these.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    if value not in allowed:
+        raise ConfigError(f"source.{key}={value!r} is not known", f"Take {', '.join(allowed[:-1])} or {allowed[-1]}.")
+
+
 def no_rows(point_id: str, where: str) -> NoRowsError:
     """What a ranged source's point without rows is left out for."""
     return NoRowsError(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tsad.core.errors import ConfigError, SourceError, TsadError
 from tsad.core.types import Interval, Series
-from tsad.sources.base import Source, digest_of
+from tsad.sources.base import Source, digest_of, one_of
 from tsad.sources.csv_files import named_files, state_of
 from tsad.sources.labels import known_points, read_interval_csv, with_labels
 from tsad.sources.rows import Reading, Rows
@@ -169,13 +169,3 @@ class FileSource(Source):
             known_points(read, self.points(), self.labels)
             self._labels = read
         return self._labels
-
-
-def one_of(key: str, value: str, *allowed: str) -> None:
-    """Refuse a value that is none of these.
-
-    Raises:
-        ConfigError: names the key.
-    """
-    if value not in allowed:
-        raise ConfigError(f"source.{key}={value!r} is not known", f"Take {', '.join(allowed[:-1])} or {allowed[-1]}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tsad.core.errors import StorageError
 
+STALE_PARTIAL = 3600.0  # seconds after which a file that was being written is left over from a kill
 PARTIAL = ".partial"  # end of the name of a file that is being written
 
 

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 
 from tsad.core.errors import ConfigError, SeriesError, SourceError, TsadError
 from tsad.core.types import NS_PER_SECOND
-from tsad.sources.base import digest_of
+from tsad.sources.base import digest_of, one_of
 from tsad.sources.clock import clock_of
 from tsad.sources.csv_columns import POINT_NAMES, TIME_NAMES, ColumnRules, Columns
 from tsad.sources.csv_files import named_files
-from tsad.sources.file_source import FileSource, Place, one_of
+from tsad.sources.file_source import FileSource, Place
 from tsad.sources.rows import Reading, Rows
 from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules

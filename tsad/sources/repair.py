@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tsad.core.errors import FileNameError, LabelError, SeriesError, SourceError, StorageError
 from tsad.core.times import format_time
-from tsad.sources.files import PARTIAL, atomic
+from tsad.sources.files import PARTIAL, STALE_PARTIAL, atomic
 from tsad.sources.naming import FORM, escape, file_name, parse_file_name
 from tsad.sources.repair_content import Content, Found, found_in, is_packed, unpacked, without_rows
 from tsad.sources.repair_names import Remains, decoded, remains_of
@@ -33,7 +33,6 @@ from tsad.sources.times import zone_of
 BACKUP = ".tsad-repair"  # folder inside the repaired one
 JOURNAL, ORIGINALS = "done.csv", "originals"  # in each backup: what became of which file, and what was there
 _PARTIAL = re.compile(rf"\.[0-9a-f]{{12}}{re.escape(PARTIAL)}")
-_STALE = 3600.0  # seconds after which a file that was being written is left over from a kill
 
 
 class Action(StrEnum):
@@ -101,7 +100,7 @@ def fix_of(path: Path, algorithm: str | None = None, time_zone: str = "UTC") -> 
     """What one file needs, whatever lies beside it."""
     if _PARTIAL.fullmatch(path.name):
         age = time.time() - path.stat().st_mtime
-        if age > _STALE:
+        if age > STALE_PARTIAL:
             return Fix(path, Action.REMOVE, "left over from a program that was killed while writing")
         return Fix(path, Action.IGNORE, "being written, or just left over: it goes once it is an hour old")
     remains = remains_of(path.name, time_zone)

@@ -14,10 +14,9 @@ from typing import Any
 from tsad.core.errors import CacheError, StorageError
 from tsad.core.types import TimeKind
 from tsad.sources.cache.entries import Entry, about, entry_of
-from tsad.sources.files import PARTIAL, atomic
+from tsad.sources.files import PARTIAL, STALE_PARTIAL, atomic
 
 SOURCE, LABELS = "source.json", "labels.json"  # of a source's folder: its points; labels kept beside its series
-_STALE_PARTIAL = 3600.0  # seconds after which a file that was being written is left over from a kill
 _ROOM = 0.9  # of the limit: what a full cache is brought down to
 log = logging.getLogger(__name__)
 
@@ -123,7 +122,7 @@ def clean(folder: Path, *, older_than_days: float = 0.0, dry_run: bool = False) 
             continue
         if older_than_days > 0 and stat.st_mtime > limit:
             continue
-        if path.name.endswith(PARTIAL) and stat.st_mtime > time.time() - _STALE_PARTIAL:
+        if path.name.endswith(PARTIAL) and stat.st_mtime > time.time() - STALE_PARTIAL:
             continue  # another process is writing it
         if not dry_run:
             remove(path, strict=True)

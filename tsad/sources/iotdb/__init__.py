@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tsad.core.durations import parse_duration
 from tsad.core.errors import AccessError, ConfigError, SeriesError, SourceError, TooManyRowsError
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.types import Detection, FloatArray, IntArray, Interval, Series
-from tsad.sources.base import Labelling, Source, bounds, digest_of
+from tsad.sources.base import Labelling, Source, bounds, digest_of, one_of
 from tsad.sources.iotdb.connection import Connection, Login, parse_nodes
 from tsad.sources.iotdb.models import AGGREGATES, Field, Place, Span, TableModel, TreeModel, Windows
 from tsad.sources.iotdb.reader import Known, Reader, Statistics
@@ -23,8 +23,6 @@ from tsad.sources.validate import Rules, validate
 
 __all__ = ["IotdbSource"]
 
-_EVERY = re.compile(r"(\d+) ?(ms|s|m|h|d)")
-_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LAST_NS = 2**63 - 1
 _WIDE = 2 * 366 * 86_400 * 10**9  # ns: two years
 
@@ -73,12 +71,12 @@ class IotdbSource(Source):
         min_points: int,
     ) -> None:
         super().__init__()
-        _one_of("model", model, "tree", "table")
-        _one_of("layout", layout, "point", "device")
-        _one_of("labels_end", labels_end, "exclusive", "inclusive")
-        _one_of("duplicates", duplicates, "last", "mean", "error")
-        _one_of("backward", backward, "sort", "error")
-        _one_of("infinite", infinite, "error", "missing")
+        one_of("model", model, "tree", "table")
+        one_of("layout", layout, "point", "device")
+        one_of("labels_end", labels_end, "exclusive", "inclusive")
+        one_of("duplicates", duplicates, "last", "mean", "error")
+        one_of("backward", backward, "sort", "error")
+        one_of("infinite", infinite, "error", "missing")
         for key, value in (("fetch_rows", fetch_rows), ("max_rows", max_rows), ("timeout_seconds", timeout_seconds)):
             if value <= 0:
                 raise ConfigError(f"source.{key}={value} is not positive")
@@ -294,12 +292,7 @@ def _windows(aggregate: str | None, every: str | None) -> Windows | None:
         return None
     if aggregate not in AGGREGATES:
         raise ConfigError(f"source.aggregate={aggregate!r} is not known", f"Take one of {', '.join(AGGREGATES)}.")
-    match = _EVERY.fullmatch(str(every or ""))
-    if match is None or int(match[1]) == 0:
-        raise ConfigError(f"source.every={every!r} is no length of time", "Write e.g. 60s; or ms, m, h, d.")
-    return Windows(aggregate, int(match[1]) * _MS[match[2]])
-
-
-def _one_of(key: str, value: str, *allowed: str) -> None:
-    if value not in allowed:
-        raise ConfigError(f"source.{key}={value!r} is not known", f"Take {', '.join(allowed[:-1])} or {allowed[-1]}.")
+    span = parse_duration(every or "", "source.every")
+    if span % 1_000_000:
+        raise ConfigError(f"source.every={every!r} is no whole number of milliseconds", "Write e.g. 500ms or 60s.")
+    return Windows(aggregate, span // 1_000_000)

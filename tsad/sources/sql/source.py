@@ -12,7 +12,7 @@ import numpy as np
 
 from tsad.core.errors import ConfigError, SeriesError, SourceError, TooManyRowsError, TsadError
 from tsad.core.types import Series
-from tsad.sources.base import Labelling, Source, bounds, digest_of
+from tsad.sources.base import Labelling, Source, bounds, digest_of, one_of
 from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules, validate
 
@@ -80,10 +80,10 @@ class SqlSource(Source):
         given = {k: v for k, v in locals().items() if k not in _ELSEWHERE}
         super().__init__()
         self._signature = digest_of(sorted(given.items()))
-        _one_of("layout", layout, "long", "wide")
-        _one_of("labels_end", labels_end, "exclusive", "inclusive")
-        _one_of("duplicates", duplicates, "last", "mean", "error")
-        _one_of("infinite", infinite, "error", "missing")
+        one_of("layout", layout, "long", "wide")
+        one_of("labels_end", labels_end, "exclusive", "inclusive")
+        one_of("duplicates", duplicates, "last", "mean", "error")
+        one_of("infinite", infinite, "error", "missing")
         if not _VARIABLE.fullmatch(url_env):
             raise ConfigError("source.url_env is no name of an environment variable", "It names where the URL is kept.")
         if not table:
@@ -317,8 +317,3 @@ def batches(point_ids: Sequence[str], sizes: Sequence[int], limit: int) -> Itera
         reached += size
     if batch:
         yield batch
-
-
-def _one_of(key: str, value: str, *allowed: str) -> None:
-    if value not in allowed:
-        raise ConfigError(f"source.{key}={value!r} is not known", f"Take {', '.join(allowed[:-1])} or {allowed[-1]}.")
