@@ -9,6 +9,7 @@ what is not done. Nothing here is remembered outside MLflow and Label Studio.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -44,6 +45,7 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
     make_reviewer(bench)  # its address and token have to be there before any long work
     bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
     loop = store.loop(bench.loop.name, bench.loop.lease)
+    done = {i.number for i in loop.iterations() if not i.open}
     with loop.lock():
         loop.reap()
         iteration = loop.open_iteration()
@@ -55,7 +57,7 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
             if not _advance(bench, loop, iteration):
                 break
             iteration = None
-    _report(bench, loop)
+    _report(bench, loop, done)
     last = [i for i in loop.iterations() if i.state == "COMPLETED"]
     return finished(last[-1], promote.STEP).result["scores"].get(bench.gold.metric) if last else None
 
@@ -184,9 +186,9 @@ def _summary(iteration: Iteration) -> dict[str, float]:
     return figures
 
 
-def _outages(loop: LoopStore) -> None:
-    """Iterations that ran on the cache because their source was gone."""
-    for iteration in loop.iterations():
+def _outages(loop: LoopStore, done: Collection[int]) -> None:
+    """Iterations, apart from those done before, that ran on the cache because their source was gone."""
+    for iteration in [i for i in loop.iterations() if i.number not in done]:
         for name, keys in ((detect.STEP, ("outage", "not_written_back")), (pull.STEP, ("outage",))):
             record = iteration.finished(name)
             for key in keys if record is not None else ():
@@ -194,11 +196,11 @@ def _outages(loop: LoopStore) -> None:
                     say(f"iteration {iteration.number}: {record.result[key]}")
 
 
-def _report(bench: Workbench, loop: LoopStore) -> None:
+def _report(bench: Workbench, loop: LoopStore, done: Collection[int]) -> None:
     """The table at the end: one row per iteration, then where it stands."""
     rows = report.iteration_rows(loop)
     show(rows, f"loop {loop.name}")
-    _outages(loop)
+    _outages(loop, done)
     waiting = loop.open_iteration()
     if waiting is not None and waiting.state == "REVIEWING":
         say(f"iteration {waiting.number} waits for reviews at {label_studio(bench).project_url}")

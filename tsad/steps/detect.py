@@ -136,8 +136,9 @@ def _written_back(reading: Reading, detections: Sequence[Detection]) -> str:
     for one, detection in zip(reading.series, reading.outward(detections), strict=True):
         why = write_back(reading.source, one, detection)
         if why:
-            log.warning("detections were not written back: %s. tsad detect writes them later.", why.rstrip("."))
-            return why
+            said = f"its detections were not written back (tsad detect writes them later): {why}"
+            log.warning(said)
+            return said
     return ""
 
 
