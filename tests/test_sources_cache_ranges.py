@@ -424,3 +424,23 @@ def test_two_processes_share_ranges_and_kill_9_leaves_nothing_half(tmp_path: Pat
     assert [times(one) for one in CachedSource(source, tmp_path).read()] == [list(range(100))] * 3
     for path in tmp_path.rglob("*.parquet"):
         load(path)
+
+
+def test_a_file_that_vanishes_while_the_folder_is_listed_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = plant(["a", "b"])
+    list(CachedSource(source, tmp_path).read())
+    real = os.scandir
+
+    def vanishing(folder: Path) -> list[os.DirEntry[str]]:
+        items = list(real(folder))
+        next(Path(item.path) for item in items if item.name.endswith(".parquet")).unlink()
+        monkeypatch.setattr(os, "scandir", real)
+        return items
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    source.up = False
+    cached = CachedSource(source, tmp_path)
+    assert len(list(cached.read())) == 1
+    assert len(cached.failures) == 1

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,15 @@ class Kept:
 def scan(folder: Path) -> dict[str, list[Entry]]:
     """Entries of one source's folder by the key of their point, newest file last; a missing folder is empty."""
     found: dict[str, list[Entry]] = {}
+    dated: list[tuple[int, str]] = []
     try:
-        paths = sorted((item.stat().st_mtime_ns, item.path) for item in os.scandir(folder) if item.name[:1] != ".")
+        items = list(os.scandir(folder))
     except OSError:
         return found
-    for _, path in paths:
+    for item in items:
+        with suppress(FileNotFoundError):  # another process has just removed it
+            dated.append((item.stat().st_mtime_ns, item.path))
+    for _, path in sorted(dated):
         entry = entry_of(Path(path))
         if entry is not None:
             found.setdefault(entry.point, []).append(entry)
