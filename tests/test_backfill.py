@@ -82,7 +82,7 @@ def test_history_comes_in_chunks_and_nothing_is_scored_twice(
 
 
 def test_a_run_that_dies_goes_on_with_what_is_left(plant: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, real = [], backfill._keep
+    kept, real = [], backfill.hand_out
 
     def dies(series: Any, *rest: Any) -> None:
         if len(kept) == 3:
@@ -90,12 +90,12 @@ def test_a_run_that_dies_goes_on_with_what_is_left(plant: Workbench, monkeypatch
         kept.append((series.point_id, int(series.timestamps[0])))
         real(series, *rest)
 
-    monkeypatch.setattr(backfill, "_keep", dies)
+    monkeypatch.setattr(backfill, "hand_out", dies)
     with pytest.raises(KeyboardInterrupt):
         detect.run(plant, version="none", since="2026-01-01", chunk="5d")
     died = chunks_of(plant, runs(plant)[0])
     assert runs(plant)[0].info.status == "KILLED"
-    monkeypatch.setattr(backfill, "_keep", real)
+    monkeypatch.setattr(backfill, "hand_out", real)
     detect.run(plant, version="none", since="2026-01-01", chunk="5d")
     rest = chunks_of(plant, runs(plant)[1])
     assert not set(died) & set(rest), "a batch that was finished is not scored again"

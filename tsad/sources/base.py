@@ -101,8 +101,14 @@ class Source(ABC):
         return digest_of(self.describe())
 
     def extents(self, point_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Ranged sources: ``[start, end)`` in ns UTC that each point has values in; points without any are absent."""
-        raise NotImplementedError(f"{self.name} is no ranged source")
+        """``[start, end)`` in ns UTC that each point has values in; points without any are absent.
+
+        A ranged source asks its server. The others have to read; what cannot be read is absent and in ``failures``.
+
+        Raises:
+            SourceError: no point at all could be read.
+        """
+        return {s.point_id: (int(s.timestamps[0]), int(s.timestamps[-1]) + 1) for s in self.read(point_ids)}
 
     def annotations(self, point_ids: Sequence[str]) -> dict[str, Labelling] | None:
         """Labels kept beside the series, asked for at each read and put on whole series; ``None`` = it has none.

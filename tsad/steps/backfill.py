@@ -13,7 +13,7 @@ from tsad.core.intervals import clip
 from tsad.core.times import format_time, parse_moment
 from tsad.core.types import Detection, Series
 from tsad.steps.common import log, say
-from tsad.steps.detections import intervals_json, write_files
+from tsad.steps.detections import hand_out, intervals_json
 from tsad.steps.reading import in_source_time
 from tsad.steps.workbench import Workbench
 
@@ -61,15 +61,15 @@ def history_of(
         ConfigError: a time or duration that cannot be read, or ``until`` not after ``since``.
     """
     from tsad.sources.base import digest_of
-    from tsad.sources.cache.ranges import common
+    from tsad.sources.cache.ranges import EVER, common
 
     length = parse_duration(chunk, "chunk")
     first = source.span[0] if since is None else parse_moment(since, "since")
     last = source.span[1] if until is None else parse_moment(until, "until")
-    asked = (-(2**63) if first is None else first, 2**63 - 1 if last is None else last)
+    asked = (EVER[0] if first is None else first, EVER[1] if last is None else last)
     if asked[0] >= asked[1]:
         raise ConfigError(f"since={since} is not before until={until}", "Swap them.")
-    spans = {point: common(span, asked) for point, span in _extents(source, points).items()}
+    spans = {point: common(span, asked) for point, span in source.extents(points).items()}
     kept = {point: span for point, span in spans.items() if span is not None}
     return History(points, kept, length, digest_of(version, source.identity())[:16])
 
@@ -120,7 +120,7 @@ def backfill(
             }
             for series, detection in _scored(bench, loaded, source, spans, history.chunk):
                 said[series.point_id] |= {"points": len(series), **intervals_json(series, detection)}
-                _keep(series, detection, output, source)
+                hand_out(series, detection, output, source)
                 row["points"] += len(series)
                 row["intervals"] += len(detection.intervals)
             for point_id, error in source.failures.items():
@@ -163,21 +163,6 @@ def _scored(
             detection.threshold, None if detection.candidates is None else clip(detection.candidates, *span),
         )
         yield part, own
-
-
-def _keep(series: Series, detection: Detection, output: Path | None, source: Source) -> None:
-    if output is not None:
-        write_files(output, series, detection)
-    if source.write_back:
-        source.write(series, detection)
-
-
-def _extents(source: Source, points: Sequence[str]) -> dict[str, Span]:
-    """What each point spans; a source that cannot tell is read."""
-    try:
-        return source.extents(points)
-    except NotImplementedError:
-        return {s.point_id: (int(s.timestamps[0]), int(s.timestamps[-1]) + 1) for s in source.read(points)}
 
 
 def totals(rows: Sequence[dict[str, Any]]) -> dict[str, int]:

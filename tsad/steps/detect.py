@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tsad.core.errors import RegistryError
+from tsad.core.errors import RegistryError, TsadError
 from tsad.core.intervals import clip
 from tsad.core.types import Choice, Detection, FloatArray, Origin, Purpose, Series, Window
 from tsad.core.windows import without_overlap
 from tsad.steps.champion import ensure_champion, first_proposer, registry_of
 from tsad.steps.common import finished, log, open_loop, read_series, say, show, standalone
 from tsad.steps.datasets import latest_training
-from tsad.steps.detections import loaded_detections, record_detections, write_files
+from tsad.steps.detections import hand_out, loaded_detections, record_detections
 from tsad.steps.gold import draw_for_people, fix_gold
 from tsad.steps.queue import keep_queue
-from tsad.steps.reading import Reading, write_back
+from tsad.steps.reading import Reading
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -61,10 +61,7 @@ def run(
         reading.record(step)
         step.tags({"tsad.model_version": loaded.origin.model_version})
         for one, detection in zip(reading.series, detections, strict=True):
-            if folder:
-                write_files(folder, one, detection)
-            if reading.source.write_back:
-                reading.source.write(one, detection)
+            hand_out(one, detection, folder, reading.source)
         step.result({"series": len(rows), "intervals": sum(len(d.intervals) for d in detections)})
     if folder:
         say(f"wrote {len(detections)} files each to {output}/scores and {output}/intervals")
@@ -131,14 +128,13 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
 
 def _written_back(reading: Reading, detections: Sequence[Detection]) -> str:
     """Detections into the source, where it takes them; why not all of them are in it, or ""."""
-    if not reading.source.write_back:
-        return ""
-    for one, detection in zip(reading.series, reading.outward(detections), strict=True):
-        why = write_back(reading.source, one, detection)
-        if why:
-            said = f"its detections were not written back (tsad detect writes them later): {why}"
-            log.warning(said)
-            return said
+    try:
+        for one, detection in zip(reading.series, reading.outward(detections), strict=True):
+            hand_out(one, detection, None, reading.source)
+    except TsadError as error:  # an iteration goes on without
+        said = f"its detections were not written back (tsad detect writes them later): {error}"
+        log.warning(said)
+        return said
     return ""
 
 

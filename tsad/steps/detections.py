@@ -16,6 +16,7 @@ from tsad.core.types import Detection, Series
 from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
+    from tsad.sources.base import Source
     from tsad.tracking.pyfunc_model import LoadedVersion
     from tsad.tracking.runs import StepRun
 
@@ -71,12 +72,20 @@ def _row(series: Series, detection: Detection) -> dict[str, Any]:
     return row
 
 
-def write_files(folder: Path, series: Series, detection: Detection) -> None:
-    """``scores/`` and ``intervals/`` under a folder, a ``{point_id}_{start}_{end}_{algorithm}.csv`` in each."""
-    from tsad.sources.exchange import write_detection, write_intervals
+def hand_out(series: Series, detection: Detection, folder: Path | None, source: Source) -> None:
+    """A detection to whoever is to have it: ``scores/`` and ``intervals/`` under a folder, and a source that takes it.
 
-    write_detection(folder / "scores", series, detection)
-    write_intervals(folder / "intervals", series, detection.intervals, detection.origin.model_version)
+    Args:
+        folder: gets a ``{point_id}_{start}_{end}_{algorithm}.csv`` in each of the two; ``None`` = no files.
+        source: gets it where it was opened with ``write_back``.
+    """
+    if folder is not None:
+        from tsad.sources.exchange import write_detection, write_intervals
+
+        write_detection(folder / "scores", series, detection)
+        write_intervals(folder / "intervals", series, detection.intervals, detection.origin.model_version)
+    if source.write_back:
+        source.write(series, detection)
 
 
 def intervals_json(series: Series, detection: Detection) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tsad.core.errors import TsadError
 from tsad.core.times import format_time
 from tsad.core.types import Detection, Series
 
@@ -80,16 +79,3 @@ def in_source_time(detection: Detection, shorter: Downsampled) -> Detection:
         detection, intervals=tuple(shorter.original(i) for i in detection.intervals),
         candidates=None if candidates is None else tuple(shorter.original(i) for i in candidates),
     )
-
-
-def write_back(source: Source, series: Series, detection: Detection) -> str:
-    """Put a detection into a source that takes them (``source.write_back=true``).
-
-    Returns:
-        Why it could not be written, or "": an iteration goes on without, and ``tsad detect`` writes it later.
-    """
-    try:
-        source.write(series, detection)
-    except TsadError as error:
-        return str(error)
-    return ""

@@ -10,10 +10,10 @@ from itertools import groupby
 from pathlib import Path
 
 from tsad.core.errors import CacheError, ConfigError, OfflineError, SourceUnavailableError, StorageError
-from tsad.core.types import Interval, Series
+from tsad.core.types import Detection, Interval, Series
 from tsad.sources.base import Labelling, Source
 from tsad.sources.cache.entries import Content, Entry, load_content, point_key, save, whole_name
-from tsad.sources.cache.folder import LABELS, SOURCE, read_json, remove, scan, shrink, touch, usage, write_json
+from tsad.sources.cache.folder import LABELS, SOURCE, read_json, remove, scan, shrink, touch, write_json
 from tsad.sources.cache.provenance import Level, Part
 from tsad.sources.cache.ranged import RangedReader
 from tsad.sources.cache.working_set import WorkingSet
@@ -104,7 +104,9 @@ class CachedSource(Source):
         return self.source.identity()
 
     def extents(self, point_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """See :meth:`Source.extents`; what the cache covers while the source cannot be asked."""
+        """See :meth:`Source.extents`; what the cache covers while a ranged source cannot be asked."""
+        if not self.source.ranged:
+            return super().extents(point_ids)
         if self.online:
             try:
                 return self.source.extents(point_ids)
@@ -128,8 +130,8 @@ class CachedSource(Source):
         kept = {point: _labelling(one) for point, one in read_json(self.place / LABELS).items()}
         return {p: kept[p] for p in point_ids if p in kept} or None
 
-    def write(self, series: Series, detection: object) -> int:
-        return self.source.write(series, detection)  # type: ignore[arg-type]
+    def write(self, series: Series, detection: Detection) -> int:
+        return self.source.write(series, detection)
 
     def close(self) -> None:
         self.source.close()
@@ -242,9 +244,12 @@ class CachedSource(Source):
                         notes = {**series.notes, "cache": "entry was damaged: read again"}
                         yield replace(series, notes=notes) if damaged else series
                     continue
-                self.hits += 1
-                self.note(content.series, level, content.fetched[0][2] if content.fetched else 0.0)
-                yield content.series
+                yield self._hit(content, level)
+
+    def _hit(self, content: Content, level: Level) -> Series:
+        self.hits += 1
+        self.note(content.series, level, content.fetched[0][2] if content.fetched else 0.0)
+        return content.series
 
     def _fetched(self, point_ids: Sequence[str], paths: dict[str, Path]) -> Iterator[Series]:
         for series in self.source.fetch(point_ids, None, None):
@@ -278,9 +283,7 @@ class CachedSource(Source):
                     content, level = self.load(entry)
                 except CacheError:
                     continue
-                self.hits += 1
-                self.note(content.series, level, content.fetched[0][2] if content.fetched else 0.0)
-                yield content.series
+                yield self._hit(content, level)
                 break
             else:
                 self.failures[point_id] = self.nothing_of(point_id)
@@ -308,7 +311,7 @@ class CachedSource(Source):
             write_json(self.place / LABELS, now)
 
     def _make_room(self) -> None:
-        if self.enabled and self.max_bytes and self.fetched and usage(self.folder).bytes > self.max_bytes:
+        if self.enabled and self.max_bytes and self.fetched:
             shrink(self.folder, self.max_bytes)
 
 

@@ -17,13 +17,12 @@ from tsad.sources.base import no_rows, whole
 from tsad.sources.cache.entries import Content, Entry, about, point_key, save_piece
 from tsad.sources.cache.folder import remove, scan
 from tsad.sources.cache.join import Piece, rows_of
-from tsad.sources.cache.ranges import Span, batches, common, gaps, merged
+from tsad.sources.cache.ranges import EVER, Span, batches, common, gaps, merged
 
 if TYPE_CHECKING:
     from tsad.sources.cache.cached import CachedSource
 
 MOST_PIECES = 8  # of one point: more are joined into one file
-_EVER = (-(2**63), 2**63 - 1)
 log = logging.getLogger(__name__)
 
 
@@ -51,7 +50,7 @@ class RangedReader:
 
     def read(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
         """Valid series in the order asked; failures by name."""
-        asked = (_EVER[0] if start is None else start, _EVER[1] if end is None else end)
+        asked = (EVER[0] if start is None else start, EVER[1] if end is None else end)
         plan = self._plan(point_ids, asked)
         position = 0
         for span, names in plan:

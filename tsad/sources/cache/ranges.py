@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 Span = tuple[int, int]  # start, end: ns UTC, half-open, start < end
+EVER: Span = (-(2**63), 2**63 - 1)
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
