@@ -6,8 +6,9 @@ import difflib
 import fnmatch
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from tsad.core.intervals import clip, point_ends
 from tsad.core.times import parse_moment
 from tsad.core.types import Detection, Interval, Series
 from tsad.sources.validate import Rules, fit, validate
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,20 @@ def bounds(since: str | None, until: str | None) -> tuple[int | None, int | None
     if start is not None and end is not None and start >= end:
         raise ConfigError(f"source.since={since} is not before source.until={until}", "Swap them.")
     return start, end
+
+
+def batches(items: Sequence[Item], sizes: Iterable[int], limit: int, most: int | None = None) -> Iterator[list[Item]]:
+    """What is read together, in the order given: sizes of at most ``limit`` in all, or one item; ``most`` items."""
+    batch: list[Item] = []
+    reached = 0
+    for item, size in zip(items, sizes, strict=True):
+        if batch and (reached + size > limit or len(batch) == most):
+            yield batch
+            batch, reached = [], 0
+        batch.append(item)
+        reached += size
+    if batch:
+        yield batch
 
 
 def one_of(key: str, value: str, *allowed: str) -> None:

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tsad.core.errors import SeriesError
-from tsad.sources.base import digest_of
-from tsad.sources.csv_columns import ColumnRules
 from tsad.sources.csv_text import Dialect, read_columns, read_head, row_number
 from tsad.sources.file_source import FileSource, Place
-from tsad.sources.rows import Reading, Rows
-from tsad.sources.times import TimeReader
-from tsad.sources.validate import Rules
+from tsad.sources.rows import Rows
 
 
 class CsvSource(FileSource):
@@ -58,19 +54,7 @@ class CsvSource(FileSource):
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__", "root", "glob")}
         self.dialect = Dialect(separator, decimal, encoding, header, tuple(missing))
-        reading = Reading(
-            ColumnRules(
-                layout, time_column, point_column, None if value_columns is None else tuple(value_columns),
-                tuple(ignore_columns), label_column,
-            ),
-            TimeReader(time_format, time_zone, daylight_saving),
-            negative_labels,
-            Rules(duplicates=duplicates, backward=backward, infinite=infinite, min_points=min_points),
-        )  # fmt: skip
-        super().__init__(
-            root=root, glob=glob, reading=reading, signature=digest_of(sorted(given.items())), labels=labels,
-            labels_end=labels_end, encoding=encoding,
-        )  # fmt: skip
+        super().__init__(root=root, glob=glob, options=given, encoding=encoding)
 
     def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, Place]:
         head = read_head(path, self.dialect)

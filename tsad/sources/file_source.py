@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tsad.core.errors import ConfigError, SourceError, TsadError
 from tsad.core.types import Interval, Series
 from tsad.sources.base import Source, digest_of, one_of
+from tsad.sources.csv_columns import ColumnRules
 from tsad.sources.csv_files import named_files, state_of
 from tsad.sources.labels import known_points, read_interval_csv, with_labels
 from tsad.sources.rows import Reading, Rows
+from tsad.sources.times import TimeReader
+from tsad.sources.validate import Rules
 
 
 class Place(NamedTuple):
@@ -29,15 +32,23 @@ class FileSource(Source):
     A kind of file implements ``inside`` and ``rows``.
 
     Args:
-        signature: digest of the options that say how files are read.
+        options: all that say how files are read, by the names that their YAML gives them: those of every kind of file
+            (``layout`` to ``min_points``), and the kind's own.
         encoding: of the CSV of labels.
     """
 
-    def __init__(
-        self, *, root: str, glob: Sequence[str], reading: Reading, signature: str, labels: str | None, labels_end: str,
-        encoding: str,
-    ) -> None:
+    def __init__(self, *, root: str, glob: Sequence[str], options: Mapping[str, Any], encoding: str) -> None:
         super().__init__()
+        columns, labels, labels_end = options["value_columns"], options["labels"], options["labels_end"]
+        reading = Reading(
+            ColumnRules(
+                options["layout"], options["time_column"], options["point_column"],
+                None if columns is None else tuple(columns), tuple(options["ignore_columns"]), options["label_column"],
+            ),
+            TimeReader(options["time_format"], options["time_zone"], options["daylight_saving"]),
+            options["negative_labels"],
+            Rules(**{key: options[key] for key in ("duplicates", "backward", "infinite", "min_points")}),
+        )  # fmt: skip
         one_of("layout", reading.columns.layout, "multichannel", "wide", "long")
         one_of("negative_labels", reading.negative_labels, "error", "normal", "anomaly")
         one_of("labels_end", labels_end, "exclusive", "inclusive")
@@ -47,7 +58,7 @@ class FileSource(Source):
         if not root:
             raise ConfigError("source.root is empty", "Give a file, a folder or a glob: source.root=FOLDER.")
         self.root, self.glob, self.layout = Path(root).expanduser(), tuple(glob), reading.columns.layout
-        self.reading, self._signature, self._encoding = reading, signature, encoding
+        self.reading, self._signature, self._encoding = reading, digest_of(sorted(options.items())), encoding
         self.labels, self.labels_end = Path(labels).expanduser() if labels else None, labels_end
         self._labels: dict[str, tuple[Interval, ...]] | None = None
         self._places: dict[str, Place] | None = None

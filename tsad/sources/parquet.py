@@ -15,14 +15,12 @@ import pyarrow.parquet as pq
 
 from tsad.core.errors import ConfigError, SeriesError, SourceError, TsadError
 from tsad.core.types import NS_PER_SECOND
-from tsad.sources.base import digest_of, one_of
+from tsad.sources.base import one_of
 from tsad.sources.clock import clock_of
 from tsad.sources.csv_columns import POINT_NAMES, TIME_NAMES, ColumnRules, Columns
 from tsad.sources.csv_files import named_files
 from tsad.sources.file_source import FileSource, Place
-from tsad.sources.rows import Reading, Rows
-from tsad.sources.times import TimeReader
-from tsad.sources.validate import Rules
+from tsad.sources.rows import Rows
 
 ROWS = 20_000_000  # of a long table: about how many are held at once
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive, Spark and Arrow write a key without a value
@@ -69,19 +67,7 @@ class ParquetSource(FileSource):
         one_of("hive", hive, "auto", "none")
         self.hive = hive == "auto"
         self._schemas: dict[Path, pa.Schema] = {}
-        reading = Reading(
-            ColumnRules(
-                layout, time_column, point_column, None if value_columns is None else tuple(value_columns),
-                tuple(ignore_columns), label_column,
-            ),
-            TimeReader(time_format, time_zone, daylight_saving),
-            negative_labels,
-            Rules(duplicates=duplicates, backward=backward, infinite=infinite, min_points=min_points),
-        )  # fmt: skip
-        super().__init__(
-            root=root, glob=glob, reading=reading, signature=digest_of(sorted(given.items())), labels=labels,
-            labels_end=labels_end, encoding="utf-8",
-        )  # fmt: skip
+        super().__init__(root=root, glob=glob, options=given, encoding="utf-8")
         if not self.glob:
             raise ConfigError("source.glob is empty", 'Take for example ["*.parquet"].')
 

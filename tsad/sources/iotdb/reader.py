@@ -18,6 +18,7 @@ import numpy as np
 
 from tsad.core.errors import SourceError
 from tsad.core.types import FloatArray, IntArray
+from tsad.sources.base import batches
 from tsad.sources.iotdb.blocks import Block, Column
 from tsad.sources.iotdb.collector import Collector, Spread
 from tsad.sources.iotdb.connection import Answer, Connection, LostError, MemoryShortError, rows_of
@@ -83,7 +84,8 @@ class Reader:
         Raises:
             SourceUnavailableError: the server was lost and did not come back in time.
         """
-        for batch in self._batches(places, known):
+        sizes = [sum(known[place.device, f].count for f in place.fields) for place in places]
+        for batch in batches(places, sizes, _BATCH):
             done: dict[Place, tuple[IntArray, FloatArray]] = {}
             waiting = list(reversed(batch))
             asked = set(batch)
@@ -98,19 +100,6 @@ class Reader:
             for place in reversed(waiting):  # behind one without rows
                 if place in done:
                     yield place, *done.pop(place)
-
-    def _batches(self, places: Sequence[Place], known: Statistics) -> Iterator[list[Place]]:
-        batch: list[Place] = []
-        size = 0
-        for place in places:
-            own = sum(known[place.device, f].count for f in place.fields)
-            if batch and size + own > _BATCH:
-                yield batch
-                batch, size = [], 0
-            batch.append(place)
-            size += own
-        if batch:
-            yield batch
 
     def _jobs(self, batch: Sequence[Place], known: Statistics) -> Iterator[tuple[tuple[Field, ...], list[Device]]]:
         """What one statement asks for: fields, and devices that have all of them."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from tsad.core.errors import ConfigError, SeriesError, SourceError, TooManyRowsError, TsadError
 from tsad.core.types import Series
-from tsad.sources.base import Labelling, Source, bounds, digest_of, one_of
+from tsad.sources.base import Labelling, Source, batches, bounds, digest_of, one_of
 from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules, validate
 
@@ -265,7 +265,7 @@ class SqlSource(Source):
 
         names = {p: self._points()[p] for p in point_ids}
         width = 1 if self.wide else len(self._table.values)
-        for batch in batches(point_ids, [rows[p] * width for p in point_ids], TOGETHER if self.wide else BATCH):
+        for batch in batches(point_ids, [rows[p] * width for p in point_ids], TOGETHER if self.wide else BATCH, NAMES):
             cells = sum(rows[p] * width for p in batch)
             read = read_wide if self.wide else read_long
             found = read(
@@ -303,17 +303,3 @@ class SqlSource(Source):
             point_id, stamps[first:stop], values[first:stop], channels, time_kind=times.kind, source=self.describe(),
             notes=times.notes, piece=True, **asdict(self.rules),
         )
-
-
-def batches(point_ids: Sequence[str], sizes: Sequence[int], limit: int) -> Iterator[list[str]]:
-    """Points that are read together, in the order given: no more than ``limit`` values, or a single point."""
-    batch: list[str] = []
-    reached = 0
-    for point_id, size in zip(point_ids, sizes, strict=True):
-        if batch and (reached + size > limit or len(batch) == NAMES):
-            yield batch
-            batch, reached = [], 0
-        batch.append(point_id)
-        reached += size
-    if batch:
-        yield batch
