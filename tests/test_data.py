@@ -16,6 +16,7 @@ from tsad.core.types import Purpose, Series
 from tsad.loop import iterate
 from tsad.plots import dataset_figure
 from tsad.sources.cache import cache_folder
+from tsad.steps import assets as listed
 from tsad.steps import data, export, promote
 from tsad.steps.assets import DATASETS, EXPORTS, SERIES, UPLOADS, Inventory, size_text
 from tsad.steps.common import open_loop
@@ -336,3 +337,11 @@ def test_sizes_for_people() -> None:
     assert [size_text(n) for n in (0, 999, 1000, 4_210_000, 3 * 10**12, 5 * 10**15)] == [
         "0 B", "999 B", "1.0 kB", "4.2 MB", "3.0 TB", "5000.0 TB",
     ]  # fmt: skip
+
+
+def test_files_of_any_kind_that_are_gone_make_the_cached_copy_the_only_one(tmp_path: Path) -> None:
+    for kind in ("csv", "parquet", "tsb_ad"):
+        assert listed._only_copy(f"{kind}:{tmp_path / 'gone'}"), kind
+        assert not listed._only_copy(f"{kind}:{tmp_path}")
+    for database in ("iotdb:127.0.0.1:6667/root.plant.**", "sql:postgresql://h/plant/readings", "csv:/data/*.csv"):
+        assert not listed._only_copy(database)

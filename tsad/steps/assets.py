@@ -325,9 +325,9 @@ def _in_force(records: Sequence[DatasetRecord]) -> list[DatasetRecord]:
 
 
 def _only_copy(source: str) -> list[str]:
-    """Said of cached series whose files are gone: they could not be read again."""
-    root = source.removeprefix("csv:")
-    gone = root != source and not set("*?[") & set(root) and not Path(root).exists()
+    """Said of cached series whose files are gone: they could not be read again. Of a database only it can tell."""
+    root = Path(source.partition(":")[2])
+    gone = root.is_absolute() and not set("*?[") & set(str(root)) and not root.exists()
     return ["whoever needs it: its source is not there now"] if gone else []
 
 
