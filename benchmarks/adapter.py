@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from tsad.config import compose, settings, workbench
+from tsad.config.workbench import Workbench
 from tsad.core.intervals import mask_to_intervals
-from tsad.core.types import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState, Series, Window
+from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
+from tsad.core.series import Series, Window
 from tsad.detectors.proposals.proposer import default_proposer
 from tsad.steps.curve_protocol import Line, Split, answers, by_calibrator, measured, subjects_of
 from tsad.steps.sets import open_sets
-from tsad.steps.workbench import Workbench
 from tsad.training.datasets import build
 from tsad.training.trainer import train
 

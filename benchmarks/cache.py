@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsad.core.types import Series
+from tsad.core.series import Series
 from tsad.core.windows import cut
 from tsad.sources.base import Source
 from tsad.sources.cache import CachedSource, WorkingSet

@@ -24,7 +24,8 @@ import numpy as np
 
 from tsad.core.intervals import runs_of
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import NS_PER_SECOND, BoolArray, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, BoolArray
 from tsad.detectors.base import Detector
 
 PLAIN = ThresholdOptions(

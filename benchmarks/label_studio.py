@@ -18,7 +18,9 @@ import httpx
 import numpy as np
 
 from tsad.core.options import ReviewOptions
-from tsad.core.types import Choice, Interval, Origin, ReviewState, Series, Window
+from tsad.core.reviews import Choice, ReviewState
+from tsad.core.series import Series, Window
+from tsad.core.types import Interval, Origin
 from tsad.review import convert, server, template
 from tsad.review.label_studio import LabelStudioReviewer
 

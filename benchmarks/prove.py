@@ -85,7 +85,7 @@ GOLD_STARTS = """
 import json, sys
 from tsad.config import compose, settings, workbench
 from tsad.review.splits import split_gold
-from tsad.steps.common import load_series
+from tsad.loop.common import load_series
 bench = workbench(settings(compose(sys.argv[1:])))
 labelled = [s for s in load_series(bench) if s.labels is not None]
 starts = {}
@@ -129,8 +129,8 @@ import sys, tempfile
 from pathlib import Path
 import numpy as np
 from tsad.config import compose, settings, workbench
-from tsad.steps.champion import registry_of
-from tsad.steps.common import load_series
+from tsad.loop.champion import registry_of
+from tsad.loop.common import load_series
 from tsad.tracking.pyfunc_model import load_version
 from tsad.tracking.store import open_store
 from tsad.training.adapters import zero

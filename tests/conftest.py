@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 
 from tsad.cli import quiet_environment
 from tsad.config import Settings, compose, settings, workbench
-from tsad.steps.workbench import Workbench
+from tsad.config.workbench import Workbench
 
 quiet_environment()
 hypothesis_settings.register_profile("tsad", deadline=None)  # two busy cores are no reason to fail

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tsad.core.types import Series
+from tsad.core.series import Series
 from tsad.sources.csv import CsvSource
 
 CONF = Path(__file__).parent.parent / "conf" / "source"

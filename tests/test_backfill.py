@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError
 from tsad.core.times import parse_moment
+from tsad.loop import backfill, detect
+from tsad.loop.common import open_loop
 from tsad.sources.exchange import read_detection, read_intervals
-from tsad.steps import backfill, detect
-from tsad.steps.common import open_loop
-from tsad.steps.workbench import Workbench
 
 Make = Callable[..., Workbench]
 DAY = 86_400

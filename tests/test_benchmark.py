@@ -17,9 +17,11 @@ import yaml
 from sources_kit import write
 
 from tsad import cli
-from tsad.config import compose, folder, settings
+from tsad.config import compose, settings
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SeriesError, SourceError
 from tsad.core.intervals import intervals_to_mask, runs_of
+from tsad.files.locate import shipped
 from tsad.metrics.figures import FIGURES, pooled_figures, series_counts, series_figures
 from tsad.metrics.interval import composite_prf
 from tsad.metrics.paired import mean_interval, mean_of_means
@@ -27,11 +29,10 @@ from tsad.metrics.ranking import oracle_composite_f1
 from tsad.metrics.units import Unit, summarise
 from tsad.plots import leaderboard_figure
 from tsad.sources.tsb_ad import TsbAdSource, is_tsb_ad
-from tsad.steps import benchmark
 from tsad.steps.leaderboard import COLUMNS, mean_rows, table
 from tsad.steps.sets import open_sets
-from tsad.steps.workbench import Workbench
 from tsad.tracking.store import open_store
+from tsad.verbs import benchmark
 
 Make = Callable[..., Workbench]
 SETTINGS = {"cut": 0, "vus_step": 5, "rotations": 2, "seed": 0}
@@ -91,7 +92,7 @@ def sets(tmp_path: Path) -> list[str]:
 
 def options(**given: Any) -> dict[str, Any]:
     """The task's own keys as its YAML has them."""
-    values = yaml.safe_load((folder("conf") / "task" / "benchmark.yaml").read_text("utf-8"))
+    values = yaml.safe_load((shipped("conf") / "task" / "benchmark.yaml").read_text("utf-8"))
     return {**values, "resamples": 50, **given}
 
 
@@ -265,7 +266,7 @@ def test_the_configured_detector_keeps_its_overrides(bench: Make) -> None:
 def test_of_two_files_for_one_class_the_nearer_is_the_configured_one(
     bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = yaml.safe_load((folder("conf") / "detector" / "poly.yaml").read_text("utf-8")) | {"window": 48, "degree": 2}
+    mine = yaml.safe_load((shipped("conf") / "detector" / "poly.yaml").read_text("utf-8")) | {"window": 48, "degree": 2}
     write(tmp_path / "conf" / "detector" / "poly_slow.yaml", yaml.safe_dump(mine))
     monkeypatch.chdir(tmp_path)
     one = bench("detector=poly_slow", "detector.half=9.0")

@@ -16,9 +16,10 @@ import yaml
 from tsad import __version__, cli
 from tsad.command.overrides import with_verb
 from tsad.command.schema import keywords, typed
-from tsad.config import folder, options_of
+from tsad.config import options_of
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, StorageError
-from tsad.steps.workbench import Workbench
+from tsad.files.locate import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 VERBS = options_of("task")
@@ -82,7 +83,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Workbench, dict[st
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_task_yaml_and_signature_agree(verb: str) -> None:
-    text = (folder("conf") / "task" / f"{verb}.yaml").read_text("utf-8")
+    text = (shipped("conf") / "task" / f"{verb}.yaml").read_text("utf-8")
     values = yaml.safe_load(text) or {}
     assert text.startswith("# @package _global_\n# "), "the second line says what the verb does"
     known = keywords(cli.verb_function(verb))

@@ -24,14 +24,14 @@ from tsad.config import (
     Settings,
     compose,
     flatten,
-    folder,
     home,
     masked_yaml,
     options_of,
     settings,
 )
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, ReviewError
-from tsad.steps.workbench import Workbench
+from tsad.files.locate import shipped
 
 Make = Callable[..., Settings]
 CHOICES = [(g, o) for g in (*GROUPS, "experiment") for o in options_of(g)]
@@ -64,7 +64,7 @@ def test_interchangeable_things_name_a_class_that_takes_their_keys(
 
 
 def test_every_key_has_a_comment() -> None:
-    for path in folder("conf").rglob("*.yaml"):
+    for path in shipped("conf").rglob("*.yaml"):
         if "local" in path.parts:
             continue
         lines = path.read_text("utf-8").splitlines()

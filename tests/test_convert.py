@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.intervals import mask_to_intervals, runs_of
-from tsad.core.types import Choice, Interval, Origin, Purpose, Series, TimeKind, Window
+from tsad.core.reviews import Choice, Purpose
+from tsad.core.series import Series, Window
+from tsad.core.types import Interval, Origin, TimeKind
 from tsad.review import convert, template
 from tsad.review.positions import runs_to_intervals
 

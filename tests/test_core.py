@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tsad.core.errors import TsadError
 from tsad.core.options import GoldOptions
+from tsad.core.series import Series, Window
 from tsad.core.times import format_time, parse_time
-from tsad.core.types import Interval, Series, Window
+from tsad.core.types import Interval
 from tsad.core.windows import cut, without_overlap
 from tsad.metrics.gate import decide
 

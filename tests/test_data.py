@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 
 from tsad.config import compose, settings, workbench
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, DatasetError, InUseError, SourceError
-from tsad.core.types import Purpose, Series
-from tsad.loop import iterate
+from tsad.core.reviews import Purpose
+from tsad.core.series import Series
+from tsad.loop import promote
+from tsad.loop.common import open_loop
+from tsad.loop.datasets import fetch
+from tsad.loop.iteration import iterate
 from tsad.plots import dataset_figure
 from tsad.sources.cache import cache_folder
 from tsad.steps import assets as listed
-from tsad.steps import data, export, promote
 from tsad.steps.assets import DATASETS, EXPORTS, SERIES, UPLOADS, Inventory, size_text
-from tsad.steps.common import open_loop
-from tsad.steps.datasets import fetch
-from tsad.steps.workbench import Workbench
 from tsad.tracking.assets import EXPORT, assets
+from tsad.verbs import data, export
 
 POINTS = 1200
 PNG = b"\x89PNG"

@@ -16,19 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tsad.core.errors import DatasetError, StorageError
-from tsad.core.types import (
-    NS_PER_SECOND,
-    Annotation,
-    Choice,
-    DatasetVersion,
-    Interval,
-    Origin,
-    Purpose,
-    ReviewedWindow,
-    ReviewState,
-    Series,
-    Window,
-)
+from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
+from tsad.core.series import Series, Window
+from tsad.core.types import NS_PER_SECOND, Interval, Origin
 from tsad.training.datasets import build, content_hash, load, masks, merge, save
 
 START = 1_700_000_000 * NS_PER_SECOND

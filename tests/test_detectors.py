@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from tsad.core.errors import DetectorError
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import NS_PER_SECOND, Origin, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, Origin
 from tsad.detectors.base import Detector, fill_missing, squash
 from tsad.detectors.isolation_forest import IsolationForest
 from tsad.detectors.robust_zscore import RobustZScore

@@ -11,14 +11,16 @@ import pytest
 
 from tsad.core.errors import DetectorError, WeightsError
 from tsad.core.protocols import Trainable
-from tsad.core.types import NS_PER_SECOND, Series, Window
+from tsad.core.series import Series, Window
+from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.base import combine_channels
 from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Evidence, evidence_of
 from tsad.detectors.evidence.examined import series_rows
 from tsad.detectors.patch import examples
 from tsad.detectors.patch.detector import PatchDetector, blend_in, resolve_device
-from tsad.detectors.patch.loading import SHIPPED, digest, load_base
+from tsad.detectors.patch.loading import SHIPPED, load_base
 from tsad.detectors.patch.windows import cut_piece, pieces, scales_for, sheet_of, shrink, shrink_flags, shrink_rows
+from tsad.files.hashing import digest_of_file
 
 LENGTH = 64
 TINY = {
@@ -265,7 +267,8 @@ def test_it_is_rebuilt_from_its_description(weights: Path) -> None:
 
 def test_base_reference_names_the_file(weights: Path) -> None:
     reference = detector(weights).base_reference()
-    assert reference == {"id": "tsad/patch", "path": str(weights), "sha256": digest(weights / "model.safetensors")}
+    digest = digest_of_file(weights / "model.safetensors")
+    assert reference == {"id": "tsad/patch", "path": str(weights), "sha256": digest}
 
 
 WRONG: list[dict] = [{"batch_size": 0}, {"stride": 0}, {"blend": -0.1}, {"blend": float("nan")}]
@@ -397,7 +400,7 @@ def test_a_flipped_bit_or_a_foreign_or_infinite_adapter_is_refused(weights: Path
     base = detector(weights)
     flipped = copy_of(good, tmp_path / "flipped")
     file = flipped / "adapter_model.safetensors"
-    (flipped / "adapter.sha256").write_text(f"{digest(file)}  {file.name}\n")
+    (flipped / "adapter.sha256").write_text(f"{digest_of_file(file)}  {file.name}\n")
     base.with_adapter(flipped)
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
     with pytest.raises(WeightsError, match="SHA-256"):

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import DetectorError, MissingPackageError
-from tsad.core.types import NS_PER_SECOND, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.base import Detector, combine_channels
 from tsad.detectors.kmeans import KMeans
 from tsad.detectors.matrix_profile import BLOCK, MatrixProfile, _profile
@@ -18,7 +20,6 @@ from tsad.detectors.nearest_neighbour import NearestNeighbour
 from tsad.detectors.poly import Poly
 from tsad.detectors.sub_pca import SubPCA
 from tsad.detectors.subsequences import condense, robust_excess, subsequences, to_points
-from tsad.steps.workbench import Workbench
 
 NAMES = ["poly", "sub_pca", "kmeans", "nearest_neighbour", "matrix_profile"]
 

@@ -12,13 +12,15 @@ from test_sampling import OPTIONS as SAMPLING
 from test_splits import OPTIONS as GOLD
 from test_splits import SECOND, series
 
-from tsad.core.types import Choice, Detection, Interval, Origin, Series, Window
+from tsad.config.workbench import Workbench
+from tsad.core.reviews import Choice
+from tsad.core.series import Series, Window
+from tsad.core.types import Detection, Interval, Origin
 from tsad.core.windows import cut
+from tsad.loop.detect import _choose
+from tsad.loop.gold import draw_for_people
 from tsad.review.sampling import disputed_first, select
 from tsad.review.splits import is_disputed, split_gold
-from tsad.steps.detect import _choose
-from tsad.steps.gold import draw_for_people
-from tsad.steps.workbench import Workbench
 
 
 def disputed(name: str, stretches: list[tuple[int, int]], labels: list[tuple[int, int]] | None = None) -> Series:

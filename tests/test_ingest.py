@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 from sources_kit import EXAMPLE, write
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ClaimError, SourceError, SourceUnavailableError
 from tsad.core.intervals import intervals_to_mask
-from tsad.core.types import NS_PER_SECOND, Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, Interval
+from tsad.loop.common import load_series, open_loop, read_series
 from tsad.plots.quality import quality_figure
 from tsad.sources.csv import CsvSource
 from tsad.sources.quality import Quality
 from tsad.sources.quality_findings import Finding
-from tsad.steps import ingest
-from tsad.steps.common import load_series, open_loop, read_series
 from tsad.steps.quality_page import counts, page, png, worst_first
-from tsad.steps.workbench import Workbench
 from tsad.tracking.artifacts import read_text
+from tsad.verbs import ingest
 
 Make = Callable[..., Workbench]
 

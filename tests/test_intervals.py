@@ -24,7 +24,8 @@ from tsad.core.intervals import (
     runs_of,
     runs_to_intervals,
 )
-from tsad.core.types import IntArray, Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import IntArray, Interval
 
 masks = st.lists(st.booleans(), max_size=60).map(lambda flags: np.array(flags, bool))
 runs = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), max_size=8).map(

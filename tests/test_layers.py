@@ -15,10 +15,13 @@ PACKAGE = ROOT / "tsad"
 # From the ground up; rooms on one floor never import each other.
 FLOORS = (
     {"core"},
-    {"metrics", "synthetic", "plots", "command"},
+    {"metrics", "synthetic", "plots", "command", "files"},
+    {"adapters", "agreement"},
     {"sources", "detectors", "review", "training", "tracking"},
-    {"steps"},
-    {"config", "loop"},
+    {"config"},
+    {"loop"},
+    {"steps"},  # what a later issue moves to experiments/ and catalogue/
+    {"verbs"},
     {"cli"},
     {"__main__"},
 )
@@ -93,7 +96,9 @@ def test_heavy_libraries_wait(path: Path) -> None:
             assert library in allowed, f"{where} imports {library} at module level"
 
 
-@pytest.mark.parametrize("module", ["tsad.cli", "tsad.config", "tsad.loop", "tsad.steps.status", "tsad.sources.base"])
+@pytest.mark.parametrize(
+    "module", ["tsad.cli", "tsad.config", "tsad.loop.iteration", "tsad.verbs.status", "tsad.sources.base"]
+)
 def test_light_modules_stay_light(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -12,19 +12,21 @@ import numpy as np
 import pytest
 import yaml
 
-from tsad.config import compose, folder, settings
+from tsad.config import compose, settings
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError
 from tsad.core.intervals import mask_of_runs, runs_of
-from tsad.core.types import NS_PER_SECOND, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.proposals.fitting import LabelledLook
 from tsad.detectors.proposals.proposer import default_proposer, look_at
 from tsad.detectors.robust_zscore import RobustZScore
+from tsad.files.locate import shipped
 from tsad.metrics.interval import interval_prf
 from tsad.plots import learning_curve_figure
-from tsad.steps import learning_curve
 from tsad.steps.curve_protocol import Line, Split, Subject, answers, by_calibrator, measured
-from tsad.steps.workbench import Workbench
 from tsad.tracking.store import open_store
+from tsad.verbs import learning_curve
 
 Make = Callable[..., Workbench]
 
@@ -105,7 +107,7 @@ def sets(tmp_path: Path, home: Path, empty_store: Path) -> list[str]:
 
 
 def options(**given: Any) -> dict[str, Any]:
-    values = yaml.safe_load((folder("conf") / "task" / "learning_curve.yaml").read_text("utf-8"))
+    values = yaml.safe_load((shipped("conf") / "task" / "learning_curve.yaml").read_text("utf-8"))
     return {**values, "reviews": [2], "seeds": 1, "resamples": 20, "rotations": 1, **given}
 
 

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from tsad.config import compose, settings
+from tsad.config.workbench import Workbench
 from tsad.core.errors import LabelError, LoopError, RegistryError, ReviewError, TrackingError
-from tsad.core.types import Purpose
-from tsad.loop import iterate
-from tsad.steps import data, detect, evaluate, export, promote, pull, report, rollback, status, train
-from tsad.steps.champion import registry_of
-from tsad.steps.common import load_series, open_loop
-from tsad.steps.datasets import fetch
-from tsad.steps.gold import find_gold
-from tsad.steps.workbench import Workbench
+from tsad.core.reviews import Purpose
+from tsad.loop import detect, evaluate, promote, pull, report, train
+from tsad.loop.champion import registry_of
+from tsad.loop.common import load_series, open_loop
+from tsad.loop.datasets import fetch
+from tsad.loop.gold import find_gold
+from tsad.loop.iteration import iterate
 from tsad.tracking.store import open_store
+from tsad.verbs import data, export, rollback, status
 
 SMALL = (
     "experiment=demo", "detector=robust_zscore", "source.series=8", "source.points=1200", "windows.length=200",

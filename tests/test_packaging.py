@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tsad.config import folder, options_of
+from tsad.config import options_of
+from tsad.files.locate import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -51,7 +52,7 @@ def test_every_dependency_is_pinned() -> None:
 
 
 def test_conf_is_the_checkouts() -> None:
-    assert folder("conf") == ROOT / "conf" and folder("label_studio") == ROOT / "label_studio"
+    assert shipped("conf") == ROOT / "conf" and shipped("label_studio") == ROOT / "label_studio"
 
 
 def test_ci_needs_no_terminal_and_skips_nothing() -> None:

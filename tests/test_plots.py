@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tsad.core.intervals import mask_to_intervals
-from tsad.core.types import NS_PER_SECOND, Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, Interval
 from tsad.plots import canvas, comparison_figure, decimate, kinds_figure, metric_history_figure, series_figure
 
 

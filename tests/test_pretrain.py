@@ -18,15 +18,16 @@ import pytest
 from sources_kit import write
 
 from tsad.config import compose, settings
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError, StorageError
-from tsad.core.types import NS_PER_SECOND, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.patch import crops
 from tsad.detectors.patch.detector import PatchDetector
 from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
-from tsad.steps import pretrain as verb
-from tsad.steps.workbench import Workbench
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
 from tsad.tracking.store import open_store
+from tsad.verbs import pretrain as verb
 
 TINY = {
     "length": 64, "patch": 8, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 24, "point_size": 8,
@@ -214,9 +215,9 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(output: Path, sets: list[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    from tsad.config import folder
+    from tsad.files.locate import shipped
 
-    task = OmegaConf.to_container(OmegaConf.load(folder("conf") / "task" / "pretrain.yaml"))
+    task = OmegaConf.to_container(OmegaConf.load(shipped("conf") / "task" / "pretrain.yaml"))
     assert isinstance(task, dict)
     small = {"steps": 2, "save_every": 1, "batch_size": 2, "workers": 0, "network": TINY, "device": "cpu"}
     return {**task, **small, "output": str(output), "validate_on": sets, "validate_points": 200}

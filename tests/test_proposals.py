@@ -12,7 +12,8 @@ import pytest
 from tsad.config import compose, options_of, settings, workbench
 from tsad.core.errors import WeightsError
 from tsad.core.intervals import intervals_to_runs, mask_of_runs, runs_of
-from tsad.core.types import NS_PER_SECOND, Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, Interval
 from tsad.detectors.base import Detector
 from tsad.detectors.evidence.examined import Examined, series_rows
 from tsad.detectors.proposals import calibrator as room

@@ -19,7 +19,8 @@ from tracking_rig import TinyDetector, home, options, store
 
 from tsad.core.errors import RegistryError, SeriesError, TrackingError, WeightsError
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import NS_PER_SECOND, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
 from tsad.tracking.frames import series_of
 from tsad.tracking.pyfunc_model import build, load_version, log_model
 from tsad.tracking.registry import Registry, Version

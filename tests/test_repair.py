@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from sources_kit import MINUTE, START
 
 from tsad.core.errors import SourceError, StorageError
-from tsad.core.types import Detection, Interval, Origin, Series
+from tsad.core.series import Series
+from tsad.core.types import Detection, Interval, Origin
 from tsad.sources import repair
 from tsad.sources.exchange import write_detection, write_intervals
 from tsad.sources.naming import parse_file_name
 from tsad.sources.repair import BACKUP, JOURNAL, ORIGINALS, Action, apply, plan
 from tsad.sources.repair_names import remains_of
-from tsad.steps import repair as verb
+from tsad.verbs import repair as verb
 
 S = 10**9
 GOOD = "U1.T_3_20200101T000000Z_20200101T000600Z_patch.csv"

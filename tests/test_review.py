@@ -9,7 +9,9 @@ import pytest
 
 from tsad.core.errors import ConfigError, LabelError
 from tsad.core.options import ReviewOptions
-from tsad.core.types import Annotation, Choice, Interval, Purpose, ReviewState, Series, Window
+from tsad.core.reviews import Annotation, Choice, Purpose, ReviewState
+from tsad.core.series import Series, Window
+from tsad.core.types import Interval
 from tsad.review.agreement import resolve
 from tsad.review.simulated import SimulatedReviewer
 

@@ -12,7 +12,9 @@ import pytest
 
 from tsad.core.errors import ConfigError, LabelError, MissingPackageError, ReviewError
 from tsad.core.options import ReviewOptions
-from tsad.core.types import Choice, Interval, Origin, Purpose, ReviewedWindow, ReviewState, Series, Window
+from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
+from tsad.core.series import Series, Window
+from tsad.core.types import Interval, Origin
 from tsad.review import server
 from tsad.review.exports import read_export, to_label_studio
 from tsad.review.label_studio import LabelStudioReviewer, find_template

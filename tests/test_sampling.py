@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tsad.core.errors import ConfigError
 from tsad.core.options import SamplingOptions
-from tsad.core.types import Series, Window
+from tsad.core.series import Series, Window
 from tsad.review.sampling import STRATEGIES, capped, inclusion_probabilities, select
 
 OPTIONS = SamplingOptions(

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from sources_kit import EXAMPLE, csv_source, write
 
 from tsad.core.errors import CacheError, SourceError
-from tsad.core.types import Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import Interval
 from tsad.sources.base import Source
 from tsad.sources.cache import CachedSource, clean, load, save, usage
-from tsad.steps import clean as clean_step
+from tsad.verbs import clean as clean_step
 
 ROOT = Path(__file__).parent.parent
 texts = st.text(min_size=1, max_size=12)

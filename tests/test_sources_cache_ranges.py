@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tsad.core.errors import CacheError, NoRowsError, OfflineError, SeriesError, SourceError, SourceUnavailableError
-from tsad.core.types import Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import Interval
 from tsad.sources.base import Labelling, Source
 from tsad.sources.cache import CachedSource, WorkingSet, forget, listing, load, shrink, usage
 from tsad.sources.cache.provenance import as_json

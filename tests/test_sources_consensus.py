@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsad.core.intervals import clip, intervals_to_mask
-from tsad.core.types import Annotation, IntArray, Interval
+from tsad.core.reviews import Annotation
+from tsad.core.types import IntArray, Interval
 from tsad.sources.base import Labelling
 from tsad.sources.consensus import consensus, newest
 

@@ -14,7 +14,8 @@ from tsad.config import Settings
 from tsad.core.errors import ConfigError
 from tsad.core.intervals import intervals_to_mask, mask_to_intervals
 from tsad.core.options import DownsampleOptions
-from tsad.core.types import Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import Interval
 from tsad.sources.downsample import Downsampled, downsample
 
 S = 10**9

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sources_kit import MINUTE, START, write
 
 from tsad.core.errors import FileNameError, LabelError, StorageError
-from tsad.core.types import Detection, Interval, Origin, Series
+from tsad.core.series import Series
+from tsad.core.types import Detection, Interval, Origin
 from tsad.sources.exchange import read_detection, read_intervals, write_detection, write_intervals
 from tsad.sources.labels import read_interval_csv
 from tsad.sources.naming import FileName, file_name, parse_file_name

@@ -17,7 +17,8 @@ from tsad.command.checks import WARNINGS
 from tsad.config import Settings
 from tsad.core.errors import ConfigError
 from tsad.core.options import QualityOptions
-from tsad.core.types import Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import Interval
 from tsad.sources import quality as module
 from tsad.sources.quality import Quality, assess, refusing
 from tsad.sources.quality_findings import Finding

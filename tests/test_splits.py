@@ -9,7 +9,8 @@ import pytest
 
 from tsad.core.errors import ConfigError, LabelError
 from tsad.core.options import GoldOptions
-from tsad.core.types import Interval, Series, Window
+from tsad.core.series import Series, Window
+from tsad.core.types import Interval
 from tsad.core.windows import cut
 from tsad.review.splits import draw_gold, reviewable, split_gold
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tsad.core.intervals import intervals_to_runs
-from tsad.core.types import NS_PER_SECOND, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
 from tsad.synthetic.plant import OSCILLATION, PLANT_KINDS, plant
 from tsad.synthetic.units import SENSORS, limits, make_unit
 

@@ -10,7 +10,7 @@ import pytest
 from tracking_rig import die, home, killed, options, store
 
 from tsad.core.errors import ClaimError, DatasetError
-from tsad.core.types import Purpose
+from tsad.core.reviews import Purpose
 from tsad.tracking import assets, dataset_runs
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import Store, open_store

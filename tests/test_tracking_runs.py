@@ -16,7 +16,8 @@ import pytest
 from tracking_rig import die, home, killed, options, store
 
 from tsad.core.errors import ClaimError, TrackingError, TsadError
-from tsad.core.types import Interval, Purpose
+from tsad.core.reviews import Purpose
+from tsad.core.types import Interval
 from tsad.tracking.recorder import PARAM_LENGTH, MetricBuffer, plain
 from tsad.tracking.runs import Iteration, LoopStore
 from tsad.tracking.store import Store, open_store

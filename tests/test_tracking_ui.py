@@ -11,9 +11,9 @@ import pytest
 from tracking_rig import home, options, store
 
 from tsad.core.errors import ConfigError, TrackingError
-from tsad.steps import ui
 from tsad.tracking.store import Store
 from tsad.tracking.ui import served
+from tsad.verbs import ui
 
 
 def test_a_taken_port_is_named(store: Store) -> None:

@@ -27,7 +27,9 @@ from test_datasets import largest_file, make_series, review
 from tsad.core.errors import StorageError, TrainingError, WeightsError
 from tsad.core.options import AdapterOptions
 from tsad.core.protocols import Trainable
-from tsad.core.types import BoolArray, DatasetVersion, Purpose, Series, Window
+from tsad.core.reviews import DatasetVersion, Purpose
+from tsad.core.series import Series, Window
+from tsad.core.types import BoolArray
 from tsad.training import adapters
 from tsad.training.batches import MIN_POSITIVE, BalancedDraws, split
 from tsad.training.datasets import build

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsad.core.intervals import mask_to_intervals
-from tsad.core.types import Series, Window
+from tsad.core.series import Series, Window
 from tsad.core.windows import cut, excerpts, stitch, window_starts
 
 

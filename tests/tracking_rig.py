@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from tsad.core.options import TrackingOptions
-from tsad.core.types import FloatArray, Series
+from tsad.core.series import Series
+from tsad.core.types import FloatArray
 from tsad.detectors.base import Detector
 from tsad.tracking.store import Store, open_store
 

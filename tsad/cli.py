@@ -25,7 +25,6 @@ from tsad.config import (
     VERSION_BASE,
     compose,
     finish,
-    folder,
     home,
     known_keys,
     options_of,
@@ -35,11 +34,13 @@ from tsad.config import (
     workbench,
 )
 from tsad.core.errors import ConfigError, TsadError
+from tsad.files.locate import shipped
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 log = logging.getLogger("tsad")
+IN_LOOP = ("detect", "push", "pull", "train", "evaluate", "promote", "report")
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 # Nothing phones home; a hub is asked only where the user says HF_HUB_OFFLINE=0.
 SILENCED = {
@@ -104,17 +105,18 @@ def quiet_environment() -> None:
 
 
 def verb_function(verb: str) -> Callable[..., float | None]:
-    """The function behind a verb: ``tsad.steps.<verb>.run``, or the loop's for ``iterate``.
+    """The function behind a verb: ``tsad.verbs.<verb>.run``, or the loop's.
 
     Raises:
         ConfigError: no such verb.
     """
     if verb == "iterate":
-        return importlib.import_module("tsad.loop").iterate
+        return importlib.import_module("tsad.loop.iteration").iterate
+    room = "loop" if verb in IN_LOOP else "verbs"
     try:
-        return importlib.import_module(f"tsad.steps.{verb}").run
+        return importlib.import_module(f"tsad.{room}.{verb}").run
     except (ModuleNotFoundError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != f"tsad.steps.{verb}":
+        if isinstance(error, ModuleNotFoundError) and error.name != f"tsad.{room}.{verb}":
             raise
         raise ConfigError(f"unknown verb {verb}", nearest(verb, options_of("task"))) from error
 
@@ -192,7 +194,7 @@ def _hydra(words: Sequence[str]) -> None:
     sys.argv[1:] = words
     failed: list[Exception] = []
 
-    @hydra.main(config_path=str(folder("conf")), config_name=CONFIG_NAME, version_base=VERSION_BASE)
+    @hydra.main(config_path=str(shipped("conf")), config_name=CONFIG_NAME, version_base=VERSION_BASE)
     def tsad(cfg: DictConfig) -> float | None:
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import OmegaConf

@@ -21,7 +21,8 @@ from tsad.core.errors import (
     TooManyRowsError,
     UnknownPointError,
 )
-from tsad.core.types import Detection, Interval, Origin, Series
+from tsad.core.series import Series
+from tsad.core.types import Detection, Interval, Origin
 from tsad.sources.iotdb import IotdbSource
 from tsad.sources.iotdb.reader import Collector
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from iotdb_server import IoTDBServer
 
-from tsad import loop
+from tsad.config.workbench import Workbench
+from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.core.types import Series
-from tsad.steps import detect
-from tsad.steps.common import open_loop
-from tsad.steps.workbench import Workbench
+from tsad.loop import detect
+from tsad.loop import iteration as loop
+from tsad.loop.common import open_loop
 from tsad.synthetic.plant import plant
 from tsad.tracking.runs import Iteration
 
@@ -120,7 +120,7 @@ def test_a_server_gone_from_the_start_is_answered_for_and_detections_follow_when
     server: IoTDBServer, series: list[Series], overrides: tuple[str, ...], bench: Callable[..., Workbench],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    from tsad.steps import ingest
+    from tsad.verbs import ingest
 
     ingest.run(bench(*overrides))
     server.kill()

@@ -15,7 +15,9 @@ import pytest
 
 from tsad.core.errors import ReviewError
 from tsad.core.options import ReviewOptions
-from tsad.core.types import Choice, Interval, Origin, Purpose, ReviewState, Series, TimeKind, Window
+from tsad.core.reviews import Choice, Purpose, ReviewState
+from tsad.core.series import Series, Window
+from tsad.core.types import Interval, Origin, TimeKind
 from tsad.review import server
 from tsad.review.label_studio import LabelStudioReviewer
 

@@ -22,7 +22,7 @@ import pytest
 from test_label_studio import annotate, drag, place, submit
 
 from tsad.core.options import TrackingOptions
-from tsad.core.types import Purpose
+from tsad.core.reviews import Purpose
 from tsad.training.datasets import load
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tsad.core.types import FloatArray, Series, Window
+from tsad.core.series import Series, Window
+from tsad.core.types import FloatArray
 
 
 def cut(series: Series, length: int, start: int = 0, stop: int | None = None) -> list[Window]:

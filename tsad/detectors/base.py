@@ -13,7 +13,8 @@ import numpy as np
 
 from tsad.core.errors import DetectorError
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import BoolArray, Detection, FloatArray, Origin, Series
+from tsad.core.series import Series
+from tsad.core.types import BoolArray, Detection, FloatArray, Origin
 from tsad.detectors.thresholds import to_intervals
 
 if TYPE_CHECKING:

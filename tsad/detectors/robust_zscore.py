@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tsad.core.errors import DetectorError
-from tsad.core.types import FloatArray, Series
+from tsad.core.series import Series
+from tsad.core.types import FloatArray
 from tsad.detectors.base import Detector, squash, tame
 
 MAD_TO_SIGMA = 1.4826  # MAD of a normal distribution times this is its standard deviation

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.core.errors import DetectorError
-from tsad.core.types import FloatArray, Series
+from tsad.core.series import Series
+from tsad.core.types import FloatArray
 from tsad.detectors.base import Detector, combine_channels, fill_missing, is_constant, squash, tame
 from tsad.detectors.evidence.period import find_period
 

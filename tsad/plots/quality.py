@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tsad.core.types import Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import Interval
 from tsad.plots.canvas import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION, empty_figure, fonts, readable
 from tsad.plots.series import Lane, _draw_lanes, _draw_line, _label_time, _shade, _x
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tsad.core.intervals import clip, intervals_to_mask
-from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray, Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray, Interval
 from tsad.plots.canvas import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILION, empty_figure, fonts, readable
 
 if TYPE_CHECKING:

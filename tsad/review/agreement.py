@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tsad.core.intervals import coverage_iou, mask_of_runs, runs_of
-from tsad.core.types import ANOMALY, Annotation, Choice, Interval, ReviewedWindow, ReviewState, Window
+from tsad.core.reviews import Annotation, Choice, ReviewedWindow, ReviewState
+from tsad.core.series import Window
+from tsad.core.types import ANOMALY, Interval
 from tsad.review.positions import Run, intervals_to_labelled_runs, runs_to_intervals
 
 

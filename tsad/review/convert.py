@@ -15,18 +15,9 @@ from typing import Any
 import numpy as np
 
 from tsad.core.errors import ConfigError, ReviewError
-from tsad.core.types import (
-    ANOMALY,
-    NS_PER_SECOND,
-    Annotation,
-    Choice,
-    FloatArray,
-    IntArray,
-    Interval,
-    Purpose,
-    TimeKind,
-    Window,
-)
+from tsad.core.reviews import Annotation, Choice, Purpose
+from tsad.core.series import Window
+from tsad.core.types import ANOMALY, NS_PER_SECOND, FloatArray, IntArray, Interval, TimeKind
 from tsad.review.positions import Run, intervals_to_labelled_runs, runs_to_intervals
 from tsad.review.template import RESTORE, SERIES_KEY, TIME_COLUMN, Template, column
 

@@ -14,7 +14,8 @@ import numpy as np
 from tsad.core.errors import LabelError
 from tsad.core.intervals import merge
 from tsad.core.options import ReviewOptions
-from tsad.core.types import ANOMALY, NS_PER_SECOND, Interval, ReviewedWindow, TimeKind
+from tsad.core.reviews import ReviewedWindow
+from tsad.core.types import ANOMALY, NS_PER_SECOND, Interval, TimeKind
 from tsad.review import convert
 from tsad.review.template import SERIES_KEY, TIME_COLUMN, Template
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.options import ReviewOptions
-from tsad.core.types import Choice, Purpose, ReviewedWindow
+from tsad.core.reviews import Choice, Purpose, ReviewedWindow
+from tsad.files.locate import shipped
 from tsad.review import convert, template
 from tsad.review.agreement import resolve
 from tsad.review.client import ANSWERED, Client
@@ -285,8 +286,7 @@ def find_template(name: str) -> Path:
     Raises:
         ConfigError: there is none of that name.
     """
-    package = Path(__file__).parents[1]
-    ours = package / "_label_studio" if (package / "_label_studio").is_dir() else package.parent / "label_studio"
+    ours = shipped("label_studio")
     for path in (Path(name).expanduser(), Path("label_studio") / name, ours / name):
         if path.is_file():
             return path

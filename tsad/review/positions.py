@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tsad.core.intervals import intervals_to_runs, merge_runs, point_ends
-from tsad.core.types import ANOMALY, IntArray, Interval, Window
+from tsad.core.series import Window
+from tsad.core.types import ANOMALY, IntArray, Interval
 
 Run = tuple[int, int, str]  # half-open positions inside the window, and the label
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from tsad.core.errors import ConfigError
 from tsad.core.options import SamplingOptions
-from tsad.core.types import BoolArray, FloatArray, IntArray, Window
+from tsad.core.series import Window
+from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.review.splits import is_disputed
 
 STRATEGIES = ("top_score", "low_confidence", "random")

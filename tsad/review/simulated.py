@@ -8,7 +8,9 @@ import numpy as np
 
 from tsad.core.errors import ConfigError, LabelError
 from tsad.core.options import ReviewOptions
-from tsad.core.types import ANOMALY, Annotation, Choice, ReviewedWindow, Window
+from tsad.core.reviews import Annotation, Choice, ReviewedWindow
+from tsad.core.series import Window
+from tsad.core.types import ANOMALY
 from tsad.review.agreement import resolve
 from tsad.review.positions import Run, intervals_to_labelled_runs, runs_to_intervals
 

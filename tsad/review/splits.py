@@ -12,7 +12,8 @@ import numpy as np
 from tsad.core.errors import ConfigError, LabelError
 from tsad.core.intervals import clip, intervals_to_runs
 from tsad.core.options import GoldOptions
-from tsad.core.types import FloatArray, Series, Window
+from tsad.core.series import Series, Window
+from tsad.core.types import FloatArray
 from tsad.core.windows import cut
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,8 +21,10 @@ from tsad.core.errors import (
     UnknownPointError,
 )
 from tsad.core.intervals import clip, point_ends
+from tsad.core.series import Series
 from tsad.core.times import parse_moment
-from tsad.core.types import Detection, Interval, Series
+from tsad.core.types import Detection, Interval
+from tsad.files.hashing import digest_of_parts
 from tsad.sources.validate import Rules, fit, validate
 
 Item = TypeVar("Item")
@@ -101,7 +102,7 @@ class Source(ABC):
 
     def identity(self) -> str:
         """Hex digest of where and how series are read, whatever the state of the data; needs no connection."""
-        return digest_of(self.describe())
+        return digest_of_parts(self.describe())
 
     def extents(self, point_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """``[start, end)`` in ns UTC that each point has values in; points without any are absent.
@@ -299,8 +300,3 @@ def no_rows(point_id: str, where: str) -> NoRowsError:
     return NoRowsError(
         f"series {point_id!r} has no value in the range asked for ({where})", "Ask for another range, or leave it out."
     )
-
-
-def digest_of(*parts: object) -> str:
-    """SHA-256 (hex) of the parts' representations."""
-    return hashlib.sha256("\x1f".join(repr(p) for p in parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tsad.core.intervals import clip, coverage_iou, merge
-from tsad.core.types import Annotation, Interval
+from tsad.core.reviews import Annotation
+from tsad.core.types import Interval
 from tsad.sources.base import Labelling
 
 

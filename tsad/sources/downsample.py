@@ -26,7 +26,8 @@ import numpy as np
 from tsad.core.durations import parse_duration
 from tsad.core.intervals import intervals_to_runs, point_ends, runs_of
 from tsad.core.options import DownsampleOptions
-from tsad.core.types import FloatArray, IntArray, Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import FloatArray, IntArray, Interval
 
 FAR = 6.0  # mean deviations: beyond it the extreme stands for its bin (4.8 standard deviations of a normal bin)
 _PER_BIN = {"m4": 4, "minmax": 2}

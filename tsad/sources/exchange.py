@@ -11,10 +11,11 @@ import pyarrow.csv as pacsv
 
 from tsad.core.errors import FileNameError, LabelError
 from tsad.core.intervals import intervals_to_mask, point_ends
+from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.core.types import Detection, FloatArray, IntArray, Interval, Series
+from tsad.core.types import Detection, FloatArray, IntArray, Interval
+from tsad.files.atomic import atomic
 from tsad.sources.csv_text import Dialect, read_columns, read_head
-from tsad.sources.files import atomic
 from tsad.sources.labels import read_interval_csv
 from tsad.sources.naming import FileName, file_name, parse_file_name
 from tsad.sources.times import TimeReader

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tsad.core.errors import ConfigError, SourceError, TsadError
-from tsad.core.types import Interval, Series
-from tsad.sources.base import Source, digest_of, one_of
+from tsad.core.series import Series
+from tsad.core.types import Interval
+from tsad.files.hashing import digest_of_parts
+from tsad.sources.base import Source, one_of
 from tsad.sources.csv_columns import ColumnRules
 from tsad.sources.csv_files import named_files, state_of
 from tsad.sources.labels import known_points, read_interval_csv, with_labels
@@ -58,7 +60,7 @@ class FileSource(Source):
         if not root:
             raise ConfigError("source.root is empty", "Give a file, a folder or a glob: source.root=FOLDER.")
         self.root, self.glob, self.layout = Path(root).expanduser(), tuple(glob), reading.columns.layout
-        self.reading, self._signature, self._encoding = reading, digest_of(sorted(options.items())), encoding
+        self.reading, self._signature, self._encoding = reading, digest_of_parts(sorted(options.items())), encoding
         self.labels, self.labels_end = Path(labels).expanduser() if labels else None, labels_end
         self._labels: dict[str, tuple[Interval, ...]] | None = None
         self._places: dict[str, Place] | None = None
@@ -88,7 +90,7 @@ class FileSource(Source):
         return f"{self.name}:{self.root.absolute().as_posix()}"
 
     def identity(self) -> str:
-        return digest_of(self.describe(), self._signature)
+        return digest_of_parts(self.describe(), self._signature)
 
     def digest(self, point_id: str | None = None) -> str:
         """From how files are read, and the size and time of change of the point's files and the labels."""
@@ -98,7 +100,7 @@ class FileSource(Source):
         places = index.values() if point_id is None else [index[point_id]]
         paths = {path for place in places for path in place.paths}
         states = [state_of(path) for path in (*sorted(paths), self.labels) if path is not None]
-        return digest_of(self._signature, point_id, *states)
+        return digest_of_parts(self._signature, point_id, *states)
 
     def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
         """See :meth:`Source.fetch`: a file is parsed once for all of its points that follow each other."""

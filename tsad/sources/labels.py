@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from tsad.core.errors import LabelError, SeriesError
-from tsad.core.types import ANOMALY, FloatArray, IntArray, Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import ANOMALY, FloatArray, IntArray, Interval
 from tsad.sources.csv_text import Dialect, Head, read_columns, read_head, row_number
 from tsad.sources.times import TimeReader
 from tsad.sources.validate import fit

@@ -30,8 +30,9 @@ import numpy as np
 from tsad.core.errors import SeriesError
 from tsad.core.intervals import intervals_to_mask, point_ends, runs_of
 from tsad.core.options import QualityOptions
+from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.core.types import NS_PER_SECOND, BoolArray, IntArray, Interval, Series, TimeKind
+from tsad.core.types import NS_PER_SECOND, BoolArray, IntArray, Interval, TimeKind
 from tsad.sources.quality_findings import (
     PLACES,
     SEVERITIES,

@@ -8,7 +8,8 @@ from typing import Literal
 
 from tsad.core.durations import UNITS
 from tsad.core.intervals import point_ends
-from tsad.core.types import NS_PER_SECOND, IntArray, Interval, Series, TimeKind
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, IntArray, Interval, TimeKind
 
 Severity = Literal["note", "warn", "refuse"]
 SEVERITIES: tuple[Severity, ...] = ("refuse", "warn", "note")

@@ -8,8 +8,9 @@ import numpy as np
 
 from tsad.core.durations import format_duration, parse_duration
 from tsad.core.options import QualityOptions
+from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.core.types import NS_PER_SECOND, BoolArray, IntArray, Interval, Series
+from tsad.core.types import NS_PER_SECOND, BoolArray, IntArray, Interval
 from tsad.sources.quality_findings import PLACES, Finding, finding, many, share_text, span_text, stretches
 
 OFF_STEP = 0.1  # a step this share off the usual one is irregular

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import os
 import re
 import shutil
@@ -24,7 +23,8 @@ from pathlib import Path
 
 from tsad.core.errors import FileNameError, LabelError, SeriesError, SourceError, StorageError
 from tsad.core.times import format_time
-from tsad.sources.files import PARTIAL, STALE_PARTIAL, atomic
+from tsad.files.atomic import PARTIAL, STALE_PARTIAL, atomic
+from tsad.files.hashing import digest_of_file
 from tsad.sources.naming import FORM, escape, file_name, parse_file_name
 from tsad.sources.repair_content import Content, Found, found_in, is_packed, unpacked, without_rows
 from tsad.sources.repair_names import Remains, decoded, remains_of
@@ -227,8 +227,7 @@ def _digest(fix: Fix) -> str:
             path = Path(scratch) / "text"
             unpacked(fix.path, path)
             os.truncate(path, fix.keep)
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of_file(path)
 
 
 def _blocked(plans: Sequence[Fix]) -> dict[int, str]:

@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 
 from tsad.core.errors import SeriesError
-from tsad.core.types import FloatArray, IntArray, Series
+from tsad.core.series import Series
+from tsad.core.types import FloatArray, IntArray
 from tsad.sources.csv_columns import ColumnRules, Columns
 from tsad.sources.label_column import point_labels
 from tsad.sources.times import TimeReader

@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from tsad.core.errors import ConfigError
-from tsad.core.types import NS_PER_SECOND, Series
-from tsad.sources.base import Source, digest_of
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
+from tsad.files.hashing import digest_of_parts
+from tsad.sources.base import Source
 from tsad.sources.validate import validate
 
 
@@ -62,7 +64,7 @@ class SyntheticSource(Source):
     def digest(self, point_id: str | None = None) -> str:
         """From the values themselves: they are there, and the generator's code may change."""
         names = self.points() if point_id is None else [point_id]
-        return digest_of(*(self._made[name].digest for name in names))
+        return digest_of_parts(*(self._made[name].digest for name in names))
 
     def describe(self) -> str:
         return self._described

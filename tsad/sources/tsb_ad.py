@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from tsad.core.errors import SeriesError, TsadError
-from tsad.core.types import NS_PER_SECOND, Series
-from tsad.sources.base import Source, digest_of
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
+from tsad.files.hashing import digest_of_parts
+from tsad.sources.base import Source
 from tsad.sources.csv_files import named_files, state_of
 from tsad.sources.csv_text import Dialect, read_columns, read_head, row_number
 from tsad.sources.label_column import point_labels
@@ -54,7 +56,7 @@ class TsbAdSource(Source):
         if point_id is not None and point_id not in index:
             raise self._unknown([point_id], sorted(index))
         paths = sorted(index.values()) if point_id is None else [index[point_id]]
-        return digest_of(point_id, *(state_of(path) for path in paths))
+        return digest_of_parts(point_id, *(state_of(path) for path in paths))
 
     def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
         for point_id in point_ids:

@@ -27,7 +27,8 @@ import numpy.typing as npt
 
 from tsad.core.errors import LabelError, SeriesError
 from tsad.core.intervals import point_ends, runs_of
-from tsad.core.types import ANOMALY, BoolArray, FloatArray, IntArray, Interval, Series, TimeKind
+from tsad.core.series import Series
+from tsad.core.types import ANOMALY, BoolArray, FloatArray, IntArray, Interval, TimeKind
 
 Note = int | float | str
 RowOf = Callable[[int], int]  # position in what was read -> row number that a person finds in the file

@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import TrackingError, TsadError
+from tsad.core.reviews import Purpose
+from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.core.types import Purpose, Series
-from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
     from tsad.sources.cache import Kept
@@ -288,7 +289,7 @@ def users_of(loop: LoopStore, records: Sequence[DatasetRecord]) -> dict[str, tup
 
 def state_of_export(record: AssetRecord) -> str:
     """Whether the written file is ``there``, ``changed`` since, or ``gone``."""
-    from tsad.steps.export import digest_of_file
+    from tsad.files.hashing import digest_of_file
 
     path = Path(record.about["path"])
     if not path.is_file():

@@ -16,7 +16,8 @@ import numpy as np
 
 from tsad.core.intervals import mask_of_runs, runs_of
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import BoolArray, FloatArray, IntArray, Series
+from tsad.core.series import Series
+from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.proposals.choose import GAPS, Rated, propose
 from tsad.detectors.proposals.fitting import LabelledLook, touches
 from tsad.detectors.proposals.proposer import Judged, Proposer, corrected, look_at

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from tsad.core.names import safe_name
-from tsad.core.types import NS_PER_SECOND, FloatArray, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, FloatArray
+from tsad.files.atomic import atomic
 from tsad.metrics.figures import FIGURES, pooled_figures
 from tsad.metrics.paired import mean_interval, mean_of_means
-from tsad.sources.files import atomic
 
 Row = dict[str, Any]
 MEAN = "mean"  # in place of a set's or series' name

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError
 from tsad.core.intervals import intervals_to_mask
-from tsad.core.types import BoolArray, Series
+from tsad.core.series import Series
+from tsad.core.types import BoolArray
 from tsad.sources.base import Source
-from tsad.steps.workbench import Workbench
 
 
 @dataclass(frozen=True, eq=False)

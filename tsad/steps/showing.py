@@ -6,15 +6,16 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import UnknownPointError
 from tsad.core.intervals import intervals_to_mask, merge
 from tsad.core.names import safe_name
+from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.core.types import Interval, Series
+from tsad.core.types import Interval
+from tsad.loop.common import open_loop, say, show
+from tsad.loop.datasets import fetch
 from tsad.steps.assets import DATASETS, SERIES, UPLOADS, Asset, Inventory
-from tsad.steps.common import open_loop, say, show
-from tsad.steps.datasets import fetch
-from tsad.steps.workbench import Workbench
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,7 +119,7 @@ def _dataset_figure(asset: Asset) -> Figure | None:
 
 def _keep(loop: LoopStore, figure: Figure, asset: Asset, output: Path | None) -> None:
     """Log the figure to a run of its own and, where asked, write it; say where it is."""
-    from tsad.sources.files import atomic
+    from tsad.files.atomic import atomic
     from tsad.tracking.assets import recorded
 
     name = f"{safe_name(asset.name)}.png"

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError, TsadError
+from tsad.loop.common import open_loop, say, show
 from tsad.steps.assets import about_series
-from tsad.steps.common import open_loop, say, show
-from tsad.steps.workbench import Workbench
 
 
 def register(bench: Workbench, path: Path) -> str | None:
@@ -100,7 +100,7 @@ def _labels(series: Sequence[dict[str, Any]]) -> int | None:
 
 def _content_hash(files: Sequence[Path], base: Path) -> str:
     """12 hex digits of the SHA-256 of names and contents."""
-    from tsad.steps.export import digest_of_file
+    from tsad.files.hashing import digest_of_file
 
     lines = [f"{p.relative_to(base).as_posix()} {digest_of_file(p)}" for p in files]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:12]

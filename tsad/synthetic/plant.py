@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from tsad.core.intervals import runs_of, runs_to_intervals
-from tsad.core.types import NS_PER_SECOND, BoolArray, FloatArray, IntArray, Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, BoolArray, FloatArray, IntArray, Interval
 from tsad.synthetic.anomalies import KINDS, Scene, disturb, forget_invisible, free
 from tsad.synthetic.curves import standardise
 from tsad.synthetic.units import CONTROLLED, SENSORS, limits, make_unit

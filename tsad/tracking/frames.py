@@ -13,7 +13,8 @@ import numpy as np
 
 from tsad.core.errors import SeriesError
 from tsad.core.intervals import intervals_to_mask
-from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray, Series, TimeKind
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray, TimeKind
 
 if TYPE_CHECKING:
     import pandas as pd

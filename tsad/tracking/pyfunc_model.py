@@ -9,7 +9,6 @@ What ``predict`` takes and gives is said in ``frames.py``.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import shutil
@@ -23,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tsad import __version__
 from tsad.core.errors import StorageError, WeightsError
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import Detection, FloatArray, Origin, Series
+from tsad.core.series import Series
+from tsad.core.types import Detection, FloatArray, Origin
+from tsad.files.hashing import digest_of_folder
 from tsad.tracking.guard import guarded
 from tsad.tracking.recorder import plain
 
@@ -121,7 +122,7 @@ def log_model(
         "threshold": float(threshold),
         "threshold_options": dict(threshold_options),
         "origin": dict(origin),
-        "adapter_sha256": folder_digest(adapter) if adapter else None,
+        "adapter_sha256": digest_of_folder(adapter) if adapter else None,
         "proposer": dict(proposer) if proposer else None,
     }
     try:
@@ -179,7 +180,7 @@ def load_folder(description: Path, adapter: Path | None, model_version: str = ""
             f"The model's description {description} cannot be read ({error})", "Restore it, or promote another version."
         ) from error
     digest = described["adapter_sha256"]
-    if digest is not None and (adapter is None or folder_digest(adapter) != digest):
+    if digest is not None and (adapter is None or digest_of_folder(adapter) != digest):
         raise WeightsError(
             f"The adapter {adapter} is missing or damaged: it is not the one that was registered",
             "Restore it from a backup, or go back with `tsad rollback`.",
@@ -244,14 +245,3 @@ def check_base(detector: AnyDetector, expected: Mapping[str, str]) -> None:
             f"Put back the weights it was made on ({expected.get('id', '')}, then at {expected.get('path', '')}), "
             "or train again on the new ones.",
         )
-
-
-def folder_digest(folder: Path) -> str | None:
-    """SHA-256 over names and contents of a folder's files; ``None`` where there is no such folder."""
-    if not folder.is_dir():
-        return None
-    sha = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        sha.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        sha.update(path.read_bytes())
-    return sha.hexdigest()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import TrainingError, WeightsError
 from tsad.core.options import AdapterOptions
-from tsad.training import atomic
+from tsad.files import atomic
 
 if TYPE_CHECKING:
     import torch

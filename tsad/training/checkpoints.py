@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import TrainingError
-from tsad.training import atomic
+from tsad.files import atomic
 
 if TYPE_CHECKING:
     import torch

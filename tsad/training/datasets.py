@@ -18,9 +18,13 @@ import numpy as np
 
 from tsad.core.errors import DatasetError
 from tsad.core.intervals import intervals_to_mask
-from tsad.core.types import BoolArray, DatasetVersion, Purpose, ReviewedWindow, Series, Window
+from tsad.core.reviews import DatasetVersion, Purpose, ReviewedWindow
+from tsad.core.series import Series, Window
+from tsad.core.types import BoolArray
 from tsad.core.windows import excerpts
-from tsad.training import atomic, records
+from tsad.files import atomic
+from tsad.files.hashing import digest_of_file
+from tsad.training import records
 
 FORMAT = 1
 MANIFEST, WINDOWS, SERIES = "manifest.json", "windows.json", "series.parquet"
@@ -201,8 +205,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of_file(path)
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error
 

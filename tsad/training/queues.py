@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tsad.core.errors import DatasetError
-from tsad.core.types import Choice, Purpose, ReviewedWindow, ReviewState, Series
-from tsad.training import atomic, records
+from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
+from tsad.core.series import Series
+from tsad.files import atomic
+from tsad.training import records
 
 WINDOWS, SERIES = "windows.json", "series.parquet"
 

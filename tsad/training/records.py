@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsad.core.types import (
-    Annotation,
-    Choice,
-    Interval,
-    Origin,
-    Purpose,
-    ReviewedWindow,
-    ReviewState,
-    Series,
-    Window,
-)
+from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
+from tsad.core.series import Series, Window
+from tsad.core.types import Interval, Origin
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tsad.core.errors import TrainingError
 from tsad.core.options import AdapterOptions
 from tsad.core.protocols import Recorder, Trainable
-from tsad.core.types import DatasetVersion, Purpose
+from tsad.core.reviews import DatasetVersion, Purpose
 from tsad.training import adapters, checkpoints
 from tsad.training.batches import BalancedDraws, Split, split
 from tsad.training.checkpoints import Progress

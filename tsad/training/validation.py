@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsad.core.protocols import Trainable
-from tsad.core.types import BoolArray, Window
+from tsad.core.series import Window
+from tsad.core.types import BoolArray
 from tsad.training.seeding import generator
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tsad.core.types import FloatArray, Series
+from tsad.core.series import Series
+from tsad.core.types import FloatArray
 from tsad.detectors.base import is_constant, tame
 from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, evidence_of
 

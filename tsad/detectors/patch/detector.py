@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsad.core.errors import DetectorError
-from tsad.core.types import BoolArray, FloatArray, Series, Window
+from tsad.core.series import Series, Window
+from tsad.core.types import BoolArray, FloatArray
 from tsad.core.windows import stitch
 from tsad.detectors.base import Detector, combine_channels, is_constant, tame
 from tsad.detectors.evidence.channels import Evidence, evidence_of
 from tsad.detectors.evidence.examined import Examined, combined_rows
 from tsad.detectors.patch import crops, examples
-from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, check_base, digest, load_adapter, load_base
+from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, check_base, load_adapter, load_base
 from tsad.detectors.patch.windows import Piece, pieces, scales_for, sheet_of
+from tsad.files.hashing import digest_of_file
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +94,7 @@ class PatchDetector(Detector):
         }  # fmt: skip
 
     def base_reference(self) -> dict[str, str]:
-        return {"id": "tsad/patch", "path": str(self.folder), "sha256": digest(self.folder / WEIGHTS)}
+        return {"id": "tsad/patch", "path": str(self.folder), "sha256": digest_of_file(self.folder / WEIGHTS)}
 
     def with_adapter(self, folder: Path | None) -> PatchDetector:
         """A detector of its own that scores under the adapter in ``folder`` (peft, LoRA, safetensors).

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsad.core.types import BoolArray, Window
+from tsad.core.series import Window
+from tsad.core.types import BoolArray
 from tsad.detectors.evidence.channels import CHANNELS, INDEX, Evidence
 from tsad.detectors.patch.windows import Floats, Rows, cut_piece, scale_weight, scales_for, sheet_of, shrink_flags
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.core.errors import WeightsError
+from tsad.files.hashing import digest_of_file
 
 if TYPE_CHECKING:
     from tsad.detectors.patch.model import PatchModel
@@ -85,11 +85,6 @@ def load_adapter(network: PatchModel, folder: Path) -> PatchModel:
     return wrapped.merge_and_unload().eval()
 
 
-def digest(file: Path) -> str:
-    """SHA-256 of a file, hex."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def _check_adapter(folder: Path) -> None:
     # An absent file would send peft to the Hugging Face hub, an adapter_model.bin through pickle.
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
@@ -101,7 +96,7 @@ def _check_adapter(folder: Path) -> None:
     sums = folder / ADAPTER_SUMS  # written by tsad's trainer; safetensors itself has no checksum
     if sums.is_file():
         for stated, name in (line.split() for line in sums.read_text().splitlines() if line.strip()):
-            if digest(folder / name) != stated:
+            if digest_of_file(folder / name) != stated:
                 raise WeightsError(f"{folder / name} is corrupted: its SHA-256 is not the one in {ADAPTER_SUMS}",
                                    _ADAPTER_REMEDY)  # fmt: skip
 

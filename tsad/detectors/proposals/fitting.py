@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsad.core.intervals import runs_of
-from tsad.core.types import NS_PER_SECOND, BoolArray, FloatArray, IntArray, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND, BoolArray, FloatArray, IntArray
 from tsad.detectors.proposals.calibrator import Calibrator, fit_defaults
 from tsad.detectors.proposals.choose import USUAL_GAP, best_threshold, propose
 from tsad.detectors.proposals.proposer import Look, Proposer, look_at

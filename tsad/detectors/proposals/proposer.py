@@ -13,7 +13,8 @@ import numpy as np
 
 from tsad.core.errors import WeightsError
 from tsad.core.intervals import runs_to_intervals
-from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin, Series
+from tsad.core.series import Series
+from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin
 from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.proposals.calibrator import Calibrator, from_json, to_json
 from tsad.detectors.proposals.candidates import Candidates, find_candidates

@@ -10,14 +10,15 @@ from itertools import groupby
 from pathlib import Path
 
 from tsad.core.errors import CacheError, ConfigError, OfflineError, SourceUnavailableError, StorageError
-from tsad.core.types import Detection, Interval, Series
+from tsad.core.series import Series
+from tsad.core.types import Detection, Interval
+from tsad.files.atomic import atomic
 from tsad.sources.base import Labelling, Source
 from tsad.sources.cache.entries import Content, Entry, load_content, point_key, save, whole_name
 from tsad.sources.cache.folder import LABELS, SOURCE, read_json, remove, scan, shrink, touch, write_json
 from tsad.sources.cache.provenance import Level, Part
 from tsad.sources.cache.ranged import RangedReader
 from tsad.sources.cache.working_set import WorkingSet
-from tsad.sources.files import atomic
 
 OFFLINE = ("allow", "refuse", "only")
 log = logging.getLogger(__name__)

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tsad.core.errors import CacheError
-from tsad.core.types import Interval, Series
-from tsad.sources.base import digest_of
-from tsad.sources.files import atomic
+from tsad.core.series import Series
+from tsad.core.types import Interval
+from tsad.files.atomic import atomic
+from tsad.files.hashing import digest_of_parts
 
 FORMAT = 2  # goes up when the layout of an entry or the meaning of validation changes
 Fetched = tuple[int, int, float]  # start, end (ns UTC, half-open) and when it was fetched (seconds since 1970)
@@ -51,7 +52,7 @@ class Content:
 
 def point_key(point_id: str) -> str:
     """How a point is named in file names."""
-    return digest_of(point_id)[:16]
+    return digest_of_parts(point_id)[:16]
 
 
 def entry_of(path: Path) -> Entry | None:
@@ -65,7 +66,7 @@ def entry_of(path: Path) -> Entry | None:
 
 def whole_name(point_id: str, state: str) -> str:
     """File name of a whole series in the state that its source's digest tells."""
-    return f"{point_key(point_id)}-{digest_of(FORMAT, state)[:24]}.parquet"
+    return f"{point_key(point_id)}-{digest_of_parts(FORMAT, state)[:24]}.parquet"
 
 
 def save(series: Series, path: Path, fetched: Sequence[Fetched] = ()) -> None:

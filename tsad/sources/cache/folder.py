@@ -14,8 +14,8 @@ from typing import Any
 
 from tsad.core.errors import CacheError, StorageError
 from tsad.core.types import TimeKind
+from tsad.files.atomic import PARTIAL, STALE_PARTIAL, atomic
 from tsad.sources.cache.entries import Entry, about, entry_of
-from tsad.sources.files import PARTIAL, STALE_PARTIAL, atomic
 
 SOURCE, LABELS = "source.json", "labels.json"  # of a source's folder: its points; labels kept beside its series
 _ROOM = 0.9  # of the limit: what a full cache is brought down to

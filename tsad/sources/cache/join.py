@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tsad.core.types import Series
+from tsad.core.series import Series
 from tsad.sources.cache.entries import Content, Fetched
 from tsad.sources.cache.provenance import Level, Part
 from tsad.sources.cache.ranges import Span, common, gaps

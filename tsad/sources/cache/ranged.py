@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsad.core.errors import CacheError, SeriesError, SourceUnavailableError, StorageError, TsadError
-from tsad.core.types import NS_PER_SECOND, Series
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
 from tsad.sources.base import no_rows, whole
 from tsad.sources.cache.entries import Content, Entry, about, point_key, save_piece
 from tsad.sources.cache.folder import remove, scan

@@ -11,8 +11,10 @@ import numpy as np
 from tsad.core.durations import parse_duration
 from tsad.core.errors import AccessError, ConfigError, SeriesError, SourceError, TooManyRowsError
 from tsad.core.intervals import intervals_to_mask
-from tsad.core.types import Detection, FloatArray, IntArray, Interval, Series
-from tsad.sources.base import Labelling, Source, bounds, digest_of, one_of
+from tsad.core.series import Series
+from tsad.core.types import Detection, FloatArray, IntArray, Interval
+from tsad.files.hashing import digest_of_parts
+from tsad.sources.base import Labelling, Source, bounds, one_of
 from tsad.sources.iotdb.connection import Connection, Login, parse_nodes
 from tsad.sources.iotdb.models import AGGREGATES, Field, Place, Span, TableModel, TreeModel, Windows
 from tsad.sources.iotdb.reader import Known, Reader, Statistics
@@ -111,13 +113,13 @@ class IotdbSource(Source):
         return f"iotdb:{self.login.places.replace(' ', '')}/{self.model.describe()}"
 
     def identity(self) -> str:
-        return digest_of("iotdb", sorted(self.login.nodes), self.model.identity(), self.windows, self.rules)
+        return digest_of_parts("iotdb", sorted(self.login.nodes), self.model.identity(), self.windows, self.rules)
 
     def digest(self, point_id: str | None = None) -> str:
         """From where and how points are read; a database does not say when its rows change."""
         if point_id is not None:
             self._at([point_id])
-        return digest_of(self.identity(), point_id)
+        return digest_of_parts(self.identity(), point_id)
 
     def extents(self, point_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """See :meth:`Source.extents`: one statement for some hundred points.

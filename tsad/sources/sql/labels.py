@@ -12,7 +12,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from tsad.core.errors import ConfigError, LabelError, SeriesError, SourceError
-from tsad.core.types import ANOMALY, Annotation, IntArray, Interval
+from tsad.core.reviews import Annotation
+from tsad.core.types import ANOMALY, IntArray, Interval
 from tsad.sources.clock import as_arrow
 from tsad.sources.sql.connection import Database
 from tsad.sources.sql.tables import described, plain

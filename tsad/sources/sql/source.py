@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsad.core.errors import ConfigError, SeriesError, SourceError, TooManyRowsError, TsadError
-from tsad.core.types import Series
-from tsad.sources.base import Labelling, Source, batches, bounds, digest_of, one_of
+from tsad.core.series import Series
+from tsad.files.hashing import digest_of_parts
+from tsad.sources.base import Labelling, Source, batches, bounds, one_of
 from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules, validate
 
@@ -79,7 +80,7 @@ class SqlSource(Source):
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in _ELSEWHERE}
         super().__init__()
-        self._signature = digest_of(sorted(given.items()))
+        self._signature = digest_of_parts(sorted(given.items()))
         one_of("layout", layout, "long", "wide")
         one_of("labels_end", labels_end, "exclusive", "inclusive")
         one_of("duplicates", duplicates, "last", "mean", "error")
@@ -127,11 +128,11 @@ class SqlSource(Source):
 
     def identity(self) -> str:
         """From database, table and how they are read; whoever reads them, and from which labels."""
-        return digest_of(self.describe(), self._signature)
+        return digest_of_parts(self.describe(), self._signature)
 
     def digest(self, point_id: str | None = None) -> str:
         """From :meth:`identity`: a database does not say when a series has changed."""
-        return digest_of(self.identity(), point_id)
+        return digest_of_parts(self.identity(), point_id)
 
     def close(self) -> None:
         """Forget what was looked up; no connection stays open between statements."""

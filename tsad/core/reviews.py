@@ -1,0 +1,108 @@
+"""What people are asked and what they said: choices, annotations, reviewed windows, dataset versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tsad.core.series import Window
+from tsad.core.types import Interval, Origin
+
+
+class ReviewState(StrEnum):
+    """How a window stands with the people who review it."""
+
+    PENDING = "PENDING"
+    ACCEPTED = "ACCEPTED"  # equals the proposal
+    CORRECTED = "CORRECTED"
+    REJECTED = "REJECTED"  # skipped or refused
+    CONFLICT = "CONFLICT"  # people disagree
+
+
+class Purpose(StrEnum):
+    """What a window is reviewed for; never both (DESIGN.md 5, rule 2)."""
+
+    TRAIN = "train"
+    GOLD = "gold"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one person (or the simulated reviewer, or a label column) submitted for a window.
+
+    Attributes:
+        annotator: an id, never an address.
+        intervals: what they call abnormal; empty = nothing.
+        submitted_at: ns UTC, 0 where unknown.
+        skipped: the person refused to judge.
+        annotation_id: id at the owner of the annotation, e.g. Label Studio's.
+    """
+
+    annotator: str
+    intervals: tuple[Interval, ...]
+    submitted_at: int = 0
+    skipped: bool = False
+    annotation_id: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A window chosen for review, with the probability of that choice.
+
+    Attributes:
+        probability: inclusion probability in (0, 1].
+        strategy: sampler that chose it, e.g. ``top_score``, ``random``, ``gold``.
+        proposal: the pre-annotation shown with it; ``None`` for gold windows, which are shown without.
+        score: what the queue is ordered by, 0..1.
+    """
+
+    window: Window
+    probability: float
+    strategy: str
+    purpose: Purpose = Purpose.TRAIN
+    proposal: tuple[Interval, ...] | None = None
+    origin: Origin | None = None
+    score: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ReviewedWindow:
+    """A window with what people said of it.
+
+    Attributes:
+        intervals: the truth that follows from the annotations; empty where nothing is abnormal.
+            Only ``ACCEPTED`` and ``CORRECTED`` windows train or score.
+    """
+
+    choice: Choice
+    annotations: tuple[Annotation, ...]
+    state: ReviewState
+    intervals: tuple[Interval, ...] = ()
+
+    @property
+    def window(self) -> Window:
+        return self.choice.window
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may train or score: somebody judged it and nobody disagrees."""
+        return self.state in (ReviewState.ACCEPTED, ReviewState.CORRECTED)
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetVersion:
+    """An immutable set of reviewed windows with their values, named by the hash of its content.
+
+    Attributes:
+        version: 16 hex digits of the SHA-256 over windows, values and intervals.
+        windows: usable reviewed windows, sorted by point and start.
+        purpose: training set or gold set.
+        meta: anything that explains it (parent version, loop, iteration); not part of the hash.
+    """
+
+    version: str
+    windows: tuple[ReviewedWindow, ...]
+    purpose: Purpose
+    meta: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""An iteration of a loop: its stages, and what they share."""

@@ -1,0 +1,164 @@
+"""What several verbs share: opening the loop, reading series, showing tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tsad.config.workbench import Workbench
+from tsad.core.errors import LabelError, LoopError, SeriesError, SourceError
+from tsad.core.series import Series
+from tsad.core.types import Interval
+from tsad.loop.reading import Reading
+
+if TYPE_CHECKING:
+    from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
+
+log = logging.getLogger("tsad")
+
+
+def open_loop(bench: Workbench) -> LoopStore:
+    """The loop's MLflow experiment in the configured store, created where it is new."""
+    from tsad.tracking.store import open_store
+
+    return open_store(bench.tracking, bench.home).loop(bench.loop.name, bench.loop.lease)
+
+
+def model_name(bench: Workbench) -> str:
+    """Name of the loop's registered model: ``tsad-<loop>-<detector>``."""
+    return f"tsad-{bench.loop.name}-{bench.make_detector().name}"
+
+
+def load_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> list[Series]:
+    """The series of :func:`read_series` alone."""
+    return read_series(bench, point_ids).series
+
+
+def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Reading:
+    """All (or the named) series of the configured source, validated and labelled, without those that ``quality``
+    refuses, made shorter by ``downsample``; what is left out is named in the log.
+
+    Raises:
+        SourceError: nothing could be read, or every series is refused.
+        LabelError: a Label Studio export (``source.labels=FILE.json``) that labels none of them.
+    """
+    from tsad.sources.downsample import downsample
+
+    source = bench.make_source()
+    said = _exported(bench.label_export)
+    known: set[str] = set()
+    refused: list[SeriesError] = []
+    kept = []
+    for series in source.read(point_ids):  # one after the other: the long ones need not all be held
+        known.add(series.point_id)
+        labelled = _labelled(series, said)
+        error = _refusal(bench, labelled)
+        if error is None:
+            kept.append(downsample(labelled, bench.downsample))
+        else:
+            refused.append(error)
+    for point_id, failure in getattr(source, "failures", {}).items():
+        log.warning("left out %s: %s", point_id, failure)
+    for error in refused:
+        log.warning("left out: %s", error)
+    if refused and not kept:
+        raise SourceError(f"{source.describe()} gave no series that may be used: {refused[0].found}", refused[0].remedy)
+    if not kept:
+        raise SourceError(f"{source.describe()} gave no series", "Check source.root and source.glob.")
+    _check_labelled(bench.label_export, said, known)
+    return Reading([shorter.series for shorter in kept], source, kept)
+
+
+def _refusal(bench: Workbench, series: Series) -> SeriesError | None:
+    """Why ``quality`` keeps the series out; nobody looks unless something could."""
+    from tsad.sources.quality import assess, refusing
+
+    return assess(series, bench.quality).refusal() if refusing(bench.quality) else None
+
+
+def _exported(export: Path | None) -> dict[str, tuple[Interval, ...]]:
+    """What a Label Studio export says, by point; nothing where there is none."""
+    from tsad.review.exports import read_export
+
+    return {} if export is None else read_export(export)
+
+
+def _labelled(series: Series, said: Mapping[str, tuple[Interval, ...]]) -> Series:
+    """The series with the labels of a Label Studio export; it speaks for whole series."""
+    from tsad.sources.labels import with_labels
+
+    return with_labels(series, said) if said else series
+
+
+def _check_labelled(export: Path | None, said: Mapping[str, object], known: set[str]) -> None:
+    if export is None:
+        return
+    named = known & set(said)
+    if not named:
+        raise LabelError(
+            f"{export} labels {', '.join(sorted(said)[:5]) or 'nothing'}, none of which the source has",
+            "The task's point_id (or its file's name) has to be the series' own.",
+        )
+    log.info("%s labels %d of %d series; what no task of it covers counts as normal", export, len(named), len(known))
+
+
+@contextmanager
+def standalone(loop: LoopStore, name: str) -> Iterator[StepRun]:
+    """A run of a verb outside any iteration, under the loop's lock.
+
+    Raises:
+        ClaimError: another process works on the loop.
+    """
+    with loop.lock(), loop.run(name) as step:
+        yield step
+
+
+def finished(iteration: Iteration, step: str) -> StepRecord:
+    """The finished step of the iteration.
+
+    Raises:
+        LoopError: it has not finished, though the loop's order says that it has to.
+    """
+    record = iteration.finished(step)
+    if record is None:
+        raise LoopError(
+            f"iteration {iteration.number} has no finished {step} step", "Run tsad iterate, which goes on from there."
+        )
+    return record
+
+
+def show(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Print rows as a table; floats with three decimals, ``None`` and NaN as a dash."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        return
+    table = Table(title=title or None, title_justify="left")
+    numeric = {k for k in rows[0] if all(isinstance(r.get(k), int | float | None) for r in rows)}
+    for key in rows[0]:
+        table.add_column(str(key), justify="right" if key in numeric else "left", overflow="fold", min_width=4)
+    for row in rows:
+        table.add_row(*(_cell(row.get(key)) for key in rows[0]))
+    console = Console()
+    if not console.is_terminal:  # a log file has no width: 80 columns would fold every cell
+        console = Console(width=160)
+    console.print(table)
+
+
+def say(text: str) -> None:
+    """One line for people, on standard output."""
+    from rich.console import Console
+
+    Console(soft_wrap=True, highlight=False, markup=False).print(text)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,76 @@
+"""Dataset versions between the training room and the store: put once, found by hash, fetched back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tsad.config.workbench import Workbench
+from tsad.core.errors import DatasetError
+from tsad.core.reviews import DatasetVersion, Purpose, ReviewedWindow
+
+if TYPE_CHECKING:
+    from tsad.tracking.dataset_runs import DatasetRecord
+    from tsad.tracking.runs import Iteration, LoopStore
+
+
+def put(
+    bench: Workbench,
+    loop: LoopStore,
+    iteration: Iteration,
+    reviewed: Sequence[ReviewedWindow],
+    purpose: Purpose,
+    parent: DatasetVersion | None,
+) -> DatasetVersion:
+    """Build a dataset version of the usable windows (added to ``parent``) and store it exactly once."""
+    from tsad.training.datasets import build, merge, save
+
+    meta = {"loop": bench.loop.name, "iteration": iteration.number, "parent": parent.version if parent else None}
+    version = build(reviewed, purpose, bench.windows.context, meta)
+    if parent is not None:
+        version = merge(parent, version)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "dataset"
+        save(version, folder)
+        loop.put_dataset(
+            version.version, purpose.value, folder, iteration=iteration, name=f"{bench.loop.name}-{purpose.value}",
+            source=bench.make_source().describe(), channels=_channels(version), windows=len(version.windows),
+        )
+    return version
+
+
+def record_of(loop: LoopStore, version: str) -> DatasetRecord:
+    """Where a dataset version is kept.
+
+    Raises:
+        DatasetError: the store has lost it.
+    """
+    record = loop.find_dataset(version)
+    if record is None:
+        raise DatasetError(
+            f"dataset version {version} of loop {loop.name} is gone from the store", "Restore the store from a backup."
+        )
+    return record
+
+
+def fetch(loop: LoopStore, version: str) -> DatasetVersion:
+    """A stored dataset version, verified by its hash."""
+    from tsad.training.datasets import load
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return load(loop.fetch_dataset(version, Path(scratch)))
+
+
+def latest_training(loop: LoopStore, apart_from: Iteration | None = None) -> DatasetVersion | None:
+    """The newest training dataset version of the loop; ``apart_from`` = one that this iteration did not make."""
+    records = [r for r in loop.datasets() if r.purpose == Purpose.TRAIN]
+    if apart_from is not None:
+        records = [r for r in records if r.iteration_run != apart_from.run_id]
+    return fetch(loop, records[-1].version) if records else None
+
+
+def _channels(version: DatasetVersion) -> tuple[str, ...]:
+    """Names of the value columns: those of the widest series."""
+    return max((r.window.series.channels for r in version.windows), key=len, default=("value",))

@@ -1,0 +1,103 @@
+"""What a registered version says of series, and how a run keeps it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tsad.config.workbench import Workbench
+from tsad.core.intervals import intervals_to_mask
+from tsad.core.names import safe_name
+from tsad.core.series import Series
+from tsad.core.times import format_time
+from tsad.core.types import Detection
+
+if TYPE_CHECKING:
+    from tsad.sources.base import Source
+    from tsad.tracking.pyfunc_model import LoadedVersion
+    from tsad.tracking.runs import StepRun
+
+
+def loaded_detections(loaded: LoadedVersion, series: Sequence[Series]) -> list[Detection]:
+    """Scores and proposals of each series by a registered version, at its own threshold."""
+    return loaded.detections(series)
+
+
+def record_detections(
+    bench: Workbench, step: StepRun, series: Sequence[Series], detections: Sequence[Detection]
+) -> list[dict[str, Any]]:
+    """Per-series ``metrics.json`` and ``intervals.json`` and a few plots as artifacts; a row per series back."""
+    from tsad.plots import series_figure
+
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for one, detection in zip(series, detections, strict=True):
+            row = _row(one, detection)
+            rows.append(row)
+            folder = Path(scratch) / safe_name(one.point_id)
+            folder.mkdir(parents=True)
+            (folder / "metrics.json").write_text(json.dumps(row, default=str, indent=1), encoding="utf-8")
+            (folder / "intervals.json").write_text(json.dumps(intervals_json(one, detection)), encoding="utf-8")
+        step.file(Path(scratch), "series")
+    busiest = sorted(range(len(series)), key=lambda k: -len(detections[k].intervals))[: bench.tracking.plots]
+    for k in busiest:
+        figure = series_figure(
+            series[k], truth=series[k].labels or (), preannotation=detections[k].intervals, scores=detections[k].scores,
+            threshold=None if detections[k].candidates is not None else detections[k].threshold,
+            title=detections[k].origin.model_version,
+        )
+        step.figure(figure, f"plots/{safe_name(series[k].point_id)}.png")
+    step.table(rows, "series.json")
+    return rows
+
+
+def _row(series: Series, detection: Detection) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "point_id": series.point_id, "points": len(series), "intervals": len(detection.intervals),
+        "abnormal_share": float(intervals_to_mask(detection.intervals, series.timestamps).mean()),
+        "labelled": len(series.labels) if series.labels is not None else None,
+    }
+    if series.labels is not None:
+        from tsad.metrics.units import Unit, summarise
+
+        unit = Unit(
+            group=series.point_id, truth=intervals_to_mask(series.labels, series.timestamps),
+            predicted=intervals_to_mask(detection.intervals, series.timestamps), scores=None, weight=1.0,
+        )
+        figures = summarise([unit])
+        row |= {k: figures[k] for k in ("point_f1", "interval_precision", "interval_recall", "interval_f1")}
+    return row
+
+
+def hand_out(series: Series, detection: Detection, folder: Path | None, source: Source) -> None:
+    """A detection to whoever is to have it: ``scores/`` and ``intervals/`` under a folder, and a source that takes it.
+
+    Args:
+        folder: gets a ``{point_id}_{start}_{end}_{algorithm}.csv`` in each of the two; ``None`` = no files.
+        source: gets it where it was opened with ``write_back``.
+    """
+    if folder is not None:
+        from tsad.sources.exchange import write_detection, write_intervals
+
+        write_detection(folder / "scores", series, detection)
+        write_intervals(folder / "intervals", series, detection.intervals, detection.origin.model_version)
+    if source.write_back:
+        source.write(series, detection)
+
+
+def intervals_json(series: Series, detection: Detection) -> dict[str, Any]:
+    """What a detection says of a series, as plain values; times as text."""
+    return {
+        "point_id": series.point_id, "origin": asdict(detection.origin), "threshold": detection.threshold,
+        "intervals": [
+            {
+                "start": format_time(i.start, series.time_kind), "end": format_time(i.end, series.time_kind),
+                "label": i.label, "score": i.score,
+            }
+            for i in detection.intervals
+        ],
+    }

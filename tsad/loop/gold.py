@@ -1,0 +1,99 @@
+"""The gold set of a loop: given by labels or drawn for people, fixed once, apart from all training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tsad.config.workbench import Workbench
+from tsad.core.errors import ConfigError, LabelError
+from tsad.core.intervals import clip
+from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
+from tsad.core.series import Series, Window
+from tsad.core.types import FloatArray
+from tsad.core.windows import cut, without_overlap
+from tsad.loop.datasets import fetch, put
+
+if TYPE_CHECKING:
+    from tsad.tracking.runs import Iteration, LoopStore
+
+
+def uses_people(bench: Workbench, series: Sequence[Series]) -> bool:
+    """Whether people have to review the gold windows: asked for, or nobody has labelled anything.
+
+    Raises:
+        LabelError: ``gold.origin=labels`` and no series has labels.
+    """
+    labelled = any(s.labels is not None for s in series)
+    if bench.gold.origin == "labels" and not labelled:
+        raise LabelError(
+            "gold.origin=labels, but none of the series has a label column",
+            "Set source.label_column, bring intervals by source.labels=FILE.csv, or let people review the gold "
+            "windows with gold.origin=people review=label_studio.",
+        )
+    return bench.gold.origin == "people" or not labelled
+
+
+def find_gold(loop: LoopStore) -> DatasetVersion | None:
+    """The loop's gold set, loaded from its artifact; ``None`` before it is fixed."""
+    for record in loop.datasets():
+        if record.purpose == Purpose.GOLD:
+            return fetch(loop, record.version)
+    return None
+
+
+def fix_gold(
+    bench: Workbench, loop: LoopStore, iteration: Iteration, series: Sequence[Series]
+) -> tuple[DatasetVersion | None, list[Window]]:
+    """The gold set and the pool of windows apart from it; ``None`` where people have yet to review it."""
+    from tsad.review.splits import reviewable
+
+    gold = find_gold(loop)
+    if gold is None and not uses_people(bench, series):
+        gold = put_gold(bench, loop, iteration, _given(bench, series))
+    everything = reviewable([w for s in series for w in cut(s, bench.windows.length)])
+    if gold is None:
+        return None, everything
+    return gold, without_overlap(everything, [r.window for r in gold.windows])
+
+
+def put_gold(
+    bench: Workbench, loop: LoopStore, iteration: Iteration, reviewed: Sequence[ReviewedWindow]
+) -> DatasetVersion:
+    """Store the gold set as an immutable dataset version of the loop."""
+    return put(bench, loop, iteration, reviewed, Purpose.GOLD, parent=None)
+
+
+def draw_for_people(bench: Workbench, candidates: Sequence[Window], peaks: FloatArray) -> list[Choice]:
+    """Gold windows drawn once, seeded and stratified over the first detector's score, without proposals.
+
+    Disputed windows are not among them: they wait in the queue for training.
+    """
+    from tsad.review.splits import draw_gold, is_disputed
+
+    clear = [k for k, window in enumerate(candidates) if not is_disputed(window)]
+    drawn = draw_gold([candidates[k] for k in clear], peaks[clear], bench.gold)
+    return [
+        Choice(candidates[clear[k]], probability, f"gold:{stratum}", Purpose.GOLD, None, None, float(peaks[clear[k]]))
+        for k, probability, stratum in drawn
+    ]
+
+
+def _given(bench: Workbench, series: Sequence[Series]) -> list[ReviewedWindow]:
+    from tsad.review.splits import split_gold
+
+    labelled = [s for s in series if s.labels is not None]
+    split = split_gold(labelled, bench.gold, bench.windows.length)
+    if not split.gold or not split.pool:
+        raise ConfigError(
+            f"gold.split={bench.gold.split} with gold.share={bench.gold.share:g} leaves {len(split.gold)} gold and "
+            f"{len(split.pool)} training windows of {len(labelled)} labelled series",
+            "Use gold.split=time where series are few, or another gold.share.",
+        )
+    return [_from_labels(w) for w in split.gold]
+
+
+def _from_labels(window: Window) -> ReviewedWindow:
+    truth = clip(window.series.labels or (), *window.span)
+    choice = Choice(window, 1.0, "given", Purpose.GOLD)
+    return ReviewedWindow(choice, (Annotation("labels", truth),), ReviewState.CORRECTED, truth)

@@ -1,0 +1,94 @@
+"""Scoring windows with a detector version, and turning gold windows into units the metrics take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsad.core.intervals import intervals_to_mask
+from tsad.core.protocols import Scores
+from tsad.core.reviews import DatasetVersion, ReviewedWindow
+from tsad.core.series import Series, Window
+from tsad.core.types import BoolArray, FloatArray
+from tsad.metrics.units import Unit
+
+if TYPE_CHECKING:
+    from tsad.detectors.base import Detector
+    from tsad.detectors.proposals.proposer import Judged
+    from tsad.tracking.pyfunc_model import LoadedVersion
+
+
+def score_windows(detector: Scores, windows: Sequence[Window]) -> list[FloatArray]:
+    """Scores [L] of each window; its whole series (or excerpt) is scored once, as context."""
+    unique: dict[int, Series] = {id(w.series): w.series for w in windows}
+    scores = dict(zip(unique, detector.score(list(unique.values())), strict=True))
+    return [scores[id(w.series)][w.start : w.stop] for w in windows]
+
+
+def judged_series(detector: Detector, windows: Sequence[ReviewedWindow]) -> list[Judged]:
+    """Each series (or excerpt) with reviewed windows as the proposer learns from it, examined once."""
+    from tsad.detectors.proposals.proposer import Judged, look_at
+
+    series, members = _by_series(windows)
+    found = []
+    for one, own, examined in zip(series, members, detector.examine(series), strict=True):
+        seen, truth = np.zeros((2, len(one)), bool)
+        for reviewed in own:
+            part = slice(reviewed.window.start, reviewed.window.stop)
+            seen[part], truth[part] = True, truth_mask(reviewed)
+        found.append(Judged(look_at(one.point_id, examined), one.timestamps, seen, truth))
+    return found
+
+
+def truth_mask(reviewed: ReviewedWindow) -> BoolArray:
+    """Which points of the window people call abnormal, [L] bool."""
+    return intervals_to_mask(reviewed.intervals, reviewed.window.timestamps)
+
+
+def gold_units(version: LoadedVersion, gold: DatasetVersion) -> list[Unit]:
+    """What a version says of the gold set, one unit per contiguous stretch of equally likely windows.
+
+    Adjacent windows chosen with certainty are joined, so that an interval over a window's border
+    counts once. The threshold is the version's own: it never sees the gold set.
+    """
+    series, grouped = _by_series(gold.windows)
+    units: list[Unit] = []
+    for one, said, members in zip(series, version.detections(series), grouped, strict=True):
+        predicted, scores = intervals_to_mask(said.intervals, one.timestamps), said.scores
+        for stretch in _stretches(members):
+            a, b = stretch[0].window.start, stretch[-1].window.stop
+            truth = np.concatenate([truth_mask(r) for r in stretch])
+            units.append(
+                Unit(
+                    group=one.point_id, truth=truth, predicted=predicted[a:b], scores=scores[a:b],
+                    weight=1.0 / stretch[0].choice.probability,
+                )
+            )
+    return units
+
+
+def _by_series(windows: Sequence[ReviewedWindow]) -> tuple[list[Series], list[list[ReviewedWindow]]]:
+    """Each series (or excerpt) once, with its windows."""
+    members: dict[int, list[ReviewedWindow]] = {}
+    for reviewed in windows:
+        members.setdefault(id(reviewed.window.series), []).append(reviewed)
+    return [own[0].window.series for own in members.values()], list(members.values())
+
+
+def _stretches(members: Sequence[ReviewedWindow]) -> list[list[ReviewedWindow]]:
+    """Windows of one series in runs that touch and were all chosen with certainty."""
+    runs: list[list[ReviewedWindow]] = []
+    for reviewed in sorted(members, key=lambda r: r.window.start):
+        certain = reviewed.choice.probability >= 1.0
+        if (
+            runs
+            and certain
+            and runs[-1][-1].choice.probability >= 1.0
+            and runs[-1][-1].window.stop == reviewed.window.start
+        ):
+            runs[-1].append(reviewed)
+        else:
+            runs.append([reviewed])
+    return runs
