@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tsad.core.types import BoolArray, Choice, FloatArray, ReviewedWindow, Series, Window
+from tsad.core.reviews import Choice, ReviewedWindow
+from tsad.core.series import Series, Window
+from tsad.core.types import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +34,31 @@ class Recorder(Protocol):
     def figure(self, figure: Figure, path: str) -> None: ...
 
     def table(self, rows: Sequence[Mapping[str, Any]], path: str) -> None: ...
+
+
+class Progress(Protocol):
+    """How far long work is: a bar in the terminal, the progress of a job."""
+
+    def task(
+        self, name: str, total: int | None = None, done: int = 0
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """A part of the work while its block runs; the block calls what it is given with the number of items done.
+
+        Args:
+            name: what is being done, in a word or two, e.g. ``training``.
+            total: items in all; ``None`` = unknown.
+            done: items that were done before.
+        """
+
+
+class Control(Protocol):
+    """What long work asks at every safe point, i.e. where it may end or wait without losing anything."""
+
+    def safe_point(self) -> None:
+        """Wait while paused; raise :class:`~tsad.core.control.StopRequested` where it is to stop."""
+
+    def checkpoint_asked(self) -> bool:
+        """Whether to keep the state now, where the work can; asked once, answered once."""
 
 
 class SeriesSource(Protocol):
