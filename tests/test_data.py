@@ -314,6 +314,8 @@ def test_datasets_in_use_are_not_deleted(one: Workbench, shown: Callable[..., st
 
 def test_a_deleted_dataset_is_gone(one: Workbench, shown: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Version 2 stays ``previous`` after a rollback; without aliases, force=true takes what it was trained on."""
+    for version in ("2", "1"):  # each test alone, too: they may run in several processes
+        promote.run(one, version=version, force=True)
     loop = open_loop(one)
     registry = loop.registry("robust_zscore")
     train = next(r for r in loop.datasets() if r.purpose == Purpose.TRAIN)

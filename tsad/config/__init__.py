@@ -16,6 +16,7 @@ from tsad.command.quoting import quoted
 from tsad.command.schema import UNSET, full_key, nearest, typed
 from tsad.command.secrets import masked, unmasked
 from tsad.config.workbench import Workbench
+from tsad.core.context import Context
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.options import (
     AdapterOptions,
@@ -37,10 +38,8 @@ if TYPE_CHECKING:
 
     from tsad.detectors.base import Detector
     from tsad.sources.base import Source
-    from tsad.sources.cache import WorkingSet
 
 T = TypeVar("T")
-_memory: dict[Path, WorkingSet] = {}  # of this process, by store
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
 OPTIONS: dict[str, type] = {
@@ -200,8 +199,11 @@ def _own(key: str, task: Mapping[str, Any]) -> bool:
     return key not in {"task", *task} and key.partition(".")[0] not in UNFROZEN
 
 
-def workbench(checked: Settings) -> Workbench:
+def workbench(checked: Settings, context: Context | None = None) -> Workbench:
     """Makers of the interchangeable parts; source and detector are checked here and built when asked for.
+
+    Args:
+        context: what the call shares; ``None`` = one that nobody watches.
 
     Raises:
         ConfigError: a class that does not exist or is no source or detector, an unknown key of it, a wrong type.
@@ -209,6 +211,7 @@ def workbench(checked: Settings) -> Workbench:
     from tsad.detectors.base import Detector
     from tsad.sources.base import Source
 
+    context = context or Context()
     source, export = dict(checked.source), None
     if str(source.get("labels") or "").lower().endswith(".json"):
         # A Label Studio export is read by the review room, which no source may import.
@@ -218,18 +221,19 @@ def workbench(checked: Settings) -> Workbench:
     groups = {f.name: getattr(checked, f.name) for f in fields(checked) if f.name in OPTIONS}
     return Workbench(
         **groups,
+        context=context,
         home=checked.home,
         config_yaml=checked.config_yaml,
         source_config=masked(checked.source),
         detector_config=masked(checked.detector),
         overrides=checked.overrides,
         label_export=export,
-        make_source=lambda: _cached(make_source(), checked.home, checked.cache),
+        make_source=lambda: _cached(make_source(), checked.home, checked.cache, context),
         make_detector=make_detector,
         detector_named=lambda name: _detector_named(name, checked, make_detector),
         csv_at=lambda place: _csv_at(place, checked.source),
         label_studio_token=lambda: label_studio_token(checked.review, checked.home),
-        thaw=lambda text: workbench(settings(thawed(text, checked))),
+        thaw=lambda text: workbench(settings(thawed(text, checked)), context),
     )
 
 
@@ -307,14 +311,13 @@ def locate(path: str, group: str, base: type[T]) -> type[T]:
     return target
 
 
-def _cached(source: Source, place: Path, options: CacheOptions) -> Source:
-    """The cache in front of sources that gain from one; the sources of a process share its working set."""
+def _cached(source: Source, place: Path, options: CacheOptions, context: Context) -> Source:
+    """The cache in front of sources that gain from one; the sources of a call share its working set."""
     if not source.cacheable:
         return source
     from tsad.sources.cache import CachedSource, WorkingSet, cache_folder
 
-    memory = _memory.setdefault(place, WorkingSet())
-    memory.limit = int(options.memory_mb * 1e6)
+    memory = context.shared(("working set", place), lambda: WorkingSet(int(options.memory_mb * 1e6)))
     return CachedSource(
         source, cache_folder(place), options.enabled, offline=options.offline, late_seconds=options.late_seconds,
         max_bytes=int(options.max_gb * 1e9), memory=memory,

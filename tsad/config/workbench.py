@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tsad.core.context import Context
 from tsad.core.options import (
     AdapterOptions,
     CacheOptions,
@@ -31,6 +32,7 @@ class Workbench:
     """One composed config, ready to work: typed options and makers, no OmegaConf.
 
     Attributes:
+        context: who watches this call, who may stop it, what it holds in memory.
         home: the store's folder ($TSAD_HOME, else ./mlruns), absolute.
         config_yaml: the composed config with secrets masked; what an iteration freezes.
         source_config: keyword arguments and ``_target_`` of the source.
@@ -55,6 +57,7 @@ class Workbench:
     cache: CacheOptions
     quality: QualityOptions
     downsample: DownsampleOptions
+    context: Context
     home: Path
     config_yaml: str
     source_config: Mapping[str, Any]

@@ -1,0 +1,38 @@
+"""What everything within one call shares: who watches it, who may stop it, what is held in memory meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tsad.core.control import Silent, Switch
+
+if TYPE_CHECKING:
+    from tsad.core.protocols import Control, Progress
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Context:
+    """One call of a verb, of the Python functions or of a service's job.
+
+    Attributes:
+        progress: where long work says how far it is.
+        control: what long work asks at every safe point.
+    """
+
+    progress: Progress = field(default_factory=Silent)
+    control: Control = field(default_factory=Switch)
+    _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What this call keeps under ``key``, made at its first use; nothing of it outlives the call."""
+        with self._lock:
+            if key not in self._shared:
+                self._shared[key] = make()
+            found: T = self._shared[key]
+            return found
