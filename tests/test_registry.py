@@ -17,12 +17,14 @@ import pandas as pd
 import pytest
 from tracking_rig import TinyDetector, home, options, store
 
+from tsad.core.bases import DetectorBase
+from tsad.core.building import build
 from tsad.core.errors import RegistryError, SeriesError, TrackingError, WeightsError
 from tsad.core.options import ThresholdOptions
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.tracking.frames import series_of
-from tsad.tracking.pyfunc_model import build, load_version, log_model
+from tsad.tracking.pyfunc_model import load_version, log_model
 from tsad.tracking.registry import Registry, Version
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import Store
@@ -241,17 +243,18 @@ def test_a_damaged_adapter_is_refused(loop: LoopStore, weights: Path) -> None:
 def test_options_of_another_tsad_version_are_named() -> None:
     old = {"_target_": "tsad.detectors.patch.detector.PatchDetector", "weights": "", "scales": [1, 4, 16]}
     with pytest.raises(WeightsError, match="does not take the options"):
-        build(old)
+        build(old, DetectorBase)  # type: ignore[type-abstract]
 
 
 def test_a_detector_this_installation_lacks_is_named() -> None:
     with pytest.raises(WeightsError, match=r"no tsad\.detectors\.gone\.Gone"):
-        build({"_target_": "tsad.detectors.gone.Gone"})
+        build({"_target_": "tsad.detectors.gone.Gone"}, DetectorBase)  # type: ignore[type-abstract]
 
 
 FRESH = """
 import sys
 sys.path.insert(0, {tests!r})
+import tracking_rig  # no artifact may import a user's own class, so its user does
 import mlflow, pandas as pd
 mlflow.set_tracking_uri({uri!r})
 model = mlflow.pyfunc.load_model("models:/tsad-nab 一号-tiny@champion")

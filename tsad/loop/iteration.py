@@ -16,6 +16,7 @@ import yaml
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError, TsadError
+from tsad.core.moved import current
 from tsad.loop import detect, evaluate, promote, pull, push, report, train
 from tsad.loop.common import finished, say, show
 from tsad.loop.reviewers import label_studio, make_reviewer
@@ -91,6 +92,7 @@ def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
 def _differences(asked: str, frozen: str) -> list[str]:
     """Keys of the groups whose values differ, as ``key=asked (frozen: value)``; the verb's own keys do not count."""
     now, then = _leaves(yaml.safe_load(asked)), _leaves(yaml.safe_load(frozen))
+    then = {key: current(value) if key.endswith("._target_") else value for key, value in then.items()}  # moved since
     return [
         f"{key}={now[key]} (frozen: {then[key]})"
         for key in now

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tsad.core.errors import ClaimError, ConfigError, LoopError, TrackingError, TsadError
 from tsad.tracking import reaper
+from tsad.tracking.addresses import folder_of
 from tsad.tracking.artifacts import read_text
 from tsad.tracking.claims import Claim, Heartbeat, LoopLock, check_dead, claimed, claims_of, this_place
 from tsad.tracking.guard import Client, Unreachable, error_code
@@ -244,7 +245,7 @@ class LoopStore:
 
     def _create_experiment(self) -> str:
         root = self.store.artifact_root
-        location = f"{root}/{hashlib.sha256(self.name.encode()).hexdigest()[:8]}" if root else None
+        location = f"{root}/{folder_of(self.name)}" if root else None
         try:
             self.store.client.create_experiment(self.name, artifact_location=location, tags={"tsad.loop": self.name})
         except TrackingError as error:
