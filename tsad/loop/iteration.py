@@ -47,15 +47,14 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
     bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
     loop = store.loop(bench.loop.name, bench.loop.lease)
     done = {i.number for i in loop.iterations() if not i.open}
-    with loop.lock():
-        loop.reap()
-        iteration = loop.open_iteration()
+    with loop.lock() as held:
+        iteration = held.open_iteration()
         if iteration is not None and new:
             iteration.abandon("new=true")
             iteration = None
-        while iteration is not None or not _ended(bench, loop):
-            iteration = iteration or _begin(bench, loop)
-            if not _advance(bench, loop, iteration):
+        while iteration is not None or not _ended(bench, held):
+            iteration = iteration or _begin(bench, held)
+            if not _advance(bench, held, iteration):
                 break
             iteration = None
     _report(bench, loop, done)

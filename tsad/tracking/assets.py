@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from tsad.tracking.addresses import local_path
 from tsad.tracking.artifacts import check_own, delete_artifacts, fetch_artifacts, list_artifacts, read_text
 from tsad.tracking.registry import Registry, Version
 from tsad.tracking.states import tag_is
-from tsad.tracking.steps import RESULT, StepRun
+from tsad.tracking.steps import RESULT
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore
@@ -41,13 +40,6 @@ class AssetRecord:
     artifact_uri: str
 
 
-@contextmanager
-def recorded(loop: LoopStore, step: str, tags: Mapping[str, str]) -> Iterator[StepRun]:
-    """A run outside of any iteration that needs no lock: it only adds, and counts once it is FINISHED."""
-    run_id = loop.create_run(step.lower(), {"tsad.step": step, **tags})
-    yield from loop.work(StepRun(loop, run_id, step, 1))
-
-
 def keep(
     loop: LoopStore, kind: str, name: str, about: Mapping[str, Any], files: Path | None = None, rows: Any = None
 ) -> AssetRecord:
@@ -61,7 +53,7 @@ def keep(
     if found:
         return found[0]
     said = json.dumps(dict(about), ensure_ascii=False)
-    with recorded(loop, kind.upper(), {"tsad.kind": kind, "tsad.asset": name, "tsad.about": said}) as run:
+    with loop.adding(kind.upper(), {"tsad.kind": kind, "tsad.asset": name, "tsad.about": said}) as run:
         if files is not None:
             run.file(files, FILES)
         run.result({"rows": rows})

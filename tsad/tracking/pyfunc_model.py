@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tsad import __version__
 from tsad.core.bases import DetectorBase, ProposerBase
 from tsad.core.building import build
+from tsad.core.environment import set_environment
 from tsad.core.errors import StorageError, WeightsError
 from tsad.core.options import ThresholdOptions
 from tsad.core.series import Series
@@ -181,6 +182,7 @@ def load_folder(
         model_version: ``<name>:<number>``, "" where only the files are known.
         allowed: see :func:`load_version`.
     """
+    set_environment()  # older copies of pyfunc_entry.py do not
     try:
         described = json.loads(description.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tsad.core.environment import set_environment
 from tsad.core.errors import TrackingError
 from tsad.core.options import TrackingOptions
 from tsad.tracking.addresses import ARTIFACTS, adopt
-from tsad.tracking.guard import Client, guarded, masked, quiet_mlflow
+from tsad.tracking.guard import Client, guarded, masked
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -98,7 +99,7 @@ def open_store(options: TrackingOptions, home: Path) -> Store:
     Raises:
         TrackingError: unreachable within ``options.timeout_seconds``, made by another MLflow, or damaged.
     """
-    quiet_mlflow(options.timeout_seconds)
+    set_environment(options.timeout_seconds)
     home = home.expanduser().resolve()
     try:
         (home / "locks").mkdir(parents=True, exist_ok=True)
