@@ -129,16 +129,15 @@ import sys, tempfile
 from pathlib import Path
 import numpy as np
 from tsad.config import compose, settings, workbench
-from tsad.loop.champion import registry_of
+from tsad.loop.champion import load_registered, registry_of
 from tsad.loop.common import load_series
-from tsad.tracking.pyfunc_model import load_version
 from tsad.tracking.store import open_store
 from tsad.training.adapters import zero
 number, point, into, *overrides = sys.argv[1:]
 bench = workbench(settings(compose(overrides)))
 series = load_series(bench, [point])
 registry = registry_of(bench, open_store(bench.tracking, bench.home).loop(bench.loop.name, bench.loop.lease))
-version = load_version(registry, registry.resolve(number))
+version = load_registered(bench, registry, registry.resolve(number))
 with tempfile.TemporaryDirectory() as scratch:
     zero(bench.make_detector().network(), version.adapter, Path(scratch) / "zeroed")
     (zeroed,) = bench.make_detector().with_adapter(Path(scratch) / "zeroed").score(series)

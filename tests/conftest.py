@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from tsad.cli import quiet_environment
 from tsad.config import Settings, compose, settings, workbench
 from tsad.config.workbench import Workbench
+from tsad.core.environment import set_environment
 
-quiet_environment()
+set_environment()
 hypothesis_settings.register_profile("tsad", deadline=None)  # two busy cores are no reason to fail
 hypothesis_settings.load_profile("tsad")
 

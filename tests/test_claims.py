@@ -8,13 +8,25 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tracking_rig import SPAWN, home, store
 
 from tsad.core.errors import ClaimError, TrackingError
-from tsad.tracking.claims import Claim, Heartbeat, LoopLock, check_dead, claimed, claims_of, file_stem, this_place
+from tsad.tracking.claims import (
+    Claim,
+    Heartbeat,
+    LoopLock,
+    Token,
+    check_dead,
+    claimed,
+    claims_of,
+    file_stem,
+    this_place,
+)
 from tsad.tracking.store import Store
 
 
@@ -74,12 +86,14 @@ def test_of_eight_that_claim_one_attempt_one_wins(store: Store) -> None:
 
 def test_a_step_claimed_in_this_process_is_not_dead(store: Store) -> None:
     run_id = store.client.create_run(store.client.create_experiment("claims")).info.run_id
+    token = Token()
     with (
         claimed(store.client, run_id, "TRAIN", 1, "here", lease=60) as claim,
+        token.working(claim.token),
         pytest.raises(ClaimError, match="by this process"),
     ):
-        check_dead("TRAIN", claim, {}, "here", lease=60)
-    check_dead("TRAIN", claim, {}, "here", lease=60)
+        check_dead("TRAIN", claim, {}, "here", 60, token.busy)
+    check_dead("TRAIN", claim, {}, "here", 60, token.busy)
 
 
 def test_the_heart_beats_and_outlives_an_outage() -> None:
@@ -116,22 +130,85 @@ def test_the_lock_names_its_holder_and_is_freed_by_kill_9(tmp_path: Path) -> Non
         pass
     os.kill(child.pid, signal.SIGKILL)
     child.join()
-    with lock.hold(timeout=10) as fresh:
-        assert fresh and lock.held
-        with LoopLock(tmp_path, "nab").hold() as again:  # another object of this process
-            assert not again
-        assert lock.held
-    assert not lock.held
+    with lock.hold(timeout=10) as token:
+        assert token.valid
+        for other in (LoopLock(tmp_path, "nab"), lock):  # of this process and thread, but without the token
+            with pytest.raises(ClaimError, match=rf"process {os.getpid()} on"), other.hold():
+                pytest.fail("the lock was taken twice")
+        assert token.valid
+    assert not token.valid
 
 
-def _report_held(folder: Path, answer: object) -> None:
-    answer.value = LoopLock(folder, "nab").held  # type: ignore[attr-defined]
+def _contend(folder: Path, together: Any, inside: Any, most: Any, entered: Any) -> None:
+    """Take the lock some times, and count how many are in at once; ``entered`` counts all times."""
+    together.wait(60)
+    for _ in range(3):
+        with LoopLock(folder, "nab").hold(timeout=60):
+            with inside.get_lock():
+                inside.value += 1
+                most.value = max(most.value, inside.value)
+                entered.value += 1
+            time.sleep(0.002)
+            with inside.get_lock():
+                inside.value -= 1
+
+
+def _contend_in_threads(count: int, *shared: Any) -> None:
+    threads = [threading.Thread(target=_contend, args=shared) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+
+def test_of_threads_and_processes_one_is_inside(tmp_path: Path) -> None:
+    inside, most, entered = (SPAWN.Value("i", 0) for _ in range(3))
+    shared = (tmp_path, SPAWN.Barrier(8 + 3 * 2), inside, most, entered)
+    children = [SPAWN.Process(target=_contend_in_threads, args=(2, *shared)) for _ in range(3)]
+    for child in children:
+        child.start()
+    _contend_in_threads(8, *shared)
+    for child in children:
+        child.join(60)
+        assert child.exitcode == 0
+    assert (most.value, inside.value, entered.value) == (1, 0, 3 * (8 + 6))
+
+
+def test_who_was_not_handed_the_token_does_not_work(store: Store) -> None:
+    loop, refused = store.loop("nab"), []
+
+    def without() -> None:
+        for attempt in (lambda: loop.run("DETECT").__enter__(), lambda: loop.lock(timeout=0).__enter__(),
+                        lambda: loop.create_iteration(1, "a: 1\n", {})):  # fmt: skip
+            try:
+                attempt()
+            except ClaimError as error:
+                refused.append(str(error))
+
+    with loop.lock() as held, held.lock() as again:
+        assert again is held, "who has it may take it again"
+        for work in (without, lambda: held.run("DETECT").__enter__()):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert held.token is not None and loop.token is None
+    assert [("without the lock" in text, f"process {os.getpid()} on" in text) for text in refused] == [
+        (True, False), (False, True), (True, False),
+    ]  # fmt: skip
+    with pytest.raises(ClaimError, match="without the lock"), held.run("DETECT"):
+        pytest.fail("the lock was let go, so its token is of no use")
+
+
+def _report_held(token: Token, folder: Path, answer: object) -> None:
+    answer.value = token.valid  # type: ignore[attr-defined]
+    with suppress(ClaimError), LoopLock(folder, "nab").hold():
+        answer.value = True  # type: ignore[attr-defined]
 
 
 def test_a_forked_child_does_not_hold_its_parents_lock(tmp_path: Path) -> None:
     answer = SPAWN.Value("b", True)
-    with LoopLock(tmp_path, "nab").hold():
-        child = SPAWN.Process(target=_report_held, args=(tmp_path, answer))
+    with LoopLock(tmp_path, "nab").hold() as token:
+        child = SPAWN.Process(target=_report_held, args=(token, tmp_path, answer))
         child.start()
         child.join(30)
     assert answer.value == 0

@@ -18,6 +18,7 @@ from tsad.command.overrides import with_verb
 from tsad.command.schema import keywords, typed
 from tsad.config import options_of
 from tsad.config.workbench import Workbench
+from tsad.core import environment
 from tsad.core.errors import ConfigError, StorageError
 from tsad.files.locate import shipped
 
@@ -43,7 +44,7 @@ def run(
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    for name in ("HYDRA_FULL_ERROR", "COMP_LINE", *cli.SILENCED, *cli.OFFLINE):
+    for name in ("HYDRA_FULL_ERROR", "COMP_LINE", *environment.SILENCED, *environment.OFFLINE):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     logger = logging.getLogger("tsad")
     before = (list(logger.handlers), logger.level, logger.propagate)

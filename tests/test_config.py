@@ -372,13 +372,44 @@ def test_a_secret_variable_stays_unread_in_yaml(monkeypatch: pytest.MonkeyPatch)
     }
 
 
+def test_what_was_frozen_reads_no_variable_that_the_users_config_does_not(
+    monkeypatch: pytest.MonkeyPatch, options: Make
+) -> None:
+    from dataclasses import replace
+
+    from tsad.config import thawed
+
+    monkeypatch.setenv("DB_PASSWORD", "hun${x}ter")
+    made = options("source=synthetic")
+    raw = yaml.safe_load(made.config_yaml)
+
+    def current(password: str) -> Settings:
+        source = {**made.source, "password": "hun${x}ter"}
+        text = yaml.safe_dump({**raw, "source": {**raw["source"], "password": password}})
+        return replace(made, source=source, config_yaml=text)
+
+    def source_of(frozen: dict[str, Any], now: Settings) -> Any:
+        config = thawed(yaml.safe_dump({**raw, "source": {**raw["source"], **frozen}}), now)
+        return OmegaConf.to_container(config, resolve=True)["source"]  # type: ignore[index, call-overload]
+
+    same = "${oc.env:DB_PASSWORD}"
+    assert source_of({"password": same}, current(same))["password"] == "hun${x}ter"
+    assert source_of({"password": MASK}, current(MASK))["password"] == "hun${x}ter", "taken as it is, read no further"
+    for planted in ({"password": same}, {"start": "${oc.env:DB_PASSWORD}"}, {"list": ["${oc.env:HOME}"]},
+                    {"start": "x${oc.decode:${oc.env:HOME}}"}):  # fmt: skip
+        with pytest.raises(ConfigError, match=r"the frozen config reads .*source\.(password|start|list)"):
+            source_of(planted, current(MASK))
+    with pytest.raises(ConfigError, match=r"source\.start"):
+        source_of({"start": same}, current(same)), "the same text at another key is another reading"
+
+
 def test_masking_and_back() -> None:
     values = {"a": {"token": "t", "token_env": "T"}, "urls": ["x://u:p@h", "y"], "pwd": "", "n": 1}
     hidden = masked(values)
     assert hidden == {"a": {"token": MASK, "token_env": "T"}, "urls": [f"x://u:{MASK}@h", "y"], "pwd": "", "n": 1}
-    assert unmasked({"a": hidden["a"]}, values)["a"] == values["a"]
+    assert unmasked({"a": hidden["a"]}, values, {})["a"] == values["a"]
     with pytest.raises(ConfigError, match=r"a\.token"):
-        unmasked({"a": hidden["a"]}, {})
+        unmasked({"a": hidden["a"]}, {}, {})
 
 
 def test_which_keys_are_secret() -> None:

@@ -250,7 +250,7 @@ def test_an_open_iteration_needs_its_series(one: Workbench, shown: Callable[...,
     loops = [(open_loop(one), one), (open_loop(other), other)]
     opened = []
     for loop, bench in loops:
-        with loop.lock():
+        with loop.lock() as loop:
             opened.append(loop.create_iteration(2, bench.config_yaml, {}))
     for kind, name, user in ((SERIES, "U1.T0", "iteration 2 of plant"), (UPLOADS, "x.csv", "iteration 2 of other")):
         with pytest.raises(InUseError, match=rf"open {user}. force=true"):

@@ -156,6 +156,15 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
             run(tmp_path, **change)
 
 
+def test_a_checkpoint_of_an_older_tsad_or_a_damaged_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"no safetensors")
+    with pytest.raises(ConfigError, match=r"damaged.*Delete it"):
+        run(tmp_path)
+    (tmp_path / "pretrain.checkpoint.pt").write_bytes(b"a pickle, perhaps one that runs something")
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt.*older tsad.*delete the file"):
+        run(tmp_path)
+
+
 def test_time_running_out_starts_the_cooldown_and_a_resumed_run_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

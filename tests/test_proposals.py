@@ -39,7 +39,6 @@ from tsad.detectors.proposals.proposer import (
     default_detection,
     default_proposer,
     defaults_digest,
-    from_state,
     look_at,
     to_state,
 )
@@ -297,11 +296,11 @@ def test_a_saved_proposer_says_the_same_bit_for_bit() -> None:
     series, truth = wave(6000, at=tuple(range(300, 5800, 500)))
     look = look_at(series.point_id, examined(series))
     after = corrected(default_proposer("robust_zscore"), [judged(series, truth, 3000)])
-    again = from_state(json.loads(json.dumps(to_state(after))))
+    again = Proposer.from_artifact(state=json.loads(json.dumps(to_state(after))))
     assert (again.threshold, again.gap, again.verdicts) == (after.threshold, after.gap, after.verdicts)
     assert np.array_equal(again.rate(look).probability, after.rate(look).probability)
     assert again.intervals(series, look) == after.intervals(series, look)
-    plain = from_state(to_state(default_proposer("poly")))
+    plain = Proposer.from_artifact(state=to_state(default_proposer("poly")))
     assert np.array_equal(plain.rate(look).probability, default_proposer("poly").rate(look).probability)
 
 

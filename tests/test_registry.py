@@ -17,12 +17,14 @@ import pandas as pd
 import pytest
 from tracking_rig import TinyDetector, home, options, store
 
+from tsad.core.bases import DetectorBase
+from tsad.core.building import build
 from tsad.core.errors import RegistryError, SeriesError, TrackingError, WeightsError
 from tsad.core.options import ThresholdOptions
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.tracking.frames import series_of
-from tsad.tracking.pyfunc_model import build, load_version, log_model
+from tsad.tracking.pyfunc_model import load_version, log_model
 from tsad.tracking.registry import Registry, Version
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import Store
@@ -37,7 +39,7 @@ SERIES = Series("a", np.arange(4) * NS_PER_SECOND, np.array([[0.1], [0.9], [np.n
 @pytest.fixture
 def loop(store: Store) -> Iterator[LoopStore]:
     loop = store.loop("nab 一号")
-    with loop.lock():
+    with loop.lock() as loop:
         yield loop
 
 
@@ -66,10 +68,9 @@ def _train(loop: LoopStore, weights: Path, bias: float | None = None) -> dict[st
     return {"run_id": step.run_id, "model_uri": uri, "tags": {"tsad.role": "adapted", "tsad.threshold": 0.4}}
 
 
-def _stub(registry: Registry, count: int) -> list[Version]:
+def _stub(loop: LoopStore, count: int) -> list[Version]:
     """Registered versions of runs with a model folder of one file: enough for aliases and pruning."""
-    made = []
-    loop = registry.store.loop("nab 一号")
+    made, registry = [], loop.registry("tiny")
     for k in range(count):
         with loop.run("TRAIN") as step:
             step.json({"k": k}, "model/MLmodel")
@@ -86,7 +87,7 @@ def _aliases(registry: Registry) -> dict[str, int]:
 
 def test_a_run_is_registered_once(loop: LoopStore) -> None:
     registry = loop.registry("tiny")
-    (first,) = _stub(registry, 1)
+    (first,) = _stub(loop, 1)
     again = registry.register(run_id=first.run_id, model_uri=f"runs:/{first.run_id}/model", tags={"x": "other"})
     assert again.version == first.version == 1 and len(registry.versions()) == 1
     assert first.label == "tsad-nab 一号-tiny:1" and first.uri == "models:/tsad-nab 一号-tiny/1"
@@ -107,7 +108,7 @@ def test_runs_registered_at_once_get_versions_of_their_own(loop: LoopStore) -> N
 
 def test_names_are_resolved(loop: LoopStore) -> None:
     registry = loop.registry("tiny")
-    first, second = _stub(registry, 2)
+    first, second = _stub(loop, 2)
     registry.set_alias("challenger", second)
     assert registry.resolve("challenger") == registry.resolve("2") == registry.get(2)
     assert registry.resolve("2").aliases == ("challenger",)  # type: ignore[union-attr]
@@ -120,7 +121,7 @@ def test_names_are_resolved(loop: LoopStore) -> None:
 
 def test_promoting_twice_is_promoting_once(loop: LoopStore) -> None:
     registry = loop.registry("tiny")
-    first, second = _stub(registry, 2)
+    first, second = _stub(loop, 2)
     with pytest.raises(RegistryError, match="no previous"):
         registry.rollback()
     registry.promote(first)
@@ -145,7 +146,7 @@ def test_a_move_killed_at_any_moment_is_finished_not_repeated(
     loop: LoopStore, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     registry = loop.registry("tiny")
-    third = _stub(registry, 3)[-1]
+    third = _stub(loop, 3)[-1]
     client = registry.store.client._client
 
     def dying(method: Any, left: list[int]) -> Any:
@@ -175,7 +176,7 @@ def test_a_move_killed_at_any_moment_is_finished_not_repeated(
 
 def test_pruning_keeps_the_newest_the_aliased_and_the_tagged(loop: LoopStore, tmp_path: Path) -> None:
     registry = loop.registry("tiny")
-    made = _stub(registry, 7)
+    made = _stub(loop, 7)
     registry.promote(made[0])
     registry.promote(made[1])
     registry.set_alias("challenger", made[3])
@@ -241,17 +242,18 @@ def test_a_damaged_adapter_is_refused(loop: LoopStore, weights: Path) -> None:
 def test_options_of_another_tsad_version_are_named() -> None:
     old = {"_target_": "tsad.detectors.patch.detector.PatchDetector", "weights": "", "scales": [1, 4, 16]}
     with pytest.raises(WeightsError, match="does not take the options"):
-        build(old)
+        build(old, DetectorBase)  # type: ignore[type-abstract]
 
 
 def test_a_detector_this_installation_lacks_is_named() -> None:
     with pytest.raises(WeightsError, match=r"no tsad\.detectors\.gone\.Gone"):
-        build({"_target_": "tsad.detectors.gone.Gone"})
+        build({"_target_": "tsad.detectors.gone.Gone"}, DetectorBase)  # type: ignore[type-abstract]
 
 
 FRESH = """
 import sys
 sys.path.insert(0, {tests!r})
+import tracking_rig  # no artifact may import a user's own class, so its user does
 import mlflow, pandas as pd
 mlflow.set_tracking_uri({uri!r})
 model = mlflow.pyfunc.load_model("models:/tsad-nab 一号-tiny@champion")

@@ -37,7 +37,7 @@ def test_a_version_is_kept_once(store: Store, tmp_path: Path) -> None:
     loop, folder = store.loop("nab"), _files(tmp_path / "dataset")
     with pytest.raises(ClaimError, match="without the lock"):
         loop.put_dataset(VERSION, "train", folder, iteration=None, name="x")
-    with loop.lock():
+    with loop.lock() as loop:
         run_id = _put(loop, folder, Purpose.TRAIN)
         assert _put(loop, folder) == run_id
         with pytest.raises(DatasetError, match="kept as train and cannot also be gold"):
@@ -54,7 +54,7 @@ def test_a_version_is_kept_once(store: Store, tmp_path: Path) -> None:
 
 def test_the_ui_sees_digest_schema_source_and_context(store: Store, tmp_path: Path) -> None:
     loop = store.loop("nab")
-    with loop.lock():
+    with loop.lock() as loop:
         own = _put(loop, _files(tmp_path / "dataset"))
         record = loop.find_dataset(VERSION)
         assert record is not None
@@ -74,7 +74,7 @@ def _put_and_die(home: Path, folder: Path, moment: str) -> None:
         loop.store.client._client.log_artifacts = lambda *_: die()
     else:
         dataset_runs.log_dataset = lambda *_: die()  # type: ignore[assignment]
-    with loop.lock():
+    with loop.lock() as loop:
         _put(loop, folder)
 
 
@@ -84,7 +84,7 @@ def test_a_version_killed_while_kept_is_kept_once(home: Path, tmp_path: Path, mo
     killed(_put_and_die, home, folder, moment)
     loop = open_store(options(), home).loop("nab")
     assert loop.datasets() == [] and loop.find_dataset(VERSION) is None
-    with loop.lock():
+    with loop.lock() as loop:
         run_id = _put(loop, folder)
     assert [record.run_id for record in loop.datasets()] == [run_id]
     kept = loop.search("tags.`tsad.kind` = 'dataset'")
@@ -106,7 +106,7 @@ def test_an_asset_is_kept_once_and_deleted_whole(store: Store, tmp_path: Path) -
 
 def test_a_deleted_version_is_not_found_and_may_be_kept_again(store: Store, tmp_path: Path) -> None:
     loop, folder = store.loop("nab"), _files(tmp_path / "dataset")
-    with loop.lock():
+    with loop.lock() as loop:
         first = _put(loop, folder)
         assets.erase(loop, first)
         assert loop.datasets() == [] and loop.find_dataset(VERSION) is None
@@ -118,7 +118,7 @@ def test_versions_of_a_loop_are_its_own(store: Store) -> None:
     """A loop whose name begins like another's, and one with a wildcard of SQL in it."""
     for name in ("a_b", "a_b-2", "axb"):
         loop = store.loop(name)
-        with loop.lock(), loop.run("TRAIN") as step:
+        with loop.lock() as loop, loop.run("TRAIN") as step:
             step.json({}, "model/MLmodel")
         loop.registry("tiny").register(run_id=step.run_id, model_uri=f"runs:/{step.run_id}/model", tags={})
     assert [v.name for v in assets.model_versions(store.loop("a_b-2"))] == ["tsad-a_b-2-tiny"]
@@ -137,5 +137,5 @@ def test_a_half_kept_asset_never_counts(home: Path, tmp_path: Path) -> None:
     loop = open_store(options(), home).loop("nab")
     assert assets.assets(loop, assets.UPLOAD) == []
     assert assets.keep(loop, assets.UPLOAD, "ab12", {}, folder) in assets.assets(loop, assets.UPLOAD)
-    with loop.lock():  # the next holder of the lock closes what was left
+    with loop.lock() as loop:  # the next holder of the lock closes what was left
         assert not loop.search("attributes.status = 'RUNNING'")

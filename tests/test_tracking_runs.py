@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tracking_rig import die, home, killed, options, store
+from tracking_rig import SPAWN, die, home, killed, options, store
 
+from tsad.core.control import StopRequested
 from tsad.core.errors import ClaimError, TrackingError, TsadError
 from tsad.core.reviews import Purpose
 from tsad.core.types import Interval
@@ -42,7 +44,7 @@ def _steps(iteration: Iteration) -> list[tuple[str, str]]:
 
 def test_an_iteration_from_beginning_to_end(store: Store) -> None:
     loop = store.loop("nab")
-    with loop.lock():
+    with loop.lock() as loop:
         iteration = _begin(loop)
         assert (iteration.state, iteration.status, iteration.number) == ("CREATED", "RUNNING", 1)
         assert iteration.config_yaml == CONFIG
@@ -69,7 +71,7 @@ def test_an_iteration_is_created_once(store: Store) -> None:
     loop = store.loop("nab")
     with pytest.raises(ClaimError, match="without the lock"):
         _begin(loop)
-    with loop.lock():
+    with loop.lock() as loop:
         assert _begin(loop).run_id == _begin(loop).run_id
         with pytest.raises(ClaimError, match="another config"):
             loop.create_iteration(1, "other: 1\n", {})
@@ -79,7 +81,7 @@ def test_an_iteration_is_created_once(store: Store) -> None:
 def _create_and_die(home: Path, config: str) -> None:
     loop = open_store(options(), home).loop("nab")
     Iteration.set_state = lambda *_: die()  # type: ignore[method-assign]
-    with loop.lock():
+    with loop.lock() as loop:
         loop.create_iteration(1, config, {"adapter.r": 8})
 
 
@@ -88,7 +90,7 @@ def test_an_iteration_killed_while_created_is_made_whole(home: Path, config: str
     killed(_create_and_die, home, config)
     loop = open_store(options(), home).loop("nab")
     assert loop.iterations() == []
-    with loop.lock():
+    with loop.lock() as loop:
         iteration = _begin(loop)
     assert [i.run_id for i in loop.iterations()] == [iteration.run_id]
     assert iteration.config_yaml == CONFIG
@@ -99,13 +101,17 @@ def test_an_iteration_killed_while_created_is_made_whole(home: Path, config: str
 
 def test_a_failed_iteration_can_be_gone_on_with_an_abandoned_one_not(store: Store) -> None:
     loop = store.loop("nab")
-    with loop.lock():
+    with loop.lock() as loop:
         iteration = _begin(loop)
         iteration.fail("Label Studio is down")
     found = loop.open_iteration()
     assert found is not None
     assert (found.state, found.reason, found.status) == ("FAILED", "Label Studio is down", "FAILED")
-    with loop.lock():
+    with loop.lock() as loop:
+        with pytest.raises(ClaimError, match="without the lock"), found.step("PUSH"):
+            pytest.fail("an iteration read without the lock may not work")
+        found = loop.open_iteration()
+        assert found is not None
         with found.step("PUSH"):
             pass
         found.abandon("new=true")
@@ -119,7 +125,7 @@ def test_a_failed_iteration_can_be_gone_on_with_an_abandoned_one_not(store: Stor
 
 def test_a_step_is_done_once(store: Store) -> None:
     loop = store.loop("nab")
-    with loop.lock():
+    with loop.lock() as loop:
         iteration = _begin(loop)
         with iteration.step("TRAIN") as step:
             step.result({"loss": 1})
@@ -133,7 +139,7 @@ def test_a_step_is_done_once(store: Store) -> None:
 
 def test_a_step_that_fails_may_be_tried_again(store: Store) -> None:
     loop = store.loop("nab")
-    with loop.lock():
+    with loop.lock() as loop:
         iteration = _begin(loop)
         with pytest.raises(ZeroDivisionError), iteration.step("TRAIN") as step:
             step.result({"loss": 0})
@@ -150,7 +156,7 @@ def test_a_step_that_fails_may_be_tried_again(store: Store) -> None:
 
 def _step_and_die(home: Path, moment: str) -> None:
     loop = open_store(options(), home).loop("nab")
-    with loop.lock():
+    with loop.lock() as loop:
         iteration = _begin(loop)
         if moment == "claimed":
             loop.create_run = lambda *_: die()  # type: ignore[assignment, method-assign, return-value]
@@ -174,7 +180,8 @@ def test_a_step_killed_at_any_moment_is_begun_again_and_leaves_no_run_running(
     assert loop.reap() == (1 if moment == "claimed" else 2)
     assert loop.reap() == 0
     assert _status(loop, iteration.run_id) == "SCHEDULED"
-    with loop.lock():
+    with loop.lock() as loop:
+        (iteration,) = loop.iterations()
         assert iteration.finished("TRAIN") is None
         with iteration.step("TRAIN") as step:
             step.result({"loss": 2})
@@ -196,7 +203,7 @@ def _two_hosts(home: Path, lease: float) -> tuple[LoopStore, LoopStore]:
 
 def test_another_host_waits_for_the_lease(home: Path) -> None:
     here, there = _two_hosts(home, lease=60)
-    with here.lock(), there.lock():
+    with here.lock() as here, there.lock() as there:
         mine = _begin(here)
         theirs = _begin(there)
         assert mine.run_id == theirs.run_id
@@ -212,16 +219,12 @@ def test_another_host_waits_for_the_lease(home: Path) -> None:
 def test_who_sleeps_through_the_lease_does_not_finish(home: Path) -> None:
     here, there = _two_hosts(home, lease=60)
     there.lease = 0.0
-    with here.lock(), there.lock():
+    with here.lock() as here, there.lock() as there:
         mine = _begin(here)
         with pytest.raises(ClaimError, match="went to process"), mine.step("TRAIN") as slow:
             slow.result({"by": "here"})
-            from tsad.tracking import claims
-
-            active, claims._ACTIVE = claims._ACTIVE, set()  # the other host does not know our memory
             with _begin(there).step("TRAIN") as quick:
                 quick.result({"by": "there"})
-            claims._ACTIVE = active
         assert mine.finished("TRAIN").result == {"by": "there"}  # type: ignore[union-attr]
     assert _status(here, slow.run_id) == "FAILED"
 
@@ -233,7 +236,7 @@ def test_a_run_outside_iterations(store: Store) -> None:
     loop = store.loop("nab")
     with pytest.raises(ClaimError, match="without the lock"), loop.run("DETECT"):
         pass
-    with loop.lock(), loop.run("DETECT", {"tsad.model_version": "x:1"}) as step:
+    with loop.lock() as loop, loop.run("DETECT", {"tsad.model_version": "x:1"}) as step:
         step.result({"series": 2})
         assert loop.reap() == 0
         assert store.loop("nab").reap() == 0  # another object of this process
@@ -241,26 +244,73 @@ def test_a_run_outside_iterations(store: Store) -> None:
     assert _status(loop, step.run_id) == "FINISHED"
 
 
+def test_whatever_ends_the_work_leaves_no_run_running(store: Store) -> None:
+    loop = store.loop("nab")
+    for number, end in enumerate((KeyboardInterrupt, StopRequested, SystemExit, GeneratorExit), start=1):
+        with pytest.raises(end), loop.lock() as held:
+            iteration = held.create_iteration(number, CONFIG, {})
+            with iteration.step("TRAIN"):
+                held.create_run("begun and not yet worked on", {"tsad.kind": "run"})
+                raise end
+        assert not loop.search("attributes.status = 'RUNNING'")
+        assert [i.status for i in loop.iterations()] == ["SCHEDULED"] * number
+        assert _steps(loop.iterations()[-1]) == [("1", "KILLED")]
+
+
+def _reap_elsewhere(home: Path, answer: Any) -> None:
+    answer.value = open_store(options(), home).loop("nab").reap()
+
+
+def test_what_needs_no_lock_is_not_closed_by_others_while_it_works(home: Path) -> None:
+    answer = SPAWN.Value("i", -1)
+    loop = open_store(options(), home).loop("nab")
+    with loop.adding("EXPORT", {"tsad.kind": "export"}) as step:
+        child = SPAWN.Process(target=_reap_elsewhere, args=(home, answer))
+        child.start()
+        child.join(60)
+        assert answer.value == 0
+        thread = threading.Thread(target=lambda: setattr(answer, "value", loop.reap()))
+        thread.start()
+        thread.join(60)
+        assert answer.value == 0 and _status(loop, step.run_id) == "RUNNING"
+        with _two_hosts(home, lease=60)[1].lock() as there:
+            assert there.reap() == 0 and _status(loop, step.run_id) == "RUNNING"
+    assert _status(loop, step.run_id) == "FINISHED"
+
+
+def _add_and_die(home: Path) -> None:
+    with open_store(options(), home).loop("nab").adding("EXPORT", {}):
+        die()
+
+
+def test_what_a_dead_process_added_is_closed(home: Path) -> None:
+    killed(_add_and_die, home)
+    loop = open_store(options(), home).loop("nab")
+    assert loop.reap() == 1 and loop.reap() == 0
+
+
 def _run_and_die(home: Path) -> None:
     loop = open_store(options(), home).loop("nab")
-    with loop.lock(), loop.run("DETECT"):
+    with loop.lock() as loop, loop.run("DETECT"):
         die()
 
 
 def test_a_killed_run_is_closed_when_the_loop_is_next_locked(home: Path) -> None:
     killed(_run_and_die, home)
     loop = open_store(options(), home).loop("nab")
-    with loop.lock():
+    with loop.lock() as loop:
         assert [run.info.status for run in loop.search("")] == ["KILLED"]
 
 
 def test_the_lock_lets_go_when_the_store_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = store.loop("nab")
-    with pytest.raises(ZeroDivisionError), loop.lock():
+    with pytest.raises(ZeroDivisionError), loop.lock() as loop:
         _begin(loop)
         monkeypatch.setattr(loop, "search", _raise(TrackingError("the server is away")))
         raise ZeroDivisionError
-    assert not loop.lock_held
+    assert loop.token is None
+    with store.loop("nab").lock(timeout=0):
+        pass
 
 
 def _raise(error: Exception) -> Callable[..., Any]:
@@ -276,7 +326,7 @@ def _raise(error: Exception) -> Callable[..., Any]:
 @pytest.fixture
 def step_of(store: Store) -> Any:
     loop = store.loop("nab")
-    with loop.lock(), loop.run("TRAIN") as step:
+    with loop.lock() as loop, loop.run("TRAIN") as step:
         yield loop, step
 
 
@@ -372,7 +422,7 @@ def test_a_finished_steps_files_can_be_fetched_again_and_again(store: Store, tmp
     loop = store.loop("nab")
     (tmp_path / "queue").mkdir()
     (tmp_path / "queue" / "a.txt").write_text("a")
-    with loop.lock():
+    with loop.lock() as loop:
         iteration = _begin(loop)
         with iteration.step("DETECT") as step:
             step.file(tmp_path / "queue", "queue")
@@ -399,7 +449,7 @@ def test_system_metrics_have_a_first_and_a_last_sample(step_of: Any) -> None:
 
 def test_system_metrics_can_be_left_out(home: Path) -> None:
     loop = open_store(options(system_metrics=False), home).loop("nab")
-    with loop.lock(), loop.run("TRAIN") as step, step.system_metrics(seconds=0.01):
+    with loop.lock() as loop, loop.run("TRAIN") as step, step.system_metrics(seconds=0.01):
         time.sleep(0.03)
     assert loop.store.client.get_run(step.run_id).data.metrics == {}
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tsad.core.bases import DetectorBase
 from tsad.core.options import TrackingOptions
 from tsad.core.series import Series
 from tsad.core.types import FloatArray
@@ -86,7 +87,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class TinyDetector:
+class TinyDetector(DetectorBase):
     """Scores a value by itself times a gain, plus the bias in its adapter; its base is one file."""
 
     name = "tiny"

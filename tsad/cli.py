@@ -33,6 +33,7 @@ from tsad.config import (
     settings,
     workbench,
 )
+from tsad.core.environment import set_environment
 from tsad.core.errors import ConfigError, TsadError
 from tsad.files.locate import shipped
 
@@ -42,15 +43,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("tsad")
 IN_LOOP = ("detect", "push", "pull", "train", "evaluate", "promote", "report")
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
-# Nothing phones home; a hub is asked only where the user says HF_HUB_OFFLINE=0.
-SILENCED = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",
-    "COLLECT_ANALYTICS": "false",
-    "HF_UPDATE_DOWNLOAD_COUNTS": "false",
-}
-OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "TRANSFORMERS_OFFLINE")
 HELP = """tsad {version}: teaches a time-series anomaly detector from people's corrections.
 
     tsad [VERB] [KEY=VALUE ...]          e.g. tsad train adapter.r=16
@@ -93,15 +85,6 @@ def main() -> None:
     except Exception as error:
         _fail(_line(error, words), verbose)
         sys.exit(1)
-
-
-def quiet_environment() -> None:
-    """Switch off the telemetry of every component and, unless the user says otherwise, every hub."""
-    os.environ.update(SILENCED)
-    # Threads that spin while they wait stall each other tenfold where another process wants the same cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for name in OFFLINE:
-        os.environ.setdefault(name, "1")
 
 
 def verb_function(verb: str) -> Callable[..., float | None]:
@@ -153,9 +136,7 @@ def _run(words: list[str], verbose: bool) -> int:
 
 
 def _set_up(verbose: bool) -> None:
-    quiet_environment()
-    os.environ["TSAD_HOME"] = str(home())
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to main() instead of being printed by Hydra
+    set_environment(home=home())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
     log.handlers[:] = [handler]
@@ -258,12 +239,11 @@ def _complete(words: Sequence[str]) -> int:
     current = typed_words.pop() if typed_words and not rest.endswith(" ") else ""
     verbs = options_of("task")
     rewritten = [f"task={w}" if w in verbs else quoted(w) for w in typed_words if w in verbs or not _stray(w)]
-    os.environ["COMP_LINE"] = f"{program} {' '.join([*rewritten, current])}"
+    set_environment(home=home(), line=f"{program} {' '.join([*rewritten, current])}")
     if not any(w.startswith("query=") for w in words):
         _hydra(words)
         return 0
     found = io.StringIO()
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     with contextlib.suppress(Exception), contextlib.redirect_stdout(found), contextlib.redirect_stderr(io.StringIO()):
         _hydra(words)
     candidates = found.getvalue().split()

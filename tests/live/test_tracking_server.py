@@ -92,7 +92,7 @@ def test_the_whole_record_over_http(server: Server, tmp_path: Path) -> None:
     (adapter / "bias.txt").write_text("0.25")
     detector = TinyDetector(weights=str(weights), gain=0.5)
     registry = loop.registry("tiny")
-    with loop.lock():
+    with loop.lock() as loop:
         iteration = loop.create_iteration(1, "a: 1\n", {"adapter.r": 8})
         for k in range(3):
             with iteration.step(f"TRAIN{k}") as step, step.system_metrics(1):
@@ -134,7 +134,7 @@ def test_uploads_over_http_are_copied_and_deleted(server: Server, tmp_path: Path
 
 def test_a_server_killed_mid_run_is_named_in_time_and_gone_on_with(server: Server, tmp_path: Path) -> None:
     loop = _loop(server, tmp_path / "home", "killed")
-    with pytest.raises(TrackingError) as caught, loop.lock():
+    with pytest.raises(TrackingError) as caught, loop.lock() as loop:
         iteration = loop.create_iteration(1, "a: 1\n", {})
         with iteration.step("DETECT") as step:
             step.result({"intervals": 3})
@@ -148,14 +148,14 @@ def test_a_server_killed_mid_run_is_named_in_time_and_gone_on_with(server: Serve
                 assert time.time() - started < TIMEOUT + 3
     assert "does not answer while" in str(caught.value) and "tsad iterate" in str(caught.value)
     assert time.time() - started < 2 * TIMEOUT  # nobody tries in vain to close step and iteration
-    assert not loop.lock_held
+    assert loop.token is None
     started = time.time()
     with pytest.raises(TrackingError, match="cannot be reached"):
         _loop(server, tmp_path / "home", "killed")
     assert time.time() - started < TIMEOUT
     server.start()
     loop = _loop(server, tmp_path / "home", "killed")
-    with loop.lock():
+    with loop.lock() as loop:
         found = loop.open_iteration()
         assert found is not None and found.run_id == iteration.run_id
         assert found.finished("DETECT").result == {"intervals": 3}  # type: ignore[union-attr]
@@ -171,7 +171,7 @@ def test_a_server_killed_mid_run_is_named_in_time_and_gone_on_with(server: Serve
 def test_the_ui_serves_the_embedded_store(tmp_path: Path) -> None:
     store = open_store(options(), tmp_path / "仓库 100%")
     loop = store.loop("shown")
-    with loop.lock(), loop.run("DETECT") as step:
+    with loop.lock() as loop, loop.run("DETECT") as step:
         step.json({"a": 1}, "metrics.json")
     with served(store) as (url, process):
         assert url.startswith("http://127.0.0.1:")

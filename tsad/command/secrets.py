@@ -16,6 +16,7 @@ _SECRET = re.compile(
 _LOGIN = re.compile(r"(?P<head>://[^/\s:@]*:)(?P<password>\S+)(?=@)")
 _ENVIRONMENT = re.compile(r"^\$\{oc\.env:[^}]*\}$")
 _NESTED = re.compile(r"[{,]\s*['\"]?(?P<key>[A-Za-z_]\w*)['\"]?\s*:\s*(?P<value>\$\{[^}]*\}|[^,}\s]+)")
+_OPENING = re.compile(r"(?P<slashes>\\*)\$\{")
 _SECRET_VARIABLE = re.compile(r"\$\{oc\.env:(?P<name>\w+)")
 
 
@@ -82,21 +83,53 @@ def _masked_value(key: str, value: Any, raw: Any) -> Any:
     return hide_login(value) if isinstance(value, str) else value
 
 
-def unmasked(values: Mapping[str, Any], current: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Masked values filled in again from the config in use now.
+def unmasked(
+    values: Mapping[str, Any], current: Mapping[str, Any], written: Mapping[str, Any], prefix: str = ""
+) -> dict[str, Any]:
+    """A frozen config made ready to be composed again: masked values are filled in from the config in use now.
+
+    What was frozen is text, whoever wrote it: an interpolation in it is kept as one only where the user's own config
+    has the very same at that key.
+
+    Args:
+        current: the values of the config in use, interpolations resolved.
+        written: the same as it would be frozen, i.e. with what reads a secret environment variable as it was written.
 
     Raises:
-        ConfigError: the config in use has no secret at that key either.
+        ConfigError: the config in use has no secret at that key either, or does not read that variable there.
     """
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        name, now = f"{prefix}.{key}" if prefix else str(key), current.get(key)
-        if isinstance(value, Mapping):
-            out[key] = unmasked(value, now if isinstance(now, Mapping) else {}, name)
-        elif isinstance(value, str) and MASK in value:
-            if not isinstance(now, str) or not now or MASK in now:
-                raise ConfigError(f"the frozen config hides a secret at {name}", "Give it as when the loop began.")
-            out[key] = now
-        else:
-            out[key] = value
-    return out
+    return {
+        key: _unmasked(value, current.get(key), written.get(key), f"{prefix}.{key}" if prefix else str(key))
+        for key, value in values.items()
+    }
+
+
+def _unmasked(value: Any, now: Any, written: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        now, written = (v if isinstance(v, Mapping) else {} for v in (now, written))
+        return unmasked(value, now, written, name)
+    if isinstance(value, list):
+        nows, writtens = (v if isinstance(v, list) and len(v) == len(value) else [None] * len(value)
+                          for v in (now, written))  # fmt: skip
+        return [_unmasked(v, n, w, name) for v, n, w in zip(value, nows, writtens, strict=True)]
+    if isinstance(value, str) and "${" in value:
+        if value != written:
+            raise ConfigError(
+                f"the frozen config reads {value} at {name}, which the config in use does not",
+                "Give it as when the loop began.",
+            )
+        return value
+    if isinstance(value, str) and MASK in value:
+        if not isinstance(now, str) or not now or MASK in now:
+            raise ConfigError(f"the frozen config hides a secret at {name}", "Give it as when the loop began.")
+        return literal(now)
+    return value
+
+
+def literal(value: Any) -> Any:
+    """The value so that OmegaConf takes it as it is: ``${`` in a text (a password may hold it) reads nothing."""
+    if isinstance(value, Mapping):
+        return {key: literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [literal(item) for item in value]
+    return _OPENING.sub(lambda m: 2 * m["slashes"] + r"\${", value) if isinstance(value, str) else value

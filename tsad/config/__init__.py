@@ -14,10 +14,11 @@ from tsad.command.checks import check
 from tsad.command.explain import explain
 from tsad.command.quoting import quoted
 from tsad.command.schema import UNSET, full_key, nearest, typed
-from tsad.command.secrets import masked, unmasked
+from tsad.command.secrets import literal, masked, unmasked
 from tsad.config.workbench import Workbench
 from tsad.core.context import Context
 from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.moved import current
 from tsad.core.options import (
     AdapterOptions,
     CacheOptions,
@@ -299,7 +300,7 @@ def locate(path: str, group: str, base: type[T]) -> type[T]:
     Raises:
         ConfigError: there is none, or it is no ``base``.
     """
-    module, _, name = path.rpartition(".")
+    module, _, name = current(path).rpartition(".")
     try:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
@@ -373,7 +374,7 @@ def thawed(text: str, now: Settings) -> DictConfig:
     """An iteration's frozen config; masked secrets, and groups that it does not have, come from the config in use now.
 
     Raises:
-        ConfigError: not YAML, or a secret that the config in use does not have.
+        ConfigError: not YAML, or a secret or an environment variable that the config in use does not have there.
     """
     import yaml
     from omegaconf import OmegaConf
@@ -384,7 +385,7 @@ def thawed(text: str, now: Settings) -> DictConfig:
         raise ConfigError(f"the frozen config is not YAML: {error}") from error
     current = {f.name: getattr(now, f.name) for f in fields(now)}
     plain = {k: asdict(v) if k in OPTIONS else v for k, v in current.items() if k in GROUPS}
-    return OmegaConf.create({**plain, **unmasked(frozen, plain)})
+    return OmegaConf.create({**literal(plain), **unmasked(frozen, plain, yaml.safe_load(now.config_yaml))})
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

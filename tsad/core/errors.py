@@ -90,6 +90,10 @@ class TrackingError(TsadError):
     """The MLflow store: unreachable, too old, damaged."""
 
 
+class ForeignPathError(TrackingError):
+    """An address of artifacts that leads out of the embedded store."""
+
+
 class RegistryError(TrackingError):
     """A model version or alias that does not exist or cannot be moved."""
 

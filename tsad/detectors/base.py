@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tsad.core.bases import DetectorBase
 from tsad.core.errors import DetectorError
+from tsad.core.moved import recorded
 from tsad.core.options import ThresholdOptions
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, Detection, FloatArray, Origin
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from tsad.detectors.evidence.examined import Examined
 
 
-class Detector(ABC):
+class Detector(DetectorBase, ABC):
     """Gives each point of a series a score in 0..1, higher = more abnormal.
 
     A detector is made from typed keyword arguments, keeps no state between calls and scores each series by
@@ -56,8 +58,10 @@ class Detector(ABC):
 
     @property
     def config_hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of :meth:`describe`."""
-        text = json.dumps(self.describe(), sort_keys=True, ensure_ascii=False)
+        """First 12 hex digits of the SHA-256 of :meth:`describe`; a class that has moved keeps its hash."""
+        described = self.describe()
+        described["_target_"] = recorded(described["_target_"])
+        text = json.dumps(described, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def base_reference(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tsad.detectors.base import Detector
     from tsad.detectors.proposals.proposer import Proposer
+    from tsad.tracking.pyfunc_model import LoadedVersion
     from tsad.tracking.registry import Registry, Version
     from tsad.tracking.runs import LoopStore, StepRun
 
@@ -29,6 +30,13 @@ CALIBRATED = "calibrated"  # the threshold rule that proposes calibrated candida
 def registry_of(bench: Workbench, loop: LoopStore) -> Registry:
     """The loop's registered model."""
     return loop.registry(bench.make_detector().name)
+
+
+def load_registered(bench: Workbench, registry: Registry, version: Version) -> LoadedVersion:
+    """A registered version, ready to score; of classes outside tsad only the config's own detector is built."""
+    from tsad.tracking.pyfunc_model import load_version
+
+    return load_version(registry, version, allowed=(str(bench.detector_config["_target_"]),))
 
 
 def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequence[Series]) -> Version:
@@ -106,11 +114,11 @@ def first_proposer(bench: Workbench, detector: Detector) -> Proposer | None:
 
 
 def _described(proposer: Proposer | None) -> dict[str, Any] | None:
-    from tsad.detectors.proposals.proposer import from_state, to_state
+    from tsad.detectors.proposals.proposer import to_state
 
     if proposer is None:
         return None
-    return {"_target_": f"{from_state.__module__}.{from_state.__qualname__}", "state": to_state(proposer)}
+    return {"_target_": f"{type(proposer).__module__}.{type(proposer).__qualname__}", "state": to_state(proposer)}
 
 
 def _first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series]) -> float:

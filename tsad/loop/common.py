@@ -107,12 +107,12 @@ def _check_labelled(export: Path | None, said: Mapping[str, object], known: set[
 
 @contextmanager
 def standalone(loop: LoopStore, name: str) -> Iterator[StepRun]:
-    """A run of a verb outside any iteration, under the loop's lock.
+    """A run of a verb outside any iteration, under the loop's lock; ``step.loop`` holds it.
 
     Raises:
         ClaimError: another process works on the loop.
     """
-    with loop.lock(), loop.run(name) as step:
+    with loop.lock() as held, held.run(name) as step:
         yield step
 
 

@@ -15,7 +15,7 @@ from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, FloatArray, Origin
 from tsad.core.windows import without_overlap
-from tsad.loop.champion import ensure_champion, first_proposer, registry_of
+from tsad.loop.champion import ensure_champion, first_proposer, load_registered, registry_of
 from tsad.loop.common import finished, log, open_loop, read_series, say, show, standalone
 from tsad.loop.datasets import latest_training
 from tsad.loop.detections import hand_out, loaded_detections, record_detections
@@ -99,10 +99,8 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
     reading = read_series(bench)
     series = reading.series
     with iteration.step(STEP) as step:
-        from tsad.tracking.pyfunc_model import load_version
-
         champion = ensure_champion(bench, loop, step, series)
-        loaded = load_version(registry_of(bench, loop), champion)
+        loaded = load_registered(bench, registry_of(bench, loop), champion)
         detections = loaded_detections(loaded, series)
         record_detections(bench, step, series, detections)
         reading.record(step)
@@ -146,7 +144,7 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
     Raises:
         RegistryError: no such version.
     """
-    from tsad.tracking.pyfunc_model import LoadedVersion, load_version
+    from tsad.tracking.pyfunc_model import LoadedVersion
 
     if version == "none":
         detector = bench.make_detector()
@@ -161,7 +159,7 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
             f"{registry.name} has no version or alias {version!r}",
             "Run tsad iterate first, or detect version=none for the detector as configured.",
         )
-    return load_version(registry, found)
+    return load_registered(bench, registry, found)
 
 
 def _unreviewed(bench: Workbench, loop: LoopStore, pool: Sequence[Window]) -> list[Window]:

@@ -13,7 +13,7 @@ from tsad.core.errors import DatasetError
 from tsad.core.names import safe_name
 from tsad.core.reviews import DatasetVersion
 from tsad.loop import train
-from tsad.loop.champion import registry_of
+from tsad.loop.champion import load_registered, registry_of
 from tsad.loop.common import finished, open_loop, show, standalone
 from tsad.loop.datasets import record_of
 from tsad.loop.gold import find_gold
@@ -94,11 +94,9 @@ def score_versions(
     bench: Workbench, loop: LoopStore, step: StepRun, gold: DatasetVersion, versions: dict[str, Version]
 ) -> dict[str, dict[str, Any]]:
     """Units and metrics of each version; metrics, per-series figures and plots go to the run."""
-    from tsad.tracking.pyfunc_model import load_version
-
     scored: dict[str, dict[str, Any]] = {}
     for name, version in versions.items():
-        loaded = load_version(registry_of(bench, loop), version)
+        loaded = load_registered(bench, registry_of(bench, loop), version)
         units = gold_units(loaded, gold)
         metrics = summarise(units)
         for metric in WITH_INTERVALS:

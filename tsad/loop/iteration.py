@@ -16,6 +16,7 @@ import yaml
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError, TsadError
+from tsad.core.moved import current
 from tsad.loop import detect, evaluate, promote, pull, push, report, train
 from tsad.loop.common import finished, say, show
 from tsad.loop.reviewers import label_studio, make_reviewer
@@ -46,15 +47,14 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
     bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
     loop = store.loop(bench.loop.name, bench.loop.lease)
     done = {i.number for i in loop.iterations() if not i.open}
-    with loop.lock():
-        loop.reap()
-        iteration = loop.open_iteration()
+    with loop.lock() as held:
+        iteration = held.open_iteration()
         if iteration is not None and new:
             iteration.abandon("new=true")
             iteration = None
-        while iteration is not None or not _ended(bench, loop):
-            iteration = iteration or _begin(bench, loop)
-            if not _advance(bench, loop, iteration):
+        while iteration is not None or not _ended(bench, held):
+            iteration = iteration or _begin(bench, held)
+            if not _advance(bench, held, iteration):
                 break
             iteration = None
     _report(bench, loop, done)
@@ -91,6 +91,7 @@ def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
 def _differences(asked: str, frozen: str) -> list[str]:
     """Keys of the groups whose values differ, as ``key=asked (frozen: value)``; the verb's own keys do not count."""
     now, then = _leaves(yaml.safe_load(asked)), _leaves(yaml.safe_load(frozen))
+    then = {key: current(value) if key.endswith("._target_") else value for key, value in then.items()}  # moved since
     return [
         f"{key}={now[key]} (frozen: {then[key]})"
         for key in now

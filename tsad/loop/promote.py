@@ -31,18 +31,18 @@ def run(bench: Workbench, *, version: str = "challenger", force: bool = False) -
         DatasetError: no gold set to judge on.
     """
     loop = open_loop(bench)
-    with loop.lock():
-        registry = registry_of(bench, loop)
-        candidate, champion, gold = registry.resolve(version), registry.alias("champion"), find_gold(loop)
+    with loop.lock() as held:
+        registry = registry_of(bench, held)
+        candidate, champion, gold = registry.resolve(version), registry.alias("champion"), find_gold(held)
         if candidate is None or champion is None:
             raise RegistryError(
                 f"{registry.name} has no {version if candidate is None else 'champion'}", "tsad status lists versions."
             )
         if gold is None:
             raise DatasetError(f"loop {loop.name} has no gold set to judge on", "Run tsad iterate first.")
-        with standalone(loop, STEP) as step:
+        with standalone(held, STEP) as step:
             scored = evaluate.score_versions(
-                bench, loop, step, gold, {"champion": champion, "challenger": candidate}
+                bench, held, step, gold, {"champion": champion, "challenger": candidate}
             )
             paired = evaluate.compare(bench, scored["champion"]["units"], scored["challenger"]["units"])
             decision = _decide(bench, int(scored["champion"]["metrics"]["intervals"]), paired, force)

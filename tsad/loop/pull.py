@@ -31,11 +31,11 @@ def run(bench: Workbench) -> None:
         LoopError: no open iteration has a queue.
     """
     loop = open_loop(bench)
-    with loop.lock():
-        iteration = loop.open_iteration()
+    with loop.lock() as held:
+        iteration = held.open_iteration()
         if iteration is None or iteration.finished(detect.STEP) is None:
             raise LoopError(f"loop {loop.name} has no open iteration with a queue", "Run tsad iterate first.")
-        record = stage(bench, loop, iteration)
+        record = stage(bench, held, iteration)
     if record is not None:
         say(f"dataset version {record.result['version']}: {record.result['windows']} windows")
 

@@ -14,7 +14,7 @@ from tsad.core.errors import DatasetError
 from tsad.core.protocols import Trainable
 from tsad.core.reviews import DatasetVersion
 from tsad.loop import pull
-from tsad.loop.champion import CALIBRATED, first_proposer, log_detector, registry_of
+from tsad.loop.champion import CALIBRATED, first_proposer, load_registered, log_detector, registry_of
 from tsad.loop.common import finished, open_loop, show, standalone
 from tsad.loop.datasets import fetch, latest_training, record_of
 from tsad.loop.scoring import judged_series, score_windows, truth_mask
@@ -93,10 +93,8 @@ def fit(
 
     ``model`` in the result is what to register, ``None`` where nothing was learned.
     """
-    from tsad.tracking.pyfunc_model import load_version
-
     champion = registry_of(bench, loop).alias("champion")
-    current = load_version(registry_of(bench, loop), champion) if champion else None
+    current = load_registered(bench, registry_of(bench, loop), champion) if champion else None
     detector = bench.make_detector()
     start = current.adapter if current and bench.adapter.start_from == "champion" else None
     trained, adapter, reason, metrics = False, current.adapter if current else None, "", {}

@@ -120,10 +120,9 @@ def _dataset_figure(asset: Asset) -> Figure | None:
 def _keep(loop: LoopStore, figure: Figure, asset: Asset, output: Path | None) -> None:
     """Log the figure to a run of its own and, where asked, write it; say where it is."""
     from tsad.files.atomic import atomic
-    from tsad.tracking.assets import recorded
 
     name = f"{safe_name(asset.name)}.png"
-    with recorded(loop, STEP, {"tsad.kind": "run", "tsad.shows": asset.name}) as run:
+    with loop.adding(STEP, {"tsad.kind": "run", "tsad.shows": asset.name}) as run:
         run.figure(figure, f"plots/{name}")
     say(f"plot: plots/{name} of run {run.run_id} in experiment {loop.name} (tsad ui)")
     if output is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from tsad.core.environment import set_environment
 from tsad.core.errors import TsadError
 from tsad.synthetic.generator import SHORTEST, Batch, make_batch
 
@@ -108,12 +109,13 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _begin() -> None:
-    """In a worker: leave Ctrl-C to the reader of the stream, and end when that process is gone."""
+    """In a worker: phone nowhere, leave Ctrl-C to the reader of the stream, and end when that process is gone."""
     import multiprocessing
     import os
     import signal
     import threading
 
+    set_environment()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -1,4 +1,4 @@
-"""Artifacts of runs: reading, fetching to a folder in one move, deleting."""
+"""Artifacts of runs: reading, listing, fetching to a folder in one move, deleting; never outside the embedded store."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tsad.core.errors import TrackingError
+from tsad.core.errors import ForeignPathError, TrackingError
+from tsad.tracking.addresses import ARTIFACTS, local_path
 from tsad.tracking.guard import guarded
 
 if TYPE_CHECKING:
+    from mlflow.entities import FileInfo
+
     from tsad.tracking.store import Store
 
 
@@ -19,7 +22,9 @@ def read_text(store: Store, run_id: str, path: str) -> str:
 
     Raises:
         TrackingError: there is no such artifact.
+        ForeignPathError: its address leads out of the store.
     """
+    _check_run(store, run_id, path)
     with tempfile.TemporaryDirectory() as folder:
         try:
             return Path(store.client.download_artifacts(run_id, path, folder)).read_text(encoding="utf-8")
@@ -27,11 +32,25 @@ def read_text(store: Store, run_id: str, path: str) -> str:
             raise TrackingError(f"Artifact {path} of run {run_id} cannot be read ({error})") from error
 
 
+def list_artifacts(store: Store, run_id: str, path: str | None = None) -> list[FileInfo]:
+    """A run's artifacts, or those below ``path``, one level deep.
+
+    Raises:
+        ForeignPathError: their address leads out of the store.
+    """
+    _check_run(store, run_id, path or "")
+    return list(store.client.list_artifacts(run_id, path))
+
+
 def fetch_artifacts(store: Store, run_id: str, path: str, folder: Path) -> Path:
     """Copy an artifact (file or folder) of a run to ``folder``/its last name; an earlier copy is replaced.
 
     The copy appears complete or not at all.
+
+    Raises:
+        ForeignPathError: its address leads out of the store.
     """
+    _check_run(store, run_id, path)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / Path(path).name
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as draft:
@@ -42,13 +61,43 @@ def fetch_artifacts(store: Store, run_id: str, path: str, folder: Path) -> Path:
     return target
 
 
-def delete_artifacts(store: Store, artifact_uri: str) -> None:
-    """Delete a folder of artifacts; one that is gone already is no error.
+def delete_artifacts(store: Store, run_id: str, artifact_uri: str) -> None:
+    """Delete a folder of a run's artifacts; one that is gone already is no error.
 
     Raises:
+        ForeignPathError: the address leads out of the store, or into another run's artifacts.
         TrackingError: the artifact store cannot delete (a server without ``--serve-artifacts``).
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+    check_own(store, run_id, artifact_uri)
     with guarded("deleting artifacts", store.uri):
         get_artifact_repository(artifact_uri, tracking_uri=store.tracking_uri).delete_artifacts()
+
+
+def check_own(store: Store, run_id: str, artifact_uri: str, path: str = "") -> None:
+    """Refuse an address in the embedded store that is not below that run's folder among the store's own artifacts.
+
+    What a server hands out is its own business.
+
+    Raises:
+        ForeignPathError: it is not; whoever wrote it there, nothing is read or deleted.
+    """
+    if not store.embedded:
+        return
+    folder, root = local_path(artifact_uri), (store.home / ARTIFACTS).resolve()
+    if folder is not None:
+        folder = folder.resolve()
+        inside = folder.is_relative_to(root) and run_id in folder.relative_to(root).parts
+        if inside and (folder / path).resolve().is_relative_to(folder):
+            return
+    raise ForeignPathError(
+        f"Run {run_id} names {artifact_uri}{'/' if path else ''}{path} as its artifacts, which is not in the store "
+        f"{store.home}",
+        "Nothing was read or deleted there. If the store was put together from several, copy those files into it.",
+    )
+
+
+def _check_run(store: Store, run_id: str, path: str) -> None:
+    if store.embedded:
+        check_own(store, run_id, store.client.get_run(run_id).info.artifact_uri, path)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
-from tsad.tracking.artifacts import delete_artifacts, fetch_artifacts, read_text
+from tsad.tracking.addresses import local_path
+from tsad.tracking.artifacts import check_own, delete_artifacts, fetch_artifacts, list_artifacts, read_text
 from tsad.tracking.registry import Registry, Version
 from tsad.tracking.states import tag_is
-from tsad.tracking.steps import RESULT, StepRun
+from tsad.tracking.steps import RESULT
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore
@@ -41,13 +40,6 @@ class AssetRecord:
     artifact_uri: str
 
 
-@contextmanager
-def recorded(loop: LoopStore, step: str, tags: Mapping[str, str]) -> Iterator[StepRun]:
-    """A run outside of any iteration that needs no lock: it only adds, and counts once it is FINISHED."""
-    run_id = loop.create_run(step.lower(), {"tsad.step": step, **tags})
-    yield from loop.work(StepRun(loop, run_id, step, 1))
-
-
 def keep(
     loop: LoopStore, kind: str, name: str, about: Mapping[str, Any], files: Path | None = None, rows: Any = None
 ) -> AssetRecord:
@@ -61,7 +53,7 @@ def keep(
     if found:
         return found[0]
     said = json.dumps(dict(about), ensure_ascii=False)
-    with recorded(loop, kind.upper(), {"tsad.kind": kind, "tsad.asset": name, "tsad.about": said}) as run:
+    with loop.adding(kind.upper(), {"tsad.kind": kind, "tsad.asset": name, "tsad.about": said}) as run:
         if files is not None:
             run.file(files, FILES)
         run.result({"rows": rows})
@@ -87,9 +79,10 @@ def rows_of(loop: LoopStore, record: AssetRecord) -> Any:
 
 def place_of(loop: LoopStore, record: AssetRecord) -> Path:
     """Where an upload's files are read from: the artifacts themselves; of a server's, a copy in the store's folder."""
-    parts = urlsplit(record.artifact_uri)
-    if parts.scheme in ("", "file"):
-        return Path(unquote(parts.path)) / FILES
+    check_own(loop.store, record.run_id, record.artifact_uri)
+    path = local_path(record.artifact_uri)
+    if path is not None:
+        return path / FILES
     return loop.home / "uploads" / record.name / FILES
 
 
@@ -102,7 +95,7 @@ def files_of(loop: LoopStore, record: AssetRecord) -> Path:
 def size_of(loop: LoopStore, run_id: str, path: str | None = None) -> int:
     """Bytes of a run's artifacts, or of those below ``path``."""
     total = 0
-    for one in loop.store.client.list_artifacts(run_id, path):
+    for one in list_artifacts(loop.store, run_id, path):
         total += size_of(loop, run_id, one.path) if one.is_dir else one.file_size or 0
     return total
 
@@ -111,12 +104,14 @@ def erase(loop: LoopStore, run_id: str) -> None:
     """Delete a run and its artifacts; it is listed nowhere any more, though MLflow keeps the bare run as deleted.
 
     Raises:
+        ForeignPathError: its artifacts are not in the store; nothing is deleted.
         TrackingError: the artifact store cannot delete; the run is gone all the same.
     """
     uri = loop.store.client.get_run(run_id).info.artifact_uri
+    check_own(loop.store, run_id, uri)
     # the run first: a kill in between leaves files that nobody counts, never half a version
     loop.store.client.delete_run(run_id)
-    delete_artifacts(loop.store, uri)
+    delete_artifacts(loop.store, run_id, uri)
 
 
 def model_versions(loop: LoopStore) -> list[Version]:

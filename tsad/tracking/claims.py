@@ -1,9 +1,9 @@
 """Who may work: the loop's file lock, write-once claims of steps, and heartbeats for other hosts.
 
-A lock is freed by the kernel when its process dies. An MLflow parameter is write-once, so of all processes that
-log ``claim.<STEP>.<attempt>`` one wins. The lock settles who is alive on this host; across hosts, which share the
-tracking server but no file system, a claim counts as dead once its heartbeat is older than the lease. Host clocks
-may differ by less than the lease.
+A lock is freed by the kernel when its process dies; who holds it shows a token. An MLflow parameter is write-once, so
+of all processes that log ``claim.<STEP>.<attempt>`` one wins. The lock settles who is alive on this host; across hosts,
+which share the tracking server but no file system, a claim counts as dead once its heartbeat is older than the lease.
+Host clocks may differ by less than the lease.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,9 +24,6 @@ from pathlib import Path
 
 from tsad.core.errors import ClaimError, TrackingError
 from tsad.tracking.guard import Client
-
-_HELD: dict[Path, int] = {}  # lock file -> pid that took it; a forked child is not its holder
-_ACTIVE: set[str] = set()  # tokens of claims this process is working on
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,38 @@ def file_stem(name: str) -> str:
     return f"{plain[:30]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+class Token:
+    """What shows that the loop's lock is held: handed on by whoever took it, of no use once the lock was let go.
+
+    Attributes:
+        busy: tokens of claims and ids of runs that are being worked on under it; several threads may share a token.
+    """
+
+    def __init__(self) -> None:
+        self.busy: set[str] = set()
+        self._pid, self._given_back = os.getpid(), False
+
+    @property
+    def valid(self) -> bool:
+        """Whether the lock is held; a forked child is not its holder."""
+        return not self._given_back and self._pid == os.getpid()
+
+    def give_back(self) -> None:
+        """The lock is let go."""
+        self._given_back = True
+
+    @contextmanager
+    def working(self, name: str) -> Iterator[None]:
+        """A claim or run counts as being worked on while the block runs."""
+        self.busy.add(name)
+        try:
+            yield
+        finally:
+            self.busy.discard(name)
+
+
 class LoopLock:
-    """The loop's OS file lock: at most one process of this host works on a loop; reentrant within it.
+    """The loop's OS file lock: whoever holds its token alone works on the loop, of all threads and processes here.
 
     Beside ``<loop>.lock`` lies ``<loop>.json`` with host, pid and time of the holder, for messages only.
     """
@@ -80,23 +107,15 @@ class LoopLock:
         stem = file_stem(name)
         self._path, self._info, self._loop = folder / f"{stem}.lock", folder / f"{stem}.json", name
 
-    @property
-    def held(self) -> bool:
-        """Whether this process holds it."""
-        return _HELD.get(self._path) == os.getpid()
-
     @contextmanager
-    def hold(self, timeout: float = 0) -> Iterator[bool]:
-        """Hold the lock; yields whether it was taken just now (``False`` where this process held it already).
+    def hold(self, timeout: float = 0) -> Iterator[Token]:
+        """Hold the lock while the block runs; yields the token that shows it.
 
         Raises:
-            ClaimError: another process holds it after ``timeout`` seconds; the message names it.
+            ClaimError: another thread or process holds it after ``timeout`` seconds; the message names it.
         """
         from filelock import FileLock, Timeout
 
-        if self.held:
-            yield False
-            return
         lock = FileLock(self._path, thread_local=False)
         try:
             lock.acquire(timeout=timeout)
@@ -105,12 +124,12 @@ class LoopLock:
                 f"Loop {self._loop} is being worked on by {self._holder()}",
                 "Wait until it stops, or end that process: its lock is freed with it.",
             ) from error
+        token = Token()
         try:
-            _HELD[self._path] = os.getpid()
             self._announce()
-            yield True
+            yield token
         finally:
-            _HELD.pop(self._path, None)
+            token.give_back()
             lock.release()
 
     def _announce(self) -> None:
@@ -134,13 +153,18 @@ def claims_of(params: Mapping[str, str], step: str) -> list[tuple[int, Claim]]:
     return sorted(found.items())
 
 
-def check_dead(step: str, claim: Claim, tags: Mapping[str, str], place: str, lease: float) -> None:
+def check_dead(
+    step: str, claim: Claim, tags: Mapping[str, str], place: str, lease: float, busy: Collection[str] = ()
+) -> None:
     """Make sure that nobody works under an open claim any more; the loop's lock must be held.
+
+    Args:
+        busy: tokens of the claims that are being worked on under that lock.
 
     Raises:
         ClaimError: this process works on it already, or another host does and its heartbeat is fresh.
     """
-    if claim.token in _ACTIVE:
+    if claim.token in busy:
         raise ClaimError(f"Step {step} is already being worked on by this process ({claim.pid})")
     if claim.place == place:
         return  # its process held the lock that we hold now, so it is gone
@@ -173,12 +197,26 @@ def claimed(client: Client, run_id: str, step: str, attempt: int, place: str, le
         if winner != str(claim):
             other = Claim.parse(winner)
             raise ClaimError(f"Step {step} was just claimed by process {other.pid} on {other.host}") from error
-    _ACTIVE.add(claim.token)
+    with Heartbeat(lambda: client.set_tag(run_id, f"heartbeat.{step}", f"{claim.token} {time.time():.3f}"), lease):
+        yield claim
+
+
+def this_process() -> str:
+    """Pid and start of this process: a pid is used again, the two together are not."""
+    import psutil
+
+    return f"{os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def process_lives(name: str) -> bool:
+    """Whether the process of this host that :func:`this_process` named is there still."""
+    import psutil
+
+    pid, _, since = name.partition(" ")
     try:
-        with Heartbeat(lambda: client.set_tag(run_id, f"heartbeat.{step}", f"{claim.token} {time.time():.3f}"), lease):
-            yield claim
-    finally:
-        _ACTIVE.discard(claim.token)
+        return f"{psutil.Process(int(pid)).create_time():.2f}" == since
+    except (psutil.NoSuchProcess, ValueError):
+        return False
 
 
 class Heartbeat:

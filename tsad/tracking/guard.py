@@ -1,10 +1,8 @@
-"""MLflow made quiet, and its failures turned into named errors that say what was being done."""
+"""MLflow's failures turned into named errors that say what was being done."""
 
 from __future__ import annotations
 
 import errno
-import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +15,6 @@ from tsad.core.errors import StorageError, TrackingError, TsadError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ATTEMPTS = 3  # per HTTP request: the first and two more
-BACKOFF_SECONDS = 3  # what urllib3 waits between three attempts at factor 1, jitter included
 LOCKED_RETRIES = 3  # SQLite: a rolled-back transaction may be tried again
 
 
@@ -44,28 +40,6 @@ _DOING = {
     "set_tag": "tagging a run",
     "set_terminated": "closing a run",
 }
-
-
-def quiet_mlflow(timeout_seconds: float) -> None:
-    """Switch telemetry and chatter off and bound every HTTP request; call before mlflow is imported.
-
-    A request to a tracking server ends, retries included, within ``timeout_seconds``. Environment variables are
-    the only switches mlflow offers; child processes inherit them on purpose.
-    """
-    per_attempt = max(1, int((timeout_seconds - BACKOFF_SECONDS) / ATTEMPTS))
-    os.environ.update(
-        MLFLOW_DISABLE_TELEMETRY="true",
-        DO_NOT_TRACK="true",
-        MLFLOW_CONFIGURE_LOGGING="false",
-        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
-        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
-        MLFLOW_HTTP_REQUEST_TIMEOUT=str(per_attempt),
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES=str(ATTEMPTS - 1),
-        MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR="1",
-        GIT_PYTHON_REFRESH="quiet",
-    )
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def masked(uri: str) -> str:

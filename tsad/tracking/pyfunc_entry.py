@@ -8,12 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from tsad.core.environment import set_environment
 
-from tsad.tracking.frames import predict_frame
-from tsad.tracking.pyfunc_model import load_folder
+set_environment()  # before anything heavy
+
+import pandas as pd  # noqa: E402
+from mlflow.models import set_model  # noqa: E402
+from mlflow.pyfunc import PythonModel  # noqa: E402
+
+from tsad.tracking.frames import predict_frame  # noqa: E402
+from tsad.tracking.pyfunc_model import load_folder  # noqa: E402
 
 
 class DetectorModel(PythonModel):  # type: ignore[misc]

@@ -9,17 +9,19 @@ What ``predict`` takes and gives is said in ``frames.py``.
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tsad import __version__
+from tsad.core.bases import DetectorBase, ProposerBase
+from tsad.core.building import build
+from tsad.core.environment import set_environment
 from tsad.core.errors import StorageError, WeightsError
 from tsad.core.options import ThresholdOptions
 from tsad.core.series import Series
@@ -37,7 +39,7 @@ CODE = Path(__file__).with_name("pyfunc_entry.py")
 
 
 class AnyDetector(Protocol):
-    """What this module needs of a detector; it never imports one by name."""
+    """What this module needs of a detector."""
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]: ...
 
@@ -51,7 +53,7 @@ class AnyDetector(Protocol):
 
 
 class AnyProposer(Protocol):
-    """What makes proposals of a detector's scores; built like the detector, never imported by name."""
+    """What makes proposals of a detector's scores; built like the detector."""
 
     def detections(self, detector: Any, series: Sequence[Series], origin: Origin) -> Iterable[Detection]: ...
 
@@ -149,30 +151,38 @@ def log_model(
     return f"runs:/{step_run.run_id}/{MODEL}"
 
 
-def load_version(registry: Registry, version: Version) -> LoadedVersion:
+def load_version(registry: Registry, version: Version, *, allowed: Collection[str] = ()) -> LoadedVersion:
     """A registered version, checked and ready to score; its origin carries the version's name.
+
+    Args:
+        allowed: dotted paths of classes outside tsad that may be built: those that the user's own config names.
 
     Raises:
         RegistryError: its files were pruned.
-        WeightsError: base weights or adapter are missing, or are not those it was made with.
+        WeightsError: base weights or adapter are missing, or are not those it was made with; or it names a class
+            that may not be built.
     """
     keep = tempfile.TemporaryDirectory(prefix="tsad-model-")
     model = registry.fetch(version, Path(keep.name))
-    loaded = load_folder(model / "artifacts" / DETECTOR, model / "artifacts" / ADAPTER, version.label)
+    loaded = load_folder(model / "artifacts" / DETECTOR, model / "artifacts" / ADAPTER, version.label, allowed)
     return LoadedVersion(
         loaded.detector, loaded.threshold, loaded.threshold_options, loaded.origin, loaded.adapter, loaded.proposer,
         keep,
     )
 
 
-def load_folder(description: Path, adapter: Path | None, model_version: str = "") -> LoadedVersion:
+def load_folder(
+    description: Path, adapter: Path | None, model_version: str = "", allowed: Collection[str] = ()
+) -> LoadedVersion:
     """A detector version from its files.
 
     Args:
         description: ``detector.json``.
         adapter: the peft folder; may be missing for an unadapted base.
         model_version: ``<name>:<number>``, "" where only the files are known.
+        allowed: see :func:`load_version`.
     """
+    set_environment()  # older copies of pyfunc_entry.py do not
     try:
         described = json.loads(description.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -185,7 +195,7 @@ def load_folder(description: Path, adapter: Path | None, model_version: str = ""
             f"The adapter {adapter} is missing or damaged: it is not the one that was registered",
             "Restore it from a backup, or go back with `tsad rollback`.",
         )
-    detector = build(described["detector"])
+    detector: Any = build(described["detector"], DetectorBase, allowed)  # type: ignore[type-abstract]
     check_base(detector, described["base"])
     if digest is not None:
         detector = detector.with_adapter(adapter)
@@ -201,32 +211,14 @@ def load_folder(description: Path, adapter: Path | None, model_version: str = ""
             config_hash=origin.get("config_hash", ""),
         ),
         adapter if digest is not None else None,
-        build(proposer) if (proposer := described.get("proposer")) else None,
+        _proposer(described.get("proposer"), allowed),
     )
 
 
-def build(description: Mapping[str, Any]) -> Any:
-    """The detector (or proposer) that ``_target_`` and its keyword arguments describe.
-
-    Raises:
-        WeightsError: this installation has no such class or one with other options, or the base weights are missing.
-    """
-    arguments = dict(description)
-    module, _, name = str(arguments.pop("_target_")).rpartition(".")
-    try:
-        target = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise WeightsError(
-            f"This installation has no {module}.{name} ({error})",
-            "Install the tsad version that the model was made with; MLflow lists it under the model's requirements.",
-        ) from error
-    try:
-        return target(**arguments)
-    except TypeError as error:  # another tsad version's options
-        raise WeightsError(
-            f"This installation's {module}.{name} does not take the options of the model ({error})",
-            "Install the tsad version that the model was made with, or start a new loop with loop.name=NAME.",
-        ) from error
+def _proposer(description: Mapping[str, Any] | None, allowed: Collection[str]) -> Any:
+    if not description:
+        return None
+    return build(description, ProposerBase, allowed)  # type: ignore[type-abstract]
 
 
 def check_base(detector: AnyDetector, expected: Mapping[str, str]) -> None:

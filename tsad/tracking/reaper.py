@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tsad.core.errors import ClaimError
-from tsad.tracking.claims import check_dead, claims_of
-from tsad.tracking.states import ENDED, tag_is
+from tsad.tracking.claims import check_dead, claims_of, process_lives
+from tsad.tracking.states import ENDED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 def reap(loop: LoopStore) -> int:
     """Close what dead processes left RUNNING: steps, datasets and single runs become KILLED, iterations SCHEDULED.
 
-    The loop's lock must be held: then every RUNNING run of this place is either ours or dead. Runs of other hosts
-    are left alone until their heartbeat is older than the lease. Returns the number of runs closed.
+    ``loop`` must hold the lock: then every RUNNING run of this place is being worked on under its token, needs no lock
+    and belongs to a process that lives, or is dead. Runs of other hosts are left alone until their heartbeat is older
+    than the lease. Returns the number of runs closed.
     """
+    busy_here = loop.require_lock("Closing what was left behind").busy
     running = loop.search("attributes.status = 'RUNNING'")
     parents = {run.info.run_id: run for run in running if run.data.tags.get("tsad.kind") == "iteration"}
     busy: set[str] = set()
@@ -29,7 +31,7 @@ def reap(loop: LoopStore) -> int:
     for run in running:
         if run.info.run_id in parents:
             continue
-        if _worked_on(loop, run, parents):
+        if _worked_on(loop, run, parents, busy_here):
             busy.add(run.data.tags.get("mlflow.parentRunId", ""))
         else:
             loop.store.client.set_terminated(run.info.run_id, "KILLED")
@@ -39,13 +41,6 @@ def reap(loop: LoopStore) -> int:
             _rest(loop, run)
             closed += 1
     return closed
-
-
-def settle(loop: LoopStore) -> None:
-    """Give this place's RUNNING iterations the status that their state implies, as nobody works on them now."""
-    for run in loop.search(f"attributes.status = 'RUNNING' AND {tag_is('tsad.kind', 'iteration')}"):
-        if _ours(loop, run):
-            _rest(loop, run)
 
 
 def _ours(loop: LoopStore, run: Run) -> bool:
@@ -60,18 +55,20 @@ def _rest(loop: LoopStore, run: Run) -> None:
         client.update_run(run.info.run_id, status="SCHEDULED")
 
 
-def _worked_on(loop: LoopStore, run: Run, parents: Mapping[str, Run]) -> bool:
-    """Whether this process or one of another host works on a RUNNING run that is no iteration."""
+def _worked_on(loop: LoopStore, run: Run, parents: Mapping[str, Run], busy: Collection[str]) -> bool:
+    """Whether this process, or one that needs no lock or is of another host, works on a RUNNING run of no iteration."""
     tags = run.data.tags
     parent = parents.get(tags.get("mlflow.parentRunId", ""))
     if tags.get("tsad.kind") != "step" or parent is None:
+        if _ours(loop, run) and not process_lives(tags.get("tsad.process", "")):
+            return run.info.run_id in busy
         beat = float(tags.get("tsad.heartbeat", run.info.start_time / 1000))
-        return run.info.run_id in loop.working or (not _ours(loop, run) and time.time() - beat < loop.lease)
+        return run.info.run_id in busy or time.time() - beat < loop.lease
     step = tags["tsad.step"]
     for _, claim in claims_of(parent.data.params, step):
         if claim.token == tags["tsad.claim"]:
             try:
-                check_dead(step, claim, parent.data.tags, loop.place, loop.lease)
+                check_dead(step, claim, parent.data.tags, loop.place, loop.lease, busy)
             except ClaimError:
                 return True
     return False

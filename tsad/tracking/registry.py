@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import RegistryError, TrackingError
-from tsad.tracking.artifacts import delete_artifacts, fetch_artifacts
+from tsad.tracking.artifacts import check_own, delete_artifacts, fetch_artifacts
 from tsad.tracking.guard import error_code
 from tsad.tracking.states import quoted
 
@@ -186,9 +186,10 @@ class Registry:
         for version in versions[: max(0, len(versions) - keep)]:
             if version.aliases or KEEP in version.tags or version.tags.get(ARTIFACTS) == PRUNED:
                 continue
-            # the tag comes first: a kill in between leaves no version that looks whole and is not
+            # the tag comes before the files: a kill in between leaves no version that looks whole and is not
+            check_own(self.store, version.run_id, version.source)
             self.set_tags(version, {ARTIFACTS: "pruning"})
-            delete_artifacts(self.store, version.source)
+            delete_artifacts(self.store, version.run_id, version.source)
             self.set_tags(version, {ARTIFACTS: PRUNED})
             deleted.append(version)
         return deleted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -10,12 +11,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import ClaimError, ConfigError, LoopError, TrackingError, TsadError
 from tsad.tracking import reaper
+from tsad.tracking.addresses import folder_of
 from tsad.tracking.artifacts import read_text
-from tsad.tracking.claims import Claim, Heartbeat, LoopLock, check_dead, claimed, claims_of, this_place
+from tsad.tracking.claims import (
+    Claim,
+    Heartbeat,
+    LoopLock,
+    Token,
+    check_dead,
+    claimed,
+    claims_of,
+    this_place,
+    this_process,
+)
 from tsad.tracking.guard import Client, Unreachable, error_code
 from tsad.tracking.recorder import RunRecorder
 from tsad.tracking.states import ABANDONED, COMPLETED, CREATED, ENDED, FAILED, tag_is
@@ -134,8 +146,12 @@ class Iteration:
         Raises:
             ClaimError: the loop's lock is not held, the step is finished, or another process works on it.
         """
-        attempt, earlier = self._next_attempt(name)
-        with claimed(self._client, self.run_id, name, attempt, self.loop.place, self.loop.lease) as claim:
+        token = self.loop.require_lock(f"Step {name}")
+        attempt, earlier = self._next_attempt(name, token)
+        with (
+            claimed(self._client, self.run_id, name, attempt, self.loop.place, self.loop.lease) as claim,
+            token.working(claim.token),
+        ):
             for run in earlier:
                 if run.info.status in ("RUNNING", "SCHEDULED"):
                     self._client.set_terminated(run.info.run_id, "KILLED")
@@ -153,8 +169,7 @@ class Iteration:
         parent, step = tag_is("mlflow.parentRunId", self.run_id), tag_is("tsad.step", name)
         return self.loop.search(f"{parent} AND {step}")
 
-    def _next_attempt(self, name: str) -> tuple[int, list[Run]]:
-        self.loop.require_lock(f"Step {name}")
+    def _next_attempt(self, name: str, token: Token) -> tuple[int, list[Run]]:
         if not re.fullmatch(r"[\w-]+", name):
             raise ValueError(f"step name {name!r} is not made of letters, digits, _ and -")
         data = self._client.get_run(self.run_id).data
@@ -167,7 +182,7 @@ class Iteration:
         attempt, last = claims[-1]
         closed = any(run.data.tags.get("tsad.claim") == last.token and run.info.end_time for run in earlier)
         if not closed:
-            check_dead(name, last, data.tags, self.loop.place, self.loop.lease)
+            check_dead(name, last, data.tags, self.loop.place, self.loop.lease, token.busy)
         return attempt + 1, earlier
 
     def _check_mine(self, name: str, claim: Claim) -> None:
@@ -180,8 +195,6 @@ class Iteration:
 class LoopStore:
     """The record of one loop: one experiment, its iterations, dataset versions and registered models."""
 
-    working: ClassVar[set[str]] = set()  # runs that this process works on
-
     def __init__(self, store: Store, name: str, lease: float) -> None:
         if not re.fullmatch(r"[^\s/\\:'\"`%][^/\\:'\"`%\x00-\x1f]{0,99}", name):
             raise ConfigError(
@@ -192,39 +205,45 @@ class LoopStore:
         locks = self.home / "locks"
         self.place = this_place(locks)
         self._lock = LoopLock(locks, name)
+        self._token: Token | None = None  # only the LoopStore that ``lock`` yields has one
         self._experiment_id = ""
         self.finished_steps: dict[str, dict[str, StepRecord]] = {}  # by iteration; what is finished never changes
 
     @property
-    def lock_held(self) -> bool:
-        """Whether this process works on the loop."""
-        return self._lock.held
+    def token(self) -> Token | None:
+        """What shows that the loop's lock is held by whoever has this object; ``None`` where it is not."""
+        return self._token if self._token is not None and self._token.valid else None
 
     @contextmanager
-    def lock(self, timeout: float = 1.0) -> Iterator[None]:
-        """Be the one process of this host that works on the loop; reentrant.
+    def lock(self, timeout: float = 1.0) -> Iterator[LoopStore]:
+        """Be the one that works on the loop, of all threads and processes of this host.
 
-        On the way in, runs left behind by killed processes are closed; on the way out, an open iteration goes to
-        SCHEDULED: nobody works on it now.
+        Yields a LoopStore that holds the lock while the block runs. What writes needs that very object (or an iteration
+        of it), so it is passed along; its own ``lock()`` gives itself.
+
+        On the way in, runs left behind by killed processes are closed; on the way out, whatever the block was ended
+        by, those of its own, and an open iteration goes to SCHEDULED: nobody works on it now.
 
         Raises:
-            ClaimError: another process holds it after ``timeout`` seconds (``reap`` takes it for a moment); the message
-                names it.
+            ClaimError: another thread or process holds it after ``timeout`` seconds (``reap`` takes it for a moment);
+                the message names it.
         """
-        with self._lock.hold(timeout) as fresh:
-            if not fresh:
-                yield
-                return
-            reaper.reap(self)
+        if self.token is not None:
+            yield self
+            return
+        with self._lock.hold(timeout) as token:
+            held = copy.copy(self)
+            held._token = token
+            reaper.reap(held)
             try:
-                yield
+                yield held
             except Unreachable:
                 raise
             except BaseException:
                 with suppress(TsadError):  # the block's own error says more than a store that is gone
-                    reaper.settle(self)
+                    reaper.reap(held)
                 raise
-            reaper.settle(self)
+            reaper.reap(held)
 
     @property
     def experiment_id(self) -> str:
@@ -244,7 +263,7 @@ class LoopStore:
 
     def _create_experiment(self) -> str:
         root = self.store.artifact_root
-        location = f"{root}/{hashlib.sha256(self.name.encode()).hexdigest()[:8]}" if root else None
+        location = f"{root}/{folder_of(self.name)}" if root else None
         try:
             self.store.client.create_experiment(self.name, artifact_location=location, tags={"tsad.loop": self.name})
         except TrackingError as error:
@@ -276,7 +295,6 @@ class LoopStore:
     def work(self, step: StepRun, check: Callable[[], None] | None = None) -> Iterator[StepRun]:
         """Yield the run to its block and close it as FINISHED, FAILED or KILLED (body of a context manager)."""
         client = self.store.client
-        self.working.add(step.run_id)
         try:
             yield step
             step.close()
@@ -291,22 +309,40 @@ class LoopStore:
                 step.tags({"tsad.error": f"{type(error).__name__}: {error}"})
                 client.set_terminated(step.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
-        finally:
-            self.working.discard(step.run_id)
         client.set_terminated(step.run_id, "FINISHED")
 
     @contextmanager
     def run(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[StepRun]:
         """A run outside of any iteration, e.g. of ``tsad detect``; needs the loop's lock, claims nothing."""
-        self.require_lock(f"Run {name}")
+        token = self.require_lock(f"Run {name}")
         run_id = self.create_run(name.lower(), {"tsad.kind": "run", "tsad.step": name, **(tags or {})})
-        with Heartbeat(lambda: self.store.client.set_tag(run_id, "tsad.heartbeat", f"{time.time():.3f}"), self.lease):
+        with token.working(run_id), self.heartbeat(run_id):
             yield from self.work(StepRun(self, run_id, name, 1))
 
-    def require_lock(self, what: str) -> None:
-        """Refuse work that is begun without the loop's lock."""
-        if not self.lock_held:
-            raise ClaimError(f"{what} was begun without the lock of loop {self.name}", "Use LoopStore.lock().")
+    @contextmanager
+    def adding(self, name: str, tags: Mapping[str, str]) -> Iterator[StepRun]:
+        """A run that needs no lock: it only adds, and counts once it is FINISHED.
+
+        Who closes what dead processes left knows by the process's name that it lives, from another host by the heart.
+        """
+        tags = {"tsad.step": name, "tsad.process": this_process(), **tags}
+        run_id = self.create_run(name.lower(), tags)
+        with self.heartbeat(run_id):
+            yield from self.work(StepRun(self, run_id, name, 1))
+
+    def heartbeat(self, run_id: str) -> Heartbeat:
+        """Says in the run's tags that it is being worked on."""
+        return Heartbeat(lambda: self.store.client.set_tag(run_id, "tsad.heartbeat", f"{time.time():.3f}"), self.lease)
+
+    def require_lock(self, what: str) -> Token:
+        """Refuse work that is begun without the loop's lock; whoever shows its token may."""
+        token = self.token
+        if token is None:
+            raise ClaimError(
+                f"{what} was begun without the lock of loop {self.name}",
+                "Use the object that LoopStore.lock() gives: with loop.lock() as held.",
+            )
+        return token
 
     def iterations(self) -> list[Iteration]:
         """All iterations, oldest first; those that were never fully created do not count."""
@@ -356,12 +392,16 @@ class LoopStore:
     def reap(self) -> int:
         """Close runs that nobody works on: steps and datasets to KILLED, an open iteration to SCHEDULED.
 
-        Does nothing while another process of this host holds the lock; leaves runs of other hosts alone until
-        their heartbeat is older than the lease. Returns the number of runs closed.
+        Does nothing while another thread or process of this host holds the lock; leaves runs of other hosts alone
+        until their heartbeat is older than the lease. Returns the number of runs closed.
         """
+        if self.token is not None:
+            return reaper.reap(self)
         try:
-            with self._lock.hold():
-                return reaper.reap(self)
+            with self._lock.hold() as token:
+                held = copy.copy(self)
+                held._token = token
+                return reaper.reap(held)
         except ClaimError:
             return 0  # they are being worked on
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import TrackingError
-from tsad.tracking.artifacts import fetch_artifacts
+from tsad.tracking.artifacts import fetch_artifacts, list_artifacts
 from tsad.tracking.states import tag_is
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def scored(loop: LoopStore, identity: str) -> dict[str, list[Span]]:
 
 
 def _chunks(loop: LoopStore, run_id: str) -> list[dict[str, Any]]:
-    if not loop.store.client.list_artifacts(run_id, CHUNKS):
+    if not list_artifacts(loop.store, run_id, CHUNKS):
         return []
     with tempfile.TemporaryDirectory() as scratch:
         folder = fetch_artifacts(loop.store, run_id, CHUNKS, Path(scratch))

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tsad.core.environment import set_environment
 from tsad.core.errors import TrackingError
 from tsad.core.options import TrackingOptions
-from tsad.tracking.guard import Client, guarded, masked, quiet_mlflow
+from tsad.tracking.addresses import ARTIFACTS, adopt
+from tsad.tracking.guard import Client, guarded, masked
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -49,6 +51,11 @@ class Store:
     def is_server(self) -> bool:
         """Whether the store is reached over HTTP."""
         return urlsplit(self.tracking_uri).scheme in ("http", "https")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is the SQLite file in ``home``, which nobody named by ``tracking.uri``."""
+        return not self.options.uri
 
     def loop(self, name: str, lease: float = 120.0) -> LoopStore:
         """The record of one loop; nothing is created until something is written.
@@ -92,7 +99,7 @@ def open_store(options: TrackingOptions, home: Path) -> Store:
     Raises:
         TrackingError: unreachable within ``options.timeout_seconds``, made by another MLflow, or damaged.
     """
-    quiet_mlflow(options.timeout_seconds)
+    set_environment(options.timeout_seconds)
     home = home.expanduser().resolve()
     try:
         (home / "locks").mkdir(parents=True, exist_ok=True)
@@ -109,11 +116,12 @@ def open_store(options: TrackingOptions, home: Path) -> Store:
         store = Store(home, uri, None, _client(uri), options)
         store.client.search_experiments(max_results=1)
         return store
-    return Store(home, uri, (home / "artifacts").as_uri(), _open_database(uri, home), options)
+    client = _open_database(uri, home, embedded=not options.uri)
+    return Store(home, uri, (home / ARTIFACTS).as_uri(), client, options)
 
 
-def _open_database(uri: str, home: Path) -> Client:
-    """Open a database in this process, created first where it is empty.
+def _open_database(uri: str, home: Path, embedded: bool) -> Client:
+    """Open a database in this process, created first where it is empty; an embedded one that was moved is adopted.
 
     The lock also orders openers: mlflow's own check-then-create is not safe across processes.
     """
@@ -126,6 +134,8 @@ def _open_database(uri: str, home: Path) -> Client:
                 _create(path)
             else:
                 _check_schema(uri)
+                if embedded:
+                    adopt(home / DATABASE, home)
             return _client(uri)
     except Timeout as error:
         raise TrackingError(

@@ -61,14 +61,14 @@ def run(
         raise ConfigError(found, "Give detectors=[NAME,...] and numbers of at least 1.")
     found_sets = open_sets(bench, sets, cut)
     made = {name: bench.detector_named(name) for name in detectors}
-    loop, folder = open_loop(bench), Path(output)
+    folder = Path(output)
     settings = {"cut": cut, "vus_step": vus_step, "rotations": rotations, "seed": seed}
     rows: list[Row] = []
-    with standalone(loop, STEP) as parent:
+    with standalone(open_loop(bench), STEP) as parent:
         parent.params({"sets": [s.name for s in found_sets], "detectors": list(made), **settings})
         for name, detector in made.items():
             tags = {"mlflow.parentRunId": parent.run_id, "tsad.detector": name}
-            with loop.run(f"{STEP}_{name}", tags) as child:
+            with parent.loop.run(f"{STEP}_{name}", tags) as child:
                 child.params({"detector": name, **{f"detector.{k}": v for k, v in detector.describe().items()}})
                 mine = _one_detector(name, detector, found_sets, folder, settings)
                 _record(child, mine, mean_rows(mine, resamples=resamples, seed=seed))

@@ -15,7 +15,7 @@ def run(bench: Workbench) -> None:
     """
     loop = open_loop(bench)
     registry = registry_of(bench, loop)
-    with loop.lock(), standalone(loop, "ROLLBACK") as step:
+    with standalone(loop, "ROLLBACK") as step:
         before = registry.alias("champion")
         champion = registry.rollback()
         reason = f"rolled back from {before.version if before else '-'} to {champion.version}"

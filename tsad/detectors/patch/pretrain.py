@@ -7,6 +7,7 @@ holes. The recipe, its seed and the generator's version go into ``config.json`` 
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from tsad.core.protocols import Recorder
 from tsad.detectors.evidence.channels import CHANNELS
 from tsad.detectors.patch.crops import ExampleStream, held_out
 from tsad.detectors.patch.detector import resolve_device
+from tsad.files.atomic import write_file
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     Check = Callable[[Path, Mapping[str, float]], Mapping[str, float]]
 
 PACE_STEPS = 100  # before them nobody knows how fast it goes
-CHECKPOINT = "pretrain.checkpoint.pt"
+CHECKPOINT = "pretrain.checkpoint.safetensors"
+OLD_CHECKPOINT = "pretrain.checkpoint.pt"  # by torch.save, as tsad wrote it up to 0.1: not read any more
 PRECISIONS = ("float32", "bf16")
 VALIDATION = 256  # held-out crops, from a generator of their own
 
@@ -196,17 +199,16 @@ def _compiled(model: PatchModel) -> PatchModel:
 def _checkpoint(
     folder: Path, recipe: Recipe, step: int, model: PatchModel, optimiser: torch.optim.Optimizer, stream: ExampleStream
 ) -> None:
-    """Everything that a killed run needs to go on as if nothing had happened; whole or not at all."""
-    import torch
+    """Everything that a killed run needs to go on as if nothing had happened: tensors, and the rest as JSON in the
+    file's head; whole or not at all."""
+    from safetensors.torch import save as to_bytes
 
-    state = {"recipe": _identity(recipe, model), "steps": recipe.steps, "step": step, "model": model.state_dict(),
-             "optimiser": optimiser.state_dict(), "stream": stream.state()}  # fmt: skip
-    fresh = folder / f"{CHECKPOINT}.new"
-    try:
-        torch.save(state, fresh)
-        fresh.replace(folder / CHECKPOINT)
-    except (OSError, RuntimeError) as error:
-        raise StorageError(f"{fresh} cannot be written: {error}", "Free space or choose another folder.") from error
+    tensors = {f"model|{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, moments in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser|{index}|{name}": tensor for name, tensor in moments.items()}
+    head = {"recipe": _identity(recipe, model), "steps": recipe.steps, "step": step, "stream": stream.state()}
+    content = to_bytes({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, {"state": json.dumps(head)})
+    write_file(folder / CHECKPOINT, content)
 
 
 def _restore(
@@ -217,25 +219,45 @@ def _restore(
     A cooldown that had begun is ended where it would have been.
 
     Raises:
-        ConfigError: the checkpoint is of another recipe.
+        ConfigError: the checkpoint is of another recipe, of an older tsad, or damaged.
     """
-    import torch
-
+    if (folder / OLD_CHECKPOINT).is_file():
+        raise ConfigError(
+            f"{folder / OLD_CHECKPOINT} is the checkpoint of an older tsad, which this one does not read",
+            "End that run with the tsad it was begun with, choose another folder, or delete the file.",
+        )
     path = folder / CHECKPOINT
     if not path.is_file():
         return 0, recipe
-    state = torch.load(path, weights_only=True, map_location=model.device)
+    state, tensors = _read(path)
     differs = [k for k, v in _identity(recipe, model).items() if state["recipe"].get(k, v) != v]
     if differs:
         raise ConfigError(
             f"{path} belongs to a run with another {', '.join(differs)}", "Choose another folder, or delete the file."
         )
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key in [k for k in tensors if k.startswith("optimiser|")]:
+        _, index, name = key.split("|")
+        moments.setdefault(int(index), {})[name] = tensors.pop(key)
+    model.load_state_dict({key.removeprefix("model|"): tensor for key, tensor in tensors.items()})
+    # the groups hold the recipe's figures, and a rate that every step sets anew
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
     stream.restore(state["stream"])
     if state["step"] > state["steps"] - recipe.cooldown:
         recipe = replace(recipe, steps=state["steps"])
     return int(state["step"]), recipe
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What the head of a checkpoint says, and its tensors."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            state: dict[str, Any] = json.loads((file.metadata() or {})["state"])
+            return state, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path} is damaged ({error})", "Delete it to begin at step 0.") from error
 
 
 def _identity(recipe: Recipe, model: PatchModel) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tsad.core.bases import ProposerBase
 from tsad.core.errors import WeightsError
 from tsad.core.intervals import runs_to_intervals
 from tsad.core.series import Series
@@ -54,7 +55,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
-class Proposer:
+class Proposer(ProposerBase):
     """What turns a detector's scores and the evidence into proposals; part of every registered version.
 
     Attributes:
@@ -68,6 +69,13 @@ class Proposer:
     threshold: float
     gap: int = USUAL_GAP
     verdicts: tuple[Verdict, ...] = ()
+
+    @classmethod
+    def from_artifact(cls, *, state: Mapping[str, Any]) -> Proposer:
+        """The proposer that a registered version keeps as :func:`to_state` described it."""
+        verdicts = tuple(Verdict(**{**v, "features": tuple(v["features"])}) for v in state["verdicts"])
+        calibrator = Calibrator(from_json(state["defaults"]))
+        return cls(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts)
 
     def rate(self, look: Look) -> Rated:
         """Probability of each candidate of a series."""
@@ -240,10 +248,3 @@ def to_state(proposer: Proposer) -> dict[str, Any]:
         "defaults": to_json(proposer.calibrator.defaults), "threshold": proposer.threshold, "gap": proposer.gap,
         "verdicts": [asdict(v) for v in proposer.verdicts],
     }  # fmt: skip
-
-
-def from_state(state: Mapping[str, Any]) -> Proposer:
-    """A proposer as :func:`to_state` described it."""
-    verdicts = tuple(Verdict(**{**v, "features": tuple(v["features"])}) for v in state["verdicts"])
-    calibrator = Calibrator(from_json(state["defaults"]))
-    return Proposer(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts)
