@@ -50,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Span:
+class TickRange:
     """A range in the server's precision, half-open; ``None`` = unbounded."""
 
     start: int | None
@@ -99,7 +99,7 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: Span) -> str:
+    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange) -> str:
         """A statement for count, first and last time of each field, a row per device."""
 
     @abstractmethod
@@ -107,7 +107,7 @@ class Model(ABC):
         """What the columns of ``statistics`` are called in the answer: three for each field."""
 
     @abstractmethod
-    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: Span, windows: Windows | None) -> str:
+    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange, windows: Windows | None) -> str:
         """A statement for the rows of the devices, one device after the other."""
 
     @abstractmethod
@@ -181,7 +181,7 @@ class TreeModel(Model):
             raise SourceError(f"two points of {self.describe()} would share a name", "Leave source.prefix empty.")
         return points
 
-    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: Span) -> str:
+    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange) -> str:
         return self._select(",".join(_counts(f.sql for f in fields)), devices, span.condition())
 
     def counted(self, fields: Sequence[Field]) -> list[str]:
@@ -190,7 +190,7 @@ class TreeModel(Model):
     def expressions(self, fields: Sequence[Field], windows: Windows | None) -> list[str]:
         return _aggregates((f.shown for f in fields), windows)
 
-    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: Span, windows: Windows | None) -> str:
+    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange, windows: Windows | None) -> str:
         asked = ",".join(_aggregates((f.sql for f in fields), windows))
         if windows is None:
             return self._select(asked, devices, span.condition())
@@ -259,7 +259,7 @@ class TableModel(Model):
             raise _nothing(f"no rows or no fields in {self.describe()}", connection)
         return points
 
-    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: Span) -> str:
+    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange) -> str:
         return self._select([*self._tag_list(), *self.counted(fields)], devices, span, group=self._tag_list())
 
     def counted(self, fields: Sequence[Field]) -> list[str]:
@@ -268,7 +268,7 @@ class TableModel(Model):
     def expressions(self, fields: Sequence[Field], windows: Windows | None) -> list[str]:
         return [f.sql if windows is None else f"{AGGREGATES[windows.function][1]}({f.sql})" for f in fields]
 
-    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: Span, windows: Windows | None) -> str:
+    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange, windows: Windows | None) -> str:
         tags, asked = self._tag_list(), self.expressions(fields, windows)
         if windows is None:
             return self._select([*tags, "time", *asked], devices, span, order=[*tags, "time"])
@@ -285,7 +285,7 @@ class TableModel(Model):
         return [identifier(t) for t in self.all_tags]
 
     def _select(
-        self, asked: Sequence[str], devices: Sequence[Device], span: Span,
+        self, asked: Sequence[str], devices: Sequence[Device], span: TickRange,
         group: Sequence[str] = (), order: Sequence[str] = (),
     ) -> str:  # fmt: skip
         sql = f"select {', '.join(asked)} from {self.place}"
