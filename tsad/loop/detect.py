@@ -116,7 +116,8 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
             candidates = without_overlap(candidates, [c.window for c in drawn])
             peaks = _peaks(candidates, series, detections)
         chosen = _choose(bench, iteration.number, candidates, peaks, series, detections)
-        keep_queue(step, [*drawn, *chosen], bench.windows.context)
+        simulated = bench.review.mode == "simulated"
+        keep_queue(step, [*drawn, *chosen], bench.windows.context, labelled=simulated)
         step.result(
             {
                 "champion": champion.version, "model_version": loaded.origin.model_version,

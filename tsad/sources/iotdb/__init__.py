@@ -71,8 +71,8 @@ class IotdbSource(Configured, Source):
         self.span, self.write_back = bounds(settings.since, settings.until), settings.write_back
         self.labels = Path(settings.labels).expanduser() if settings.labels else None
         self._sessions: list[Connection] = []
-        self._own = _OfThread(self)
         self._names: dict[Device, set[str]] = {}  # all fields of each device, asked for or not
+        self._own = _OfThread(self)
         self._places: dict[str, Place] | None = None
         self._labels: dict[str, tuple[Interval, ...]] | None = None
 
