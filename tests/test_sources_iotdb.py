@@ -19,6 +19,7 @@ from tsad.sources.iotdb.connection import Answer, Connection, Login, LostError, 
 from tsad.sources.iotdb.models import Field, Place, TableModel, TickRange, TreeModel, Windows, points_of
 from tsad.sources.iotdb.names import bare, identifier, literal, nodes, pattern, quoted, strict
 from tsad.sources.iotdb.reader import Known, Reader
+from tsad.sources.iotdb.writer import Judged, write_detection
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "source" / "iotdb.yaml"
 EVER = TickRange(None, None)
@@ -97,7 +98,8 @@ def test_a_table_is_asked_in_the_order_of_its_tags() -> None:
 
 
 def test_what_was_written_back_is_no_point() -> None:
-    fields = [field(n) for n in ("pv", "pv.anomaly", "pv.anomaly_score", "alone.anomaly", "anomaly", "anomaly_score")]
+    ours = ("pv.anomaly", "pv.anomaly_score", "pv.anomaly_model_version", "anomaly", "anomaly_score")
+    fields = [field(n) for n in ("pv", *ours, "anomaly_model_version", "alone.anomaly")]
     assert [name for name, _ in points_of(fields, "point")] == ["alone.anomaly", "pv"]
     ((name, channels),) = points_of([*fields, field("note", "TEXT")], "device")
     assert name is None and [f.name for f in channels] == ["alone.anomaly", "pv"]
@@ -181,6 +183,48 @@ def test_ranges_become_the_servers_integers() -> None:
     hours = source(aggregate="avg", every="1h")
     hours._connection._precision = "us"
     assert hours._span(1, 2 * 3_600 * 10**9) == TickRange(3_600_000_000, 7_200_000_000), "windows that begin in it"
+
+
+class Taker:
+    """A connection that keeps what it is given to write."""
+
+    def __init__(self) -> None:
+        self.tablets: list[dict[str, Any]] = []
+        self.statements: list[str] = []
+
+    def table(self, sql: str) -> list[tuple[str, ...]]:
+        return []
+
+    def execute(self, sql: str) -> None:
+        self.statements.append(sql)
+
+    def insert(self, **tablet: Any) -> None:
+        self.tablets.append(tablet)
+
+
+@pytest.mark.parametrize("model", ["tree", "table"])
+def test_what_is_written_back_carries_the_version_that_says_so(model: str) -> None:
+    taker: Any = Taker()
+    asked = tree() if model == "tree" else TableModel(
+        layout="point", database="d", table="t", tags=None, fields=None, separator="."
+    )  # fmt: skip
+    if isinstance(asked, TableModel):
+        asked.all_tags = ["unit"]
+    device = ("root.u",) if model == "tree" else ("a",)
+    judged = Judged(np.array([1, 2, 3]), np.array([0.5, 1.0, 0.0]), np.array([True, False, True]), "tsad-x-patch:3")
+    assert write_detection(taker, asked, Place(device, (field("pv"),)), judged) == 3
+    (tablet,) = taker.tablets
+    text = struct.pack(">i", 14) + b"tsad-x-patch:3"
+    own = struct.pack(">3d", 0.5, 1.0, 0.0) + bytes([1, 0, 1]) + text * 3
+    assert tablet["values"].endswith(own) and tablet["size"] == 3
+    names = [name.strip("`") for name in tablet["measurements"]]
+    assert names[-3:] == ["pv.anomaly_score", "pv.anomaly", "pv.anomaly_model_version"]
+    assert len(tablet["types"]) == len(names)
+    if model == "tree":
+        assert tablet["types"] == [4, 0, 5] and tablet["values"] == own
+    else:
+        assert tablet["types"] == [11, 4, 0, 11] and tablet["columnCategories"] == [0, 1, 1, 1]
+        assert any('"pv.anomaly_model_version" string field' in sql for sql in taker.statements)
 
 
 # blocks

@@ -336,10 +336,11 @@ def test_detections_stand_beside_the_measurement(iotdb: IoTDBServer, layout: str
         assert origin.write(series, detection(series)) == 10
         assert origin.write(series, detection(series)) == 10, "again, and nothing changes"
     device, name = f"root.back.{layout}.`a.b`", {"point": "q.PV.anomaly", "device": "anomaly"}[layout]
-    frame = iotdb.execute(f"select `{name}_score`, `{name}` from {device}")
+    frame = iotdb.execute(f"select `{name}_score`, `{name}`, `{name}_model_version` from {device}")
     assert frame["Time"].tolist() == list(range(T0, T0 + 10))
     np.testing.assert_allclose(frame.iloc[:, 1], np.linspace(0, 1, 10))
     assert frame.iloc[:, 2].tolist() == [False, True, True] + [False] * 7
+    assert set(frame.iloc[:, 3]) == {detection(series).origin.model_version}
     again = source(iotdb, paths=[f"root.back.{layout}.**"], prefix="root.back", layout=layout)
     assert again.points() == before, "what was written back is no point"
     assert all(s.channels == origin_channels for s in fetched(again, before, None, None)
@@ -355,9 +356,10 @@ def test_detections_of_a_table_stand_in_its_columns(iotdb: IoTDBServer) -> None:
     assert origin.points() == ["a", "it's"]
     series = list(fetched(origin, origin.points(), None, None))[1]
     assert origin.write(series, detection(series)) == origin.write(series, detection(series)) == 10
-    columns = 'unit, "value.anomaly_score" s, "value.anomaly" a'
+    columns = 'unit, "value.anomaly_score" s, "value.anomaly" a, "value.anomaly_model_version" v'
     frame = iotdb.execute(f"select {columns} from back.t where \"value.anomaly\" is not null order by time", "table")
     assert frame["unit"].tolist() == ["it's"] * 10 and frame["a"].tolist() == [False, True, True] + [False] * 7
+    assert set(frame["v"]) == {detection(series).origin.model_version}
     again = source(iotdb, model="table", database="back", table="t")
     assert again.points() == ["null.a.value", "null.it's.value"]
     assert len(list(fetched(again, again.points(), None, None))) == 2

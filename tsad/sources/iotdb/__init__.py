@@ -23,7 +23,7 @@ from tsad.sources.iotdb.connection import Connection, Login, parse_nodes
 from tsad.sources.iotdb.models import Device, Field, Place, TableModel, TickRange
 from tsad.sources.iotdb.options import IotdbOptions
 from tsad.sources.iotdb.reader import Known, Reader, Statistics
-from tsad.sources.iotdb.writer import write_detection
+from tsad.sources.iotdb.writer import Judged, write_detection
 from tsad.sources.labels import known_points, read_interval_csv
 from tsad.sources.times import UNITS
 from tsad.sources.validate import RawSeries, validate
@@ -148,7 +148,7 @@ class IotdbSource(Configured, Source):
         return {p: Labelling(self._labels[p]) for p in point_ids if p in self._labels}
 
     def write(self, series: Series, detection: Detection) -> int:
-        """See :meth:`Source.write`: ``<point>.anomaly_score`` (DOUBLE) and ``<point>.anomaly`` (BOOLEAN)."""
+        """See :meth:`Source.write`: ``<point>.anomaly_score``, ``.anomaly``, ``.anomaly_model_version``."""
         place = self._at([series.point_id])[series.point_id]
         unit = UNITS[self._connection.precision]
         stamps, rest = np.divmod(series.timestamps, unit)
@@ -158,7 +158,8 @@ class IotdbSource(Configured, Source):
                 "Write back what was read from this server.",
             )
         flags = intervals_to_mask(detection.intervals, series.timestamps)
-        return write_detection(self._connection, self.model, place, stamps, detection.scores, flags)
+        judged = Judged(stamps, detection.scores, flags, detection.origin.model_version)
+        return write_detection(self._connection, self.model, place, judged)
 
     def close(self) -> None:
         for session in list(self._sessions):

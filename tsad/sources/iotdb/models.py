@@ -16,7 +16,8 @@ from tsad.sources.iotdb.connection import Answer, Connection
 from tsad.sources.iotdb.names import bare, identifier, literal, nodes, pattern, quoted, strict
 from tsad.sources.times import UNITS
 
-SCORE, FLAG = ".anomaly_score", ".anomaly"  # what detections are called beside the measurement
+# What detections are called beside the measurement.
+SCORE, FLAG, VERSION = ".anomaly_score", ".anomaly", ".anomaly_model_version"
 NUMBERS = ("BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE")
 Device = tuple[str | None, ...]  # tree: its path as the server writes it; table: its tags
 # Name in the configuration -> in the tree model, in the table model.
@@ -336,14 +337,14 @@ def points_of(
 ) -> list[tuple[str | None, tuple[Field, ...]]]:
     """The points of a device: (measurement's name, itself), or for layout=device (``None``, all that are numbers).
 
-    What detections were written back as is left out: ``x.anomaly_score`` and ``x.anomaly`` together.
+    What detections were written back as is left out: ``x.anomaly_score`` and ``x.anomaly`` together, and the version.
     """
     known = {f.name: f for f in fields}
     own = set()
     for name in known:
         base = name.removesuffix(SCORE[1:])  # "x." or, of a whole device, ""
         if base != name and base + FLAG[1:] in known and (not base or base[:-1] in known):
-            own |= {name, base + FLAG[1:]}
+            own |= {name, base + FLAG[1:], base + VERSION[1:]}
     kept = sorted((f for f in known.values() if f.name not in own), key=lambda f: f.name)
     if given is not None:
         kept = [f for f in kept if f.name in given]
