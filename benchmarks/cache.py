@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tsad.core.reading import Extents, SeriesStream
 from tsad.core.series import Series
 from tsad.core.windows import cut
 from tsad.sources.base import Source
 from tsad.sources.cache import CachedSource, WorkingSet
-from tsad.sources.validate import validate
+from tsad.sources.validate import RawSeries, validate
 
 STEP = 10 * 10**9
 
@@ -33,21 +34,20 @@ class Remote(Source):
     name, ranged = "remote", True
 
     def __init__(self, points: int, rows: int) -> None:
-        super().__init__()
         self.names, self.rows, self.fetches = [f"U{k // 100}.P{k:05}" for k in range(points)], rows, 0
 
     def points(self) -> list[str]:
         return self.names
 
-    def extents(self, point_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        return dict.fromkeys(point_ids, (0, (self.rows - 1) * STEP + 1))
+    def extents(self, point_ids: Sequence[str]) -> Extents:
+        return Extents(dict.fromkeys(point_ids, (0, (self.rows - 1) * STEP + 1)))
 
     def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
         self.fetches += 1
         stamps = np.arange(self.rows, dtype=np.int64) * STEP
         for k, point_id in enumerate(point_ids):
             values = np.round(np.random.default_rng(k).normal(size=self.rows).cumsum(), 3)
-            yield validate(point_id, stamps, values, piece=True)
+            yield validate(RawSeries(point_id, stamps, values), piece=True)
 
     def digest(self, point_id: str | None = None) -> str:
         return "remote"
@@ -63,11 +63,11 @@ def ours(folder: Path, points: int, rows: int) -> dict[str, float]:
     memory, found = WorkingSet(2**34), {}
     for level in ("disk", "memory"):
         source, begin, first, total = Remote(points, rows), time.perf_counter(), 0.0, 0
-        for series in CachedSource(source, folder, memory=memory).read():
+        for read in SeriesStream(CachedSource(source, folder, memory=memory).read()):
             if not first:
-                assert len(cut(series, 512)[0]) == 512
+                assert len(cut(read.series, 512)[0]) == 512
                 first = time.perf_counter() - begin
-            total += len(series)
+            total += len(read.series)
         assert (source.fetches, total) == (0, points * rows)
         found |= {f"{level} first": first, f"{level} all": time.perf_counter() - begin}
     return found
@@ -95,7 +95,8 @@ def fill(folder: Path, points: int, rows: int) -> None:
     import pandas as pd
 
     (folder / "plain").mkdir()
-    for series in CachedSource(Remote(points, rows), folder / "cache").read():
+    for read in SeriesStream(CachedSource(Remote(points, rows), folder / "cache").read()):
+        series = read.series
         frame = pd.DataFrame({"timestamp": series.timestamps, "value": series.values[:, 0]})
         frame.to_parquet(folder / "plain" / f"{series.point_id}.parquet")
         if int(series.point_id[-5:]) % 10 == 0:  # a tenth is enough to time CSV

@@ -60,12 +60,13 @@ def ours(port: int, path: str) -> int:
     """Rows of validated series."""
     import yaml
 
+    from tsad.core.series import Series
     from tsad.sources.iotdb import IotdbSource
 
     options = yaml.safe_load((ROOT / "conf" / "source" / "iotdb.yaml").read_text(encoding="utf-8"))
     del options["_target_"]
     source = IotdbSource(**options | {"nodes": [f"127.0.0.1:{port}"], "paths": [path]})
-    return sum(len(series) for series in source.fetch(source.points(), None, None))
+    return sum(len(item) for item in source.fetch(source.points(), None, None) if isinstance(item, Series))
 
 
 def client(port: int, path: str) -> int:

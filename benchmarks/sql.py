@@ -41,12 +41,13 @@ def source_of(url: str, table: str):  # type: ignore[no-untyped-def]
 
 def by_tsad(url: str, table: str) -> int:
     """All points through the source; returns the rows."""
+    from tsad.core.series import Series
     from tsad.sources.base import whole
 
     source = source_of(url, table)
     rows = 0
     for piece in source.fetch(source.points(), None, None):
-        rows += len(whole(piece, source.rules))
+        rows += len(whole(piece, source.rules)) if isinstance(piece, Series) else 0
     return rows
 
 

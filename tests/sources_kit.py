@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from tsad.core.reading import ReadFailure
 from tsad.core.series import Series
 from tsad.sources.csv import CsvSource
 
@@ -36,6 +37,8 @@ def write(path: Path, text: str = EXAMPLE, encoding: str = "utf-8") -> Path:
 def read_one(folder: Path, text: str, written: str = "utf-8", **options: Any) -> Series:
     """The only series of a file with this text; its own error where it has none."""
     source = csv_source(write(folder / "a.csv", text, written), **options)
-    for series in source.fetch(source.points(), None, None):
-        return series
-    raise next(iter(source.failures.values()))
+    for item in source.fetch(source.points(), None, None):
+        if isinstance(item, ReadFailure):
+            raise item.error
+        return item
+    raise AssertionError("neither series nor failure")

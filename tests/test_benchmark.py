@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from reading_kit import failures_of, series_of
 from sources_kit import write
 
 from tsad import cli
@@ -144,7 +145,7 @@ def test_scores_lie_beside_with_their_times(bench: Make, sets: list[str], tmp_pa
     place = tmp_path / "out" / "scores" / "mine"
     table_ = pq.read_table(place / "plain" / "p0.parquet")
     assert table_.column_names == ["timestamp", "score"] and str(table_.schema.field("timestamp").type).endswith("UTC]")
-    series = next(iter(one.csv_at(Path(sets[0])).read(["p0"])))
+    series = next(iter(series_of(one.csv_at(Path(sets[0])), ["p0"])))
     assert np.array_equal(table_["score"].to_numpy(), detector.score([series])[0])
     index = pq.read_table(place / "tsb" / f"{TSB[:-4]}.parquet")["timestamp"]
     assert index.to_pylist() == list(range(240))
@@ -277,14 +278,14 @@ def test_of_two_files_for_one_class_the_nearer_is_the_configured_one(
 def test_a_set_is_read_as_the_configured_csv_source(bench: Make, sets: list[str]) -> None:
     naive = bench().csv_at(Path(sets[0]))
     shifted = bench("source.time_zone=Asia/Shanghai").csv_at(Path(sets[0]))
-    (a,), (b,) = list(naive.read(["p0"])), list(shifted.read(["p0"]))
+    (a,), (b,) = list(series_of(naive, ["p0"])), list(series_of(shifted, ["p0"]))
     assert int(a.timestamps[0] - b.timestamps[0]) == 8 * 3600 * 10**9
     assert bench("source=synthetic").csv_at(Path(sets[0])).describe() == naive.describe()
 
 
 def test_tsb_ad_files(bench: Make, sets: list[str], tmp_path: Path) -> None:
     source = bench("source=tsb_ad", f"source.root={sets[1]}").make_source()
-    one, two = list(source.read())
+    one, two = list(series_of(source))
     assert one.point_id == TSB[:-4] and one.time_kind == "index" and one.channels == ("Data",)
     assert two.values.shape == (240, 3) and two.channels == ("sensor 0", "sensor 1", "sensor 2")
     assert np.array_equal(runs_of(intervals_to_mask(one.labels or (), one.timestamps)), [[120, 128]])
@@ -293,7 +294,7 @@ def test_tsb_ad_files(bench: Make, sets: list[str], tmp_path: Path) -> None:
     write(tmp_path / "odd" / "a.csv", "Data,Lab\n1,0\n2,0\n")
     write(tmp_path / "odd" / "b.csv", "Data,Label\n1,0\n2,0\n")
     odd = TsbAdSource(root=str(tmp_path / "odd"), glob=["*.csv"])
-    assert [s.point_id for s in odd.read()] == ["b"] and isinstance(odd.failures["a"], SeriesError)
+    assert [s.point_id for s in series_of(odd)] == ["b"] and isinstance(failures_of(odd)["a"], SeriesError)
     assert odd.digest() != odd.digest("b") and "odd" in odd.describe()
 
 

@@ -17,7 +17,7 @@ from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, TimeKind
 from tsad.review import convert, template
-from tsad.review.positions import runs_to_intervals
+from tsad.review.positions import labelled_runs_to_intervals
 
 SECOND = 1_000_000_000
 START = 1_767_225_600 * SECOND  # 2026-01-01 00:00:00 UTC
@@ -64,7 +64,7 @@ def sampled(draw: st.DrawFn) -> tuple[Window, list[bool]]:
 def test_intervals_survive_the_way_to_regions_and_back(case: tuple[Window, list[bool]], offset: str) -> None:
     shown, mask = case
     form = INDEX if shown.series.time_kind == "index" else TIME
-    truth = runs_to_intervals(shown, [(int(a), int(b), "spike") for a, b in runs_of(mask)])
+    truth = labelled_runs_to_intervals(shown, [(int(a), int(b), "spike") for a, b in runs_of(mask)])
     shift = convert.offset_ns(offset)
     regions = json.loads(json.dumps(convert.regions(shown, truth, form, shift)))
     assert convert.read_intervals(shown, regions, form, shift, "here") == truth

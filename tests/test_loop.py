@@ -20,6 +20,7 @@ from tsad.loop.common import load_series, open_loop
 from tsad.loop.datasets import fetch
 from tsad.loop.gold import find_gold
 from tsad.loop.iteration import iterate
+from tsad.sources.base import Source
 from tsad.tracking.store import open_store
 from tsad.verbs import data, export, rollback, status
 
@@ -51,9 +52,20 @@ def small(bench: Make) -> Make:
     return lambda *overrides: bench(*SMALL, *overrides)
 
 
-def test_an_iteration_from_series_to_gate(small: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_iteration_from_series_to_gate(
+    small: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = small()
-    score = iterate(one)
+    reads, read = [], Source.read
+
+    def counted(source: Source, *asked: Any, **more: Any) -> Any:
+        reads.append(asked)
+        return read(source, *asked, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Source, "read", counted)
+        score = iterate(one)
+    assert len(reads) == 1, "DETECT reads the source; the simulated reviewer answers from what is kept with the queue"
     loop = open_loop(one)
     (iteration,) = loop.iterations()
     assert (iteration.state, iteration.status) == ("COMPLETED", "FINISHED")

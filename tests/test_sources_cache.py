@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reading_kit import series_of
 from sources_kit import EXAMPLE, csv_source, write
 
 from tsad.core.errors import CacheError, SourceError
+from tsad.core.reading import gather
 from tsad.core.series import Series
 from tsad.core.types import Interval
 from tsad.sources.base import Source
@@ -36,7 +38,6 @@ class Counting(Source):
     name = "counting"
 
     def __init__(self, series: Sequence[Series]) -> None:
-        super().__init__()
         self.series = {s.point_id: s for s in series}
         self.batches: list[list[str]] = []
 
@@ -96,13 +97,14 @@ def test_an_entry_gives_the_series_back_exactly(
 def test_what_is_cached_is_not_fetched_again_and_the_rest_in_one_batch(tmp_path: Path) -> None:
     made = [make_series(p, channels=2) for p in ("a", "b", "c", "d")]
     source = Counting(made)
-    assert [s.point_id for s in CachedSource(source, tmp_path).read(["b"])] == ["b"]
+    assert [s.point_id for s in series_of(CachedSource(source, tmp_path), ["b"])] == ["b"]
     again = CachedSource(source, tmp_path)
-    for before, after in zip(made, again.read(), strict=True):
-        assert_same(before, after)
+    found, met = gather(again.read())
+    for before, after in zip(made, found, strict=True):
+        assert_same(before, after.series)
     assert source.batches == [["b"], ["a"], ["c", "d"]]
-    assert (again.hits, again.fetched, again.damaged) == (1, 3, 0)
-    (part,) = again.read(["a"], start=5 * 10**9, end=9 * 10**9)
+    assert (met.hits, met.fetched, met.damaged) == (1, 3, 0)
+    (part,) = series_of(again, ["a"], start=5 * 10**9, end=9 * 10**9)
     assert len(part) == 4
     assert usage(tmp_path).entries == 4
 
@@ -111,10 +113,11 @@ def test_a_point_that_fails_is_never_cached_and_fails_by_name_each_time(tmp_path
     path = write(tmp_path / "data" / "a.csv")
     write(tmp_path / "data" / "b.csv", "not a csv")
     source = CachedSource(csv_source(tmp_path / "data"), tmp_path / "cache")
-    assert [s.point_id for s in source.read()] == ["a"]
-    assert list(source.failures) == ["b"]
-    assert [s.point_id for s in source.read()] == ["a"]
-    assert (list(source.failures), source.hits) == (["b"], 1)
+    found, met = gather(source.read())
+    assert ([s.point_id for s in found], list(met.failures)) == (["a"], ["b"])
+    found, met = gather(source.read())
+    assert [s.point_id for s in found] == ["a"]
+    assert (list(met.failures), met.hits) == (["b"], 1)
     path.unlink()
     with pytest.raises(SourceError, match=r"a\.csv cannot be read"):
         source.digest("a")
@@ -123,13 +126,14 @@ def test_a_point_that_fails_is_never_cached_and_fails_by_name_each_time(tmp_path
 def test_a_changed_file_or_option_is_read_again_and_its_old_entry_goes(tmp_path: Path) -> None:
     path = write(tmp_path / "data" / "a.csv")
     cache = tmp_path / "cache"
-    assert len(next(CachedSource(csv_source(path), cache).read())) == 3
+    assert len(next(series_of(CachedSource(csv_source(path), cache)))) == 3
     write(path, EXAMPLE + "2020-01-01T00:03:00,9,0\n")
-    assert len(next(CachedSource(csv_source(path), cache).read())) == 4
+    assert len(next(series_of(CachedSource(csv_source(path), cache)))) == 4
     assert usage(cache).entries == 1
     other = CachedSource(csv_source(path, label_column=None), cache)
-    assert next(other.read()).labels is None
-    assert (other.hits, other.fetched) == (0, 1)
+    ((read,), met) = gather(other.read())
+    assert read.series.labels is None
+    assert (met.hits, met.fetched) == (0, 1)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "foreign"])
@@ -138,7 +142,7 @@ def test_a_damaged_entry_is_read_again_and_the_series_says_so(
 ) -> None:
     series = make_series("a", 2000)
     source = CachedSource(Counting([series]), tmp_path)
-    list(source.read())
+    list(series_of(source))
     (entry,) = tmp_path.rglob("*.parquet")
     content = entry.read_bytes()
     if damage == "foreign":
@@ -156,12 +160,13 @@ def test_a_damaged_entry_is_read_again_and_the_series_says_so(
     with pytest.raises(CacheError, match="is damaged"):
         load(entry)
     with caplog.at_level(logging.WARNING):
-        (again,) = source.read()
+        ((read,), met) = gather(source.read())
+    again = read.series
     assert again.notes["cache"] == "entry was damaged: read again"
     assert_same(dataclasses.replace(again, notes=series.notes), series)
-    assert source.damaged == 1
+    assert met.damaged == 1
     assert "is damaged" in caplog.text
-    assert_same(next(source.read()), series)  # mended: the entry is whole again and the note is gone
+    assert_same(next(series_of(source)), series)  # mended: the entry is whole again and the note is gone
 
 
 def test_a_folder_that_cannot_be_written_is_said_once_and_reading_goes_on(
@@ -170,7 +175,7 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_reading_goes_on(
     (tmp_path / "file").write_text("in the way")
     source = CachedSource(Counting([make_series(p) for p in "abc"]), tmp_path / "file" / "cache")
     with caplog.at_level(logging.WARNING):
-        assert len(list(source.read())) == 3
+        assert len(list(series_of(source))) == 3
     assert len(caplog.records) == 1
     assert "without the cache" in caplog.text
     with pytest.raises(CacheError, match="cannot be written"):
@@ -183,20 +188,21 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("tsad.sources.cache.entries.pq.write_table", full)
     source = CachedSource(Counting([make_series("a")]), tmp_path)
-    assert len(list(source.read())) == 1
-    assert "No space left" in source.unwritable
+    found, met = gather(source.read())
+    assert len(found) == 1
+    assert "No space left" in met.unwritable
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["source.json"]
 
 
 def test_off_means_off(tmp_path: Path) -> None:
     source = CachedSource(Counting([make_series("a")]), tmp_path / "cache", enabled=False)
-    list(source.read())
+    list(series_of(source))
     source.require_writable()
     assert not (tmp_path / "cache").exists()
 
 
 def test_clean_frees_entries_and_leftovers_and_nothing_else(tmp_path: Path) -> None:
-    list(CachedSource(Counting([make_series(p) for p in "abc"]), tmp_path).read())
+    list(series_of(CachedSource(Counting([make_series(p) for p in "abc"]), tmp_path)))
     (tmp_path / "mine.txt").write_text("keep")
     old, fresh = tmp_path / ".000000000000.partial", tmp_path / ".111111111111.partial"
     for leftover in (old, fresh):
@@ -234,7 +240,7 @@ def test_two_processes_share_a_folder_and_kill_9_leaves_no_half_entry(tmp_path: 
         assert busy.stdout.readline() == "ready\n"
         series = [make_series("p" * (k + 1), 3000) for k in range(12)]
         for _ in range(10):
-            for before, after in zip(series, CachedSource(Counting(series), tmp_path).read(), strict=True):
+            for before, after in zip(series, series_of(CachedSource(Counting(series), tmp_path)), strict=True):
                 assert_same(before, after)
     finally:
         busy.kill()
@@ -246,7 +252,7 @@ def test_two_processes_share_a_folder_and_kill_9_leaves_no_half_entry(tmp_path: 
 
 def test_clean_counts_first_and_frees_then(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = CachedSource(csv_source(write(tmp_path / "data" / "good.csv")), tmp_path / "cache")
-    assert len(list(source.read())) == 1
+    assert len(list(series_of(source))) == 1
     bench = SimpleNamespace(home=tmp_path, make_source=lambda: source)
     clean_step.run(bench, dry_run=True)  # type: ignore[arg-type]
     assert usage(tmp_path / "cache").entries == 1

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from tsad.core.errors import ConfigError, SourceError, SourceUnavailableError
 from tsad.sources.iotdb import IotdbSource
 from tsad.sources.iotdb.blocks import Block, Column, decode
 from tsad.sources.iotdb.connection import Answer, Connection, Login, LostError, MemoryShortError, parse_nodes, rows_of
-from tsad.sources.iotdb.models import Field, Place, Span, TableModel, TreeModel, Windows, points_of
+from tsad.sources.iotdb.models import Field, Place, TableModel, TickRange, TreeModel, Windows, points_of
 from tsad.sources.iotdb.names import bare, identifier, literal, nodes, pattern, quoted, strict
 from tsad.sources.iotdb.reader import Known, Reader
+from tsad.sources.iotdb.writer import Judged, write_detection
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "source" / "iotdb.yaml"
-EVER = Span(None, None)
+EVER = TickRange(None, None)
 
 
 def source(**options: Any) -> IotdbSource:
@@ -71,10 +73,10 @@ def test_patterns_begin_with_root() -> None:
 
 def test_the_tree_is_asked_by_device() -> None:
     fields, devices = [field("a"), field("nan")], [("root.u1",), ("root.`u.2`",)]
-    assert tree().rows(fields, devices, Span(5, 9), None) == (
+    assert tree().rows(fields, devices, TickRange(5, 9), None) == (
         "select `a`,`nan` from root.`u1`,root.`u.2` where time >= 5 and time < 9 align by device"
     )
-    assert tree().rows(fields[:1], devices[:1], Span(0, 120_000), Windows("avg", 60_000)) == (
+    assert tree().rows(fields[:1], devices[:1], TickRange(0, 120_000), Windows("avg", 60_000)) == (
         "select avg(`a`) from root.`u1` group by ([0, 120000), 60000ms) align by device"
     )
     assert tree().statistics(fields[:1], devices[:1], EVER) == (
@@ -85,7 +87,7 @@ def test_the_tree_is_asked_by_device() -> None:
 def test_a_table_is_asked_in_the_order_of_its_tags() -> None:
     model = TableModel(layout="point", database="d", table='t"; drop', tags=None, fields=None, separator=".")
     model.all_tags = ["site", "unit"]
-    sql = model.rows([Field("v", '"v"', "DOUBLE")], [("s", "it's"), (None, "x")], Span(None, 7), None)
+    sql = model.rows([Field("v", '"v"', "DOUBLE")], [("s", "it's"), (None, "x")], TickRange(None, 7), None)
     assert sql == (
         'select "site", "unit", time, "v" from "d"."t""; drop" where (("site" = \'s\' and "unit" = \'it\'\'s\') or '
         '("site" is null and "unit" = \'x\')) and time < 7 order by "site", "unit", time'
@@ -96,7 +98,8 @@ def test_a_table_is_asked_in_the_order_of_its_tags() -> None:
 
 
 def test_what_was_written_back_is_no_point() -> None:
-    fields = [field(n) for n in ("pv", "pv.anomaly", "pv.anomaly_score", "alone.anomaly", "anomaly", "anomaly_score")]
+    ours = ("pv.anomaly", "pv.anomaly_score", "pv.anomaly_model_version", "anomaly", "anomaly_score")
+    fields = [field(n) for n in ("pv", *ours, "anomaly_model_version", "alone.anomaly")]
     assert [name for name, _ in points_of(fields, "point")] == ["alone.anomaly", "pv"]
     ((name, channels),) = points_of([*fields, field("note", "TEXT")], "device")
     assert name is None and [f.name for f in channels] == ["alone.anomaly", "pv"]
@@ -138,22 +141,22 @@ def test_names_lose_prefix_and_quotes_where_they_stay_unambiguous() -> None:
 @pytest.mark.parametrize(
     "options, said",
     [
-        ({"model": "graph"}, "source.model"),
-        ({"layout": "wide"}, "source.layout"),
+        ({"model": "graph"}, "model"),
+        ({"layout": "wide"}, "layout"),
         ({"model": "table"}, "source.database and source.table"),
         ({"paths": []}, "source.paths"),
         ({"nodes": ["localhost"]}, "host:port"),
         ({"nodes": []}, "source.nodes"),
-        ({"aggregate": "median"}, "avg, sum"),
+        ({"aggregate": "median"}, "aggregate"),
         ({"aggregate": "avg", "every": "soon"}, "source.every"),
         ({"aggregate": "avg", "every": "0s"}, "source.every"),
-        ({"fetch_rows": 0}, "source.fetch_rows"),
-        ({"max_rows": -1}, "source.max_rows"),
-        ({"infinite": "keep"}, "source.infinite"),
+        ({"fetch_rows": 0}, "fetch_rows"),
+        ({"max_rows": -1}, "max_rows"),
+        ({"infinite": "keep"}, "infinite"),
     ],
 )
 def test_impossible_options_are_refused_by_name(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises((ConfigError, ValidationError), match=said):
         source(**options)
 
 
@@ -176,10 +179,52 @@ def test_ranges_become_the_servers_integers() -> None:
     origin = source()
     origin._connection._precision = "ms"
     assert origin._span(None, None) == EVER
-    assert origin._span(1_000_001, 3_000_000) == Span(2, 3), "the row at 1 ms lies before, the one at 3 ms is not in it"
+    assert origin._span(1_000_001, 3_000_000) == TickRange(2, 3), "1 ms lies before, 3 ms is not in it"
     hours = source(aggregate="avg", every="1h")
     hours._connection._precision = "us"
-    assert hours._span(1, 2 * 3_600 * 10**9) == Span(3_600_000_000, 7_200_000_000), "windows that begin in the range"
+    assert hours._span(1, 2 * 3_600 * 10**9) == TickRange(3_600_000_000, 7_200_000_000), "windows that begin in it"
+
+
+class Taker:
+    """A connection that keeps what it is given to write."""
+
+    def __init__(self) -> None:
+        self.tablets: list[dict[str, Any]] = []
+        self.statements: list[str] = []
+
+    def table(self, sql: str) -> list[tuple[str, ...]]:
+        return []
+
+    def execute(self, sql: str) -> None:
+        self.statements.append(sql)
+
+    def insert(self, **tablet: Any) -> None:
+        self.tablets.append(tablet)
+
+
+@pytest.mark.parametrize("model", ["tree", "table"])
+def test_what_is_written_back_carries_the_version_that_says_so(model: str) -> None:
+    taker: Any = Taker()
+    asked = tree() if model == "tree" else TableModel(
+        layout="point", database="d", table="t", tags=None, fields=None, separator="."
+    )  # fmt: skip
+    if isinstance(asked, TableModel):
+        asked.all_tags = ["unit"]
+    device = ("root.u",) if model == "tree" else ("a",)
+    judged = Judged(np.array([1, 2, 3]), np.array([0.5, 1.0, 0.0]), np.array([True, False, True]), "tsad-x-patch:3")
+    assert write_detection(taker, asked, Place(device, (field("pv"),)), judged) == 3
+    (tablet,) = taker.tablets
+    text = struct.pack(">i", 14) + b"tsad-x-patch:3"
+    own = struct.pack(">3d", 0.5, 1.0, 0.0) + bytes([1, 0, 1]) + text * 3
+    assert tablet["values"].endswith(own) and tablet["size"] == 3
+    names = [name.strip("`") for name in tablet["measurements"]]
+    assert names[-3:] == ["pv.anomaly_score", "pv.anomaly", "pv.anomaly_model_version"]
+    assert len(tablet["types"]) == len(names)
+    if model == "tree":
+        assert tablet["types"] == [4, 0, 5] and tablet["values"] == own
+    else:
+        assert tablet["types"] == [11, 4, 0, 11] and tablet["columnCategories"] == [0, 1, 1, 1]
+        assert any('"pv.anomaly_model_version" string field' in sql for sql in taker.statements)
 
 
 # blocks

@@ -103,7 +103,7 @@ def test_intervals_and_scores_are_written_and_read_back(tmp_path: Path, kind: st
     assert name.algorithm == "tsad-demo-patch:3"
     assert stamps_back.tolist() == at.tolist()
     assert scores.tolist() == detection.scores.tolist()
-    assert path.read_text(encoding="utf-8").splitlines()[2].endswith(",1")
+    assert path.read_text(encoding="utf-8").splitlines()[2].endswith(',1,"tsad-demo-patch:3"')
 
 
 def test_no_intervals_are_written_as_looked_at(tmp_path: Path) -> None:

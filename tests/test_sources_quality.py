@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from reading_kit import fetched
 from sources_kit import DATA, csv_source
 
 from tsad.command.checks import WARNINGS
@@ -22,7 +23,7 @@ from tsad.core.types import Interval
 from tsad.sources import quality as module
 from tsad.sources.quality import Quality, assess, refusing
 from tsad.sources.quality_findings import Finding
-from tsad.sources.validate import validate
+from tsad.sources.validate import RawSeries, validate
 
 S = 10**9
 MIN = 60 * S
@@ -96,7 +97,7 @@ def test_jitter_is_no_gap_and_events_have_no_grid(look: Look) -> None:
 
 def test_what_the_door_mended_is_told(look: Look) -> None:
     stamps = np.array([0, 1, 1, 2, 5, 4, 3, 6]) * MIN + START
-    found = look(validate("p", stamps, np.arange(8.0)))
+    found = look(validate(RawSeries("p", stamps, np.arange(8.0))))
     assert {(f.name, f.severity, f.count) for f in found.findings} == {
         ("duplicates", "warn", 1), ("backward", "warn", 2),
     }  # fmt: skip
@@ -119,7 +120,7 @@ def test_daylight_saving_leaves_a_hole_on_the_night_it_begins(look: Look) -> Non
 
 def test_an_hour_that_comes_twice(look: Look) -> None:
     minutes = np.concatenate((np.arange(0, 180, 5), np.arange(120, 600, 5)))
-    found = look(validate("p", START + minutes * MIN, noise(len(minutes))))
+    found = look(validate(RawSeries("p", START + minutes * MIN, noise(len(minutes)))))
     clock = next(f for f in found.findings if f.name == "clock")
     assert clock.severity == "warn" and "1 hour came twice" in clock.what
 
@@ -328,6 +329,6 @@ def test_public_sets_have_few_warnings_and_real_ones() -> None:
     warned = {}
     for group, folder in (("mscmd", "MSCMD"), ("aiops", "AIOPS_KPI")):
         source = csv_source(DATA / folder, group)
-        for series in source.fetch(source.points(), None, None):
+        for series in fetched(source, source.points(), None, None):
             warned[series.point_id] = [f.name for f in assess(series, SHIPPED).of("warn")]
     assert {p: w for p, w in warned.items() if w} == {"api-01": ["clock"]}, "local time of the USA, taken as UTC"

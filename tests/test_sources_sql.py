@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from pydantic import ValidationError
+from reading_kit import failed, failures_of, fetched, series_of
 from sql_kit import SECOND, START, WEIRD, fill, sql_source, statements, submission
 
 from tsad.core.errors import (
@@ -45,23 +47,25 @@ def test_a_long_table_gives_pieces_of_exactly_the_range(url: str) -> None:
     fill(url, "readings", LONG, [*ramp("U1.b", 10), *ramp("U1.a", 5), *ramp("温度 2", 3, START + 100)])
     source = sql_source(url)
     assert source.points() == ["U1.a", "U1.b", "温度 2"] and source.ranged
-    whole = {s.point_id: s for s in source.fetch(source.points(), None, None)}
-    assert list(whole) == source.points() and not source.failures
+    whole = {s.point_id: s for s in fetched(source, source.points(), None, None)}
+    assert list(whole) == source.points() and not failed(source)
     assert whole["U1.a"].timestamps.tolist() == [(START + k) * SECOND for k in range(5)]
     assert whole["U1.a"].values.tolist() == [[float(k)] for k in range(5)]
     assert whole["U1.a"].channels == ("value",) and whole["U1.a"].time_kind == "time"
-    assert source.extents(["温度 2", "U1.a"]) == {
+    assert source.extents(["温度 2", "U1.a"]).spans == {
         "温度 2": ((START + 100) * SECOND, (START + 102) * SECOND + 1),
         "U1.a": (START * SECOND, (START + 4) * SECOND + 1),
     }
     start, end = (START + 4) * SECOND, (START + 8) * SECOND
-    part = list(source.fetch(["温度 2", "U1.b", "U1.a"], start, end))  # the first has nothing there, and is no failure
+    asked = ["温度 2", "U1.b", "U1.a"]  # the first has nothing there, and is no failure
+    part = list(fetched(source, asked, start, end))
     assert [(s.point_id, s.values[:, 0].tolist()) for s in part] == [("U1.b", [4, 5, 6, 7]), ("U1.a", [4])]
-    assert not source.failures
-    assert [len(s) for s in source.fetch(["U1.b"], start + 1, end + 1)] == [4]  # bounds finer than the column's seconds
-    assert [len(s) for s in source.fetch(["U1.b"], end - 5 * SECOND, end - 4 * SECOND)] == [1]
+    assert not failed(source, asked, start, end)
+    # bounds finer than the column's seconds
+    assert [len(s) for s in fetched(source, ["U1.b"], start + 1, end + 1)] == [4]
+    assert [len(s) for s in fetched(source, ["U1.b"], end - 5 * SECOND, end - 4 * SECOND)] == [1]
     with pytest.raises(UnknownPointError, match=r"U1\.a"):
-        list(source.read(["U1.A"]))
+        list(series_of(source, ["U1.A"]))
 
 
 def test_many_points_cost_few_statements(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,14 +74,14 @@ def test_many_points_cost_few_statements(url: str, monkeypatch: pytest.MonkeyPat
     source = sql_source(url)
     assert len(source.points()) == 60 and source._clock
     sent = statements(source)
-    assert [len(s) for s in source.fetch(source.points(), None, None)] == [20] * 60
+    assert [len(s) for s in fetched(source, source.points(), None, None)] == [20] * 60
     assert len(sent) == 2  # one counts, one reads
     sent.clear()
-    assert len(source.extents(source.points())) == 60
+    assert len(source.extents(source.points()).spans) == 60
     assert len(sent) == 1
     monkeypatch.setattr(module, "BATCH", 300)
     sent.clear()
-    assert [s.point_id for s in source.fetch(source.points()[::-1], None, None)] == source.points()[::-1]
+    assert [s.point_id for s in fetched(source, source.points()[::-1], None, None)] == source.points()[::-1]
     assert len(sent) == 1 + 4
 
 
@@ -94,16 +98,16 @@ def test_a_large_point_comes_in_parts(layout: str, url: str, monkeypatch: pytest
         fill(url, "readings", {"timestamp": sa.BigInteger(), "A": sa.Float(), "B": sa.Float()},
              [(t, v, v) for _, t, v in shuffled])  # fmt: skip
         source = sql_source(url, layout="wide", duplicates="mean")
-    (whole,) = source.fetch(["A"], None, None)
+    (whole,) = fetched(source, ["A"], None, None)
     assert source._clock
     monkeypatch.setattr(module, "BATCH", 64)
     sent = statements(source)
-    (parts,) = source.fetch(["A"], None, None)
+    (parts,) = fetched(source, ["A"], None, None)
     assert len(sent) > 500 / 64 and whole.digest == parts.digest
     expected = [np.mean([v for _, t, v in rows if t == s]) for s in np.unique([t for _, t, _ in rows])]
     assert np.allclose(parts.values[:, 0], expected) and parts.notes == whole.notes
     monkeypatch.setattr(module, "BATCH", 2)  # parts smaller than the rows of one time
-    (tiny,) = source.fetch(["A"], None, None)
+    (tiny,) = fetched(source, ["A"], None, None)
     assert tiny.digest == whole.digest
 
 
@@ -116,10 +120,10 @@ def test_a_large_point_with_times_of_text_comes_in_parts(url: str, monkeypatch: 
         fill(url, name, {**LONG, "timestamp": sa.String(40)}, [("A", t, 1.0) for t in texts])
     monkeypatch.setattr(module, "BATCH", 110)
     for name, hour in (("readings", 0), ("zoned", 3600)):
-        (parts,) = sql_source(url, name).fetch(["A"], None, None)
+        (parts,) = fetched(sql_source(url, name), ["A"], None, None)
         assert len(parts) == 1200 and parts.timestamps[900] == (START - hour + 900) * SECOND + SECOND // 2
     source = sql_source(url, "mixed")
-    assert list(source.fetch(["A"], None, None)) == [] and "mixed time zones" in str(source.failures["A"])
+    assert list(fetched(source, ["A"], None, None)) == [] and "mixed time zones" in str(failed(source, ["A"])["A"])
 
 
 def test_row_by_row_gives_the_same(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,10 +132,10 @@ def test_row_by_row_gives_the_same(url: str, monkeypatch: pytest.MonkeyPatch) ->
             for p in "ab" for k in range(50)]  # fmt: skip
     fill(url, "readings", columns, rows)
     source = sql_source(url)
-    packed = list(source.fetch(source.points(), None, None))
+    packed = list(fetched(source, source.points(), None, None))
     assert packed[0].channels == ("value", "flag", "level")
     monkeypatch.setattr(readers, "_from_sqlite", lambda c, q, t, _, cs: readers._row_by_row(c, q, t, cs))
-    plain = list(source.fetch(source.points(), None, None))
+    plain = list(fetched(source, source.points(), None, None))
     assert [s.digest for s in packed] == [s.digest for s in plain] and len(plain) == 2
     assert plain[0].values[1].tolist() == [1 / 3, 0.0, 1.0] and np.isnan(plain[0].values[0, 0])
 
@@ -142,15 +146,15 @@ def test_a_wide_table_has_a_point_per_column(url: str) -> None:
     fill(url, "readings", columns, rows)
     source = sql_source(url, layout="wide")
     assert source.points() == ["P 1", "P2"]
-    one, two = source.fetch(["P2", "P 1"], None, None)
+    one, two = fetched(source, ["P2", "P 1"], None, None)
     assert (one.point_id, two.point_id) == ("P2", "P 1")
     assert np.array_equal(one.values[:, 0], [0, 1, 2, np.nan, 4, 5], equal_nan=True)
     assert two.timestamps[0] == START * SECOND and two.values[5, 0] == 2.5
-    assert source.extents(["P2"]) == {"P2": (START * SECOND, (START + 300) * SECOND + 1)}
-    assert [len(s) for s in source.fetch(["P2"], (START + 60) * SECOND, (START + 180) * SECOND)] == [2]
+    assert source.extents(["P2"]).spans == {"P2": (START * SECOND, (START + 300) * SECOND + 1)}
+    assert [len(s) for s in fetched(source, ["P2"], (START + 60) * SECOND, (START + 180) * SECOND)] == [2]
     named = sql_source(url, layout="wide", value_columns=["note", "P2"])
-    assert [s.point_id for s in named.read()] == ["P2"]  # text is that point's failure alone
-    assert "in column 'note' 'x' is not a number" in str(named.failures["note"])
+    assert [s.point_id for s in series_of(named)] == ["P2"]  # text is that point's failure alone
+    assert "in column 'note' 'x' is not a number" in str(failures_of(named)["note"])
 
 
 @pytest.mark.parametrize(
@@ -171,19 +175,19 @@ def test_a_wide_table_has_a_point_per_column(url: str) -> None:
 def test_times_of_every_kind(url: str, kind: Any, values: list[Any], options: dict[str, Any], stamps: Any) -> None:
     fill(url, "readings", {**LONG, "timestamp": kind}, [("a", v, 1.0) for v in values])
     source = sql_source(url, **options)
-    (series,) = source.fetch(["a"], None, None)
+    (series,) = fetched(source, ["a"], None, None)
     zero = START * SECOND
     assert (series.timestamps - zero).tolist() == stamps and series.time_kind == "time"
-    assert source.extents(["a"]) == {"a": (zero + stamps[0], zero + stamps[1] + 1)}
+    assert source.extents(["a"]).spans == {"a": (zero + stamps[0], zero + stamps[1] + 1)}
     for start, end, count in ((0, stamps[1], 1), (stamps[0], stamps[1] + 1, 2), (stamps[0] + 1, stamps[1] + 1, 1)):
-        found = list(source.fetch(["a"], zero + start, zero + end))
+        found = list(fetched(source, ["a"], zero + start, zero + end))
         assert [len(s) for s in found] == [count]
-    assert list(source.fetch(["a"], zero - 10 * SECOND, zero)) == []
+    assert list(fetched(source, ["a"], zero - 10 * SECOND, zero)) == []
 
 
 def test_an_index_is_kept_as_one(url: str) -> None:
     fill(url, "readings", {**LONG, "timestamp": sa.Integer()}, [("a", k, float(k)) for k in range(100)])
-    (series,) = sql_source(url).fetch(["a"], 10 * SECOND, 20 * SECOND)
+    (series,) = fetched(sql_source(url), ["a"], 10 * SECOND, 20 * SECOND)
     assert series.time_kind == "index" and series.values[:, 0].tolist() == list(range(10, 20))
 
 
@@ -198,18 +202,18 @@ def test_names_that_need_quotes_or_try_to_inject(url: str) -> None:
     source = sql_source(
         url, WEIRD, point_column='id"; drop table x; --', time_column="order", labels_table='l"; drop table x'
     )
-    found = {s.point_id: s for s in source.read()}
+    found = {s.point_id: s for s in series_of(source)}
     assert set(found) == set(points) and all(s.values[:, 0].tolist() == [0, 1, 2] for s in found.values())
     assert found[points[0]].channels == ("%(value)s :v",)
-    assert len(source.extents(points)) == 4
+    assert len(source.extents(points).spans) == 4
     assert list(source.annotations(points) or {}) == [points[0]]
-    assert [len(s) for s in sql_source(url, "x").read()] == [3]  # nothing was dropped
+    assert [len(s) for s in series_of(sql_source(url, "x"))] == [3]  # nothing was dropped
     for wrong in ("x; drop table x", "(select 1)", "x --"):
         with pytest.raises(SourceError, match="has no table or view"):
             sql_source(url, wrong).points()
     with pytest.raises(SourceError, match=r"has no column 'value; drop table x'.*value_columns"):
         sql_source(url, "x", value_columns=["value; drop table x"]).points()
-    assert [len(s) for s in sql_source(url, "x").read()] == [3]
+    assert [len(s) for s in series_of(sql_source(url, "x"))] == [3]
 
 
 def test_text_in_a_value_column_is_its_point_s_failure(url: str) -> None:
@@ -219,20 +223,21 @@ def test_text_in_a_value_column_is_its_point_s_failure(url: str) -> None:
         c.exec_driver_sql("insert into readings values ('b', 1704067200, 1.5), ('b', 1704067201, 'OPEN')")
         c.exec_driver_sql("insert into readings values ('n', 1704067200, null), ('n', 'noon', 1.0)")
     source = sql_source(url)
-    assert [s.point_id for s in source.fetch(source.points(), None, None)] == ["a", "c"]
-    assert set(source.failures) == {"b", "n"}
-    assert "series 'b'" in str(source.failures["b"]) and "'OPEN' is not a number" in str(source.failures["b"])
-    assert "'noon'" in str(source.failures["n"]) and isinstance(source.failures["n"], SeriesError)
-    assert set(source.extents(source.points())) >= {"a", "b", "c"}
+    assert [s.point_id for s in fetched(source, source.points(), None, None)] == ["a", "c"]
+    failures = failed(source)
+    assert set(failures) == {"b", "n"}
+    assert "series 'b'" in str(failures["b"]) and "'OPEN' is not a number" in str(failures["b"])
+    assert "'noon'" in str(failures["n"]) and isinstance(failures["n"], SeriesError)
+    assert set(source.extents(source.points()).spans) >= {"a", "b", "c"}
 
 
 def test_too_many_rows_are_refused_with_their_count_before_any_is_read(url: str) -> None:
     fill(url, "readings", LONG, [*ramp("a", 30), *ramp("b", 30)])
     source = sql_source(url, max_rows=59)
     with pytest.raises(TooManyRowsError, match=r"60 rows.*2 point\(s\); source\.max_rows=59"):
-        next(source.fetch(["a", "b"], None, None))
-    assert [len(s) for s in source.fetch(["a", "b"], START * SECOND, (START + 29) * SECOND)] == [29, 29]
-    assert [len(s) for s in source.fetch(["a"], None, None)] == [30]
+        next(fetched(source, ["a", "b"], None, None))
+    assert [len(s) for s in fetched(source, ["a", "b"], START * SECOND, (START + 29) * SECOND)] == [29, 29]
+    assert [len(s) for s in fetched(source, ["a"], None, None)] == [30]
 
 
 def test_points_are_found_by_their_index(url: str) -> None:
@@ -244,7 +249,7 @@ def test_points_are_found_by_their_index(url: str) -> None:
     fill(url, "other", {**LONG, "point_id": sa.Integer()}, [(p, START, 1.0) for p in (10, 9, 10, None)])
     numbers = sql_source(url, "other", min_points=1)
     assert numbers.points() == ["10", "9"]  # numbers are named by their text, and asked for as numbers
-    assert [s.point_id for s in numbers.fetch(["9", "10"], None, None)] == ["9", "10"]
+    assert [s.point_id for s in fetched(numbers, ["9", "10"], None, None)] == ["9", "10"]
 
 
 def test_a_view_and_a_schema_are_read_like_a_table(url: str, tmp_path: Path) -> None:
@@ -252,8 +257,8 @@ def test_a_view_and_a_schema_are_read_like_a_table(url: str, tmp_path: Path) -> 
     with sa.create_engine(url).begin() as c:
         c.exec_driver_sql("create view doubled as select point_id, timestamp, 2 * value as value from readings")
     source = sql_source(url, "doubled", value_columns=["value"])
-    assert [s.values[3, 0] for s in source.read()] == [6.0]
-    assert [len(s) for s in sql_source(url, "readings", schema="main").read()] == [4]
+    assert [s.values[3, 0] for s in series_of(source)] == [6.0]
+    assert [len(s) for s in series_of(sql_source(url, "readings", schema="main"))] == [4]
     with pytest.raises(SourceError, match=r"no table or view 'reading'.*It has readings"):
         sql_source(url, "reading").points()
 
@@ -292,13 +297,13 @@ def test_times_that_cannot_be_ordered_say_what_to_do(url: str, values: list[Any]
         for v in values:
             c.exec_driver_sql("insert into readings values ('a', ?, 1.0)", (v,))
     with pytest.raises(SourceError, match=found):
-        list(sql_source(url, **options).fetch(["a"], None, None))
+        list(fetched(sql_source(url, **options), ["a"], None, None))
 
 
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"layout": "tall"}, "source.layout"), ({"duplicates": "first"}, "source.duplicates"), ({"table": ""}, "table"),
+        ({"layout": "tall"}, "layout"), ({"duplicates": "first"}, "duplicates"), ({"table": ""}, "table"),
         ({"url_env": "postgresql://u:secret@h/d"}, "environment variable"), ({"max_rows": 0}, "max_rows"),
         ({"time_format": "%d.%m.%Y"}, "time_format"), ({"time_zone": "Mars"}, "time_zone"),
         ({"labels_table": "l", "labels_columns": {"start": None}}, "lacks start"),
@@ -306,7 +311,7 @@ def test_times_that_cannot_be_ordered_say_what_to_do(url: str, values: list[Any]
     ],
 )  # fmt: skip
 def test_impossible_options_are_refused_by_name(options: dict[str, Any], found: str) -> None:
-    with pytest.raises(ConfigError, match=found) as caught:
+    with pytest.raises((ConfigError, ValidationError), match=found) as caught:
         sql_source("sqlite:///x.db", **options)
     assert "secret" not in str(caught.value)
 
@@ -369,18 +374,18 @@ def test_a_statement_that_fails_is_tried_again_and_what_was_read_stays(
 ) -> None:
     fill(url, "readings", LONG, [*ramp("a", 90), *ramp("b", 10)])
     source = sql_source(url, retries=2)
-    (whole, _) = source.fetch(["a", "b"], None, None)
+    (whole, _) = fetched(source, ["a", "b"], None, None)
     monkeypatch.setattr(module, "BATCH", 20)
     sent = statements(source)
     broken = fails_at(monkeypatch, {3, 4})
-    (again, _) = source.fetch(["a", "b"], None, None)
+    (again, _) = fetched(source, ["a", "b"], None, None)
     assert again.digest == whole.digest and broken() == 2
     reads = [s for s in sent if "tsad_numbers" in s]
     assert len(reads) <= 90 / 19 + 4  # parts before the failure were not read again
     assert "Trying again in 0.01 s (1 of 2)" in caplog.text and "(2 of 2)" in caplog.text
     broken = fails_at(monkeypatch, {1, 2, 3, 4, 5})
     with pytest.raises(SourceUnavailableError, match="server closed the connection"):
-        list(source.fetch(["a"], None, None))
+        list(fetched(source, ["a"], None, None))
 
 
 def fails_at(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> Callable[[], int]:
@@ -403,10 +408,10 @@ def fails_at(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> Callable[[], i
 
 def test_since_and_until_bind_every_read(url: str) -> None:
     fill(url, "readings", LONG, ramp("a", 3600))
-    (series,) = sql_source(url, since="2024-01-01T00:10:00", until="2024-01-01T01:00:00+00:30").read()
+    (series,) = series_of(sql_source(url, since="2024-01-01T00:10:00", until="2024-01-01T01:00:00+00:30"))
     assert list(series.timestamps[[0, -1]]) == [(START + 600) * SECOND, (START + 1799) * SECOND]
     assert sql_source(url, since="2024-01-02").identity() == sql_source(url).identity(), "the cache is the same"
-    with pytest.raises(ConfigError, match="is not before"):
+    with pytest.raises((ConfigError, ValidationError), match="is not before"):
         sql_source(url, since="2024-01-02", until="2024-01-01")
 
 
@@ -457,7 +462,7 @@ def test_labels_reach_the_series_that_are_read(url: str) -> None:
     fill(url, "readings", LONG, ramp("a", 3600))
     fill(url, "labels", LABELS, [*submission("a", "ann", minute(1), (minute(10), minute(20))),
                                  *submission("a", "bob", minute(1), (minute(15), minute(20)))])  # fmt: skip
-    (series,) = sql_source(url, labels_table="labels", labels_agreement=1.0).read()
+    (series,) = series_of(sql_source(url, labels_table="labels", labels_agreement=1.0))
     assert series.labels == (ns(15, 20),) and series.disputed == (ns(10, 15),)
 
 
@@ -499,7 +504,7 @@ def test_the_config_makes_the_source_and_refuses_what_it_does_not_know(url: str,
         "source=sql", f"source.url='{url}'", "source.table=readings", "source.labels_table=labels",
         "source.labels_columns.point=tag", *absent,
     ).make_source()  # fmt: skip
-    (series,) = made.read()
+    (series,) = series_of(made)
     assert len(series) == 60 and series.labels == (Interval((START + 5) * SECOND, (START + 9) * SECOND),)
     with pytest.raises(ConfigError, match="tabel"):
         bench("source=sql", "source.tabel=x")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,11 +12,20 @@ from hypothesis import strategies as st
 
 from tsad.core.errors import LabelError, SeriesError
 from tsad.core.intervals import intervals_to_mask
+from tsad.core.series import Series
 from tsad.core.types import Interval
-from tsad.sources.validate import PointLabels, validate
+from tsad.sources.validate import PointLabels, RawSeries, Rules
+from tsad.sources.validate import validate as door
 
 S = 10**9
 NAN = np.nan
+RULES = ("duplicates", "backward", "infinite", "min_points")
+
+
+def validate(point_id: str, timestamps: Any, values: Any, channels: Sequence[str] = ("value",), **more: Any) -> Series:
+    """The door, with rows and rules as keyword arguments."""
+    rules = Rules(**{key: more.pop(key) for key in RULES if key in more})
+    return door(RawSeries(point_id, timestamps, values, channels, **more), rules)
 
 
 def test_clean_rows_pass_as_they_are() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from iotdb_server import IoTDBServer
+from reading_kit import failed, fetched
 
 from tsad.core.errors import (
     AccessError,
@@ -39,7 +40,7 @@ def source(server: IoTDBServer, **options: Any) -> IotdbSource:
 
 
 def read(origin: IotdbSource, start: int | None = None, end: int | None = None) -> dict[str, Series]:
-    return {s.point_id: s for s in origin.fetch(origin.points(), start, end)}
+    return {s.point_id: s for s in fetched(origin, origin.points(), start, end)}
 
 
 def detection(series: Series) -> Detection:
@@ -74,7 +75,7 @@ def test_each_point_is_what_the_client_reads(plant: IoTDBServer) -> None:
     origin = source(plant, paths=["root.plant.**"], prefix="root.plant")
     got = read(origin)
     assert list(got) == [p for p in origin.points() if p != "kinds.none"], "in the order asked"
-    assert not origin.failures and len(got) == 15
+    assert not failed(origin) and len(got) == 15
     for point, series in got.items():
         frame = plant.execute(f"select {point.split('.')[1]} from root.plant.{point.split('.')[0]}").dropna()
         assert (series.timestamps == frame["Time"].to_numpy() * MS).all(), point
@@ -94,7 +95,7 @@ def test_devices_that_have_nothing_in_common(iotdb: IoTDBServer) -> None:
     some = [p for p in origin.points() if not p.endswith("P3")]
     for asked in (origin.points(), some, [p for p in some if ".T" in p]):
         for one in (origin, source(iotdb, paths=["root.motley.**"], prefix="root.motley", fetch_rows=3)):
-            got = {s.point_id: s for s in one.fetch(asked, None, None)}
+            got = {s.point_id: s for s in fetched(one, asked, None, None)}
             assert list(got) == asked
             for point in asked[::5]:
                 device, name = point.split(".")
@@ -108,15 +109,15 @@ def test_small_pages_and_any_order_give_the_same(plant: IoTDBServer) -> None:
     whole = read(origin)
     asked = list(reversed(whole))
     small = source(plant, paths=["root.plant.**"], prefix="root.plant", fetch_rows=7)
-    pieces = list(small.fetch(asked[-4:], None, None))
+    pieces = list(fetched(small, asked[-4:], None, None))
     assert [s.point_id for s in pieces] == asked[-4:]
     assert all(s.digest == whole[s.point_id].digest for s in pieces)
-    assert [s.point_id for s in origin.fetch(asked, None, None)] == asked
+    assert [s.point_id for s in fetched(origin, asked, None, None)] == asked
 
 
 def test_extents_and_ranges_are_exact(plant: IoTDBServer) -> None:
     origin = source(plant, paths=["root.plant.u0.*"])
-    whole, extents = read(origin), origin.extents(origin.points())
+    whole, extents = read(origin), origin.extents(origin.points()).spans
     for point, series in whole.items():
         assert extents[point] == (series.timestamps[0], series.timestamps[-1] + 1)
     start, end = (T0 + 10_000) * MS + 1, (T0 + 20_000) * MS  # just behind a row; just on one
@@ -124,11 +125,11 @@ def test_extents_and_ranges_are_exact(plant: IoTDBServer) -> None:
     inside = (whole["root.plant.u0.pv"].timestamps >= start) & (whole["root.plant.u0.pv"].timestamps < end)
     assert len(part) == 9 and (part.timestamps == whole["root.plant.u0.pv"].timestamps[inside]).all()
     assert read(origin, (T0 + 20_000) * MS, (T0 + 20_001) * MS)["root.plant.u0.sp"].values.shape == (1, 1)
-    assert read(origin, 0, 1_000 * MS) == {} and origin.failures == {}
+    assert read(origin, 0, 1_000 * MS) == {} and failed(origin, None, 0, 1_000 * MS) == {}
     assert read(origin, 2**62, 2**63 - 1) == {}
     ever = read(origin, -(2**62), 2**63 - 1)
     assert {p: s.digest for p, s in ever.items()} == {p: s.digest for p, s in whole.items()}, "and the server survives"
-    assert source(plant, paths=["root.plant.kinds.none"]).extents(["root.plant.kinds.none"]) == {}
+    assert source(plant, paths=["root.plant.kinds.none"]).extents(["root.plant.kinds.none"]).spans == {}
 
 
 def test_a_device_is_one_series_of_many_channels(plant: IoTDBServer) -> None:
@@ -164,9 +165,9 @@ def test_a_table_gives_a_series_for_each_device_and_field(table: IoTDBServer) ->
     assert (got["s1.p3.value"].timestamps == (T0 + 1_000 * np.arange(103)) * MS).all()
     assert got["s0.p2.ok"].values[:3, 0].tolist() == [1.0, 0.0, 1.0]
     assert got["null.it's; drop table readings.value"].values[:, 0].tolist() == [1.0, 2.0]
-    assert list(origin.failures) == [p for p in origin.points() if p.endswith(".note")]
-    assert origin.extents(["s1.p1.n"]) == {"s1.p1.n": (T0 * MS, (T0 + 100_000) * MS + 1)}
-    part = list(origin.fetch(["s0.p0.n", "s0.p2.n"], (T0 + 5_000) * MS, (T0 + 8_000) * MS))
+    assert list(failed(origin)) == [p for p in origin.points() if p.endswith(".note")]
+    assert origin.extents(["s1.p1.n"]).spans == {"s1.p1.n": (T0 * MS, (T0 + 100_000) * MS + 1)}
+    part = list(fetched(origin, ["s0.p0.n", "s0.p2.n"], (T0 + 5_000) * MS, (T0 + 8_000) * MS))
     assert [s.values[:, 0].tolist() for s in part] == [[5.0, 6.0, 7.0]] * 2
 
 
@@ -193,16 +194,16 @@ def test_the_server_aggregates_as_numpy_does(plant: IoTDBServer, table: IoTDBSer
         (plant, "root.plant.u1.pv", {"paths": ["root.plant.u1.pv"]}),
         (table, "s1.p3.value", tables),
     ):
-        raw = next(source(server, **options).fetch([point], None, None))
+        raw = next(fetched(source(server, **options), [point], None, None))
         origin = source(server, **options, aggregate=function, every="60s")
-        got = next(origin.fetch([point], None, None))
+        got = next(fetched(origin, [point], None, None))
         window = raw.timestamps // (60_000 * MS) * (60_000 * MS)
         expected = [todo(raw.values[window == w, 0]) for w in np.unique(window)]
         assert (got.timestamps == np.unique(window)).all()
         np.testing.assert_allclose(got.values[:, 0], expected, rtol=1e-9)
-        assert origin.extents([point]) == {point: (window[0], window[-1] + 1)}
+        assert origin.extents([point]).spans == {point: (window[0], window[-1] + 1)}
         start, end = int(got.timestamps[1]) - 5, int(got.timestamps[-1])  # windows that begin in the range, whole
-        assert next(origin.fetch([point], start, end)).digest == got.slice(1, len(got) - 1).digest
+        assert next(fetched(origin, [point], start, end)).digest == got.slice(1, len(got) - 1).digest
 
 
 def test_names_that_need_quoting_and_names_that_inject(iotdb: IoTDBServer) -> None:
@@ -225,7 +226,7 @@ def test_names_that_need_quoting_and_names_that_inject(iotdb: IoTDBServer) -> No
         iotdb.write(f"root.words.{'w' if name == 'time' else name}.{'w' if name == 'time' else name}", [T0], [1.0])
     words = source(iotdb, paths=["root.words.**"], prefix="root.words")
     assert len(read(words)) == 9 and "1e5.1e5" in words.points()
-    one = next(words.fetch(["nan.nan"], None, None))
+    one = next(fetched(words, ["nan.nan"], None, None))
     assert words.write(one, Detection("nan.nan", np.array([0.5]), (), Origin("d", "d:base"), 0.5)) == 1
     assert len(source(iotdb, paths=["root.odd.**"]).points()) == 10
 
@@ -238,20 +239,21 @@ def test_text_is_a_failure_by_name_and_the_rest_go_on(iotdb: IoTDBServer) -> Non
     origin = source(iotdb, paths=["root.mixed.**"], prefix="root.mixed")
     got = read(origin)
     assert set(got) == {"u.good", "u.nan"} and np.isnan(got["u.nan"].values[1, 0])
-    assert "TEXT" in origin.failures["u.text"].found and isinstance(origin.failures["u.text"], SeriesError)
-    assert "infinite" in origin.failures["u.inf"].found
-    assert "u.text" in origin.extents(["u.text"]), "the cache has to ask for it, or its failure would go unseen"
+    failures = failed(origin)
+    assert "TEXT" in failures["u.text"].found and isinstance(failures["u.text"], SeriesError)
+    assert "infinite" in failures["u.inf"].found
+    assert "u.text" in origin.extents(["u.text"]).spans, "the cache has to ask for it, or its failure would go unseen"
 
 
 def test_unknown_points_and_too_many_rows_are_refused(plant: IoTDBServer) -> None:
     origin = source(plant, paths=["root.plant.u0.*"], max_rows=9_000)
     with pytest.raises(UnknownPointError, match=r"no point 'root.plant.u0.pw'.*Nearest: .*root.plant.u0.pv"):
-        list(origin.fetch(["root.plant.u0.pw"], None, None))
+        list(fetched(origin, ["root.plant.u0.pw"], None, None))
     with pytest.raises(UnknownPointError):
         origin.extents(["root.plant.u0.pw"])
     with pytest.raises(TooManyRowsError, match=r"10,700 rows.*source.max_rows=9,000.*source.max_rows=10700"):
-        next(origin.fetch(origin.points(), None, None))
-    assert len(list(origin.fetch(origin.points(), T0 * MS, (T0 + 1_000_000) * MS))) == 3
+        next(fetched(origin, origin.points(), None, None))
+    assert len(list(fetched(origin, origin.points(), T0 * MS, (T0 + 1_000_000) * MS))) == 3
     windows = source(plant, paths=["root.plant.u0.*"], max_rows=300, aggregate="avg", every="60s")
     assert len(read(windows)) == 3
 
@@ -274,11 +276,11 @@ def test_precision_and_zones(
         for options in ({"prefix": "root"}, {"model": "table", "database": "p", "table": "t", "fields": ["value"]}):
             origin = source(server, **options)
             (point,) = origin.points()
-            whole = next(origin.fetch([point], None, None))
+            whole = next(fetched(origin, [point], None, None))
             assert (whole.timestamps == stamps * unit).all()
-            part = next(origin.fetch([point], int(stamps[3]) * unit, int(stamps[5]) * unit + 1))
+            part = next(fetched(origin, [point], int(stamps[3]) * unit, int(stamps[5]) * unit + 1))
             assert part.values[:, 0].tolist() == [3.0, 4.0, 5.0]
-            day = next(source(server, **options, aggregate="count", every="1d").fetch([point], None, None))
+            day = next(fetched(source(server, **options, aggregate="count", every="1d"), [point], None, None))
             assert (day.timestamps % (86_400 * 10**9) == 0).all(), "days of UTC, whatever the server's zone"
             assert day.values.sum() == 1_000
             assert origin.write(whole, detection(whole)) == 1_000
@@ -315,7 +317,7 @@ def test_users_and_their_rights(plant: IoTDBServer, monkeypatch: pytest.MonkeyPa
         as_user("reader").write(series, detection(series))
     lister = as_user("lister")
     assert len(lister.points()) == 2
-    for ask in (lister.extents, lambda points: list(lister.fetch(points, None, None))):
+    for ask in (lister.extents, lambda points: list(fetched(lister, points, None, None))):
         with pytest.raises(AccessError, match="GRANT READ_DATA"):
             ask(lister.points())
     with pytest.raises(SourceError, match=r"shows user 'nobody' no timeseries.*READ_SCHEMA"):
@@ -330,17 +332,18 @@ def test_detections_stand_beside_the_measurement(iotdb: IoTDBServer, layout: str
         iotdb.write(f"{device}.`q.PV`", T0 + np.arange(10), np.arange(10.0))
     origin = source(iotdb, paths=[f"root.back.{layout}.**"], prefix="root.back", layout=layout)
     before = origin.points()
-    for series in list(origin.fetch(before, None, None)):
+    for series in list(fetched(origin, before, None, None)):
         assert origin.write(series, detection(series)) == 10
         assert origin.write(series, detection(series)) == 10, "again, and nothing changes"
     device, name = f"root.back.{layout}.`a.b`", {"point": "q.PV.anomaly", "device": "anomaly"}[layout]
-    frame = iotdb.execute(f"select `{name}_score`, `{name}` from {device}")
+    frame = iotdb.execute(f"select `{name}_score`, `{name}`, `{name}_model_version` from {device}")
     assert frame["Time"].tolist() == list(range(T0, T0 + 10))
     np.testing.assert_allclose(frame.iloc[:, 1], np.linspace(0, 1, 10))
     assert frame.iloc[:, 2].tolist() == [False, True, True] + [False] * 7
+    assert set(frame.iloc[:, 3]) == {detection(series).origin.model_version}
     again = source(iotdb, paths=[f"root.back.{layout}.**"], prefix="root.back", layout=layout)
     assert again.points() == before, "what was written back is no point"
-    assert all(s.channels == origin_channels for s in again.fetch(before, None, None)
+    assert all(s.channels == origin_channels for s in fetched(again, before, None, None)
                for origin_channels in [("value",) if layout == "point" else ("pv", "q.PV")])  # fmt: skip
 
 
@@ -351,14 +354,15 @@ def test_detections_of_a_table_stand_in_its_columns(iotdb: IoTDBServer) -> None:
     iotdb.execute(f"insert into back.t(unit, time, value) values {rows}", "table")
     origin = source(iotdb, model="table", database="back", table="t", tags=["unit"], fields=["value"])
     assert origin.points() == ["a", "it's"]
-    series = list(origin.fetch(origin.points(), None, None))[1]
+    series = list(fetched(origin, origin.points(), None, None))[1]
     assert origin.write(series, detection(series)) == origin.write(series, detection(series)) == 10
-    columns = 'unit, "value.anomaly_score" s, "value.anomaly" a'
+    columns = 'unit, "value.anomaly_score" s, "value.anomaly" a, "value.anomaly_model_version" v'
     frame = iotdb.execute(f"select {columns} from back.t where \"value.anomaly\" is not null order by time", "table")
     assert frame["unit"].tolist() == ["it's"] * 10 and frame["a"].tolist() == [False, True, True] + [False] * 7
+    assert set(frame["v"]) == {detection(series).origin.model_version}
     again = source(iotdb, model="table", database="back", table="t")
     assert again.points() == ["null.a.value", "null.it's.value"]
-    assert len(list(again.fetch(again.points(), None, None))) == 2
+    assert len(list(fetched(again, again.points(), None, None))) == 2
 
 
 def test_labels_come_beside_the_values(plant: IoTDBServer, tmp_path: Path) -> None:
@@ -369,7 +373,7 @@ def test_labels_come_beside_the_values(plant: IoTDBServer, tmp_path: Path) -> No
     given = origin.annotations(origin.points())
     assert given is not None and len(given["root.plant.u0.pv"].intervals) == 1
     assert given["root.plant.u0.sp"].intervals == () and "root.plant.u0.late" not in given
-    assert all(s.labels is None for s in origin.fetch(origin.points(), None, None))
+    assert all(s.labels is None for s in fetched(origin, origin.points(), None, None))
 
 
 def test_a_server_that_is_down_is_named(iotdb: IoTDBServer) -> None:
@@ -408,15 +412,15 @@ def in_the_middle(monkeypatch: pytest.MonkeyPatch, rows: int, then: Callable[[],
 
 def test_killed_in_mid_read_and_restarted(mortal: IoTDBServer, monkeypatch: pytest.MonkeyPatch) -> None:
     origin = source(mortal, paths=["root.long.**"], fetch_rows=5_000, retries=8)
-    expected = [s.digest for s in origin.fetch(origin.points(), None, None)]
+    expected = [s.digest for s in fetched(origin, origin.points(), None, None)]
 
     def kill() -> None:
         mortal.kill()
         threading.Thread(target=mortal.start).start()
 
     in_the_middle(monkeypatch, 450_000, kill)
-    assert [s.digest for s in origin.fetch(origin.points(), None, None)] == expected
-    assert sum(1 for _ in origin.fetch(origin.points(), T0 * MS, (T0 + 1_000_000) * MS)) == 4
+    assert [s.digest for s in fetched(origin, origin.points(), None, None)] == expected
+    assert sum(1 for _ in fetched(origin, origin.points(), T0 * MS, (T0 + 1_000_000) * MS)) == 4
 
 
 def test_frozen_in_mid_read(mortal: IoTDBServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,11 +430,11 @@ def test_frozen_in_mid_read(mortal: IoTDBServer, monkeypatch: pytest.MonkeyPatch
     began = time.monotonic()
     try:
         with pytest.raises(SourceUnavailableError, match=r"does not answer"):
-            list(origin.fetch(points, None, None))
+            list(fetched(origin, points, None, None))
         assert time.monotonic() - began < 20, "nothing hangs"
     finally:
         mortal.go_on()
-    assert len(list(origin.fetch(points, None, None))) == 4, "the same source goes on"
+    assert len(list(fetched(origin, points, None, None))) == 4, "the same source goes on"
 
 
 def test_killed_in_mid_read_and_gone(mortal: IoTDBServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,7 +443,7 @@ def test_killed_in_mid_read_and_gone(mortal: IoTDBServer, monkeypatch: pytest.Mo
     in_the_middle(monkeypatch, 450_000, mortal.kill)
     got = []
     with pytest.raises(SourceUnavailableError, match=mortal.url):
-        for series in origin.fetch(points, None, None):
+        for series in fetched(origin, points, None, None):
             got.append(series)
     assert [len(s) for s in got] == [300_000], "what was complete has been handed on"
     for ask in (lambda: origin.extents(points), lambda: source(mortal).points()):

@@ -19,6 +19,8 @@ from sqlalchemy.dialects import postgresql as pg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+
+from reading_kit import failed, fetched, series_of
 from sql_kit import SECOND, START, WEIRD, fill, sql_source, statements, submission
 
 from tsad.core.errors import (
@@ -94,14 +96,14 @@ def test_times_of_every_kind(source: Any, url: str, kind: Any, make: Any, option
     rows = [(p, make(s), s / 3) for p in ("a", "b") for s in steps]
     fill(url, "readings", {**LONG, "timestamp": kind}, rows[::-1], key=KEY)
     one = source(**options)
-    found = list(one.read())
+    found = list(series_of(one))
     assert [s.point_id for s in found] == ["a", "b"]
     stamps = [(START + s) * SECOND for s in steps]
     for series in found:
         assert series.timestamps.tolist() == stamps and series.values[:, 0].tolist() == [s / 3 for s in steps]
-    assert one.extents(["b", "a"]) == dict.fromkeys("ba", (stamps[0], stamps[-1] + 1))
-    assert [s.values[:, 0].tolist() for s in one.fetch(["a"], stamps[1], stamps[4])] == [[1 / 3, 2 / 3, 5 / 3]]
-    assert list(one.fetch(["a"], stamps[-1] + 1, None)) == list(one.fetch(["a"], None, stamps[0])) == []
+    assert one.extents(["b", "a"]).spans == dict.fromkeys("ba", (stamps[0], stamps[-1] + 1))
+    assert [s.values[:, 0].tolist() for s in fetched(one, ["a"], stamps[1], stamps[4])] == [[1 / 3, 2 / 3, 5 / 3]]
+    assert list(fetched(one, ["a"], stamps[-1] + 1, None)) == list(fetched(one, ["a"], None, stamps[0])) == []
 
 
 def test_values_of_every_kind_are_the_same_packed_and_row_by_row(
@@ -120,7 +122,7 @@ def test_values_of_every_kind_are_the_same_packed_and_row_by_row(
     rows[0] = (*rows[0][:2], float("nan"), *rows[0][3:])
     fill(url, "readings", columns, rows)
     one = source()
-    packed = list(one.fetch(one.points(), None, None))
+    packed = list(fetched(one, one.points(), None, None))
     assert packed[0].channels == ("value", "small", "big", "real", "exact", "flag")
     used: list[int] = []
     plain_reader = readers._row_by_row
@@ -130,7 +132,7 @@ def test_values_of_every_kind_are_the_same_packed_and_row_by_row(
         return plain_reader(connection, picked, table, columns)
 
     monkeypatch.setattr(readers, "_from_postgres", one_by_one)
-    plain = list(one.fetch(one.points(), None, None))
+    plain = list(fetched(one, one.points(), None, None))
     assert used and [s.point_id for s in plain] == [s.point_id for s in packed] == ["a", "b", "c"]
     for one_way, other in zip(packed, plain, strict=True):
         assert np.array_equal(one_way.timestamps, other.timestamps)
@@ -155,11 +157,11 @@ def test_a_day_per_row_a_wide_table_a_view_and_a_schema(source: Any, url: str) -
         c.exec_driver_sql('create materialized view u1.kept as select date, "P.1" from u1.daily')
     one = source("daily", schema="u1", layout="wide")
     assert one.points() == ["P.1", "p_2"] and one.describe().endswith("/u1.daily")
-    assert [s.values[:, 0].tolist() for s in one.read()] == [list(range(10))] * 2
+    assert [s.values[:, 0].tolist() for s in series_of(one)] == [list(range(10))] * 2
     day = 86_400 * SECOND
-    assert [len(s) for s in one.fetch(["p_2"], START * SECOND + day, START * SECOND + 3 * day)] == [2]
+    assert [len(s) for s in fetched(one, ["p_2"], START * SECOND + day, START * SECOND + 3 * day)] == [2]
     for name in ("shown", "kept"):
-        assert [len(s) for s in source(name, schema="u1", layout="wide").read()] == [10]
+        assert [len(s) for s in series_of(source(name, schema="u1", layout="wide"))] == [10]
     with pytest.raises(SourceError, match=r"schema 'u1', has no table or view 'dayly'.*daily"):
         source("dayly", schema="u1", layout="wide").points()
 
@@ -179,15 +181,15 @@ def test_many_points_by_few_statements_and_a_large_one_in_parts(
     one = source(duplicates="mean")
     assert len(one.points()) == 201 and one._clock
     sent = statements(one)
-    assert len(one.extents(one.points())) == 201 and len(sent) == 1
+    assert len(one.extents(one.points()).spans) == 201 and len(sent) == 1
     sent.clear()
-    found = list(one.fetch(one.points(), None, None))
+    found = list(fetched(one, one.points(), None, None))
     assert [s.point_id for s in found] == one.points() and len([s for s in sent if "FETCH" not in s]) == 2
     k = np.arange(500)
     assert np.allclose(found[7].values[:, 0], np.sin(k + 8))
     sent.clear()
     monkeypatch.setattr(module, "BATCH", 1000)
-    (parts,) = one.fetch(["big"], None, None)
+    (parts,) = fetched(one, ["big"], None, None)
     assert parts.digest == next(s for s in found if s.point_id == "big").digest and len(parts) == 10_000
     assert len([s for s in sent if "string_agg" in s]) >= 30
 
@@ -201,10 +203,10 @@ def test_points_that_are_numbers_or_uuids(source: Any, url: str) -> None:
         fill(url, name, {**LONG, "point_id": kind}, rows, key=KEY)
         one = source(name)
         assert one.points() == sorted(map(str, points))
-        assert [s.point_id for s in one.fetch(one.points(), None, None)] == one.points()
-        assert set(one.extents(one.points())) == set(one.points())
+        assert [s.point_id for s in fetched(one, one.points(), None, None)] == one.points()
+        assert set(one.extents(one.points()).spans) == set(one.points())
         with pytest.raises(UnknownPointError):
-            list(one.read(["7"]))
+            list(series_of(one, ["7"]))
 
 
 def test_names_that_need_quotes_or_try_to_inject(source: Any, url: str) -> None:
@@ -216,15 +218,15 @@ def test_names_that_need_quotes_or_try_to_inject(source: Any, url: str) -> None:
     one = source(
         WEIRD, point_column='id"; drop table x; --', time_column="order", labels_table='l"; drop table x'
     )
-    found = {s.point_id: s for s in one.read()}
+    found = {s.point_id: s for s in series_of(one)}
     assert set(found) == set(points) and all(s.values[:, 0].tolist() == [0, 1, 2] for s in found.values())
     assert found[points[0]].labels == (Interval(START * SECOND, (START + 1) * SECOND),)
-    assert len(one.extents(points)) == 5
+    assert len(one.extents(points).spans) == 5
     with pytest.raises(SourceError, match="has no table or view"):
         source("x; drop table x").points()
     with pytest.raises(SourceError, match="has no table or view"):
         source("x", schema='public"; drop table x; --').points()
-    assert [len(s) for s in source("x").read()] == [3]  # nothing was dropped
+    assert [len(s) for s in series_of(source("x"))] == [3]  # nothing was dropped
 
 
 def test_what_cannot_be_read_is_named_by_point(source: Any, url: str) -> None:
@@ -233,16 +235,18 @@ def test_what_cannot_be_read_is_named_by_point(source: Any, url: str) -> None:
         c.exec_driver_sql("insert into readings values ('endless', 'infinity', 1), ('late', '9999-01-01', 1), "
                           "('high', '2024-01-01Z', 'Infinity')")  # fmt: skip
     one = source()
-    assert [s.point_id for s in one.fetch(one.points(), None, None)] == ["a", "b"]
-    assert set(one.failures) == {"endless", "late", "high"}
-    assert "1677 to 2262" in str(one.failures["late"]) and "infinite value" in str(one.failures["high"])
-    assert all(isinstance(e, SeriesError) for e in one.failures.values())
-    assert set(one.extents(one.points())) >= {"a", "b", "high"}
+    assert [s.point_id for s in fetched(one, one.points(), None, None)] == ["a", "b"]
+    failures = failed(one)
+    assert set(failures) == {"endless", "late", "high"}
+    assert "1677 to 2262" in str(failures["late"]) and "infinite value" in str(failures["high"])
+    assert all(isinstance(e, SeriesError) for e in failures.values())
+    assert set(one.extents(one.points()).spans) >= {"a", "b", "high"}
     text = source(value_columns=["state"])
-    assert list(text.fetch(["a", "b"], None, START * SECOND + SECOND)) == [] and set(text.failures) == {"a", "b"}
-    assert "in column 'state' 'ON' is not a number" in str(text.failures["a"])
+    asked = ["a", "b"], None, START * SECOND + SECOND
+    assert list(fetched(text, *asked)) == [] and set(failed(text, *asked)) == {"a", "b"}
+    assert "in column 'state' 'ON' is not a number" in str(failed(text, *asked)["a"])
     with pytest.raises(TooManyRowsError, match=r"holds 10 rows.*source\.max_rows=9"):
-        next(source(max_rows=9).fetch(["a", "b"], None, None))
+        next(fetched(source(max_rows=9), ["a", "b"], None, None))
 
 
 def test_rights(source: Any, server: PostgresServer, database: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +262,7 @@ def test_rights(source: Any, server: PostgresServer, database: str, url: str, mo
         assert "hunter2" not in str(caught.value)
     with sa.create_engine(url).begin() as c:
         c.exec_driver_sql(f"grant select on readings, labels to {user}")
-    (series,) = source(labels_table="labels").read()  # SELECT is all that is needed
+    (series,) = series_of(source(labels_table="labels"))  # SELECT is all that is needed
     assert len(series) == 5 and series.labels
     for name, secret in ((user, "wrong"), ("nobody", "wrong")):
         monkeypatch.setenv("TSAD_SQL_URL", server.url(name, secret, database))
@@ -289,7 +293,7 @@ def test_labels_of_several_annotators(source: Any, url: str) -> None:
         *submission("a", "ann", MIDNIGHT + SEC, span(10, 20), span(50, 60)),
         *submission("a", "bob", MIDNIGHT, span(10, 20)), *submission("b", "ann", MIDNIGHT),
     ])  # fmt: skip
-    found = {s.point_id: s for s in source(labels_table="labels").read()}
+    found = {s.point_id: s for s in series_of(source(labels_table="labels"))}
     assert found["a"].labels == (Interval((START + 10) * SECOND, (START + 20) * SECOND),)
     assert found["a"].disputed == (Interval((START + 50) * SECOND, (START + 60) * SECOND),)
     assert found["b"].labels == () and found["c"].labels is None
@@ -341,7 +345,7 @@ def test_killed_between_parts_and_restarted_goes_on_after_the_last_row(
         return original(*args)
 
     monkeypatch.setattr(readers, "read_rows", counted)
-    (series,) = one.fetch(["P33"], None, None)
+    (series,) = fetched(one, ["P33"], None, None)
     assert restarted.wait(60)
     assert series.values[:, 0].tolist() == list(range(1, 2001)) and "Trying again" in caplog.text
     assert len([s for s in sent if "string_agg" in s]) <= 2000 / 299 + 3  # what had come was not asked for again
@@ -351,21 +355,21 @@ def test_killed_in_the_middle_of_a_statement(mortal: PostgresServer) -> None:
     one = sql_source(None, "slow", retries=1, retry_seconds=0.2)
     assert one._clock and one.points()
     began = time.monotonic()
-    assert len(list(one.fetch(["P10", "P11"], None, None))) == 2  # counts, then reads
+    assert len(list(fetched(one, ["P10", "P11"], None, None))) == 2  # counts, then reads
     threading.Timer(0.75 * (time.monotonic() - began), mortal.kill).start()
     with pytest.raises(SourceUnavailableError, match="cannot be reached"):
-        list(one.fetch(["P10", "P11"], None, None))
+        list(fetched(one, ["P10", "P11"], None, None))
     mortal.start()
-    assert [len(s) for s in one.fetch(["P10"], None, START * SECOND + 100 * SECOND)] == [99]
+    assert [len(s) for s in fetched(one, ["P10"], None, START * SECOND + 100 * SECOND)] == [99]
 
 
 def test_killed_after_a_series_leaves_it_whole(mortal: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 2000)
     one = sql_source(None, retries=0)
-    running = one.fetch(one.points(), None, None)
+    running = fetched(one, one.points(), None, None)
     assert len(next(running)) == 2000
     mortal.kill()
     with pytest.raises(SourceUnavailableError):
         next(running)
     mortal.start()
-    assert [len(s) for s in one.fetch(["P59"], None, None)] == [2000]  # the same object goes on
+    assert [len(s) for s in fetched(one, ["P59"], None, None)] == [2000]  # the same object goes on

@@ -41,6 +41,9 @@ def keywords(target: Callable[..., object], skip: Iterable[str] = ("self", "benc
     Annotations are evaluated one by one, so that a skipped parameter may name a type that only a type
     checker imports.
     """
+    model = getattr(target, "options_model", None)
+    if model is not None:
+        return {n: Keyword(n, field.annotation, field.is_required()) for n, field in model.model_fields.items()}
     found: dict[str, Keyword] = {}
     for name, parameter in inspect.signature(target).parameters.items():
         if name in skip or parameter.kind is inspect.Parameter.VAR_POSITIONAL:

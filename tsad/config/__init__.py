@@ -320,8 +320,8 @@ def _cached(source: Source, place: Path, options: CacheOptions, context: Context
 
     memory = context.shared(("working set", place), lambda: WorkingSet(int(options.memory_mb * 1e6)))
     return CachedSource(
-        source, cache_folder(place), options.enabled, offline=options.offline, late_seconds=options.late_seconds,
-        max_bytes=int(options.max_gb * 1e9), memory=memory,
+        source, cache_folder(place), memory, enabled=options.enabled, offline=options.offline,
+        late_seconds=options.late_seconds, max_bytes=int(options.max_gb * 1e9),
     )
 
 

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from tsad.core.types import ANOMALY, NS_PER_SECOND, BoolArray, FloatArray, IntArray, Interval
 
+Span = tuple[int, int]  # a range of time that nobody calls abnormal: start, end in ns UTC, half-open, start < end
+
 
 def runs_of(mask: npt.ArrayLike) -> IntArray:
     """Runs of true values as half-open positions. mask [T] bool -> [K, 2] int64."""

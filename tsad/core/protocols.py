@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from tsad.core.reading import ReadItem
 from tsad.core.reviews import Choice, ReviewedWindow
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, FloatArray
@@ -66,7 +67,12 @@ class SeriesSource(Protocol):
 
     def points(self) -> list[str]: ...
 
-    def read(self, point_ids: Sequence[str] | None = None) -> Iterator[Series]: ...
+    def describe(self) -> str: ...
+
+    def read(
+        self, point_ids: Sequence[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> Iterator[ReadItem]:
+        """Series and named failures, then a :class:`~tsad.core.reading.ReadSummary`; ``start``, ``end`` in ns UTC."""
 
 
 class Reviewer(Protocol):

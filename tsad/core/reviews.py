@@ -47,6 +47,19 @@ class Annotation:
     annotation_id: str = ""
 
 
+@dataclass(frozen=True)
+class Labelling:
+    """What people said of a whole series at its source: ns UTC, half-open.
+
+    Attributes:
+        intervals: abnormal stretches; empty = somebody says that nothing is.
+        disputed: stretches that annotators disagree about.
+    """
+
+    intervals: tuple[Interval, ...]
+    disputed: tuple[Interval, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
     """A window chosen for review, with the probability of that choice.

@@ -28,6 +28,8 @@ class Series:
         source: where it came from, e.g. ``csv:/data/plant/AC6403B.csv``.
         notes: what validation mended, e.g. ``{"duplicates_dropped": 3}``.
         disputed: stretches that the source's own annotators disagree about: never gold, first in the review queue.
+        whole_step: an excerpt's: the step of the series it is of, so that its points end where theirs do; ``None`` =
+            its own. Slices do not inherit it.
     """
 
     point_id: str
@@ -39,6 +41,7 @@ class Series:
     source: str = ""
     notes: Mapping[str, int | float | str] = field(default_factory=dict)
     disputed: tuple[Interval, ...] = ()
+    whole_step: int | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -46,6 +49,8 @@ class Series:
     @cached_property
     def step(self) -> int:
         """Median sampling interval in ns (1 s for a series of one point)."""
+        if self.whole_step is not None:
+            return self.whole_step
         if len(self.timestamps) < 2:
             return NS_PER_SECOND
         return max(1, int(np.median(np.diff(self.timestamps))))

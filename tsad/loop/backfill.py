@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tsad.config.workbench import Workbench
 from tsad.core.durations import parse_duration
 from tsad.core.errors import ConfigError, NoRowsError, SourceError
-from tsad.core.intervals import clip
+from tsad.core.intervals import Span, clip
+from tsad.core.reading import ReadSummary, SeriesStream
 from tsad.core.series import Series
 from tsad.core.times import format_time, parse_moment
 from tsad.core.types import Detection
@@ -20,10 +21,10 @@ from tsad.loop.reading import in_source_time
 
 if TYPE_CHECKING:
     from tsad.sources.base import Source
+    from tsad.sources.downsample import Downsampled
     from tsad.tracking.pyfunc_model import LoadedVersion
     from tsad.tracking.runs import LoopStore, StepRun
 
-Span = tuple[int, int]
 _TOGETHER = 32  # series per batch: what a kill costs at most, and what is in memory at once
 
 
@@ -36,12 +37,14 @@ class History:
         spans: of each point, ``[start, end)`` in ns UTC that is asked for and that the source has values in.
         chunk: ns per chunk; chunks begin at multiples of it since 1970.
         identity: names the version and the source; what was scored under it is not scored again.
+        unreachable: why the source could not be asked for the spans, or "".
     """
 
     points: Sequence[str]
     spans: dict[str, Span]
     chunk: int
     identity: str
+    unreachable: str = ""
 
     def chunks(self) -> list[Span]:
         """All chunks that hold something, in time order."""
@@ -70,100 +73,143 @@ def history_of(
     asked = (EVER[0] if first is None else first, EVER[1] if last is None else last)
     if asked[0] >= asked[1]:
         raise ConfigError(f"since={since} is not before until={until}", "Swap them.")
-    spans = {point: common(span, asked) for point, span in source.extents(points).items()}
+    extents = source.extents(points)
+    for point_id, error in extents.failures.items():
+        log.warning("left out %s: %s", point_id, error)
+    spans = {point: common(span, asked) for point, span in extents.spans.items()}
     kept = {point: span for point, span in spans.items() if span is not None}
-    return History(points, kept, length, digest_of_parts(version, source.identity())[:16])
+    return History(
+        points, kept, length, digest_of_parts(version, source.identity())[:16], extents.unreachable
+    )
 
 
-def backfill(
-    bench: Workbench, loop: LoopStore, step: StepRun, loaded: LoadedVersion, source: Source, history: History,
-    *, again: bool, output: Path | None,
-) -> list[dict[str, Any]]:
-    """Score what is not scored yet, chunk by chunk; every finished batch is an artifact of the run.
+@dataclass(frozen=True, kw_only=True)
+class Backfill:
+    """History scored by one version, chunk by chunk; every finished batch is an artifact of the run.
 
     A batch counts as done when its files are written and, where asked for, the source has taken its detections; a run
     that is killed loses at most one batch.
 
-    Returns:
-        A row per chunk.
-
-    Raises:
-        ConfigError: series are made shorter to a number of points, which says nothing of a chunk.
+    Attributes:
+        output: gets the detections as files; ``None`` = none are written.
     """
-    from rich.console import Console
-    from rich.progress import track
 
-    from tsad.sources.cache.ranges import common, gaps
-    from tsad.tracking.scored import CHUNKS, scored
+    bench: Workbench
+    loop: LoopStore
+    step: StepRun
+    loaded: LoadedVersion
+    source: Source
+    output: Path | None
 
-    if bench.downsample.method != "none" and bench.downsample.every is None:
-        raise ConfigError(
-            f"downsample.count={bench.downsample.count} with since= or until=: it says nothing of a chunk's length",
-            "Say downsample.every=60s downsample.count=null.",
-        )
-    done = {} if again else scored(loop, history.identity)
-    step.tags({"tsad.scored": history.identity, "tsad.model_version": loaded.origin.model_version})
-    rows: list[dict[str, Any]] = []
-    chunks = history.chunks()
-    for chunk in track(chunks, "scoring", console=Console(stderr=True), transient=True, disable=len(chunks) < 2):
-        wants = {p: common(span, chunk) for p, span in history.spans.items()}
-        missing = {p: gaps(want, done.get(p, [])) for p, want in wants.items() if want is not None}
-        todo = {p: (found[0][0], found[-1][1]) for p, found in missing.items() if found}
-        row: dict[str, Any] = {
-            "from": format_time(chunk[0]), "series": len(todo), "scored before": len(missing) - len(todo), "points": 0,
-            "intervals": 0,
-        }  # fmt: skip
-        names = list(todo)
-        for number in range(0, len(names), _TOGETHER):
-            spans = {p: todo[p] for p in names[number : number + _TOGETHER]}
-            said: dict[str, dict[str, Any]] = {
-                p: {"range": span, "points": 0, "intervals": []} for p, span in spans.items()
-            }
-            for series, detection in _scored(bench, loaded, source, spans, history.chunk):
-                said[series.point_id] |= {"points": len(series), **intervals_json(series, detection)}
-                hand_out(series, detection, output, source)
-                row["points"] += len(series)
-                row["intervals"] += len(detection.intervals)
-            for point_id, error in source.failures.items():
-                if not isinstance(error, NoRowsError) and said.pop(point_id, {}):
-                    log.warning("left out %s from %s on: %s", point_id, row["from"], error)
-            if not getattr(source, "unreachable", ""):  # else what the cache has not got is still to be scored
-                step.json({"series": said}, f"{CHUNKS}/{chunk[0]}-{number}.json")
-        rows.append(row)
-    return rows
+    def run(self, history: History, *, again: bool) -> list[dict[str, Any]]:
+        """Score what is not scored yet (``again``: all of it); a row per chunk.
+
+        Raises:
+            ConfigError: series are made shorter to a number of points, which says nothing of a chunk.
+        """
+        from rich.console import Console
+        from rich.progress import track
+
+        from tsad.sources.cache.ranges import common, gaps
+        from tsad.tracking.scored import scored
+
+        shorter = self.bench.downsample
+        if shorter.method != "none" and shorter.every is None:
+            raise ConfigError(
+                f"downsample.count={shorter.count} with since= or until=: it says nothing of a chunk's length",
+                "Say downsample.every=60s downsample.count=null.",
+            )
+        done = {} if again else scored(self.loop, history.identity)
+        self.step.tags({"tsad.scored": history.identity, "tsad.model_version": self.loaded.origin.model_version})
+        rows: list[dict[str, Any]] = []
+        source = self.source.unasked(history.unreachable) if history.unreachable else self.source
+        chunks = history.chunks()
+        for chunk in track(chunks, "scoring", console=Console(stderr=True), transient=True, disable=len(chunks) < 2):
+            wants = {p: common(span, chunk) for p, span in history.spans.items()}
+            missing = {p: gaps(want, done.get(p, [])) for p, want in wants.items() if want is not None}
+            todo = {p: (found[0][0], found[-1][1]) for p, found in missing.items() if found}
+            row: dict[str, Any] = {
+                "from": format_time(chunk[0]), "series": len(todo), "scored before": len(missing) - len(todo),
+                "points": 0, "intervals": 0,
+            }  # fmt: skip
+            names = list(todo)
+            for number in range(0, len(names), _TOGETHER):
+                batch = _Batch(chunk[0], number, {p: todo[p] for p in names[number : number + _TOGETHER]})
+                summary = self._batch(source, batch, history.chunk, row)
+                if summary.unreachable:
+                    source = source.unasked(summary.unreachable)  # the rest of this run does not wait for it again
+            rows.append(row)
+        return rows
+
+    def _batch(self, source: Source, batch: _Batch, before: int, row: dict[str, Any]) -> ReadSummary:
+        """Score and keep one batch, counted in ``row``; how the reading ended."""
+        from tsad.tracking.scored import CHUNKS
+
+        kept: dict[str, dict[str, Any]] = {
+            p: {"range": span, "points": 0, "intervals": []} for p, span in batch.spans.items()
+        }
+        views, summary = self._views(source, batch.spans, before)
+        for series, detection in self._scored(views, batch.spans):
+            kept[series.point_id] |= {"points": len(series), **intervals_json(series, detection)}
+            hand_out(series, detection, self.output, source)
+            row["points"] += len(series)
+            row["intervals"] += len(detection.intervals)
+        for point_id, error in summary.failures.items():
+            if not isinstance(error, NoRowsError) and kept.pop(point_id, {}):
+                log.warning("left out %s from %s on: %s", point_id, row["from"], error)
+        if not summary.unreachable:  # else what the cache has not got is still to be scored
+            self.step.json({"series": kept}, f"{CHUNKS}/{batch.chunk}-{batch.number}.json")
+        return summary
+
+    def _views(self, source: Source, spans: dict[str, Span], before: int) -> tuple[list[_View], ReadSummary]:
+        """Series cut to their span and the context before it."""
+        from tsad.sources.downsample import downsample
+
+        start, end = min(s for s, _ in spans.values()) - before, max(e for _, e in spans.values())
+        stream, views = SeriesStream(source.read(list(spans), start, end)), []
+        try:
+            for read in stream:
+                shorter = downsample(read.series, self.bench.downsample)
+                series = shorter.series
+                first, stop = (int(k) for k in series.timestamps.searchsorted(spans[series.point_id]))
+                if stop > first:
+                    context = max(0, first - self.bench.windows.context)
+                    views.append(_View(series.slice(context, stop), first - context, shorter))
+        except SourceError:
+            if not stream.ended or not stream.summary.failures:
+                raise
+            return [], stream.summary  # every point of the batch failed by name
+        return views, stream.summary
+
+    def _scored(self, views: Sequence[_View], spans: dict[str, Span]) -> Iterator[tuple[Series, Detection]]:
+        """What the version says of each series in its span, in the light of what came before."""
+        detections = self.loaded.detections([view.series for view in views])
+        for view, outward in zip(views, detections, strict=True):
+            detection, series = in_source_time(outward, view.shorter), view.series
+            span = spans[series.point_id]
+            own = Detection(
+                series.point_id, detection.scores[view.first :], clip(detection.intervals, *span), detection.origin,
+                detection.threshold, None if detection.candidates is None else clip(detection.candidates, *span),
+            )
+            yield series.slice(view.first, len(series)), own
 
 
-def _scored(
-    bench: Workbench, loaded: LoadedVersion, source: Source, spans: dict[str, Span], before: int
-) -> Iterator[tuple[Series, Detection]]:
-    """Series cut to their span, with what the version says of them in the light of what came before."""
-    from tsad.sources.downsample import downsample
+@dataclass(frozen=True)
+class _Batch:
+    """Series that are scored together: the chunk's start, the batch's number in it, the span of each point."""
 
-    start, end = min(s for s, _ in spans.values()) - before, max(e for _, e in spans.values())
-    views, starts, back = [], [], []
-    try:
-        for whole in source.read(list(spans), start, end):
-            shorter = downsample(whole, bench.downsample)
-            series = shorter.series
-            first, stop = (int(k) for k in series.timestamps.searchsorted(spans[series.point_id]))
-            if stop > first:
-                context = max(0, first - bench.windows.context)
-                views.append(series.slice(context, stop))
-                starts.append(first - context)
-                back.append(shorter)
-    except SourceError:
-        if not source.failures:
-            raise
-        return  # every point of the batch failed by name
-    for series, first, detection, shorter in zip(views, starts, loaded.detections(views), back, strict=True):
-        detection = in_source_time(detection, shorter)
-        part = series.slice(first, len(series))
-        span = spans[series.point_id]
-        own = Detection(
-            series.point_id, detection.scores[first:], clip(detection.intervals, *span), detection.origin,
-            detection.threshold, None if detection.candidates is None else clip(detection.candidates, *span),
-        )
-        yield part, own
+    chunk: int
+    number: int
+    spans: dict[str, Span]
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A series with the context before its span, where the span begins, and the way back to the source's time."""
+
+    series: Series
+    first: int
+    shorter: Downsampled
 
 
 def totals(rows: Sequence[dict[str, Any]]) -> dict[str, int]:

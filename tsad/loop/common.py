@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LabelError, LoopError, SeriesError, SourceError
+from tsad.core.reading import SeriesStream
 from tsad.core.series import Series
 from tsad.core.types import Interval
 from tsad.loop.reading import Reading
@@ -48,19 +49,20 @@ def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Rea
     from tsad.sources.downsample import downsample
 
     source = bench.make_source()
-    said = _exported(bench.label_export)
+    exported = _exported(bench.label_export)
     known: set[str] = set()
     refused: list[SeriesError] = []
     kept = []
-    for series in source.read(point_ids):  # one after the other: the long ones need not all be held
-        known.add(series.point_id)
-        labelled = _labelled(series, said)
-        error = _refusal(bench, labelled)
+    stream = SeriesStream(source.read(point_ids))
+    for read in stream:  # one after the other: the long ones need not all be held
+        known.add(read.point_id)
+        series = _labelled(read.series, exported)
+        error = _refusal(bench, series)
         if error is None:
-            kept.append(downsample(labelled, bench.downsample))
+            kept.append(downsample(series, bench.downsample))
         else:
             refused.append(error)
-    for point_id, failure in getattr(source, "failures", {}).items():
+    for point_id, failure in stream.summary.failures.items():
         log.warning("left out %s: %s", point_id, failure)
     for error in refused:
         log.warning("left out: %s", error)
@@ -68,8 +70,8 @@ def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Rea
         raise SourceError(f"{source.describe()} gave no series that may be used: {refused[0].found}", refused[0].remedy)
     if not kept:
         raise SourceError(f"{source.describe()} gave no series", "Check source.root and source.glob.")
-    _check_labelled(bench.label_export, said, known)
-    return Reading([shorter.series for shorter in kept], source, kept)
+    _check_labelled(bench.label_export, exported, known)
+    return Reading([shorter.series for shorter in kept], source, stream.summary, kept)
 
 
 def _refusal(bench: Workbench, series: Series) -> SeriesError | None:

@@ -78,13 +78,14 @@ def _history(
     bench: Workbench, loop: LoopStore, step: StepRun, loaded: LoadedVersion, points: list[str] | None,
     since: str | None, until: str | None, chunk: str, again: bool, output: Path | None,
 ) -> None:  # fmt: skip
-    from tsad.loop.backfill import backfill, history_of, tell, totals
+    from tsad.loop.backfill import Backfill, history_of, tell, totals
 
     source = bench.make_source()
     origin = loaded.origin
     version = f"{origin.model_version} {origin.config_hash} {bench.downsample}"
     history = history_of(source, source.select(points), since, until, chunk, version)
-    rows = backfill(bench, loop, step, loaded, source, history, again=again, output=output)
+    work = Backfill(bench=bench, loop=loop, step=step, loaded=loaded, source=source, output=output)
+    rows = work.run(history, again=again)
     step.table(rows, "chunks.json")
     step.result(totals(rows))
     show(rows, f"{origin.model_version} at threshold {loaded.threshold:.3f}")
@@ -113,7 +114,8 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
             candidates = without_overlap(candidates, [c.window for c in drawn])
             peaks = _peaks(candidates, series, detections)
         chosen = _choose(bench, iteration.number, candidates, peaks, series, detections)
-        keep_queue(step, [*drawn, *chosen], bench.windows.context)
+        simulated = bench.review.mode == "simulated"
+        keep_queue(step, [*drawn, *chosen], bench.windows.context, labelled=simulated)
         step.result(
             {
                 "champion": champion.version, "model_version": loaded.origin.model_version,

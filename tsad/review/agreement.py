@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
-import numpy as np
-
-from tsad.core.intervals import coverage_iou, mask_of_runs, runs_of
+from tsad.agreement.consensus import alike, majority
+from tsad.agreement.latest import judged, latest
+from tsad.core.intervals import mask_of_runs, runs_of
 from tsad.core.reviews import Annotation, Choice, ReviewedWindow, ReviewState
 from tsad.core.series import Window
-from tsad.core.types import ANOMALY, Interval
-from tsad.review.positions import Run, intervals_to_labelled_runs, runs_to_intervals
+from tsad.core.types import ANOMALY
+from tsad.review.positions import Run, intervals_to_labelled_runs, labelled_runs_to_intervals
 
 
 def resolve(choice: Choice, annotations: Sequence[Annotation], iou: float = 0.5) -> ReviewedWindow:
@@ -30,41 +29,26 @@ def resolve(choice: Choice, annotations: Sequence[Annotation], iou: float = 0.5)
     Args:
         iou: least IoU in time at which two answers agree, 0..1.
     """
-    answers = _latest(annotations)
+    answers = latest(annotations)
     if not answers:
         return ReviewedWindow(choice, tuple(annotations), ReviewState.PENDING)
-    judged = [a for a in answers if not a.skipped]
-    if not judged:
+    judgements = judged(annotations)
+    if not judgements:
         return ReviewedWindow(choice, tuple(annotations), ReviewState.REJECTED)
-    runs = [intervals_to_labelled_runs(choice.window, a.intervals) for a in judged]
-    if not _agree([runs_to_intervals(choice.window, r) for r in runs], iou):
+    runs = [intervals_to_labelled_runs(choice.window, a.intervals) for a in judgements]
+    if not alike([labelled_runs_to_intervals(choice.window, r) for r in runs], iou):
         return ReviewedWindow(choice, tuple(annotations), ReviewState.CONFLICT)
     truth = runs[0] if all(r == runs[0] for r in runs) else _majority(choice.window, runs)
     accepted = choice.proposal is not None and truth == intervals_to_labelled_runs(choice.window, choice.proposal)
     state = ReviewState.ACCEPTED if accepted else ReviewState.CORRECTED
-    return ReviewedWindow(choice, tuple(annotations), state, runs_to_intervals(choice.window, truth))
-
-
-def _latest(annotations: Sequence[Annotation]) -> list[Annotation]:
-    """The last answer of each annotator, in the order of submission."""
-    ordered = sorted(annotations, key=lambda a: a.submitted_at)  # stable: later in the list wins a tie
-    last = {a.annotator: a for a in ordered}
-    return [a for a in ordered if last[a.annotator] is a]
-
-
-def _agree(answers: Sequence[tuple[Interval, ...]], iou: float) -> bool:
-    return all(
-        bool(a) == bool(b) and coverage_iou(a, b) >= iou - 1e-12 for a, b in itertools.combinations(answers, 2)
-    )
+    return ReviewedWindow(choice, tuple(annotations), state, labelled_runs_to_intervals(choice.window, truth))
 
 
 def _majority(window: Window, answers: Sequence[list[Run]]) -> list[Run]:
     """Point by point: what more than half say, ties as the last one says; kinds from the last one who names any."""
     masks = [mask_of_runs([(a, b) for a, b, _ in runs], len(window)) for runs in answers]
-    votes = np.sum(masks, axis=0)
-    mask = (2 * votes > len(masks)) | ((2 * votes == len(masks)) & masks[-1])
     runs: list[Run] = []
-    for a, b in runs_of(mask):
+    for a, b in runs_of(majority(masks)):
         kind = next((k for r in reversed(answers) for s, e, k in r if s < b and a < e), ANOMALY)
         runs.append((int(a), int(b), kind))
     return runs

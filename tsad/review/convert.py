@@ -18,7 +18,7 @@ from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.reviews import Annotation, Choice, Purpose
 from tsad.core.series import Window
 from tsad.core.types import ANOMALY, NS_PER_SECOND, FloatArray, IntArray, Interval, TimeKind
-from tsad.review.positions import Run, intervals_to_labelled_runs, runs_to_intervals
+from tsad.review.positions import Run, intervals_to_labelled_runs, labelled_runs_to_intervals
 from tsad.review.template import RESTORE, SERIES_KEY, TIME_COLUMN, Template, column
 
 NS_PER_MS = 1_000_000
@@ -141,7 +141,8 @@ def read_intervals(
             )
         runs.append((*_covered(places, value, window.series.time_kind, where), str(labels[0])))
     # Through the labelled runs once more: touching and overlapping regions of one kind are one interval.
-    return runs_to_intervals(window, intervals_to_labelled_runs(window, runs_to_intervals(window, runs)))
+    intervals = labelled_runs_to_intervals(window, runs)
+    return labelled_runs_to_intervals(window, intervals_to_labelled_runs(window, intervals))
 
 
 def _covered(places: IntArray, value: Mapping[str, Any], kind: TimeKind, where: str) -> tuple[int, int]:

@@ -18,7 +18,7 @@ def window_ends(window: Window) -> IntArray:
     return point_ends(nearby, series.step)[: len(window)]
 
 
-def runs_to_intervals(window: Window, runs: Iterable[Run], score: float = 1.0) -> tuple[Interval, ...]:
+def labelled_runs_to_intervals(window: Window, runs: Iterable[Run], score: float = 1.0) -> tuple[Interval, ...]:
     """Intervals that cover exactly the given points: from the first one to just after the last one."""
     stamps, ends = window.timestamps, window_ends(window)
     return tuple(Interval(int(stamps[a]), int(ends[b - 1]), label, score) for a, b, label in runs)

@@ -12,7 +12,7 @@ from tsad.core.reviews import Annotation, Choice, ReviewedWindow
 from tsad.core.series import Window
 from tsad.core.types import ANOMALY
 from tsad.review.agreement import resolve
-from tsad.review.positions import Run, intervals_to_labelled_runs, runs_to_intervals
+from tsad.review.positions import Run, intervals_to_labelled_runs, labelled_runs_to_intervals
 
 ANNOTATOR = "simulated"
 
@@ -60,7 +60,7 @@ class SimulatedReviewer:
         runs = [self._shifted(run, len(window), rng) for run in truth if rng.random() >= self.options.miss_rate]
         if not truth and rng.random() < self.options.spurious_rate:
             runs.append(self._spurious(len(window), rng))
-        intervals = runs_to_intervals(window, sorted(runs))
+        intervals = labelled_runs_to_intervals(window, sorted(runs))
         return Annotation(ANNOTATOR, intervals, annotation_id=f"{ANNOTATOR}:{window.window_id}")
 
     def _shifted(self, run: Run, length: int, rng: np.random.Generator) -> Run:

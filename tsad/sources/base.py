@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -21,30 +22,31 @@ from tsad.core.errors import (
     UnknownPointError,
 )
 from tsad.core.intervals import clip, point_ends
+from tsad.core.reading import (
+    Extents,
+    Part,
+    ReadFailure,
+    ReadItem,
+    ReadSummary,
+    SeriesRead,
+    SeriesStream,
+    failure_text,
+)
+from tsad.core.reviews import Labelling
 from tsad.core.series import Series
 from tsad.core.times import parse_moment
-from tsad.core.types import Detection, Interval
+from tsad.core.types import Detection
 from tsad.files.hashing import digest_of_parts
-from tsad.sources.validate import Rules, fit, validate
+from tsad.sources.validate import RawSeries, Rules, fit, validate
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Labelling:
-    """What people said of a whole series at its source: ns UTC, half-open.
-
-    Attributes:
-        intervals: abnormal stretches; empty = somebody says that nothing is.
-        disputed: stretches that annotators disagree about.
-    """
-
-    intervals: tuple[Interval, ...]
-    disputed: tuple[Interval, ...] = ()
-
-
 class Source(ABC):
-    """A place that series are read from; points that cannot be read are kept by name in ``failures``.
+    """A place that series are read from; a point that cannot be read is a failure by name among the series.
+
+    What one read met comes back with that read: any number of them may run over one object at once. On the object stays
+    only what a source looks up once in its life (its files, columns, points).
 
     A new source implements ``points``, ``fetch``, ``digest`` and ``describe``. ``fetch`` gets all asked points at
     once, so that a database answers many of them in one query, and the range in time, so that it can ask the
@@ -62,7 +64,6 @@ class Source(ABC):
         write_back: whether detections go back into the source by ``write``.
         span: ``[start, end)`` in ns UTC that reads without a range of their own are bound to; ``None`` = unbounded.
         rules: how rows become series; pieces are joined by them.
-        failures: after a read, what went wrong with each point that was left out.
     """
 
     name: str = "source"
@@ -71,9 +72,6 @@ class Source(ABC):
     write_back: bool = False
     span: tuple[int | None, int | None] = (None, None)
     rules: Rules = Rules()
-
-    def __init__(self) -> None:
-        self.failures: dict[str, TsadError] = {}
 
     @abstractmethod
     def points(self) -> list[str]:
@@ -84,8 +82,8 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
-        """Validated series of known points, in the order asked; a bad one goes into ``failures`` instead.
+    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series | ReadFailure]:
+        """Validated series of known points, in the order asked; of a bad one a named failure instead.
 
         Args:
             point_ids: what to read; all of them exist.
@@ -104,15 +102,18 @@ class Source(ABC):
         """Hex digest of where and how series are read, whatever the state of the data; needs no connection."""
         return digest_of_parts(self.describe())
 
-    def extents(self, point_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """``[start, end)`` in ns UTC that each point has values in; points without any are absent.
+    def extents(self, point_ids: Sequence[str]) -> Extents:
+        """Where each point has values; points without any are absent.
 
-        A ranged source asks its server. The others have to read; what cannot be read is absent and in ``failures``.
+        A ranged source asks its server. The others have to read; what cannot be read is among the failures.
 
         Raises:
             SourceError: no point at all could be read.
         """
-        return {s.point_id: (int(s.timestamps[0]), int(s.timestamps[-1]) + 1) for s in self.read(point_ids)}
+        stream = SeriesStream(self.read(point_ids))  # one after the other: they need not all be held
+        stamps = ((read.point_id, read.series.timestamps) for read in stream)
+        spans = {point_id: (int(times[0]), int(times[-1]) + 1) for point_id, times in stamps}
+        return Extents(spans, stream.summary.failures, stream.summary.unreachable)
 
     def annotations(self, point_ids: Sequence[str]) -> dict[str, Labelling] | None:
         """Labels kept beside the series, asked for at each read and put on whole series; ``None`` = it has none.
@@ -131,13 +132,29 @@ class Source(ABC):
         """
         raise SourceError(f"{self.describe()} takes no detections", "Leave write_back=true out, or use source=iotdb.")
 
+    def require_writable(self) -> None:  # noqa: B027 - most keep nothing
+        """Say now, not after hours, that what is read cannot be kept where it is to be.
+
+        Raises:
+            CacheError: there is a cache in front of the source, and it cannot be written.
+        """
+
     def close(self) -> None:  # noqa: B027 - most have nothing to let go of
         """Let go of connections; the source may be used again."""
 
+    def unasked(self, why: str) -> Source:
+        """The same series for the rest of a call in which the source could not be reached, without asking it again.
+
+        The source itself, unless something stands in front of it that can answer alone.
+        """
+        return self
+
     def read(
         self, point_ids: Sequence[str] | None = None, start: int | None = None, end: int | None = None
-    ) -> Iterator[Series]:
-        """Series one after the other, validated; nothing is read before it is asked for.
+    ) -> Iterator[ReadItem]:
+        """Series one after the other, validated, and failures by name; nothing is read before it is asked for.
+
+        The last item is a :class:`~tsad.core.reading.ReadSummary`; :func:`~tsad.core.reading.gather` collects all.
 
         Args:
             point_ids: points to read, in this order; ``None`` = all.
@@ -145,29 +162,55 @@ class Source(ABC):
 
         Raises:
             UnknownPointError: a point that the source does not have.
-            SourceError: no point at all could be read; the message lists why.
+            SourceError: (behind the summary) no point at all could be read; the message lists why.
         """
-        self.failures = {}
         start, end = self.span[0] if start is None else start, self.span[1] if end is None else end
         names = self.points() if point_ids is None else self._known(point_ids)
-        said = self.annotations(names)
-        silent = set(names) if self.ranged else set()
-        count = 0
-        for series in self.fetch(names, start, end):
-            silent.discard(series.point_id)
-            try:
-                series = whole(series, self.rules) if self.ranged else series
-                piece = labelled(within(series, start, end), said, bounded=start is not None or end is not None)
-            except (SeriesError, LabelError) as error:
-                self.failures[series.point_id] = error
-                continue
-            count += 1
-            yield piece
-        for point_id in silent - set(self.failures):
-            self.failures[point_id] = no_rows(point_id, self.describe())
-        if names and not count:
-            remedy = next(iter(self.failures.values())).remedy if self.failures else ""
-            raise SourceError(f"no series could be read from {self.describe()}: {self.failure_list()}", remedy)
+        labellings = self.annotations(names)
+        failures: dict[str, TsadError] = {}
+        provenance: dict[str, tuple[Part, ...]] = {}
+        for item in self._outcomes(names, start, end):
+            if isinstance(item, SeriesRead):
+                item = self._delivered(item, (start, end), labellings)
+            if isinstance(item, SeriesRead):
+                provenance[item.point_id] = item.parts
+            elif item.point_id in failures:
+                continue  # a file that cannot be opened is met by every fetch
+            else:
+                failures[item.point_id] = item.error
+            yield item
+        summary = self._summary(failures, provenance)
+        yield summary
+        if names and not summary.count:
+            remedy = next(iter(failures.values())).remedy if failures else ""
+            raise SourceError(f"no series could be read from {self.describe()}: {failure_text(failures)}", remedy)
+
+    def _outcomes(
+        self, names: Sequence[str], start: int | None, end: int | None
+    ) -> Iterator[SeriesRead | ReadFailure]:
+        """What :meth:`fetch` gives, each series with its range; points that a ranged source is silent of fail."""
+        silent = dict.fromkeys(names) if self.ranged else {}
+        for item in self.fetch(names, start, end):
+            silent.pop(item.point_id, None)
+            yield item if isinstance(item, ReadFailure) else from_source(item)
+        yield from (ReadFailure(point_id, no_rows(point_id, self.describe())) for point_id in silent)
+
+    def _delivered(
+        self, item: SeriesRead, asked: tuple[int | None, int | None], labellings: Mapping[str, Labelling] | None
+    ) -> SeriesRead | ReadFailure:
+        """A series cut to the range asked for, with its labels; a failure where it cannot be."""
+        bounded = asked != (None, None)
+        try:
+            series = whole(item.series, self.rules) if self.ranged else item.series
+            series = labelled(within(series, *asked), labellings, bounded=bounded)
+        except (SeriesError, LabelError) as error:
+            return ReadFailure(item.point_id, error, item.parts)
+        return SeriesRead(series, item.parts)
+
+    def _summary(
+        self, failures: Mapping[str, TsadError], provenance: Mapping[str, tuple[Part, ...]]
+    ) -> ReadSummary:
+        return ReadSummary(source=self.describe(), count=len(provenance), failures=failures, provenance=provenance)
 
     def select(self, patterns: Sequence[str] | None) -> list[str]:
         """Points by name or shell pattern (``U1.*``), in the source's order; ``None`` or empty = all.
@@ -186,12 +229,6 @@ class Source(ABC):
             chosen.update(hits)
         return [p for p in points if p in chosen]
 
-    def failure_list(self, limit: int = 5) -> str:
-        """The failures as text: ``a: why; b: why; and 3 more``."""
-        items = [f"{point}: {error.found}" for point, error in self.failures.items()]
-        more = f"; and {len(items) - limit} more" if len(items) > limit else ""
-        return "; ".join(items[:limit]) + more
-
     def _known(self, point_ids: Sequence[str]) -> list[str]:
         names = list(dict.fromkeys(point_ids))
         points = self.points()
@@ -205,6 +242,12 @@ class Source(ABC):
         hint = f"Nearest: {', '.join(near)}" if near else f"It has {len(points)}, e.g. {', '.join(points[:3])}"
         named = ", ".join(repr(m) for m in missing[:5]) + (" ..." if len(missing) > 5 else "")
         return UnknownPointError(f"{self.describe()} has no point {named}", f"{hint}.")
+
+
+def from_source(series: Series) -> SeriesRead:
+    """A series that its source has just sent."""
+    span = int(series.timestamps[0]), int(series.timestamps[-1]) + 1
+    return SeriesRead(series, (Part(*span, "source", time.time(), series.time_kind),))
 
 
 def within(series: Series, start: int | None, end: int | None) -> Series:
@@ -232,13 +275,13 @@ def whole(rows: Series, rules: Rules) -> Series:
     Raises:
         SeriesError: too few points, or nothing but missing values.
     """
-    return validate(
-        rows.point_id, rows.timestamps, rows.values, rows.channels, time_kind=rows.time_kind, labels=rows.labels,
-        source=rows.source, notes=rows.notes, **asdict(rules),
+    raw = RawSeries(
+        rows.point_id, rows.timestamps, rows.values, rows.channels, rows.time_kind, rows.labels, rows.source, rows.notes
     )
+    return validate(raw, rules)
 
 
-def labelled(series: Series, said: Mapping[str, Labelling] | None, *, bounded: bool) -> Series:
+def labelled(series: Series, labellings: Mapping[str, Labelling] | None, *, bounded: bool) -> Series:
     """The series with what people said of it at its source; as it was where nobody said anything.
 
     Args:
@@ -247,7 +290,7 @@ def labelled(series: Series, said: Mapping[str, Labelling] | None, *, bounded: b
     Raises:
         LabelError: a label that lies wholly outside the series, unless ``bounded``.
     """
-    given = said.get(series.point_id) if said else None
+    given = labellings.get(series.point_id) if labellings else None
     if given is None:
         return series
     stamps, where = series.timestamps, f"series {series.point_id!r}"
@@ -283,16 +326,6 @@ def batches(items: Sequence[Item], sizes: Iterable[int], limit: int, most: int |
         reached += size
     if batch:
         yield batch
-
-
-def one_of(key: str, value: str, *allowed: str) -> None:
-    """Refuse a value that is none of these.
-
-    Raises:
-        ConfigError: names the key.
-    """
-    if value not in allowed:
-        raise ConfigError(f"source.{key}={value!r} is not known", f"Take {', '.join(allowed[:-1])} or {allowed[-1]}.")
 
 
 def no_rows(point_id: str, where: str) -> NoRowsError:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from tsad.core.errors import ConfigError, SeriesError, SourceError
+from tsad.core.errors import SeriesError, SourceError
 
 _HEAD = 65_536  # bytes looked at
 _SEPARATORS = (",", ";", "\t", "|")
@@ -38,9 +38,6 @@ class Dialect:
         encoding: a Python codec; a byte order mark is taken off by itself.
         header: whether the first row holds the names of the columns.
         missing: texts that mean "no value".
-
-    Raises:
-        ConfigError: a separator of several characters, an unknown encoding.
     """
 
     separator: str
@@ -48,18 +45,6 @@ class Dialect:
     encoding: str
     header: bool
     missing: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if self.separator != "auto" and len(self.separator) != 1:
-            raise ConfigError(f"source.separator={self.separator!r}", "Take one character, or auto.")
-        if self.decimal not in (".", ","):
-            raise ConfigError(f"source.decimal={self.decimal!r}", "Take '.' or ','.")
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError as error:
-            raise ConfigError(
-                f"source.encoding={self.encoding!r} is not known", "Take e.g. utf-8, utf-16 or gbk."
-            ) from error
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from tsad.sources.times import TimeReader
 
 
 def write_intervals(
-    folder: Path, series: Series, intervals: Sequence[Interval], algorithm: str
+    folder: Path, series: Series, intervals: Sequence[Interval], model_version: str
 ) -> Path:
-    """Write intervals as ``point_id,start,end,label,score``; what :func:`read_intervals` and ``labels=`` read.
+    """Write intervals as ``point_id,start,end,label,score,model_version``; what :func:`read_intervals` and ``labels=``
+    read. The file is named for the version.
 
     Ends are exclusive. No intervals at all is one row without start and end: looked at, nothing abnormal.
 
@@ -34,15 +35,18 @@ def write_intervals(
     """
     kind = series.time_kind
     rows = [
-        (series.point_id, format_time(i.start, kind), format_time(i.end, kind), i.label, repr(i.score))
+        (series.point_id, format_time(i.start, kind), format_time(i.end, kind), i.label, repr(i.score), model_version)
         for i in intervals
-    ] or [(series.point_id, "", "", "", "")]
-    names = ("point_id", "start", "end", "label", "score")
-    return _write(folder, series, algorithm, dict(zip(names, zip(*rows, strict=True), strict=True)))
+    ] or [(series.point_id, "", "", "", "", model_version)]
+    names = ("point_id", "start", "end", "label", "score", "model_version")
+    return _write(folder, series, model_version, dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
 def write_detection(folder: Path, series: Series, detection: Detection, algorithm: str | None = None) -> Path:
-    """Write a detection as ``timestamp,score,anomaly``, a row per point; the algorithm defaults to the model version.
+    """Write a detection as ``timestamp,score,anomaly,model_version``, a row per point.
+
+    Args:
+        algorithm: what the file is named for; ``None`` = the model version.
 
     Raises:
         StorageError, FileNameError: as :func:`write_intervals`.
@@ -53,8 +57,12 @@ def write_detection(folder: Path, series: Series, detection: Detection, algorith
         text = np.datetime_as_string(series.timestamps.view("M8[ns]"), unit="ns" if fine else "s")
         stamps = np.char.add(text, "Z")
     mask = intervals_to_mask(detection.intervals, series.timestamps)
-    columns = {"timestamp": stamps, "score": detection.scores, "anomaly": mask.astype(np.int8)}
-    return _write(folder, series, algorithm or detection.origin.model_version, columns)
+    version = detection.origin.model_version
+    columns = {
+        "timestamp": stamps, "score": detection.scores, "anomaly": mask.astype(np.int8),
+        "model_version": pa.array([version] * len(series)),
+    }  # fmt: skip
+    return _write(folder, series, algorithm or version, columns)
 
 
 def read_intervals(path: Path) -> tuple[FileName, tuple[Interval, ...]]:

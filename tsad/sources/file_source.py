@@ -4,21 +4,81 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from tsad.core.errors import ConfigError, SourceError, TsadError
+from pydantic import Field, model_validator
+
+from tsad.core.errors import SourceError, TsadError
+from tsad.core.option_model import Configured, Options
+from tsad.core.reading import ReadFailure, failure_text
 from tsad.core.series import Series
 from tsad.core.types import Interval
 from tsad.files.hashing import digest_of_parts
-from tsad.sources.base import Source, one_of
+from tsad.sources.base import Source
+from tsad.sources.choices import (
+    Backward,
+    DaylightSaving,
+    Duplicates,
+    Infinite,
+    LabelsEnd,
+    Layout,
+    NegativeLabels,
+    worded,
+)
 from tsad.sources.csv_columns import ColumnRules
 from tsad.sources.csv_files import named_files, state_of
 from tsad.sources.labels import known_points, read_interval_csv, with_labels
-from tsad.sources.rows import Reading, Rows
+from tsad.sources.rows import ParsedTable, TableFormat
 from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules
+
+
+class FileOptions(Options):
+    """What every kind of file is told; ``conf/source/csv.yaml`` explains each key."""
+
+    root: str
+    glob: list[str] = Field(min_length=1)
+    layout: Layout
+    time_column: str | None
+    time_format: str
+    time_zone: str
+    daylight_saving: DaylightSaving
+    point_column: str | None
+    value_columns: list[str] | None
+    ignore_columns: list[str]
+    label_column: str | None
+    negative_labels: NegativeLabels
+    labels: str | None
+    labels_end: LabelsEnd
+    duplicates: Duplicates
+    backward: Backward
+    infinite: Infinite
+    min_points: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _readable(self) -> FileOptions:
+        if not self.root:
+            raise ValueError("source.root is empty. Give a file, a folder or a glob: source.root=FOLDER.")
+        worded(self.times)
+        return self
+
+    def times(self) -> TimeReader:
+        """How the time column is read."""
+        return TimeReader(self.time_format, self.time_zone, self.daylight_saving)
+
+    def form(self) -> TableFormat:
+        """How rows are read."""
+        values = None if self.value_columns is None else tuple(self.value_columns)
+        columns = ColumnRules(
+            self.layout, self.time_column, self.point_column, values, tuple(self.ignore_columns), self.label_column
+        )
+        rules = Rules(
+            duplicates=self.duplicates, backward=self.backward, infinite=self.infinite, min_points=self.min_points
+        )
+        return TableFormat(columns, self.times(), self.negative_labels, rules)
 
 
 class Place(NamedTuple):
@@ -28,43 +88,37 @@ class Place(NamedTuple):
     column: str | None
 
 
-class FileSource(Source):
+@dataclass(frozen=True)
+class Listing:
+    """What a look at the files has told.
+
+    Attributes:
+        places: where each point is found.
+        unopened: files (wide, long) whose points could not be told, by their own names.
+    """
+
+    places: Mapping[str, Place]
+    unopened: Mapping[str, TsadError] = field(default_factory=dict)
+
+
+class FileSource(Configured, Source):
     """Series from files below ``root``; what there is, is looked up once in the life of the object.
 
     A kind of file implements ``inside`` and ``rows``.
-
-    Args:
-        options: all that say how files are read, by the names that their YAML gives them: those of every kind of file
-            (``layout`` to ``min_points``), and the kind's own.
-        encoding: of the CSV of labels.
     """
 
-    def __init__(self, *, root: str, glob: Sequence[str], options: Mapping[str, Any], encoding: str) -> None:
-        super().__init__()
-        columns, labels, labels_end = options["value_columns"], options["labels"], options["labels_end"]
-        reading = Reading(
-            ColumnRules(
-                options["layout"], options["time_column"], options["point_column"],
-                None if columns is None else tuple(columns), tuple(options["ignore_columns"]), options["label_column"],
-            ),
-            TimeReader(options["time_format"], options["time_zone"], options["daylight_saving"]),
-            options["negative_labels"],
-            Rules(**{key: options[key] for key in ("duplicates", "backward", "infinite", "min_points")}),
-        )  # fmt: skip
-        one_of("layout", reading.columns.layout, "multichannel", "wide", "long")
-        one_of("negative_labels", reading.negative_labels, "error", "normal", "anomaly")
-        one_of("labels_end", labels_end, "exclusive", "inclusive")
-        one_of("duplicates", reading.rules.duplicates, "last", "mean", "error")
-        one_of("backward", reading.rules.backward, "sort", "error")
-        one_of("infinite", reading.rules.infinite, "error", "missing")
-        if not root:
-            raise ConfigError("source.root is empty", "Give a file, a folder or a glob: source.root=FOLDER.")
-        self.root, self.glob, self.layout = Path(root).expanduser(), tuple(glob), reading.columns.layout
-        self.reading, self._signature, self._encoding = reading, digest_of_parts(sorted(options.items())), encoding
-        self.labels, self.labels_end = Path(labels).expanduser() if labels else None, labels_end
+    options_model: ClassVar[type[Options]] = FileOptions
+    encoding: str = "utf-8"  # of the CSV of labels
+
+    def __init__(self, options: FileOptions | None = None, **given: Any) -> None:
+        settings: FileOptions = self.configured(options, given)
+        self.root, self.glob, self.layout = Path(settings.root).expanduser(), tuple(settings.glob), settings.layout
+        self.form = settings.form()
+        self._signature = digest_of_parts(sorted(settings.model_dump(exclude={"root", "glob"}).items()))
+        self.labels = Path(settings.labels).expanduser() if settings.labels else None
+        self.labels_end = settings.labels_end
         self._labels: dict[str, tuple[Interval, ...]] | None = None
-        self._places: dict[str, Place] | None = None
-        self._unopened: dict[str, TsadError] = {}  # files (wide, long) whose points could not be told
+        self._listing: Listing | None = None
 
     @abstractmethod
     def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, Place]:
@@ -75,7 +129,7 @@ class FileSource(Source):
         """
 
     @abstractmethod
-    def rows(self, point_ids: Sequence[str], place: Place, start: int | None, end: int | None) -> Rows:
+    def rows(self, point_ids: Sequence[str], place: Place, start: int | None, end: int | None) -> ParsedTable:
         """The rows of points that lie in the same files; in a wide file their columns."""
 
     def together(self, paths: Sequence[Path], point_ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -102,74 +156,83 @@ class FileSource(Source):
         states = [state_of(path) for path in (*sorted(paths), self.labels) if path is not None]
         return digest_of_parts(self._signature, point_id, *states)
 
-    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
-        """See :meth:`Source.fetch`: a file is parsed once for all of its points that follow each other."""
+    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series | ReadFailure]:
+        """See :meth:`Source.fetch`: a file is parsed once for all of its points that follow each other.
+
+        Files whose points could not be told come first, as failures by their own names.
+        """
         index, labels = self.index(), self._interval_labels()
-        self.failures.update(self._unopened)
+        yield from (ReadFailure(name, error) for name, error in self.listing().unopened.items())
         for paths, group in groupby(point_ids, key=lambda point_id: index[point_id].paths):
             for members in self.together(paths, list(group)):
                 try:
                     rows = self.rows(members, Place(paths, None), start, end)
                 except TsadError as error:
-                    self.failures.update(dict.fromkeys(members, error))
+                    yield from (ReadFailure(point_id, error) for point_id in members)
                     continue
                 for point_id in members:
                     try:
                         series = self._series(rows, point_id, index[point_id].column)
-                        series = series if labels is None else with_labels(series, labels)
+                        yield series if labels is None else with_labels(series, labels)
                     except TsadError as error:
-                        self.failures[point_id] = error
-                        continue
-                    yield series
+                        yield ReadFailure(point_id, error)
 
-    def index(self) -> dict[str, Place]:
-        """Where each point is found.
+    def index(self) -> Mapping[str, Place]:
+        """Where each point is found; as :meth:`listing`."""
+        return self.listing().places
+
+    def listing(self) -> Listing:
+        """What there is.
 
         Raises:
             SourceError: nothing there, or a point in two files.
         """
-        if self._places is None:
-            files = named_files(self.root, self.glob)
-            if self.layout == "multichannel":
-                self._places = {name: Place((path,), None) for name, path in files.items()}
-            else:
-                self._places = self.found_in(files)
-        return self._places
+        if self._listing is None:
+            self._listing = self.looked_up()
+        return self._listing
 
-    def found_in(self, files: dict[str, Path]) -> dict[str, Place]:
-        """Points inside files; a file that cannot be opened is a failure by its own name."""
+    def looked_up(self) -> Listing:
+        """What there is, now; as :meth:`listing`."""
+        files = named_files(self.root, self.glob)
+        if self.layout == "multichannel":
+            return Listing({name: Place((path,), None) for name, path in files.items()})
+        return self._inside_all(files)
+
+    def _inside_all(self, files: Mapping[str, Path]) -> Listing:
         index: dict[str, Place] = {}
+        unopened: dict[str, TsadError] = {}
         for name, path in files.items():
             try:
-                found = self.inside(name, path, alone=len(files) == 1)
+                places = self.inside(name, path, alone=len(files) == 1)
             except TsadError as error:
-                self._unopened[name] = error
+                unopened[name] = error
                 continue
-            for point_id, place in found.items():
+            for point_id, place in places.items():
                 if point_id in index:
                     raise SourceError(
                         f"point {point_id!r} is in {index[point_id].paths[0]} and in {path}", "Put it into one file."
                     )
                 index[point_id] = place
-        return self.some(index)
+        return self.filled(Listing(index, unopened))
 
-    def some(self, index: dict[str, Place]) -> dict[str, Place]:
-        """The index itself.
+    def filled(self, listing: Listing) -> Listing:
+        """The listing itself.
 
         Raises:
-            SourceError: it is empty; says why.
+            SourceError: it has no points; says why.
         """
-        if not index:
-            self.failures.update(self._unopened)
-            raise SourceError(f"no points in {self.describe()}: {self.failure_list()}", "Check source.layout.")
-        return index
+        if not listing.places:
+            raise SourceError(
+                f"no points in {self.describe()}: {failure_text(listing.unopened)}", "Check source.layout."
+            )
+        return listing
 
     def wanted(self, point_ids: Sequence[str]) -> list[str] | None:
         """The columns of these points of a wide file; ``None`` = all value columns."""
         index = self.index()
         return [column for p in point_ids if (column := index[p].column) is not None] or None
 
-    def _series(self, rows: Rows, point_id: str, column: str | None) -> Series:
+    def _series(self, rows: ParsedTable, point_id: str, column: str | None) -> Series:
         if column is not None:
             return rows.column(point_id, column)
         return rows.point(point_id) if rows.columns.point is not None else rows.all(point_id)
@@ -177,7 +240,7 @@ class FileSource(Source):
     def _interval_labels(self) -> dict[str, tuple[Interval, ...]] | None:
         if self.labels is not None and self._labels is None:
             read = read_interval_csv(
-                self.labels, time_zone=self.reading.times.time_zone, ends=self.labels_end, encoding=self._encoding
+                self.labels, time_zone=self.form.times.time_zone, ends=self.labels_end, encoding=self.encoding
             )
             known_points(read, self.points(), self.labels)
             self._labels = read

@@ -7,8 +7,8 @@ its point was looked at and nothing is abnormal; a point without any row stays a
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ def read_interval_csv(
         reader = TimeReader(time_format, time_zone)
         text += [columns[k] for k in ("start", "end")] if reader.as_text else []
         table = read_columns(path, head, dialect, list(columns.values()), text)
-        return _intervals(path, head, dialect, table, columns, reader, ends)
+        return _intervals(_LabelFile(path, head, dialect, columns), table, reader, ends)
     except SeriesError as error:
         raise LabelError(error.found, error.remedy) from error
 
@@ -75,7 +75,7 @@ def with_labels(series: Series, labels: Mapping[str, tuple[Interval, ...]]) -> S
     given = labels.get(series.point_id)
     if given is None:
         return series
-    return dataclasses.replace(series, labels=fit(given, series.timestamps, f"series {series.point_id!r}"))
+    return replace(series, labels=fit(given, series.timestamps, f"series {series.point_id!r}"))
 
 
 def known_points(labels: Mapping[str, object], points: Iterable[str], path: Path) -> None:
@@ -110,12 +110,27 @@ def _columns(path: Path, head: Head) -> dict[str, str]:
     return found
 
 
-def _intervals(
-    path: Path, head: Head, dialect: Dialect, table: pa.Table, columns: dict[str, str], reader: TimeReader, ends: str
-) -> dict[str, tuple[Interval, ...]]:
-    def refused(position: int, found: str, remedy: str) -> LabelError:
-        return LabelError(f"{path}: row {row_number(path, head, dialect, position)}: {found}", remedy)
+@dataclass(frozen=True)
+class _LabelFile:
+    """A CSV of intervals, and which of its columns is what."""
 
+    path: Path
+    head: Head
+    dialect: Dialect
+    columns: dict[str, str]
+
+    def row(self, position: int) -> int:
+        """The row that a person finds."""
+        return row_number(self.path, self.head, self.dialect, position)
+
+    def refused(self, position: int, found: str, remedy: str) -> LabelError:
+        return LabelError(f"{self.path}: row {self.row(position)}: {found}", remedy)
+
+
+def _intervals(
+    file: _LabelFile, table: pa.Table, reader: TimeReader, ends: str
+) -> dict[str, tuple[Interval, ...]]:
+    path, columns, refused = file.path, file.columns, file.refused
     points = table.column(columns["point_id"]).to_pylist()
     if None in points:
         raise refused(points.index(None), "no point_id", "Name the point.")
@@ -128,8 +143,9 @@ def _intervals(
     filled = table.take(pa.array(rows))
     if not len(rows):
         return dict.fromkeys(out, ())
-    row_of = lambda k: row_number(path, head, dialect, int(rows[k]))  # noqa: E731
-    start, end = (reader.read(filled.column(columns[k]), str(path), row_of) for k in ("start", "end"))
+    start, end = (
+        reader.read(filled.column(columns[k]), str(path), lambda k: file.row(int(rows[k]))) for k in ("start", "end")
+    )
     if start.kind != end.kind:
         raise LabelError(f"{path}: start is a {start.kind}, end a {end.kind}", "Set both to times or to an index.")
     stops = end.stamps + (1 if ends == "inclusive" else 0)

@@ -7,77 +7,60 @@ from contextlib import contextmanager, suppress
 from functools import reduce
 from operator import and_
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tsad.core.errors import ConfigError, SeriesError, SourceError, TsadError
+from tsad.core.errors import SeriesError, SourceError, TsadError
+from tsad.core.option_model import Options
 from tsad.core.types import NS_PER_SECOND
-from tsad.sources.base import one_of
 from tsad.sources.clock import clock_of
 from tsad.sources.csv_columns import POINT_NAMES, TIME_NAMES, ColumnRules, Columns
 from tsad.sources.csv_files import named_files
-from tsad.sources.file_source import FileSource, Place
-from tsad.sources.rows import Rows
+from tsad.sources.file_source import FileOptions, FileSource, Listing, Place
+from tsad.sources.rows import ParsedTable, Reference
 
 ROWS = 20_000_000  # of a long table: about how many are held at once
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive, Spark and Arrow write a key without a value
 
 
+class ParquetOptions(FileOptions):
+    """``source=parquet``; ``conf/source/parquet.yaml`` explains each key."""
+
+    hive: Literal["auto", "none"]
+
+
 class ParquetSource(FileSource):
-    """Series from Parquet files; every argument is explained in ``conf/source/parquet.yaml``.
+    """Series from Parquet files; every option is explained in ``conf/source/parquet.yaml``.
 
     Points are called as in :class:`~tsad.sources.csv.CsvSource`. Where folders are named ``key=value``, all files are
     one table, in which the keys are columns: a multichannel set is one series then, called by its root. Of a file,
     only the columns and row groups are read that points and a range in time need, by the statistics in it.
 
     Raises:
-        ConfigError: a value that no file could satisfy.
+        pydantic.ValidationError: a value that no file could satisfy.
         SourceError: (on reading) ``root`` does not exist or holds no matching file.
     """
 
     name = "parquet"
+    options_model: ClassVar[type[Options]] = ParquetOptions
 
-    def __init__(
-        self,
-        *,
-        root: str,
-        glob: list[str],
-        hive: str,
-        layout: str,
-        time_column: str | None,
-        time_format: str,
-        time_zone: str,
-        daylight_saving: str,
-        point_column: str | None,
-        value_columns: list[str] | None,
-        ignore_columns: list[str],
-        label_column: str | None,
-        negative_labels: str,
-        labels: str | None,
-        labels_end: str,
-        duplicates: str,
-        backward: str,
-        infinite: str,
-        min_points: int,
-    ) -> None:
-        given = {k: v for k, v in locals().items() if k not in ("self", "__class__", "root", "glob")}
-        one_of("hive", hive, "auto", "none")
-        self.hive = hive == "auto"
+    def __init__(self, options: ParquetOptions | None = None, **given: Any) -> None:
+        settings: ParquetOptions = self.configured(options, given)
+        super().__init__(settings)
+        self.hive = settings.hive == "auto"
         self._schemas: dict[Path, pa.Schema] = {}
-        super().__init__(root=root, glob=glob, options=given, encoding="utf-8")
-        if not self.glob:
-            raise ConfigError("source.glob is empty", 'Take for example ["*.parquet"].')
 
-    def index(self) -> dict[str, Place]:
-        """Where each point is found; a partitioned set is one table of many files."""
-        if self._places is None and self.hive:
+    def looked_up(self) -> Listing:
+        """See :meth:`FileSource.looked_up`; a partitioned set is one table of many files."""
+        if self.hive:
             files = {n: p for n, p in named_files(self.root, self.glob).items() if not self._passing(p)}
             if any(self._keys(path) for path in files.values()):
-                self._places = self.some(self._partitioned(files))
-        return super().index()
+                return self.filled(self._partitioned(files))
+        return super().looked_up()
 
     def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, Place]:
         columns = self._columns(path)
@@ -85,7 +68,7 @@ class ParquetSource(FileSource):
             return {c if alone else f"{name}/{c}": Place((path,), c) for c in columns.values}
         return {p: Place((path,), None) for p in self._points_in(path, columns.point)}
 
-    def rows(self, point_ids: Sequence[str], place: Place, start: int | None, end: int | None) -> Rows:
+    def rows(self, point_ids: Sequence[str], place: Place, start: int | None, end: int | None) -> ParsedTable:
         """The rows of these points in all of their files, of those row groups that may hold the range."""
         first = place.paths[0]
         columns = self._columns(first)
@@ -104,10 +87,11 @@ class ParquetSource(FileSource):
             bounded = start is not None or end is not None
             what = "no rows in the range asked for" if bounded else "no rows"
             raise SeriesError(f"{where.partition(':')[2]} has {what}", "Leave it out, or write the rows again.")
-        return Rows(
-            table, columns, self.reading, where=where, values=values, row_of=lambda position: position + 1,
-            remedy="name the columns of numbers in source.value_columns, or add this one to source.ignore_columns",
-        )  # fmt: skip
+        reference = Reference(
+            where, lambda position: position + 1,
+            "name the columns of numbers in source.value_columns, or add this one to source.ignore_columns",
+        )
+        return ParsedTable(table, columns, self.form, reference, values)
 
     def together(self, paths: Sequence[Path], point_ids: Sequence[str]) -> Iterator[Sequence[str]]:
         """See :meth:`FileSource.together`: of a large long table, so many points as are some millions of rows."""
@@ -119,30 +103,30 @@ class ParquetSource(FileSource):
         for at in range(0, len(point_ids), size):
             yield point_ids[at : at + size]
 
-    def _partitioned(self, files: dict[str, Path]) -> dict[str, Place]:
+    def _partitioned(self, files: dict[str, Path]) -> Listing:
         """The points of a partitioned set, each with the files that hold it; a damaged file is a failure by name."""
-        good = {name: path for name, path in files.items() if self._opens(name, path)}
-        if not good:
-            return {}
-        paths = tuple(good.values())
+        good: list[Path] = []
+        unopened: dict[str, TsadError] = {}
+        for name, path in files.items():
+            try:
+                self._schema(path)
+            except TsadError as error:
+                unopened[name] = error
+            else:
+                good.append(path)
+        return Listing(self._places_in(tuple(good)) if good else {}, unopened)
+
+    def _places_in(self, paths: tuple[Path, ...]) -> dict[str, Place]:
         if self.layout == "multichannel":
             return {self.root.name or "series": Place(paths, None)}
         columns = self._columns(paths[0])
         if columns.point is None:
             return {c: Place(paths, c) for c in columns.values}
-        found: dict[str, list[Path]] = {}
+        members: dict[str, list[Path]] = {}
         for path in paths:
             for point_id in self._points_in(path, columns.point):
-                found.setdefault(point_id, []).append(path)
-        return {p: Place(tuple(members), None) for p, members in found.items()}
-
-    def _opens(self, name: str, path: Path) -> bool:
-        try:
-            self._schema(path)
-        except TsadError as error:
-            self._unopened[name] = error
-            return False
-        return True
+                members.setdefault(point_id, []).append(path)
+        return {p: Place(tuple(holding), None) for p, holding in members.items()}
 
     def _points_in(self, path: Path, column: str) -> list[str]:
         """What a point column says in one file; a folder's key says it without reading."""
@@ -155,7 +139,7 @@ class ParquetSource(FileSource):
 
     def _columns(self, path: Path) -> Columns:
         """Which column of a file is what; keys of its folders are points, never values."""
-        schema, rules = self._schema(path), self.reading.columns
+        schema, rules = self._schema(path), self.form.columns
         keys = [k for k in self._keys(path) if k not in schema.names]
         point = rules.point
         if rules.layout == "long" and point is None:
@@ -184,7 +168,7 @@ class ParquetSource(FileSource):
                 path, columns=stored, partitioning=None,
                 filters=self._filter(path, schema, columns, point_ids, start, end),
             )  # fmt: skip
-            as_text = [columns.point, columns.time if self.reading.times.as_text else None]
+            as_text = [columns.point, columns.time if self.form.times.as_text else None]
             table = _plain(table, [n for n in as_text if n is not None])
         for name in names:
             if name not in stored:
@@ -206,13 +190,13 @@ class ParquetSource(FileSource):
             parts.append(pc.field(columns.point).isin(list(point_ids)))
         kind = schema.field(columns.time).type
         low = high = None
-        if (start is not None or end is not None) and _sorts(kind) and not self.reading.times.as_text:
+        if (start is not None or end is not None) and _sorts(kind) and not self.form.times.as_text:
             with pq.ParquetFile(path) as file:
                 some = next(file.iter_batches(1000, columns=[columns.time]), None)
             sample = [] if some is None else [v for v in some.column(0).to_pylist() if v is not None]
             if sample:
                 with suppress(SourceError):  # days written as numbers are read whole
-                    low, high = clock_of(sample, self.reading.times, path.as_posix()).bounds(
+                    low, high = clock_of(sample, self.form.times, path.as_posix()).bounds(
                         # a column may count whole seconds, or nanoseconds: one second to spare on either side
                         None if start is None else start - NS_PER_SECOND, None if end is None else end + NS_PER_SECOND
                     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,11 @@ from tsad.core.types import FloatArray, IntArray
 from tsad.sources.csv_columns import ColumnRules, Columns
 from tsad.sources.label_column import point_labels
 from tsad.sources.times import TimeReader
-from tsad.sources.validate import Note, PointLabels, RowOf, Rules, validate
+from tsad.sources.validate import Note, PointLabels, RawSeries, RowOf, Rules, validate
 
 
 @dataclass(frozen=True)
-class Reading:
+class TableFormat:
     """How rows are read: columns, times, labels, and what the door does with them."""
 
     columns: ColumnRules
@@ -28,34 +28,46 @@ class Reading:
     rules: Rules
 
 
-class Rows:
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """How errors refer to rows.
+
+    Attributes:
+        where: what they lie in, e.g. ``csv:/data/a.csv``.
+        row_of: position -> the row that a person finds.
+        remedy: what to do about text among numbers, beside mending it.
+    """
+
+    where: str
+    row_of: RowOf
+    remedy: str
+
+
+class ParsedTable:
     """The rows of one file, or of several that make one table.
 
     Args:
         table: the columns that ``columns`` names, the point column as text; at least one row.
-        where: what errors name, e.g. ``csv:/data/a.csv``.
-        row_of: position -> the row that a person finds.
         values: value columns to hand out.
-        remedy: what to do about text among numbers, beside mending it.
 
     Raises:
         SeriesError, LabelError: what makes all rows unreadable.
     """
 
     def __init__(
-        self, table: pa.Table, columns: Columns, reading: Reading, *, where: str, row_of: RowOf, values: Sequence[str],
-        remedy: str,
+        self, table: pa.Table, columns: Columns, form: TableFormat, reference: Reference, values: Sequence[str]
     ) -> None:
-        self.where, self.reading, self.columns, self.row, self.remedy = where, reading, columns, row_of, remedy
+        self.columns, self.form, self.reference = columns, form, reference
+        where, row_of = reference.where, reference.row_of
         self.notes: dict[str, Note] = {}
-        self.times = reading.times.read(table.column(columns.time), where, row_of)
+        self.times = form.times.read(table.column(columns.time), where, row_of)
         self.notes.update(self.times.notes)
         self.texts: dict[str, pa.ChunkedArray] = {}
         self.values = self._numbers(table, values)
         self.labels: PointLabels | None = None
         if columns.label is not None:
             self.labels, notes = point_labels(
-                table.column(columns.label), negative=reading.negative_labels, name=columns.label, where=where,
+                table.column(columns.label), negative=form.negative_labels, name=columns.label, where=where,
                 row_of=row_of,
             )  # fmt: skip
             self.notes.update(notes)
@@ -82,7 +94,8 @@ class Rows:
             SeriesError: it has none here.
         """
         if point_id not in self.rows_of:
-            raise SeriesError(f"series {point_id!r} has no rows in {self.where}", "Is the range in time empty?")
+            found = f"series {point_id!r} has no rows in {self.reference.where}"
+            raise SeriesError(found, "Is the range in time empty?")
         return self._series(point_id, tuple(self.values), self.values, self.rows_of[point_id])
 
     def _series(
@@ -91,12 +104,13 @@ class Rows:
         labels = self.labels
         if labels is not None and not isinstance(rows, slice):
             labels = PointLabels(labels.codes[rows], labels.kinds)
-        return validate(
+        row_of = self.reference.row_of
+        raw = RawSeries(
             point_id, self.times.stamps[rows], np.column_stack([values[c][rows] for c in channels]), channels,
-            time_kind=self.times.kind, labels=labels, source=self.where, notes=self.notes,
-            row_of=self.row if isinstance(rows, slice) else lambda k: self.row(int(rows[k])),
-            **asdict(self.reading.rules),
+            self.times.kind, labels, self.reference.where, self.notes,
+            row_of if isinstance(rows, slice) else lambda k: row_of(int(rows[k])),
         )  # fmt: skip
+        return validate(raw, self.form.rules)
 
     def _numbers(self, table: pa.Table, names: Sequence[str]) -> dict[str, FloatArray]:
         """Value columns as float64; columns of words alone are left out where nobody named them as values."""
@@ -107,10 +121,10 @@ class Rows:
                 values[name] = column.cast(pa.float64(), safe=False).to_numpy()
             else:
                 self.texts[name] = column
-        if self.reading.columns.layout == "wide":
+        if self.form.columns.layout == "wide":
             return values  # each column is a point of its own: its text is its own error
         for name in self.texts:
-            if self.reading.columns.values is not None or not values or self._holds_numbers(name):
+            if self.form.columns.values is not None or not values or self._holds_numbers(name):
                 raise self._text_error(name)
         if self.texts:
             self.notes["text_columns_ignored"] = ", ".join(self.texts)
@@ -123,16 +137,17 @@ class Rows:
         return bool(pd.to_numeric(column.unique().to_pandas().dropna(), errors="coerce").notna().any())
 
     def _text_error(self, name: str) -> SeriesError:
-        column = self.texts[name]
+        column, where = self.texts[name], self.reference.where
         filled = np.flatnonzero(column.is_valid().to_numpy())
         if pa.types.is_string(column.type):
             words = pd.to_numeric(column.to_pandas(), errors="coerce").isna().to_numpy()
             filled = filled[words[filled]]
         text = str(column[int(filled[0])])
-        decimal = " Decimal commas: source.decimal=','." if "," in text and self.where.startswith("csv:") else ""
+        decimal = " Decimal commas: source.decimal=','." if "," in text and where.startswith("csv:") else ""
         return SeriesError(
-            f"{self.where}: row {self.row(int(filled[0]))}: {text[:40]!r} in value column {name!r} is not a number",
-            f"Mend it, {self.remedy}.{decimal}",
+            f"{where}: row {self.reference.row_of(int(filled[0]))}: {text[:40]!r} in value column {name!r} "
+            "is not a number",
+            f"Mend it, {self.reference.remedy}.{decimal}",
         )
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
 
 from tsad.core.errors import ConfigError
+from tsad.core.option_model import Configured, Options
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.files.hashing import digest_of_parts
 from tsad.sources.base import Source
-from tsad.sources.validate import validate
+from tsad.sources.choices import worded
+from tsad.sources.validate import RawSeries, validate
 
 
-class SyntheticSource(Source):
-    """Series of ``tsad.synthetic.plant``; made on the first use, the same ones for the same arguments.
+class SyntheticOptions(Options):
+    """``source=synthetic``.
 
-    Args:
+    Attributes:
         seed: seed of everything.
         series: how many series.
         points: points per series.
@@ -27,18 +31,39 @@ class SyntheticSource(Source):
         anomaly_rate: labelled anomalies per 1,000 points, about.
     """
 
+    seed: int = Field(ge=0)
+    series: int = Field(ge=1)
+    points: int = Field(ge=1)
+    step_seconds: float = Field(gt=0)
+    start: str
+    anomaly_rate: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _begins(self) -> SyntheticOptions:
+        worded(self.first_timestamp)
+        return self
+
+    def first_timestamp(self) -> int:
+        """``start`` in ns UTC."""
+        try:
+            moment = datetime.fromisoformat(self.start)
+        except ValueError as error:
+            found = f"source.start={self.start!r} is no time"
+            raise ConfigError(found, "Write it like 2026-01-01T00:00:00Z.") from error
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * NS_PER_SECOND
+
+
+class SyntheticSource(Configured, Source):
+    """Series of ``tsad.synthetic.plant``; made on the first use, the same ones for the same options."""
+
     name = "synthetic"
     cacheable = False  # made faster than a cache entry is read and verified, and new code may make others
+    options_model: ClassVar[type[Options]] = SyntheticOptions
 
-    def __init__(
-        self, *, seed: int, series: int, points: int, step_seconds: float, start: str, anomaly_rate: float
-    ) -> None:
-        super().__init__()
-        self._described = f"synthetic:seed={seed},series={series},points={points}"
-        self.arguments: dict[str, Any] = {
-            "seed": seed, "series": series, "points": points, "step_seconds": step_seconds,
-            "start": _nanoseconds(start), "anomaly_rate": anomaly_rate,
-        }
+    def __init__(self, options: SyntheticOptions | None = None, **given: Any) -> None:
+        settings: SyntheticOptions = self.configured(options, given)
+        self._described = f"synthetic:seed={settings.seed},series={settings.series},points={settings.points}"
+        self.arguments: dict[str, Any] = settings.model_dump() | {"start": settings.first_timestamp()}
 
     @cached_property
     def _made(self) -> dict[str, Series]:
@@ -57,9 +82,11 @@ class SyntheticSource(Source):
         for point_id in point_ids:
             made = self._made[point_id]
             yield validate(
-                point_id, made.timestamps, made.values, made.channels, time_kind=made.time_kind, labels=made.labels,
-                source=self.describe(), notes=made.notes,
-            )
+                RawSeries(
+                    point_id, made.timestamps, made.values, made.channels, made.time_kind, made.labels,
+                    self.describe(), made.notes,
+                )
+            )  # fmt: skip
 
     def digest(self, point_id: str | None = None) -> str:
         """From the values themselves: they are there, and the generator's code may change."""
@@ -68,11 +95,3 @@ class SyntheticSource(Source):
 
     def describe(self) -> str:
         return self._described
-
-
-def _nanoseconds(start: str) -> int:
-    try:
-        moment = datetime.fromisoformat(start)
-    except ValueError as error:
-        raise ConfigError(f"source.start={start!r} is no time", "Write it like 2026-01-01T00:00:00Z.") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * NS_PER_SECOND

@@ -55,7 +55,7 @@ class TimeReader:
     """How to read time columns: format, zone of times that name none, what to do at clock changes.
 
     Raises:
-        ConfigError: an unknown zone, format or daylight-saving rule.
+        ConfigError: an unknown zone or format.
     """
 
     time_format: str = "auto"
@@ -69,8 +69,6 @@ class TimeReader:
                 f"source.time_format={self.time_format!r} is not known",
                 "Take auto, iso, s, ms, us, ns, index or a pattern such as '%d.%m.%Y %H:%M'.",
             )
-        if self.daylight_saving not in ("error", "earlier", "later"):
-            raise ConfigError(f"source.daylight_saving={self.daylight_saving!r}", "Take error, earlier or later.")
 
     @property
     def as_text(self) -> bool:

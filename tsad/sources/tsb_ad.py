@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from tsad.core.errors import SeriesError, TsadError
+from tsad.core.option_model import Configured, Options
+from tsad.core.reading import ReadFailure
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.files.hashing import digest_of_parts
@@ -17,22 +21,30 @@ from tsad.sources.base import Source
 from tsad.sources.csv_files import named_files, state_of
 from tsad.sources.csv_text import Dialect, read_columns, read_head, row_number
 from tsad.sources.label_column import point_labels
-from tsad.sources.validate import validate
+from tsad.sources.validate import RawSeries, validate
 
 LABEL = "Label"
 _NAME = re.compile(r"_id_\d+_.*tr_\d+_1st_\d+$")
 _DIALECT = Dialect(",", ".", "utf-8", True, ("", "nan", "NaN"))
 
 
-class TsbAdSource(Source):
+class TsbAdOptions(Options):
+    """``source=tsb_ad``.
+
+    Attributes:
+        root: a file, a folder (with its subfolders) or a glob.
+        glob: in a folder: which files.
+    """
+
+    root: str = Field(min_length=1)
+    glob: list[str] = Field(min_length=1)
+
+
+class TsbAdSource(Configured, Source):
     """Files such as ``001_NAB_id_1_Facility_tr_1007_1st_2014.csv``: ``Data,Label``, or several channels and ``Label``.
 
     Points are numbered from 0 (``time_kind="index"``). Source of the format: Liu and Paparrizos 2024, "The Elephant in
     the Room: Towards A Reliable Time-Series Anomaly Detection Benchmark".
-
-    Args:
-        root: a file, a folder (with its subfolders) or a glob.
-        glob: in a folder: which files.
 
     Raises:
         SourceError: (on reading) ``root`` does not exist or holds no matching file.
@@ -40,9 +52,11 @@ class TsbAdSource(Source):
 
     name = "tsb_ad"
 
-    def __init__(self, *, root: str, glob: list[str]) -> None:
-        super().__init__()
-        self.root, self.glob = Path(root).expanduser(), tuple(glob)
+    options_model: ClassVar[type[Options]] = TsbAdOptions
+
+    def __init__(self, options: TsbAdOptions | None = None, **given: Any) -> None:
+        settings: TsbAdOptions = self.configured(options, given)
+        self.root, self.glob = Path(settings.root).expanduser(), tuple(settings.glob)
         self._files: dict[str, Path] | None = None
 
     def points(self) -> list[str]:
@@ -58,14 +72,12 @@ class TsbAdSource(Source):
         paths = sorted(index.values()) if point_id is None else [index[point_id]]
         return digest_of_parts(point_id, *(state_of(path) for path in paths))
 
-    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
+    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series | ReadFailure]:
         for point_id in point_ids:
             try:
-                series = _read(self._index()[point_id], point_id)
+                yield _read(self._index()[point_id], point_id)
             except TsadError as error:
-                self.failures[point_id] = error
-                continue
-            yield series
+                yield ReadFailure(point_id, error)
 
     def _index(self) -> dict[str, Path]:
         if self._files is None:
@@ -105,6 +117,4 @@ def _read(path: Path, point_id: str) -> Series:
         raise SeriesError(f"{where}: a value is no number: {error}", "Mend the file.") from error
     labels, notes = point_labels(table.column(LABEL), negative="error", name=LABEL, where=where, row_of=row_of)
     stamps = np.arange(len(values), dtype=np.int64) * NS_PER_SECOND
-    return validate(
-        point_id, stamps, values, channels, time_kind="index", labels=labels, source=where, notes=notes, row_of=row_of
-    )
+    return validate(RawSeries(point_id, stamps, values, channels, "index", labels, where, notes, row_of))

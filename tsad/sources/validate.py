@@ -20,7 +20,7 @@ whole (missing runs, channels that never change) is noted when the pieces are jo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,9 @@ class PointLabels:
     kinds: tuple[str, ...] = (ANOMALY,)
 
 
+Labels = PointLabels | Sequence[Interval] | BoolArray
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """What the door does with what it finds; see the table at the top of the module."""
@@ -57,65 +60,97 @@ class Rules:
     min_points: int = 2
 
 
-def validate(
-    point_id: str,
-    timestamps: npt.ArrayLike,
-    values: npt.ArrayLike,
-    channels: Sequence[str] = ("value",),
-    *,
-    time_kind: TimeKind = "time",
-    labels: PointLabels | Sequence[Interval] | BoolArray | None = None,
-    source: str = "",
-    duplicates: str = "last",
-    backward: str = "sort",
-    infinite: str = "error",
-    min_points: int = 2,
-    row_of: RowOf | None = None,
-    notes: Mapping[str, Note] | None = None,
-    piece: bool = False,
-) -> Series:
-    """Make a valid series of rows, or say by name why there is none.
+@dataclass(frozen=True, eq=False)
+class RawSeries:
+    """Rows as a source delivers them.
 
-    Args:
+    Attributes:
         timestamps: [T] int64 ns UTC (an integer index i as i seconds), in any order.
         values: [T] or [T, C], NaN where missing.
         channels: C names.
         labels: a label per point (mask [T] or :class:`PointLabels`), intervals, or ``None`` = unlabelled.
-        duplicates, backward, infinite, min_points: see the table above.
-        row_of: turns a position into the row number named in errors; default: position + 1.
+        source: where they come from; errors name it.
         notes: what the source itself has already mended.
-        piece: part of a series that is joined with others later; ``min_points`` is 1.
+        row_of: turns a position into the row number named in errors; ``None`` = position + 1.
+    """
+
+    point_id: str
+    timestamps: npt.ArrayLike
+    values: npt.ArrayLike
+    channels: Sequence[str] = ("value",)
+    time_kind: TimeKind = "time"
+    labels: Labels | None = None
+    source: str = ""
+    notes: Mapping[str, Note] = field(default_factory=dict)
+    row_of: RowOf | None = None
+
+    @property
+    def where(self) -> str:
+        """How errors name the series."""
+        return f"series {self.point_id!r}" + (f" ({self.source})" if self.source else "")
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Rows on their way through the door.
+
+    Attributes:
+        stamps, values, points: [T] ns UTC, [T, C], labels of the points.
+        order: [T] where each row was in what was read; ``None`` = where it is now.
+    """
+
+    stamps: IntArray
+    values: FloatArray
+    points: PointLabels | None
+    order: IntArray | None = None
+
+    def sorted(self) -> _Table:
+        """The rows in the order of time, stably."""
+        rows = np.argsort(self.stamps, kind="stable")
+        points = None if self.points is None else PointLabels(self.points.codes[rows], self.points.kinds)
+        return _Table(self.stamps[rows], self.values[rows], points, rows)
+
+    def position(self, row: int) -> int:
+        """Where a row was in what was read."""
+        return row if self.order is None else int(self.order[row])
+
+
+def validate(raw: RawSeries, rules: Rules | None = None, *, piece: bool = False) -> Series:
+    """Make a valid series of rows, or say by name why there is none.
+
+    Args:
+        rules: see the table above; ``None`` = the defaults in it.
+        piece: part of a series that is joined with others later; one row is enough.
 
     Raises:
         SeriesError: see the table above.
         LabelError: intervals that lie wholly outside the series.
     """
-    least = 1 if piece else min_points
-    rules = Rules(duplicates=duplicates, backward=backward, infinite=infinite, min_points=least)
-    stamps = np.ascontiguousarray(timestamps, dtype=np.int64)
-    table = np.asarray(values, dtype=np.float64)
-    table = table[:, None] if table.ndim == 1 else table
-    where = f"series {point_id!r}" + (f" ({source})" if source else "")
-    row = row_of or (lambda position: position + 1)
-    if not point_id:
-        raise SeriesError(f"a series without a point_id ({source or 'unknown source'})", "Give it a name.")
-    if table.shape != (len(stamps), len(channels)):
-        raise SeriesError(f"{where}: {len(stamps)} timestamps, {len(channels)} channels, values {table.shape}")
-    mended: dict[str, Note] = dict(notes or {})
+    rules = Rules() if rules is None else rules
+    rules = replace(rules, min_points=1) if piece else rules
+    stamps = np.ascontiguousarray(raw.timestamps, dtype=np.int64)
+    values = np.asarray(raw.values, dtype=np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    where, labels = raw.where, raw.labels
+    if not raw.point_id:
+        raise SeriesError(f"a series without a point_id ({raw.source or 'unknown source'})", "Give it a name.")
+    if values.shape != (len(stamps), len(raw.channels)):
+        raise SeriesError(f"{where}: {len(stamps)} timestamps, {len(raw.channels)} channels, values {values.shape}")
+    notes: dict[str, Note] = dict(raw.notes)
     points = _point_labels(labels, len(stamps), where)
     _enough(where, len(stamps), rules)
-    table = _finite(where, table, channels, rules, row, mended)
-    stamps, table, points = _ordered(where, stamps, table, points, rules, row, mended)
-    _enough(where, len(stamps), rules)
+    table = _ordered(raw, _Table(stamps, _finite(raw, values, rules, notes), points), rules, notes)
+    _enough(where, len(table.stamps), rules)
     if not piece:
-        _note_values(where, table, mended)
-    if points is not None:
-        given: tuple[Interval, ...] | None = intervals_of(points, stamps)
+        _note_values(where, table.values, notes)
+    if table.points is not None:
+        given: tuple[Interval, ...] | None = intervals_of(table.points, table.stamps)
     else:
-        given = None if labels is None else fit(_as_intervals(labels), stamps, where)
+        given = None if labels is None else fit(_as_intervals(labels), table.stamps, where)
     return Series(
-        point_id, stamps, np.ascontiguousarray(table), tuple(channels), time_kind, given, source, mended
-    )
+        raw.point_id, table.stamps, np.ascontiguousarray(table.values), tuple(raw.channels), raw.time_kind, given,
+        raw.source, notes,
+    )  # fmt: skip
 
 
 def intervals_of(points: PointLabels, timestamps: IntArray) -> tuple[Interval, ...]:
@@ -149,9 +184,7 @@ def fit(intervals: Sequence[Interval], timestamps: IntArray, where: str) -> tupl
     )
 
 
-def _point_labels(
-    labels: PointLabels | Sequence[Interval] | BoolArray | None, count: int, where: str
-) -> PointLabels | None:
+def _point_labels(labels: Labels | None, count: int, where: str) -> PointLabels | None:
     if isinstance(labels, np.ndarray):
         labels = PointLabels(np.asarray(labels, bool).astype(np.int64))
     if not isinstance(labels, PointLabels):
@@ -161,7 +194,7 @@ def _point_labels(
     return labels
 
 
-def _as_intervals(labels: PointLabels | Sequence[Interval] | BoolArray) -> Sequence[Interval]:
+def _as_intervals(labels: Labels) -> Sequence[Interval]:
     return [item for item in labels if isinstance(item, Interval)] if isinstance(labels, (list, tuple)) else ()
 
 
@@ -175,86 +208,75 @@ def _enough(where: str, count: int, rules: Rules) -> None:
         )
 
 
-def _finite(
-    where: str, table: FloatArray, channels: Sequence[str], rules: Rules, row: RowOf, notes: dict[str, Note]
-) -> FloatArray:
-    infinite = np.isinf(table)
+def _row(raw: RawSeries, position: int) -> int:
+    """The row that a person finds."""
+    return position + 1 if raw.row_of is None else raw.row_of(position)
+
+
+def _finite(raw: RawSeries, values: FloatArray, rules: Rules, notes: dict[str, Note]) -> FloatArray:
+    infinite = np.isinf(values)
     if not infinite.any():
-        return table
+        return values
     if rules.infinite == "missing":
         notes["infinite_as_missing"] = int(infinite.sum())
-        return np.where(infinite, np.nan, table)
+        return np.where(infinite, np.nan, values)
     at, channel = np.argwhere(infinite)[0]
     raise SeriesError(
-        f"{where}: infinite value in column {channels[channel]!r}, row {row(int(at))} ({int(infinite.sum())} in all)",
+        f"{raw.where}: infinite value in column {raw.channels[channel]!r}, row {_row(raw, int(at))} "
+        f"({int(infinite.sum())} in all)",
         "Mend the source, or set source.infinite=missing to take them as missing.",
     )
 
 
-def _ordered(
-    where: str,
-    stamps: IntArray,
-    table: FloatArray,
-    points: PointLabels | None,
-    rules: Rules,
-    row: RowOf,
-    notes: dict[str, Note],
-) -> tuple[IntArray, FloatArray, PointLabels | None]:
-    steps = np.diff(stamps)
+def _ordered(raw: RawSeries, table: _Table, rules: Rules, notes: dict[str, Note]) -> _Table:
+    """Rows in the order of time, one per timestamp."""
+    steps = np.diff(table.stamps)
     if (steps > 0).all():
-        return stamps, table, points
+        return table
     backward = np.flatnonzero(steps < 0)
-    order: IntArray = np.arange(len(stamps), dtype=np.int64)
     if len(backward):
         if rules.backward == "error":
             raise SeriesError(
-                f"{where}: time steps backwards at row {row(int(backward[0]) + 1)} ({len(backward)} time(s) in all)",
+                f"{raw.where}: time steps backwards at row {_row(raw, int(backward[0]) + 1)} "
+                f"({len(backward)} time(s) in all)",
                 "Set source.backward=sort to sort the rows.",
             )
         notes["backward_steps"] = len(backward)
-        order = np.argsort(stamps, kind="stable")
-        stamps, table = stamps[order], table[order]
-        points = None if points is None else PointLabels(points.codes[order], points.kinds)
+        table = table.sorted()
     # first row of each group of equal timestamps
-    first: IntArray = np.flatnonzero(np.concatenate(([True], np.diff(stamps) > 0)))
-    if len(first) == len(stamps):
-        return stamps, table, points
-    return _without_duplicates(where, stamps, table, points, first, order, rules, row, notes)
+    first: IntArray = np.flatnonzero(np.concatenate(([True], np.diff(table.stamps) > 0)))
+    return table if len(first) == len(table.stamps) else _without_duplicates(raw, table, first, rules, notes)
 
 
 def _without_duplicates(
-    where: str,
-    stamps: IntArray,
-    table: FloatArray,
-    points: PointLabels | None,
-    first: IntArray,
-    order: IntArray,
-    rules: Rules,
-    row: RowOf,
-    notes: dict[str, Note],
-) -> tuple[IntArray, FloatArray, PointLabels | None]:
-    """One row per timestamp; a labelled duplicate keeps its label, whichever row stays."""
+    raw: RawSeries, table: _Table, first: IntArray, rules: Rules, notes: dict[str, Note]
+) -> _Table:
+    """One row per timestamp; a labelled duplicate keeps its label, whichever row stays.
+
+    Args:
+        first: [K] the first row of each timestamp.
+    """
+    stamps, values, points = table.stamps, table.values, table.points
     surplus = len(stamps) - len(first)
     if rules.duplicates == "error":
         again = int(np.flatnonzero(np.diff(stamps) == 0)[0]) + 1
         raise SeriesError(
-            f"{where}: rows {row(int(order[again - 1]))} and {row(int(order[again]))} have the same timestamp "
-            f"{_utc(int(stamps[again]))} ({surplus} duplicate(s) in all)",
+            f"{raw.where}: rows {_row(raw, table.position(again - 1))} and {_row(raw, table.position(again))} "
+            f"have the same timestamp {_utc(int(stamps[again]))} ({surplus} duplicate(s) in all)",
             "Set source.duplicates=last or source.duplicates=mean.",
         )
     if rules.duplicates == "mean":
-        present = ~np.isnan(table)
-        total = np.add.reduceat(np.where(present, table, 0.0), first, axis=0)
+        present = ~np.isnan(values)
+        total = np.add.reduceat(np.where(present, values, 0.0), first, axis=0)
         count = np.add.reduceat(present.astype(np.int64), first, axis=0)
-        table = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         notes["duplicates_averaged"] = surplus
     else:
-        last = np.concatenate((first[1:], [len(stamps)])) - 1
-        table = table[last]
+        values = values[np.concatenate((first[1:], [len(stamps)])) - 1]
         notes["duplicates_dropped"] = surplus
     if points is not None:
         points = PointLabels(np.maximum.reduceat(points.codes, first), points.kinds)
-    return stamps[first], table, points
+    return _Table(stamps[first], values, points)
 
 
 def _note_values(where: str, table: FloatArray, notes: dict[str, Note]) -> None:

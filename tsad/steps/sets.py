@@ -9,6 +9,7 @@ from pathlib import Path
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError
 from tsad.core.intervals import intervals_to_mask
+from tsad.core.reading import SeriesStream
 from tsad.core.series import Series
 from tsad.core.types import BoolArray
 from tsad.sources.base import Source
@@ -39,7 +40,8 @@ class LabelledSet:
         """
         self.left_out.clear()
         whole = False
-        for series in self.source.read():
+        stream = SeriesStream(self.source.read())
+        for series in (read.series for read in stream):
             whole = whole or bool(series.labels)
             series = series.slice(0, self.cut) if 0 < self.cut < len(series) else series
             truth = intervals_to_mask(series.labels or (), series.timestamps)
@@ -49,7 +51,7 @@ class LabelledSet:
                 self.left_out[series.point_id] = "no labels"
             else:
                 self.left_out[series.point_id] = "nothing abnormal" + (f" in its first {self.cut}" if self.cut else "")
-        self.left_out.update({point: str(error) for point, error in self.source.failures.items()})
+        self.left_out.update({point: str(error) for point, error in stream.summary.failures.items()})
         if not whole:
             said = "; ".join(f"{point}: {why}" for point, why in list(self.left_out.items())[:3])
             raise SourceError(f"set {self.name} has no series with an anomaly ({said})", "Check labels, and cut.")
@@ -62,13 +64,14 @@ class LabelledSet:
         """
         self.left_out.clear()
         events = 0
-        for series in self.source.read():
+        stream = SeriesStream(self.source.read())
+        for series in (read.series for read in stream):
             if series.labels is None:
                 self.left_out[series.point_id] = "no labels"
                 continue
             events += len(series.labels)
             yield series, intervals_to_mask(series.labels, series.timestamps)
-        self.left_out.update({point: str(error) for point, error in self.source.failures.items()})
+        self.left_out.update({point: str(error) for point, error in stream.summary.failures.items()})
         if not events:
             raise SourceError(f"set {self.name} has no series with an anomaly", "Check its labels.")
 

@@ -10,6 +10,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import UnknownPointError
 from tsad.core.intervals import intervals_to_mask, merge
 from tsad.core.names import safe_name
+from tsad.core.reading import gather
 from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import Interval
@@ -72,8 +73,8 @@ def _series_of(bench: Workbench, asset: Asset) -> Series:
     from tsad.sources.cache.join import Piece, rows_of
 
     if asset.kept is None or not asset.kept.paths:
-        (series,) = bench.csv_at(Path(asset.source.removeprefix("csv:"))).read([asset.name])
-        return series
+        ((read,), _) = gather(bench.csv_at(Path(asset.source.removeprefix("csv:"))).read([asset.name]))
+        return read.series
     contents = [content for path in asset.kept.paths if len((content := load_content(path)).series)]
     spans = [(int(c.series.timestamps[0]), int(c.series.timestamps[-1]) + 1) for c in contents]
     pieces = [Piece(content, span, "cache") for content, span in zip(contents, spans, strict=True)]

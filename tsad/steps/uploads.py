@@ -12,6 +12,7 @@ from typing import Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError, TsadError
+from tsad.core.reading import SeriesStream
 from tsad.loop.common import open_loop, say, show
 from tsad.steps.assets import about_series
 
@@ -38,7 +39,7 @@ def register(bench: Workbench, path: Path) -> str | None:
         show(rows, f"{path}")
         if len(bad) == len(found):
             raise SourceError(f"no file of {path} is valid: {'; '.join(bad[:3])}", "Mend them, or set source's keys.")
-        series = [about_series(one) for one in bench.csv_at(staged).read()]
+        series = [about_series(read.series) for read in SeriesStream(bench.csv_at(staged).read())]
         files = sorted(p for p in staged.rglob("*") if p.is_file())
         name = _content_hash(files, staged)
         about = {
@@ -71,12 +72,12 @@ def _stage(
         copy = staged / file.relative_to(base)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
-        source = bench.csv_at(copy)
+        stream = SeriesStream(bench.csv_at(copy).read())
         try:
-            series = [about_series(one) for one in source.read()]
-            errors: list[TsadError] = list(source.failures.values())
+            series = [about_series(read.series) for read in stream]
+            errors: list[TsadError] = list(stream.summary.failures.values())
         except TsadError as error:
-            series, errors = [], list(source.failures.values()) or [error]
+            series, errors = [], (list(stream.summary.failures.values()) if stream.ended else []) or [error]
         why = str(errors[0]).replace(str(copy), file.name).removeprefix(f"csv:{file.name}: ") if errors else ""
         if errors:
             copy.unlink()

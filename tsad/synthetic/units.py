@@ -35,8 +35,8 @@ class Unit:
     purges: IntArray
 
 
-Reading = tuple[FloatArray, FloatArray]  # signal and noise, [T] each, in the sensor's unit
-Sensor = Callable[[np.random.Generator, Unit], Reading]
+Signal = tuple[FloatArray, FloatArray]  # signal and noise, [T] each, in the sensor's unit
+Sensor = Callable[[np.random.Generator, Unit], Signal]
 
 
 def make_unit(rng: np.random.Generator, points: int, day: float) -> Unit:
@@ -74,26 +74,26 @@ def _ar(rng: np.random.Generator, points: int, phi: float) -> FloatArray:
     return autoregressive(rng, rng.standard_normal((1, points)), phi)[0]
 
 
-def _flow(rng: np.random.Generator, unit: Unit) -> Reading:
+def _flow(rng: np.random.Generator, unit: Unit) -> Signal:
     """t/h, follows the load at once."""
     full = rng.uniform(40, 160)
     return full * unit.load, full * 0.008 * _ar(rng, len(unit.load), 0.5)
 
 
-def _temperature(rng: np.random.Generator, unit: Unit) -> Reading:
+def _temperature(rng: np.random.Generator, unit: Unit) -> Signal:
     """Degrees Celsius of the product: slow, drawn by load and weather."""
     signal = rng.uniform(120, 220) + 60 * _lag(unit.load, rng.uniform(20, 60)) + 1.5 * unit.ambient
     return signal, 0.25 * _ar(rng, len(signal), 0.3)
 
 
-def _pressure(rng: np.random.Generator, unit: Unit) -> Reading:
+def _pressure(rng: np.random.Generator, unit: Unit) -> Signal:
     """bar, falls with the square of the flow; the control loop swings a little."""
     swing = np.sin(2 * np.pi * np.arange(len(unit.load)) / rng.uniform(25, 45) + 2 * unit.ambient)
     signal = rng.uniform(8, 20) - 3 * unit.load**2 + 0.04 * swing
     return signal, 0.03 * _ar(rng, len(signal), 0.3)
 
 
-def _level(rng: np.random.Generator, unit: Unit) -> Reading:
+def _level(rng: np.random.Generator, unit: Unit) -> Signal:
     """Percent: the tank fills while the motor rests and is pumped out while it runs."""
     rest = float(unit.running.mean())
     change = np.where(unit.running, -(1 - rest) / max(rest, 0.05), 1.0) * rng.uniform(0.2, 0.35)
@@ -102,14 +102,14 @@ def _level(rng: np.random.Generator, unit: Unit) -> Reading:
     return 55 + level, 0.25 * _ar(rng, len(level), 0.2)
 
 
-def _valve(rng: np.random.Generator, unit: Unit) -> Reading:
+def _valve(rng: np.random.Generator, unit: Unit) -> Signal:
     """Percent open, in the steps of its positioner."""
     signal = 15 + 70 * _lag(unit.load, 5)
     noise = np.round(0.6 * _ar(rng, len(signal), 0.8) + signal) - signal
     return signal, noise
 
 
-def _current(rng: np.random.Generator, unit: Unit) -> Reading:
+def _current(rng: np.random.Generator, unit: Unit) -> Signal:
     """Ampere of the intermittent motor, with a high inrush at each start."""
     signal = np.where(unit.running, 18 + 12 * unit.load, 0.4)
     starts = np.flatnonzero(np.diff(unit.running.astype(np.int8)) == 1) + 1
@@ -118,20 +118,20 @@ def _current(rng: np.random.Generator, unit: Unit) -> Reading:
     return signal, np.where(unit.running, 0.35, 0.03) * _ar(rng, len(signal), 0.2)
 
 
-def _vibration(rng: np.random.Generator, unit: Unit) -> Reading:
+def _vibration(rng: np.random.Generator, unit: Unit) -> Signal:
     """mm/s, higher and noisier while the motor runs, skewed."""
     signal = np.where(unit.running, 2.2 + 1.0 * unit.load, 0.3)
     noise = np.where(unit.running, 0.16, 0.03) * (rng.standard_gamma(4, len(signal)) - 4) / 2
     return signal, noise
 
 
-def _bearing(rng: np.random.Generator, unit: Unit) -> Reading:
+def _bearing(rng: np.random.Generator, unit: Unit) -> Signal:
     """Degrees Celsius of the motor's bearing: warms while it runs."""
     signal = 38 + 26 * _lag(unit.running.astype(float), rng.uniform(25, 50)) + 2 * unit.ambient
     return signal, 0.2 * _ar(rng, len(signal), 0.3)
 
 
-def _counter(rng: np.random.Generator, unit: Unit) -> Reading:
+def _counter(rng: np.random.Generator, unit: Unit) -> Signal:
     """m3 counted since the last report; starts again with each batch."""
     total = np.cumsum(unit.load) + rng.uniform(0, 200)
     batch = rng.uniform(180, 420)

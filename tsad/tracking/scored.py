@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import TrackingError
+from tsad.core.intervals import Span
 from tsad.tracking.artifacts import fetch_artifacts, list_artifacts
 from tsad.tracking.states import tag_is
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore
 
 CHUNKS = "chunks"
-Span = tuple[int, int]
 
 
 def scored(loop: LoopStore, identity: str) -> dict[str, list[Span]]:

@@ -13,11 +13,12 @@ from tsad.config.workbench import Workbench
 from tsad.core.durations import format_duration
 from tsad.core.errors import ClaimError, SourceError
 from tsad.core.options import DownsampleOptions
+from tsad.core.reading import ReadSummary, SeriesStream
 from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import NS_PER_SECOND
 from tsad.loop.common import open_loop, say, show, standalone
-from tsad.loop.reading import Reading
+from tsad.loop.reading import record_read
 from tsad.sources.quality import Quality, assess
 from tsad.steps.quality_page import badness, counts, page, png, worst_first
 
@@ -43,30 +44,28 @@ def run(bench: Workbench, *, points: list[str] | None = None, rows: int = 40, re
         CacheError: the cache folder cannot be written.
         ClaimError: another process works on the loop that the report would go to.
     """
-    from tsad.sources.cache import CachedSource, cache_folder, usage
+    from tsad.sources.cache import cache_folder, usage
 
     source = bench.make_source()
-    if isinstance(source, CachedSource):
-        source.require_writable()
+    source.require_writable()
     names = source.select(points)
     with _reporting(bench, report) as step:
-        found, drawn = _read(bench, source, names)
+        found, drawn, summary = _read(bench, source, names)
         refused = {q.point_id: error for q in found if (error := q.refusal()) is not None}
-        left_out = {point: str(error) for point, error in {**source.failures, **refused}.items()}
+        left_out = {point: str(error) for point, error in {**summary.failures, **refused}.items()}
         _show(found, rows, source.describe())
         show([{"left out": point, "why": why} for point, why in left_out.items()], "not ingested")
         if step is not None:
-            _record(step, source, found, drawn)
-    outage = Reading([], source).outage()
-    if outage:
-        say(outage)
+            _record(step, summary, found, drawn)
+    if summary.unreachable:
+        say(summary.outage())
     kept = [q for q in found if q.point_id not in refused]
     said = f", {len(left_out)} left out" if left_out else ""
     say(f"{len(kept)} series, {sum(q.points for q in kept)} points{said}")
-    if isinstance(source, CachedSource):
+    if summary.cached:
         used = usage(cache_folder(bench.home))
         say(
-            f"cache: {source.hits} were there, {source.fetched} read from the source; "
+            f"cache: {summary.hits} were there, {summary.fetched} read from the source; "
             f"{used.entries} entries, {used.bytes / 1e6:.1f} MB in {cache_folder(bench.home)}"
         )
     if step is not None:
@@ -90,8 +89,10 @@ def _reporting(bench: Workbench, wanted: bool) -> Iterator[StepRun | None]:
         yield step
 
 
-def _read(bench: Workbench, source: Source, names: Sequence[str]) -> tuple[list[Quality], list[tuple[Quality, Series]]]:
-    """Every series assessed, and the worst of them made short enough to be kept and drawn."""
+def _read(
+    bench: Workbench, source: Source, names: Sequence[str]
+) -> tuple[list[Quality], list[tuple[Quality, Series]], ReadSummary]:
+    """Every series assessed, the worst of them made short enough to be kept and drawn, and how the read ended."""
     from rich.console import Console
     from rich.progress import track
 
@@ -99,8 +100,9 @@ def _read(bench: Workbench, source: Source, names: Sequence[str]) -> tuple[list[
 
     found: list[Quality] = []
     kinds: dict[str, list[tuple[Quality, Series]]] = {}  # by the worst finding's name: candidates, worst first
-    progress = track(source.read(names), "reading", total=len(names), console=Console(stderr=True), transient=True)
-    for series in progress:
+    stream = SeriesStream(source.read(names))
+    for read in track(stream, "reading", total=len(names), console=Console(stderr=True), transient=True):
+        series = read.series
         quality = assess(series, bench.quality)
         found.append(quality)
         if not quality.findings or not bench.tracking.plots:
@@ -110,7 +112,7 @@ def _read(bench: Workbench, source: Source, names: Sequence[str]) -> tuple[list[
             same.append((quality, downsample(series, DRAWN).series))
             same.sort(key=lambda pair: badness(pair[0]))
             del same[bench.tracking.plots :]
-    return found, _varied(list(kinds.values()), bench.tracking.plots)
+    return found, _varied(list(kinds.values()), bench.tracking.plots), stream.summary
 
 
 def _varied(kinds: Sequence[Sequence[tuple[Quality, Series]]], count: int) -> list[tuple[Quality, Series]]:
@@ -151,7 +153,9 @@ def _row(quality: Quality, wide: bool) -> dict[str, Any]:
     }
 
 
-def _record(step: StepRun, source: Source, found: Sequence[Quality], drawn: Sequence[tuple[Quality, Series]]) -> None:
+def _record(
+    step: StepRun, summary: ReadSummary, found: Sequence[Quality], drawn: Sequence[tuple[Quality, Series]]
+) -> None:
     """Page, table, figures of the run."""
     from tsad.plots.quality import quality_figure
 
@@ -160,8 +164,8 @@ def _record(step: StepRun, source: Source, found: Sequence[Quality], drawn: Sequ
         marks = [mark for finding in quality.findings for mark in finding.where]
         channels = list(dict.fromkeys(name for finding in quality.findings for name in finding.channels))
         images[quality.point_id] = png(quality_figure(series, marks, channels))
-    failures = {point: str(error) for point, error in source.failures.items()}
-    html = page(source.describe(), time.time_ns(), found, failures, images)
+    failures = {point: str(error) for point, error in summary.failures.items()}
+    html = page(summary.source, time.time_ns(), found, failures, images)
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "quality.html").write_text(html, encoding="utf-8")
         step.file(Path(scratch) / "quality.html")
@@ -171,9 +175,9 @@ def _record(step: StepRun, source: Source, found: Sequence[Quality], drawn: Sequ
         "series": len(found), "points": sum(q.points for q in found), "refused": counts(found)["refused"],
         "failed": len(failures), "fine": counts(found)["fine"],
     }  # fmt: skip
-    step.params({"source": source.describe()})
+    step.params({"source": summary.source})
     step.metrics({**{name: float(value) for name, value in figures.items()}, **by_severity})
-    Reading([], source).record(step)
+    record_read(step, summary)
     step.result({**figures, "left_out": failures})
 
 

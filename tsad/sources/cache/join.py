@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tsad.core.intervals import Span
+from tsad.core.reading import Level, Part
 from tsad.core.series import Series
 from tsad.sources.cache.entries import Content, Fetched
-from tsad.sources.cache.provenance import Level, Part
-from tsad.sources.cache.ranges import Span, common, gaps
+from tsad.sources.cache.ranges import common, gaps
 from tsad.sources.validate import Note
 
 

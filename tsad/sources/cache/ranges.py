@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-Span = tuple[int, int]  # start, end: ns UTC, half-open, start < end
+from tsad.core.intervals import Span
+
 EVER: Span = (-(2**63), 2**63 - 1)
 
 

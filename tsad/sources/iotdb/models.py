@@ -16,7 +16,8 @@ from tsad.sources.iotdb.connection import Answer, Connection
 from tsad.sources.iotdb.names import bare, identifier, literal, nodes, pattern, quoted, strict
 from tsad.sources.times import UNITS
 
-SCORE, FLAG = ".anomaly_score", ".anomaly"  # what detections are called beside the measurement
+# What detections are called beside the measurement.
+SCORE, FLAG, VERSION = ".anomaly_score", ".anomaly", ".anomaly_model_version"
 NUMBERS = ("BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE")
 Device = tuple[str | None, ...]  # tree: its path as the server writes it; table: its tags
 # Name in the configuration -> in the tree model, in the table model.
@@ -50,7 +51,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Span:
+class TickRange:
     """A range in the server's precision, half-open; ``None`` = unbounded."""
 
     start: int | None
@@ -99,7 +100,7 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: Span) -> str:
+    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange) -> str:
         """A statement for count, first and last time of each field, a row per device."""
 
     @abstractmethod
@@ -107,7 +108,7 @@ class Model(ABC):
         """What the columns of ``statistics`` are called in the answer: three for each field."""
 
     @abstractmethod
-    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: Span, windows: Windows | None) -> str:
+    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange, windows: Windows | None) -> str:
         """A statement for the rows of the devices, one device after the other."""
 
     @abstractmethod
@@ -181,7 +182,7 @@ class TreeModel(Model):
             raise SourceError(f"two points of {self.describe()} would share a name", "Leave source.prefix empty.")
         return points
 
-    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: Span) -> str:
+    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange) -> str:
         return self._select(",".join(_counts(f.sql for f in fields)), devices, span.condition())
 
     def counted(self, fields: Sequence[Field]) -> list[str]:
@@ -190,7 +191,7 @@ class TreeModel(Model):
     def expressions(self, fields: Sequence[Field], windows: Windows | None) -> list[str]:
         return _aggregates((f.shown for f in fields), windows)
 
-    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: Span, windows: Windows | None) -> str:
+    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange, windows: Windows | None) -> str:
         asked = ",".join(_aggregates((f.sql for f in fields), windows))
         if windows is None:
             return self._select(asked, devices, span.condition())
@@ -259,7 +260,7 @@ class TableModel(Model):
             raise _nothing(f"no rows or no fields in {self.describe()}", connection)
         return points
 
-    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: Span) -> str:
+    def statistics(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange) -> str:
         return self._select([*self._tag_list(), *self.counted(fields)], devices, span, group=self._tag_list())
 
     def counted(self, fields: Sequence[Field]) -> list[str]:
@@ -268,7 +269,7 @@ class TableModel(Model):
     def expressions(self, fields: Sequence[Field], windows: Windows | None) -> list[str]:
         return [f.sql if windows is None else f"{AGGREGATES[windows.function][1]}({f.sql})" for f in fields]
 
-    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: Span, windows: Windows | None) -> str:
+    def rows(self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange, windows: Windows | None) -> str:
         tags, asked = self._tag_list(), self.expressions(fields, windows)
         if windows is None:
             return self._select([*tags, "time", *asked], devices, span, order=[*tags, "time"])
@@ -285,7 +286,7 @@ class TableModel(Model):
         return [identifier(t) for t in self.all_tags]
 
     def _select(
-        self, asked: Sequence[str], devices: Sequence[Device], span: Span,
+        self, asked: Sequence[str], devices: Sequence[Device], span: TickRange,
         group: Sequence[str] = (), order: Sequence[str] = (),
     ) -> str:  # fmt: skip
         sql = f"select {', '.join(asked)} from {self.place}"
@@ -336,14 +337,14 @@ def points_of(
 ) -> list[tuple[str | None, tuple[Field, ...]]]:
     """The points of a device: (measurement's name, itself), or for layout=device (``None``, all that are numbers).
 
-    What detections were written back as is left out: ``x.anomaly_score`` and ``x.anomaly`` together.
+    What detections were written back as is left out: ``x.anomaly_score`` and ``x.anomaly`` together, and the version.
     """
     known = {f.name: f for f in fields}
     own = set()
     for name in known:
         base = name.removesuffix(SCORE[1:])  # "x." or, of a whole device, ""
         if base != name and base + FLAG[1:] in known and (not base or base[:-1] in known):
-            own |= {name, base + FLAG[1:]}
+            own |= {name, base + FLAG[1:], base + VERSION[1:]}
     kept = sorted((f for f in known.values() if f.name not in own), key=lambda f: f.name)
     if given is not None:
         kept = [f for f in kept if f.name in given]

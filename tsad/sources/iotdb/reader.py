@@ -22,7 +22,7 @@ from tsad.sources.base import batches
 from tsad.sources.iotdb.blocks import Block, Column
 from tsad.sources.iotdb.collector import Collector, Spread
 from tsad.sources.iotdb.connection import Answer, Connection, LostError, MemoryShortError, rows_of
-from tsad.sources.iotdb.models import Device, Field, Model, Place, Shape, Span, Windows
+from tsad.sources.iotdb.models import Device, Field, Model, Place, Shape, TickRange, Windows
 
 Item = TypeVar("Item")
 _BATCH = 4_000_000  # values read before points are handed on in the order asked: 64 MB
@@ -55,13 +55,17 @@ class Reader:
     Args:
         fetch_rows: rows of one page, fewer where there are many columns.
         windows: aggregation in the server; ``None`` = raw rows.
+        names: all fields of each device, asked for or not, as far as known.
     """
 
-    def __init__(self, connection: Connection, model: Model, fetch_rows: int, windows: Windows | None) -> None:
+    def __init__(
+        self, connection: Connection, model: Model, fetch_rows: int, windows: Windows | None,
+        names: Mapping[Device, set[str]] | None = None,
+    ) -> None:  # fmt: skip
         self.connection, self.model, self.fetch_rows, self.windows = connection, model, fetch_rows, windows
-        self.names: dict[Device, set[str]] = {}  # all fields of each device, asked for or not
+        self.names = {} if names is None else names
 
-    def statistics(self, places: Iterable[Place], span: Span) -> dict[tuple[Device, Field], Known]:
+    def statistics(self, places: Iterable[Place], span: TickRange) -> dict[tuple[Device, Field], Known]:
         """Count, first and last time of each field; one that the server leaves out of its answer is absent.
 
         A field without rows has ``count`` 0 in the tree model and may be absent in the table model.
@@ -77,7 +81,7 @@ class Reader:
         return out
 
     def read(
-        self, places: Sequence[Place], known: Statistics, span: Span
+        self, places: Sequence[Place], known: Statistics, span: TickRange
     ) -> Iterator[tuple[Place, IntArray, FloatArray]]:
         """Places in the order asked, with times [T] in the server's precision and values [T, C]; empty ones left out.
 
@@ -117,11 +121,11 @@ class Reader:
                     yield some, list(part)
 
     def _collect(
-        self, fields: tuple[Field, ...], devices: Sequence[Device], known: Statistics, span: Span
+        self, fields: tuple[Field, ...], devices: Sequence[Device], known: Statistics, span: TickRange
     ) -> Iterator[Collector]:
         """Complete devices; what a lost connection has left over is asked for again, from the last time received."""
         step = 1 if self.windows is None else self.windows.every_in(self.connection.precision)
-        tasks: list[tuple[list[Device], Span, Collector | None]] = [(list(devices), span, None)]
+        tasks: list[tuple[list[Device], TickRange, Collector | None]] = [(list(devices), span, None)]
         attempt = held = 0
         while tasks:
             asked, part, current = tasks.pop()
@@ -159,10 +163,10 @@ class Reader:
             tasks += [(list(some), span, None) for some in _chunks(rest, -(-len(rest) // halves) or 1)][::-1]
             if current is not None:
                 start = current.last + step if current.rows else part.start
-                tasks.append(([current.device], Span(start, span.end), current))
+                tasks.append(([current.device], TickRange(start, span.end), current))
 
     def _runs(
-        self, fields: tuple[Field, ...], devices: Sequence[Device], span: Span
+        self, fields: tuple[Field, ...], devices: Sequence[Device], span: TickRange
     ) -> Iterator[tuple[Device, IntArray, list[Spread]]]:
         """Rows of one device at a time, as they arrive."""
         if span.start is not None and span.end is not None and span.start >= span.end:
@@ -185,7 +189,7 @@ class Reader:
                     yield device, times[cut], [c and (c[0][cut], None if c[1] is None else c[1][cut]) for c in columns]
 
     def _counted(
-        self, fields: Sequence[Field], devices: Sequence[Device], span: Span
+        self, fields: Sequence[Field], devices: Sequence[Device], span: TickRange
     ) -> dict[tuple[Device, Field], Known]:
         sql = self.model.statistics(fields, devices, span)
 
@@ -217,7 +221,7 @@ class Reader:
         return out
 
     def _complete(
-        self, collector: Collector, fields: tuple[Field, ...], known: Statistics, span: Span
+        self, collector: Collector, fields: tuple[Field, ...], known: Statistics, span: TickRange
     ) -> Collector:
         """The collector, if it holds at least what the server counts: a node that has just started may hold back rows.
 
@@ -237,7 +241,7 @@ class Reader:
         return collector
 
     def _nothing_missing(
-        self, devices: Sequence[Device], fields: tuple[Field, ...], known: Statistics, span: Span
+        self, devices: Sequence[Device], fields: tuple[Field, ...], known: Statistics, span: TickRange
     ) -> None:
         for device in devices:
             if self.windows is None and any(known.get((device, f), _NONE).count for f in fields):

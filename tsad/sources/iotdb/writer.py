@@ -1,51 +1,61 @@
-"""Detections beside the measurement: ``<point>.anomaly_score`` and ``<point>.anomaly`` at each of its timestamps."""
+"""Detections beside the measurement, at each of its timestamps: score, flag, and the version that says so."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.sources.iotdb.connection import Connection
-from tsad.sources.iotdb.models import FLAG, SCORE, Place, TableModel, TreeModel
+from tsad.sources.iotdb.models import FLAG, SCORE, VERSION, Place, TableModel, TreeModel
 from tsad.sources.iotdb.names import identifier, quoted, strict
 
 _ROWS = 100_000  # of one tablet: 2 MB
-_BOOLEAN, _DOUBLE, _STRING = 0, 4, 11
+_BOOLEAN, _DOUBLE, _TEXT, _STRING = 0, 4, 5, 11
 _TAG, _FIELD = 0, 1
 
 
-def write_detection(
-    connection: Connection, model: TreeModel | TableModel, place: Place, stamps: IntArray, scores: FloatArray,
-    flags: BoolArray,
-) -> int:  # fmt: skip
-    """Write scores and flags; the same again changes nothing. Returns the rows written.
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What is written.
 
-    Args:
+    Attributes:
         stamps: [T] in the server's precision.
         scores, flags: [T].
+        model_version: who says so; the same text at each timestamp.
+    """
+
+    stamps: IntArray
+    scores: FloatArray
+    flags: BoolArray
+    model_version: str
+
+
+def write_detection(connection: Connection, model: TreeModel | TableModel, place: Place, judged: Judged) -> int:
+    """Write scores, flags and version; the same again changes nothing. Returns the rows written.
 
     Raises:
         AccessError: the user lacks the right.
     """
     base = "" if model.layout == "device" else place.fields[0].name + "."
-    names = [base + SCORE[1:], base + FLAG[1:]]
+    names = [base + SCORE[1:], base + FLAG[1:], base + VERSION[1:]]
     if isinstance(model, TableModel):
         target = _table(connection, model, place, names)
     else:
         target = _tree(connection, place, names)
-    for at in range(0, len(stamps), _ROWS):
+    for at in range(0, len(judged.stamps), _ROWS):
         part = slice(at, at + _ROWS)
-        count = len(stamps[part])
+        count = len(judged.stamps[part])
+        scores, flags = judged.scores[part].astype(">f8").tobytes(), judged.flags[part].astype(np.uint8).tobytes()
         connection.insert(
-            **target(count, scores[part].astype(">f8").tobytes() + flags[part].astype(np.uint8).tobytes()),
-            timestamps=stamps[part].astype(">i8").tobytes(),
+            **target(count, scores + flags + _repeated(judged.model_version, count)),
+            timestamps=judged.stamps[part].astype(">i8").tobytes(),
             size=count,
         )
-    return len(stamps)
+    return len(judged.stamps)
 
 
 def _tree(connection: Connection, place: Place, names: list[str]) -> Any:
@@ -56,7 +66,8 @@ def _tree(connection: Connection, place: Place, names: list[str]) -> Any:
 
     def target(count: int, values: bytes) -> dict[str, Any]:
         return {
-            "prefixPath": device, "measurements": measurements, "types": [_DOUBLE, _BOOLEAN], "values": values,
+            "prefixPath": device, "measurements": measurements, "types": [_DOUBLE, _BOOLEAN, _TEXT],
+            "values": values,
             "isAligned": aligned,
         }  # fmt: skip
 
@@ -64,21 +75,22 @@ def _tree(connection: Connection, place: Place, names: list[str]) -> Any:
 
 
 def _table(connection: Connection, model: TableModel, place: Place, names: list[str]) -> Any:
-    for name, kind in zip(names, ("double", "boolean"), strict=True):
+    for name, kind in zip(names, ("double", "boolean", "string"), strict=True):
         connection.execute(f"alter table {model.place} add column if not exists {identifier(name)} {kind} field")
     tags = [(tag, value) for tag, value in zip(model.all_tags, place.device, strict=True) if value is not None]
 
     def target(count: int, values: bytes) -> dict[str, Any]:
         return {
             "prefixPath": model.table, "measurements": [*(tag for tag, _ in tags), *names],
-            "types": [*[_STRING] * len(tags), _DOUBLE, _BOOLEAN], "values": b"".join(_repeat(tags, count)) + values,
-            "isAligned": False, "writeToTable": True, "columnCategories": [*[_TAG] * len(tags), _FIELD, _FIELD],
+            "types": [*[_STRING] * len(tags), _DOUBLE, _BOOLEAN, _STRING],
+            "values": b"".join(_repeated(value, count) for _, value in tags) + values,
+            "isAligned": False, "writeToTable": True, "columnCategories": [*[_TAG] * len(tags), *[_FIELD] * 3],
         }  # fmt: skip
 
     return target
 
 
-def _repeat(tags: list[tuple[str, str]], count: int) -> Iterator[bytes]:
-    for _, value in tags:
-        text = value.encode()
-        yield (struct.pack(">i", len(text)) + text) * count
+def _repeated(text: str, count: int) -> bytes:
+    """A column of one text."""
+    raw = text.encode()
+    return (struct.pack(">i", len(raw)) + raw) * count

@@ -4,68 +4,60 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 
-from tsad.core.errors import ConfigError, LabelError, SeriesError, SourceError
+from tsad.core.errors import LabelError, SeriesError, SourceError
 from tsad.core.reviews import Annotation
 from tsad.core.types import ANOMALY, IntArray, Interval
 from tsad.sources.clock import as_arrow
 from tsad.sources.sql.connection import Database
+from tsad.sources.sql.options import PARTS
 from tsad.sources.sql.tables import described, plain
 from tsad.sources.times import TimeReader
 
-PARTS = ("point", "start", "end", "label", "annotator", "submitted_at")
-NEEDED = ("point", "start", "end")
 _NAMES = 5_000  # points named in one statement
 
 
-def check_columns(columns: Mapping[str, str | None]) -> None:
-    """Refuse what ``source.labels_columns`` cannot be.
+@dataclass(frozen=True)
+class LabelsTable:
+    """A table of labels.
 
-    Raises:
-        ConfigError: an unknown part, or a needed one that is missing.
+    Attributes:
+        columns: part -> column; without ``submitted_at`` all rows of an annotator are one submission.
+        inclusive: an end is the last abnormal instant.
     """
-    unknown = sorted(set(columns) - set(PARTS))
-    missing = [part for part in NEEDED if not columns.get(part)]
-    if unknown or missing:
-        what = f"names {', '.join(unknown)}" if unknown else f"lacks {', '.join(missing)}"
-        raise ConfigError(f"source.labels_columns {what}", f"Its parts are {', '.join(PARTS)}.")
+
+    name: str
+    schema: str | None
+    columns: Mapping[str, str | None]
+    inclusive: bool
 
 
 def read_submissions(
-    database: Database,
-    name: str,
-    schema: str | None,
-    columns: Mapping[str, str | None],
-    points: Sequence[str],
-    times: TimeReader,
-    *,
-    inclusive: bool,
+    database: Database, table: LabelsTable, points: Sequence[str], times: TimeReader
 ) -> dict[str, list[Annotation]]:
     """What people submitted for these points; points that nobody labelled are absent.
 
     Args:
-        columns: part -> column; without ``submitted_at`` all rows of an annotator are one submission.
         times: how the times of a series are read; its labels' times alike.
-        inclusive: an end is the last abnormal instant.
 
     Raises:
         SourceError: no such table or column.
         LabelError: a row with a start but no end, an end before its start, a time that cannot be read.
     """
-    picked = {part: column for part in PARTS if (column := columns.get(part))}
+    picked = {part: column for part in PARTS if (column := table.columns.get(part))}
     rows: list[dict[str, Any]] = []
     for at in range(0, len(points), _NAMES):
         some = points[at : at + _NAMES]
         rows += database.run(
-            partial(_rows, place=database.place, name=name, schema=schema, picked=picked, points=some)
+            partial(_rows, place=database.place, table=table, picked=picked, points=some)
         )
-    where = f"{database.place}/{name}"
+    where = f"{database.place}/{table.name}"
     start, end = (_stamps([r[p] for r in rows], times, f"{where}: column {picked[p]!r}") for p in ("start", "end"))
     said: dict[tuple[str, str, Any], list[Interval]] = defaultdict(list)
     for row in rows:
@@ -74,7 +66,7 @@ def read_submissions(
             continue  # she looked at it, and nothing is abnormal
         if row["start"] is None or row["end"] is None:
             raise LabelError(f"{where}: a row of {row['point']!r} has only a start or an end", "Give both, or neither.")
-        first, stop = start[row["start"]], end[row["end"]] + int(inclusive)
+        first, stop = start[row["start"]], end[row["end"]] + int(table.inclusive)
         if stop <= first:
             raise LabelError(
                 f"{where}: {row['point']!r} is labelled from {row['start']} to {row['end']}, which is not after it",
@@ -95,13 +87,9 @@ def _submissions(said: Mapping[tuple[str, str, Any], list[Interval]]) -> dict[st
 
 
 def _rows(
-    connection: sa.Connection,
-    place: str,
-    name: str,
-    schema: str | None,
-    picked: Mapping[str, str],
-    points: Sequence[str],
+    connection: sa.Connection, place: str, table: LabelsTable, picked: Mapping[str, str], points: Sequence[str]
 ) -> list[dict[str, Any]]:
+    name, schema = table.name, table.schema
     there = described(sa.inspect(connection), name, schema, place)
     missing = [column for column in picked.values() if column not in there]
     if missing:
@@ -111,11 +99,11 @@ def _rows(
         )
     made = {n: sa.column(n, plain(connection, kind)) for n, kind in there.items()}
     point = made[picked["point"]]
-    table = sa.table(name, *made.values(), schema=schema)
+    rows = sa.table(name, *made.values(), schema=schema)
     # names are text here; an integer column is compared as text too, for label tables are small
     named = point if isinstance(point.type, sa.String) else sa.cast(point, sa.String)
     chosen = [made[column].label(part) for part, column in picked.items()]
-    statement = sa.select(*chosen).select_from(table).where(named.in_(points))
+    statement = sa.select(*chosen).select_from(rows).where(named.in_(points))
     return [dict(row) for row in connection.execute(statement).mappings()]
 
 

@@ -1,4 +1,4 @@
-"""Rows of many points from one statement, as arrays: packed by the server where it can, else row by row.
+"""PointRows of many points from one statement, as arrays: packed by the server where it can, else row by row.
 
 A row as a Python tuple costs a microsecond or more, and a timestamp in it as much again. So PostgreSQL packs the rows
 of each point into two strings of bytes (``string_agg`` over the binary form of each value), and SQLite, which runs in
@@ -30,68 +30,77 @@ Values = FloatArray | SeriesError  # a column, or why there are no numbers in it
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class PointRows:
     """The rows of one point in no order: times [T] as the column holds them, and each value column [T]."""
 
     times: pa.Array
     values: tuple[Values, ...]
 
-    def where(self, mask: BoolArray) -> Rows:
+    def where(self, mask: BoolArray) -> PointRows:
         """The rows of a mask [T]."""
         values = tuple(v if isinstance(v, SeriesError) else v[mask] for v in self.values)
-        return Rows(self.times.filter(pa.array(mask)), values)
+        return PointRows(self.times.filter(pa.array(mask)), values)
 
 
 Run = Callable[[Callable[[sa.Connection], Any]], Any]  # Database.run
 
 
-def read_long(
-    run: Run, table: Table, clock: Clock, points: Sequence[Any], low: Any, high: Any, *, page: int | None
-) -> dict[Any, Rows | SeriesError]:
-    """Rows of these points of a long table, with times in ``[low, high)``.
+@dataclass(frozen=True)
+class Wanted:
+    """What is read together.
 
-    Args:
-        points: as the point column holds them.
-        page: rows per statement for a single point that is too large for one; ``None`` = one statement for all.
+    Attributes:
+        points: as the point column holds them, or names of a wide table's columns.
+        low, high: times in ``[low, high)``, as the time column holds them; ``None`` = unbounded.
+        page: rows per statement for what is too large for one; ``None`` = one statement for all.
     """
 
-    def part(since: Any, limit: int | None) -> dict[Any, Rows | SeriesError]:
-        conditions = table.where(points, since, high)
+    points: Sequence[Any]
+    low: Any
+    high: Any
+    page: int | None
+
+
+def read_long(run: Run, table: Table, clock: Clock, wanted: Wanted) -> dict[Any, PointRows | SeriesError]:
+    """Rows of these points of a long table; ``page`` is for a single one."""
+    points = wanted.points
+
+    def part(since: Any, limit: int | None) -> dict[Any, PointRows | SeriesError]:
+        conditions = table.where(points, since, wanted.high)
         return run(lambda c: read_rows(c, table, clock, table.values, conditions, limit))
 
-    if page is None or len(points) > 1:
-        return part(low, None)
-    found = _paged(lambda since, limit: part(since, limit).get(points[0]), low, page)
+    if wanted.page is None or len(points) > 1:
+        return part(wanted.low, None)
+    found = _paged(lambda since, limit: part(since, limit).get(points[0]), wanted.low, wanted.page)
     return {} if found is None else {points[0]: found}
 
 
-def read_wide(
-    run: Run, table: Table, clock: Clock, points: Sequence[Any], low: Any, high: Any, *, page: int | None
-) -> dict[Any, Rows | SeriesError]:
+def read_wide(run: Run, table: Table, clock: Clock, wanted: Wanted) -> dict[Any, PointRows | SeriesError]:
     """As :func:`read_long`, of a wide table; points are names of columns."""
+    points, page = wanted.points, wanted.page
     columns = [c for name in points for c in table.values if c.name == name]
 
-    def part(since: Any, limit: int | None) -> Rows | SeriesError | None:
-        conditions = table.where(None, since, high)
+    def part(since: Any, limit: int | None) -> PointRows | SeriesError | None:
+        conditions = table.where(None, since, wanted.high)
         return run(lambda c: read_rows(c, table, clock, columns, conditions, limit)).get(None)
 
-    found = part(low, None) if page is None else _paged(part, low, page)
+    found = part(wanted.low, None) if page is None else _paged(part, wanted.low, page)
     if found is None or isinstance(found, SeriesError):
         return {} if found is None else dict.fromkeys(points, found)
-    return {c.name: Rows(found.times, (values,)) for c, values in zip(columns, found.values, strict=True)}
+    return {c.name: PointRows(found.times, (values,)) for c, values in zip(columns, found.values, strict=True)}
 
 
 def _paged(
-    part: Callable[[Any, int], Rows | SeriesError | None], low: Any, page: int
-) -> Rows | SeriesError | None:
-    """Rows by statements of ``page`` rows, each from the last time of the one before it."""
-    pages: list[Rows] = []
+    part: Callable[[Any, int], PointRows | SeriesError | None], low: Any, page: int
+) -> PointRows | SeriesError | None:
+    """PointRows by statements of ``page`` rows, each from the last time of the one before it."""
+    pages: list[PointRows] = []
     while True:
         found = part(low, page)
         if isinstance(found, SeriesError):
             return found
         if found is None or len(found.times) < page:
-            pages += [] if found is None else [Rows(compact(found.times), found.values)]
+            pages += [] if found is None else [PointRows(compact(found.times), found.values)]
             break
         last = pc.max(found.times)  # type: ignore[attr-defined]
         less = pc.less(found.times, last)  # type: ignore[attr-defined]
@@ -101,12 +110,12 @@ def _paged(
             continue
         # rows of the last time may go on beyond the page: they are read again
         kept = found.where(earlier)
-        pages.append(Rows(compact(kept.times), kept.values))
+        pages.append(PointRows(compact(kept.times), kept.values))
         low = last.as_py()
     return _joined(pages)
 
 
-def _joined(pages: Sequence[Rows]) -> Rows | None:
+def _joined(pages: Sequence[PointRows]) -> PointRows | None:
     if len(pages) < 2:
         return pages[0] if pages else None
     values: list[Values] = []
@@ -116,7 +125,7 @@ def _joined(pages: Sequence[Rows]) -> Rows | None:
     times = [p.times for p in pages]
     if len({t.type for t in times}) > 1:  # text of which only some parts have the usual spelling
         times = [t.cast(pa.string()) for t in times]
-    return Rows(pa.concat_arrays(times), tuple(values))
+    return PointRows(pa.concat_arrays(times), tuple(values))
 
 
 def read_rows(
@@ -126,8 +135,8 @@ def read_rows(
     columns: Sequence[sa.ColumnClause[Any]],
     conditions: Sequence[sa.ColumnElement[bool]],
     limit: int | None = None,
-) -> dict[Any, Rows | SeriesError]:
-    """Rows by point (a wide table's under ``None``).
+) -> dict[Any, PointRows | SeriesError]:
+    """PointRows by point (a wide table's under ``None``).
 
     Args:
         columns: value columns wanted.
@@ -150,7 +159,7 @@ def _from_postgres(
     table: Table,
     clock: Clock,
     columns: Sequence[sa.ColumnClause[Any]],
-) -> dict[Any, Rows | SeriesError]:
+) -> dict[Any, PointRows | SeriesError]:
     rows = picked.subquery("picked")
     time, key = rows.c[table.time.name], None if table.point is None else rows.c[table.point.name]
     sent: list[sa.ColumnElement[Any]] = [_time_sent(time, clock, table.time.type)]
@@ -161,12 +170,12 @@ def _from_postgres(
         sent.append(sa.func.float8send(sa.func.coalesce(sa.cast(number, sa.Double()), sa.literal_column(_NAN))))
     packed = [sa.func.string_agg(s, sa.literal_column(_NO_BYTES), type_=types.LargeBinary()) for s in sent]
     statement = sa.select(*packed) if key is None else sa.select(key, *packed).group_by(key)
-    found: dict[Any, Rows | SeriesError] = {}
+    found: dict[Any, PointRows | SeriesError] = {}
     for row in connection.execution_options(stream_results=True, yield_per=4).execute(statement):
         point, times, *values = row if key is not None else (None, *row)
         if times is not None:
             made = [np.frombuffer(v, ">f8").astype(np.float64) for v in values]
-            found[point] = Rows(_times_received(times, clock, table.time.type), tuple(made))
+            found[point] = PointRows(_times_received(times, clock, table.time.type), tuple(made))
     return found
 
 
@@ -198,7 +207,7 @@ def _from_sqlite(
     table: Table,
     clock: Clock,
     columns: Sequence[sa.ColumnClause[Any]],
-) -> dict[Any, Rows | SeriesError]:
+) -> dict[Any, PointRows | SeriesError]:
     """An aggregate keeps a column of a point as a list, and makes an array of it as soon as the point is through.
 
     Times of text and whole numbers come as one text, made without a call per row; fractions it would round.
@@ -219,7 +228,7 @@ def _from_sqlite(
     joined = clock.kind in ("text", "whole")
     times_packed = sa.func.group_concat(time, sa.func.char(10)) if joined else sa.func.tsad_numbers(time)
     packed = [times_packed, *(sa.func.tsad_numbers(rows.c[c.name]) for c in columns)]
-    found: dict[Any, Rows | SeriesError] = {}
+    found: dict[Any, PointRows | SeriesError] = {}
     key = None if table.point is None else rows.c[table.point.name]
     for row in connection.execute(sa.select(*packed) if key is None else sa.select(key, *packed).group_by(key)):
         point, times, *values = row if key is not None else (None, *row)
@@ -232,7 +241,7 @@ def _from_sqlite(
         elif any(isinstance(v, np.ndarray) and len(v) != len(made) for v in numbers):
             found[point] = SeriesError("a time that holds a line break", "Mend the row.")
         else:
-            found[point] = Rows(made if joined else pa.array(made), numbers)
+            found[point] = PointRows(made if joined else pa.array(made), numbers)
     return found
 
 
@@ -247,17 +256,18 @@ def _split(joined: str, clock: Clock) -> pa.Array:
 
 def _row_by_row(
     connection: sa.Connection, picked: sa.Select[Any], table: Table, columns: Sequence[sa.ColumnClause[Any]]
-) -> dict[Any, Rows | SeriesError]:
+) -> dict[Any, PointRows | SeriesError]:
     lists: dict[Any, list[list[Any]]] = {}
     for part in connection.execution_options(stream_results=True, yield_per=_ROWS).execute(picked).partitions():
         for row in part:
             point, *rest = row if table.point is not None else (None, *row)
             for kept, value in zip(lists.setdefault(point, [[] for _ in rest]), rest, strict=True):
                 kept.append(value)
-    found: dict[Any, Rows | SeriesError] = {}
+    found: dict[Any, PointRows | SeriesError] = {}
     for point, (times, *values) in lists.items():
         made = _attempt(as_arrow, times)
-        found[point] = made if isinstance(made, SeriesError) else Rows(made, tuple(_attempt(floats, v) for v in values))
+        bad = isinstance(made, SeriesError)
+        found[point] = made if bad else PointRows(made, tuple(_attempt(floats, v) for v in values))
     return found
 
 

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tsad.core.errors import ConfigError, SeriesError, SourceError, TooManyRowsError, TsadError
+from tsad.core.errors import SeriesError, SourceError, TooManyRowsError, TsadError
+from tsad.core.option_model import Configured, Options
+from tsad.core.reading import Extents, ReadFailure
+from tsad.core.reviews import Labelling
 from tsad.core.series import Series
 from tsad.files.hashing import digest_of_parts
-from tsad.sources.base import Labelling, Source, batches, bounds, one_of
-from tsad.sources.times import TimeReader
-from tsad.sources.validate import Rules, validate
+from tsad.sources.base import Source, batches, bounds
+from tsad.sources.sql.options import ELSEWHERE, SqlOptions
+from tsad.sources.validate import RawSeries, Rules, validate
 
 if TYPE_CHECKING:
     from tsad.sources.clock import Clock
     from tsad.sources.sql.connection import Database
-    from tsad.sources.sql.readers import Rows
+    from tsad.sources.sql.readers import PointRows
     from tsad.sources.sql.tables import Table
 
 BATCH = 1_000_000  # values that one statement brings: many small points, or a part of a large one
 TOGETHER = 50_000_000  # values of a wide table that are held at once, so that its rows are not read for each point
 NAMES = 2_000  # points named in one statement
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Arguments that do not change what a series is; the place is told apart by describe().
-_ELSEWHERE = {
-    "self", "__class__", "url", "url_env", "labels_table", "labels_columns", "labels_end", "labels_agreement",
-    "since", "until", "max_rows", "retries", "retry_seconds", "timeout_seconds",
-}  # fmt: skip
 
 
-class SqlSource(Source):
-    """Series from one table or view; every argument is explained in ``conf/source/sql.yaml``.
+class SqlSource(Configured, Source):
+    """Series from one table or view; every option is explained in ``conf/source/sql.yaml``.
 
     A point's identifier is what the point column says (long), or its column's name (wide). Points, columns and the kind
     of times are looked up once in the life of the object; rows without a time belong to no range and are not read.
 
     Raises:
-        ConfigError: a value that no table could satisfy.
+        pydantic.ValidationError: a value that no table could satisfy.
         SourceUnavailableError, AccessError: (on reading) the server does not answer, or refuses.
         TooManyRowsError: (on reading) more than ``max_rows``.
     """
@@ -49,72 +44,18 @@ class SqlSource(Source):
     name = "sql"
     ranged = True
 
-    def __init__(
-        self,
-        *,
-        url: str | None,
-        url_env: str,
-        schema: str | None,
-        table: str,
-        layout: str,
-        point_column: str | None,
-        time_column: str | None,
-        value_columns: list[str] | None,
-        ignore_columns: list[str],
-        time_format: str,
-        time_zone: str,
-        daylight_saving: str,
-        since: str | None,
-        until: str | None,
-        labels_table: str | None,
-        labels_columns: dict[str, str | None],
-        labels_end: str,
-        labels_agreement: float,
-        duplicates: str,
-        infinite: str,
-        min_points: int,
-        max_rows: int,
-        retries: int,
-        retry_seconds: float,
-        timeout_seconds: float,
-    ) -> None:
-        given = {k: v for k, v in locals().items() if k not in _ELSEWHERE}
-        super().__init__()
-        self._signature = digest_of_parts(sorted(given.items()))
-        one_of("layout", layout, "long", "wide")
-        one_of("labels_end", labels_end, "exclusive", "inclusive")
-        one_of("duplicates", duplicates, "last", "mean", "error")
-        one_of("infinite", infinite, "error", "missing")
-        if not _VARIABLE.fullmatch(url_env):
-            raise ConfigError("source.url_env is no name of an environment variable", "It names where the URL is kept.")
-        if not table:
-            raise ConfigError("source.table is empty", "Name the table or view that holds the series.")
-        if "%" in time_format:
-            raise ConfigError(f"source.time_format={time_format!r} is for files", "Make a view with a timestamp.")
-        if min(max_rows, retries + 1) < 1 or retry_seconds < 0 or timeout_seconds <= 0:
-            raise ConfigError(
-                f"source.max_rows={max_rows}, retries={retries}, retry_seconds={retry_seconds:g}, "
-                f"timeout_seconds={timeout_seconds:g} cannot be",
-                "None may be negative, and one row and some time are needed.",
-            )
-        self.url, self.url_env, self.wide = url, url_env, layout == "wide"
-        self.table_name = f"{schema}.{table}" if schema else table
-        self.schema, self.max_rows = schema, max_rows
-        self._columns = (
-            table, schema, self.wide, point_column, time_column,
-            None if value_columns is None else tuple(value_columns), tuple(ignore_columns),
-        )  # fmt: skip
-        self.span = bounds(since, until)
-        self.times = TimeReader(time_format, time_zone, daylight_saving)
-        self.rules = Rules(duplicates=duplicates, infinite=infinite, min_points=min_points)
-        if labels_table is not None:
-            from tsad.sources.sql.labels import check_columns
+    options_model: ClassVar[type[Options]] = SqlOptions
 
-            check_columns(labels_columns)
-        if not 0.0 <= labels_agreement <= 1.0:
-            raise ConfigError(f"source.labels_agreement={labels_agreement:g} is outside 0..1", "1 = edges count.")
-        self._labels = (labels_table, labels_columns, labels_end, labels_agreement)
-        self._patience = (retries, retry_seconds, timeout_seconds)
+    def __init__(self, options: SqlOptions | None = None, **given: Any) -> None:
+        settings: SqlOptions = self.configured(options, given)
+        self.settings = settings
+        self._signature = digest_of_parts(sorted(settings.model_dump(exclude=ELSEWHERE).items()))
+        self.wide, self.max_rows = settings.layout == "wide", settings.max_rows
+        self.table_name = f"{settings.schema}.{settings.table}" if settings.schema else settings.table
+        self.span, self.times = bounds(settings.since, settings.until), settings.times()
+        self.rules = Rules(
+            duplicates=settings.duplicates, infinite=settings.infinite, min_points=settings.min_points
+        )
         self._raw: dict[str, Any] | None = None  # what the point column holds, by the point's name
 
     # -- what a source offers -----------------------------------------------------------------
@@ -140,18 +81,18 @@ class SqlSource(Source):
         for name in ("_table", "_clock"):
             self.__dict__.pop(name, None)
 
-    def extents(self, point_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    def extents(self, point_ids: Sequence[str]) -> Extents:
         """See :meth:`Source.extents`: one statement for up to 2,000 points."""
         from tsad.sources.sql.tables import ends
 
-        found: dict[str, tuple[int, int]] = {}
+        spans: dict[str, tuple[int, int]] = {}
         for raw in self._named(point_ids):
-            spans = self._database.run(partial(ends, table=self._table, points=list(raw)))
-            for held, (first, last) in self._clock.spans(spans).items():
-                found[raw[held]] = first, last + 1
-        return {p: found[p] for p in point_ids if p in found}
+            held = self._database.run(partial(ends, table=self._table, points=list(raw)))
+            for name, (first, last) in self._clock.spans(held).items():
+                spans[raw[name]] = first, last + 1
+        return Extents({p: spans[p] for p in point_ids if p in spans})
 
-    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
+    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series | ReadFailure]:
         """See :meth:`Source.fetch`: statements that bring many points each, or a part of a large one.
 
         Raises:
@@ -163,23 +104,24 @@ class SqlSource(Source):
             try:
                 series = self._series(point_id, found, start, end)
             except TsadError as error:
-                self.failures[point_id] = error
+                yield ReadFailure(point_id, error)
                 continue
             if series is not None:
                 yield series
 
     def annotations(self, point_ids: Sequence[str]) -> dict[str, Labelling] | None:
-        """See :meth:`Source.annotations`: from ``labels_table``, by :func:`tsad.sources.consensus.consensus`."""
-        name, columns, closing, agreement = self._labels
-        if name is None:
+        """See :meth:`Source.annotations`: from ``labels_table``, by :func:`tsad.agreement.consensus.consensus`."""
+        settings = self.settings
+        if settings.labels_table is None:
             return None
-        from tsad.sources.consensus import consensus
-        from tsad.sources.sql.labels import read_submissions
+        from tsad.agreement.consensus import consensus
+        from tsad.sources.sql.labels import LabelsTable, read_submissions
 
-        said = read_submissions(
-            self._database, name, self.schema, columns, list(point_ids), self.times, inclusive=closing == "inclusive"
+        table = LabelsTable(
+            settings.labels_table, settings.schema, settings.labels_columns, settings.labels_end == "inclusive"
         )
-        return consensus(said, agreement)
+        submissions = read_submissions(self._database, table, list(point_ids), self.times)
+        return consensus(submissions, settings.labels_agreement)
 
     # -- what was looked up -------------------------------------------------------------------
 
@@ -187,14 +129,22 @@ class SqlSource(Source):
     def _database(self) -> Database:
         from tsad.sources.sql.connection import Database, url_of
 
-        retries, pause, limit = self._patience
-        return Database(url_of(self.url, self.url_env), retries=retries, retry_seconds=pause, timeout_seconds=limit)
+        told = self.settings
+        return Database(
+            url_of(told.url, told.url_env), retries=told.retries, retry_seconds=told.retry_seconds,
+            timeout_seconds=told.timeout_seconds,
+        )  # fmt: skip
 
     @cached_property
     def _table(self) -> Table:
         from tsad.sources.sql.tables import Asked, open_table
 
-        return self._database.run(lambda c: open_table(c, Asked(*self._columns), self._database.place))
+        told = self.settings
+        values = None if told.value_columns is None else tuple(told.value_columns)
+        asked = Asked(
+            told.table, told.schema, self.wide, told.point_column, told.time_column, values, tuple(told.ignore_columns)
+        )
+        return self._database.run(lambda c: open_table(c, asked, self._database.place))
 
     @cached_property
     def _clock(self) -> Clock:
@@ -260,22 +210,23 @@ class SqlSource(Source):
 
     def _read(
         self, point_ids: Sequence[str], rows: Mapping[str, int], low: Any, high: Any
-    ) -> Iterator[tuple[str, Rows | SeriesError]]:
+    ) -> Iterator[tuple[str, PointRows | SeriesError]]:
         """Rows of each point, in the order asked; a statement that fails is tried again, and those before it stay."""
-        from tsad.sources.sql.readers import read_long, read_wide
+        from tsad.sources.sql.readers import Wanted, read_long, read_wide
 
         names = {p: self._points()[p] for p in point_ids}
         width = 1 if self.wide else len(self._table.values)
         for batch in batches(point_ids, [rows[p] * width for p in point_ids], TOGETHER if self.wide else BATCH, NAMES):
             cells = sum(rows[p] * width for p in batch)
             read = read_wide if self.wide else read_long
-            found = read(
-                self._database.run, self._table, self._clock, [names[p] for p in batch], low, high,
-                page=BATCH // max(width, len(batch) if self.wide else 1) if cells > BATCH else None,
-            )  # fmt: skip
+            page = BATCH // max(width, len(batch) if self.wide else 1) if cells > BATCH else None
+            wanted = Wanted([names[p] for p in batch], low, high, page)
+            found = read(self._database.run, self._table, self._clock, wanted)
             yield from ((p, found[names[p]]) for p in batch if names[p] in found)
 
-    def _series(self, point_id: str, found: Rows | SeriesError, start: int | None, end: int | None) -> Series | None:
+    def _series(
+        self, point_id: str, found: PointRows | SeriesError, start: int | None, end: int | None
+    ) -> Series | None:
         """The rows inside the range as a piece of a series, ``None`` where there are none.
 
         Raises:
@@ -300,7 +251,8 @@ class SqlSource(Source):
         stop = len(stamps) if end is None else int(np.searchsorted(stamps, end))
         if stop <= first:
             return None
-        return validate(
-            point_id, stamps[first:stop], values[first:stop], channels, time_kind=times.kind, source=self.describe(),
-            notes=times.notes, piece=True, **asdict(self.rules),
-        )
+        raw = RawSeries(
+            point_id, stamps[first:stop], values[first:stop], channels, times.kind, source=self.describe(),
+            notes=times.notes,
+        )  # fmt: skip
+        return validate(raw, self.rules, piece=True)

@@ -1,4 +1,4 @@
-"""sources.consensus: what all annotators say counts, what only some say is disputed."""
+"""agreement: what all annotators say counts, what only some say is disputed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tsad.agreement.consensus import consensus
+from tsad.agreement.latest import judged, latest
 from tsad.core.intervals import clip, intervals_to_mask
-from tsad.core.reviews import Annotation
+from tsad.core.reviews import Annotation, Labelling
 from tsad.core.types import IntArray, Interval
-from tsad.sources.base import Labelling
-from tsad.sources.consensus import consensus, newest
 
 
 def said(who: str, *spans: tuple[int, int], kind: str = "Anomaly", when: int = 1) -> Annotation:
@@ -41,10 +41,20 @@ def test_what_all_mark_is_a_label_and_the_rest_is_disputed() -> None:
 
 
 def test_only_the_newest_submission_counts_and_skipping_says_nothing() -> None:
-    found = newest([said("ann", (0, 1), when=3), said("ann", (5, 9), when=2), said("bob", (5, 9), when=0)])
-    assert found == {"ann": (Interval(0, 1),), "bob": (Interval(5, 9),)}
+    found = latest([said("ann", (0, 1), when=3), said("ann", (5, 9), when=2), said("bob", (5, 9), when=0)])
+    assert {a.annotator: a.intervals for a in found} == {"ann": (Interval(0, 1),), "bob": (Interval(5, 9),)}
+    assert [a.annotator for a in found] == ["bob", "ann"], "in the order of submission"
     skipped = Annotation("bob", (), 9, skipped=True)
     assert one(said("ann", (0, 10)), skipped) == Labelling((Interval(0, 10),))
+
+
+def test_of_equal_times_the_later_answer_counts_and_a_refusal_replaces_what_she_said_before() -> None:
+    first, second = said("ann", (0, 1), when=1), said("ann", (5, 9), when=1)
+    assert latest([first, second]) == [second] and latest([second, first]) == [first]
+    assert one(first, second) == Labelling((Interval(5, 9),))
+    refusal = Annotation("ann", (), 2, skipped=True)
+    assert latest([first, refusal]) == [refusal] and judged([first, refusal]) == []
+    assert one(first, refusal, said("bob", (3, 4))) == Labelling((Interval(3, 4),))
 
 
 def test_the_kind_is_that_of_most() -> None:

@@ -1,20 +1,25 @@
-"""Several people labelled the same series: what all of them say counts, what only some say is disputed.
+"""Several people judged the same stretch of time: what counts, and where they disagree.
 
-For each point the newest submission of each annotator counts; it replaces her earlier ones as a whole. A submission
-without intervals says that nothing is abnormal.
+The latest answer of each person counts; it replaces her earlier ones as a whole. An answer without intervals says that
+nothing is abnormal.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
+from tsad.agreement.latest import judged
 from tsad.core.intervals import clip, coverage_iou, merge
-from tsad.core.reviews import Annotation
-from tsad.core.types import Interval
-from tsad.sources.base import Labelling
+from tsad.core.reviews import Annotation, Labelling
+from tsad.core.types import BoolArray, Interval
+
+_ROUNDING = 1e-12  # of a ratio: two thirds are no less than 2 / 3
 
 
 def consensus(submissions: Mapping[str, Iterable[Annotation]], agreement: float = 1.0) -> dict[str, Labelling]:
@@ -24,20 +29,29 @@ def consensus(submissions: Mapping[str, Iterable[Annotation]], agreement: float 
     equally many the first by name). Stretches that only some mark are disputed; with one annotator nothing is.
 
     Args:
-        submissions: point -> what people submitted for the whole series; skipped ones do not count.
+        submissions: point -> what people submitted for the whole series; those who refused to judge do not count.
         agreement: an event (a stretch that marks cover without a break) is not disputed where the marks of any two
             annotators in it have at least this IoU: people never draw the same edges. 1 = edges count.
     """
-    return {point: _agreed(newest(said), agreement) for point, said in submissions.items()}
+    return {point: _agreed([a.intervals for a in judged(given)], agreement) for point, given in submissions.items()}
 
 
-def newest(submissions: Iterable[Annotation]) -> dict[str, tuple[Interval, ...]]:
-    """What counts of each annotator: her last submission."""
-    last: dict[str, Annotation] = {}
-    for one in submissions:
-        if not one.skipped and (one.annotator not in last or one.submitted_at >= last[one.annotator].submitted_at):
-            last[one.annotator] = one
-    return {annotator: one.intervals for annotator, one in last.items()}
+def alike(answers: Sequence[Sequence[Interval]], iou: float) -> bool:
+    """Whether no two of the answers conflict: one says normal and the other does not, or their IoU is below ``iou``.
+
+    Args:
+        answers: the intervals of each person.
+        iou: least IoU in time at which two answers agree, 0..1.
+    """
+    return all(
+        bool(a) == bool(b) and coverage_iou(a, b) >= iou - _ROUNDING for a, b in itertools.combinations(answers, 2)
+    )
+
+
+def majority(masks: Sequence[BoolArray]) -> BoolArray:
+    """Point by point what more than half say, a tie as the last one says. K masks [L] -> [L]."""
+    votes = np.sum(masks, axis=0)
+    return (2 * votes > len(masks)) | ((2 * votes == len(masks)) & masks[-1])
 
 
 @dataclass(frozen=True)
@@ -47,21 +61,16 @@ class _Stretch:
     kinds: tuple[str, ...]  # one for each annotator who marks it
 
 
-def _agreed(said: Mapping[str, tuple[Interval, ...]], agreement: float) -> Labelling:
-    marks = list(said.values())
+def _agreed(marks: Sequence[tuple[Interval, ...]], agreement: float) -> Labelling:
     labels: list[Interval] = []
     disputed: list[Interval] = []
     for event in merge(i for intervals in marks for i in intervals):
         inside = [clip(intervals, event.start, event.end) for intervals in marks]
         stretches = _stretches(inside)
         labels += _joined([s for s in stretches if len(s.kinds) == len(marks)])
-        if agreement >= 1.0 or not _alike(inside, agreement):
+        if agreement >= 1.0 or not alike(inside, agreement):
             disputed += _whole([s for s in stretches if len(s.kinds) < len(marks)])
     return Labelling(tuple(labels), tuple(disputed))
-
-
-def _alike(inside: Sequence[tuple[Interval, ...]], agreement: float) -> bool:
-    return all(coverage_iou(a, b) >= agreement for k, a in enumerate(inside) for b in inside[k + 1 :])
 
 
 def _stretches(inside: Sequence[tuple[Interval, ...]]) -> list[_Stretch]:

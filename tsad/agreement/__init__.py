@@ -1,0 +1,1 @@
+"""Several people's answers: whose counts, what they agree on, where they disagree."""
