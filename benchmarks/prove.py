@@ -99,9 +99,10 @@ print(json.dumps(starts))
 ITERATIONS = """
 import json, sys
 from tsad.config import compose, settings, workbench
+from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import open_store
 bench = workbench(settings(compose(sys.argv[1:])))
-loop = open_store(bench.tracking, bench.home).loop(bench.loop.name, bench.loop.lease)
+loop = LoopStore(open_store(bench.tracking, bench.home), bench.loop.name, bench.loop.lease)
 steps = ("DATASET", "TRAIN", "REGISTER", "EVALUATE", "PROMOTE")
 print(json.dumps([{name: i.finished(name).result for name in steps} for i in loop.iterations()]))
 """
@@ -131,12 +132,13 @@ import numpy as np
 from tsad.config import compose, settings, workbench
 from tsad.loop.champion import load_registered, registry_of
 from tsad.loop.common import load_series
+from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import open_store
 from tsad.training.adapters import zero
 number, point, into, *overrides = sys.argv[1:]
 bench = workbench(settings(compose(overrides)))
 series = load_series(bench, [point])
-registry = registry_of(bench, open_store(bench.tracking, bench.home).loop(bench.loop.name, bench.loop.lease))
+registry = registry_of(bench, LoopStore(open_store(bench.tracking, bench.home), bench.loop.name, bench.loop.lease))
 version = load_registered(bench, registry, registry.resolve(number))
 with tempfile.TemporaryDirectory() as scratch:
     zero(bench.make_detector().network(), version.adapter, Path(scratch) / "zeroed")

@@ -27,6 +27,7 @@ from tsad.tracking.claims import (
     file_stem,
     this_place,
 )
+from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import Store
 
 
@@ -175,7 +176,7 @@ def test_of_threads_and_processes_one_is_inside(tmp_path: Path) -> None:
 
 
 def test_who_was_not_handed_the_token_does_not_work(store: Store) -> None:
-    loop, refused = store.loop("nab"), []
+    loop, refused = LoopStore(store, "nab"), []
 
     def without() -> None:
         for attempt in (lambda: loop.run("DETECT").__enter__(), lambda: loop.lock(timeout=0).__enter__(),

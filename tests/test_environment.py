@@ -59,7 +59,8 @@ print(sorted(name for name in {names!r} if os.environ.get(name) is None))
 """
 DESCRIPTION = """{"detector": {"_target_": "tsad.detectors.robust_zscore.RobustZScore", "half": 6.0, "window": 0},
 "base": {}, "threshold": 0.5, "threshold_options": {"rule": "fixed", "default": 0.5, "quantile": 0.99,
-"shrinkage": 1.0, "merge_gap": 1, "min_length": 1, "max_length": 0}, "origin": {"detector": "z"}, "adapter_sha256": null, "proposer": null}
+"shrinkage": 1.0, "merge_gap": 1, "min_length": 1, "max_length": 0},
+"origin": {"detector": "z"}, "adapter_sha256": null, "proposer": null}
 """
 
 

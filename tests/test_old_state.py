@@ -90,7 +90,8 @@ def test_the_versions_of_a_moved_store_score_as_they_did(home: Path, bench: Make
             np.testing.assert_allclose(detection.scores[::EVERY], scores, **CLOSE)
             assert [[i.start, i.end] for i in detection.intervals] == [i[:2] for i in intervals]
             np.testing.assert_allclose([i.score for i in detection.intervals], [i[2] for i in intervals], **CLOSE)
-        model = mlflow.pyfunc.load_model(version.uri)  # a test may: through the copied entry, as people do
+        # through the copied entry, as people do
+        model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
         stamps = pd.to_datetime(series[0].timestamps, utc=True)
         answer = model.predict(pd.DataFrame({"timestamp": stamps, "value": series[0].values[:, 0]}))
         np.testing.assert_array_equal(answer["score"], found[0].scores)

@@ -24,7 +24,7 @@ from tsad.core.options import ThresholdOptions
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.tracking.frames import series_of
-from tsad.tracking.pyfunc_model import load_version, log_model
+from tsad.tracking.pyfunc_model import Described, load_version, log_model
 from tsad.tracking.registry import Registry, Version
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import Store
@@ -38,7 +38,7 @@ SERIES = Series("a", np.arange(4) * NS_PER_SECOND, np.array([[0.1], [0.9], [np.n
 
 @pytest.fixture
 def loop(store: Store) -> Iterator[LoopStore]:
-    loop = store.loop("nab 一号")
+    loop = LoopStore(store, "nab 一号")
     with loop.lock() as loop:
         yield loop
 
@@ -59,11 +59,11 @@ def _train(loop: LoopStore, weights: Path, bias: float | None = None) -> dict[st
         adapter.mkdir(exist_ok=True)
         (adapter / "bias.txt").write_text(str(bias))
     with loop.run("TRAIN") as step:
-        uri = log_model(
-            step, folder=loop.home / "work" / "model", detector_description=detector.describe(), adapter=adapter,
-            threshold=0.4, threshold_options=THRESHOLD, base=detector.base_reference(),
+        described = Described(
+            detector=detector.describe(), threshold=0.4, threshold_options=THRESHOLD, base=detector.base_reference(),
             origin={"detector": "tiny", "dataset_version": "d" * 16 if adapter else None, "config_hash": "c0ffee"},
         )  # fmt: skip
+        uri = log_model(step, described, adapter, loop.home / "work" / "model")
     assert not (loop.home / "work" / "model").exists()
     return {"run_id": step.run_id, "model_uri": uri, "tags": {"tsad.role": "adapted", "tsad.threshold": 0.4}}
 
@@ -90,7 +90,7 @@ def test_a_run_is_registered_once(loop: LoopStore) -> None:
     (first,) = _stub(loop, 1)
     again = registry.register(run_id=first.run_id, model_uri=f"runs:/{first.run_id}/model", tags={"x": "other"})
     assert again.version == first.version == 1 and len(registry.versions()) == 1
-    assert first.label == "tsad-nab 一号-tiny:1" and first.uri == "models:/tsad-nab 一号-tiny/1"
+    assert first.label == "tsad-nab 一号-tiny:1"
     with pytest.raises(RegistryError, match="not a model of run"):
         registry.register(run_id="0" * 32, model_uri=f"runs:/{first.run_id}/model", tags={})
 
@@ -317,10 +317,11 @@ def test_a_detector_of_the_house_scores_a_frame_as_it_scores_series(loop: LoopSt
 
     detector = RobustZScore(half=6.0, window=0)
     with loop.run("TRAIN") as step:
-        uri = log_model(
-            step, folder=loop.home / "work" / "model", detector_description=detector.describe(), adapter=None,
-            threshold=0.5, threshold_options=THRESHOLD, base=detector.base_reference(), origin={"detector": "z"},
+        described = Described(
+            detector=detector.describe(), threshold=0.5, threshold_options=THRESHOLD, base=detector.base_reference(),
+            origin={"detector": "z"},
         )  # fmt: skip
+        uri = log_model(step, described, None, loop.home / "work" / "model")
     registry = loop.registry(detector.name)
     loaded = load_version(registry, registry.register(run_id=step.run_id, model_uri=uri, tags={}))
     values = np.random.default_rng(0).normal(size=50)

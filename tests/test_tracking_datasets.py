@@ -12,6 +12,7 @@ from tracking_rig import die, home, killed, options, store
 from tsad.core.errors import ClaimError, DatasetError
 from tsad.core.reviews import Purpose
 from tsad.tracking import assets, dataset_runs
+from tsad.tracking.dataset_records import NewDataset
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import Store, open_store
 
@@ -27,16 +28,17 @@ def _files(folder: Path) -> Path:
 
 def _put(loop: LoopStore, folder: Path, purpose: str = "train") -> str:
     iteration = loop.create_iteration(1, "a: 1\n", {})
-    return loop.put_dataset(
-        VERSION, purpose, folder, iteration=iteration, name="nab-train", source="csv:/data/nab",
-        source_digest="beef", channels=("flow", "pressure"), windows=12,
+    dataset = NewDataset(
+        version=VERSION, purpose=purpose, name="nab-train", source="csv:/data/nab", source_digest="beef",
+        channels=("flow", "pressure"), windows=12,
     )  # fmt: skip
+    return loop.put_dataset(dataset, folder, iteration)
 
 
 def test_a_version_is_kept_once(store: Store, tmp_path: Path) -> None:
-    loop, folder = store.loop("nab"), _files(tmp_path / "dataset")
+    loop, folder = LoopStore(store, "nab"), _files(tmp_path / "dataset")
     with pytest.raises(ClaimError, match="without the lock"):
-        loop.put_dataset(VERSION, "train", folder, iteration=None, name="x")
+        loop.put_dataset(NewDataset(version=VERSION, purpose="train", name="x"), folder)
     with loop.lock() as loop:
         run_id = _put(loop, folder, Purpose.TRAIN)
         assert _put(loop, folder) == run_id
@@ -53,7 +55,7 @@ def test_a_version_is_kept_once(store: Store, tmp_path: Path) -> None:
 
 
 def test_the_ui_sees_digest_schema_source_and_context(store: Store, tmp_path: Path) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     with loop.lock() as loop:
         own = _put(loop, _files(tmp_path / "dataset"))
         record = loop.find_dataset(VERSION)
@@ -69,7 +71,7 @@ def test_the_ui_sees_digest_schema_source_and_context(store: Store, tmp_path: Pa
 
 
 def _put_and_die(home: Path, folder: Path, moment: str) -> None:
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     if moment == "before the files":
         loop.store.client._client.log_artifacts = lambda *_: die()
     else:
@@ -82,7 +84,7 @@ def _put_and_die(home: Path, folder: Path, moment: str) -> None:
 def test_a_version_killed_while_kept_is_kept_once(home: Path, tmp_path: Path, moment: str) -> None:
     folder = _files(tmp_path / "dataset")
     killed(_put_and_die, home, folder, moment)
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     assert loop.datasets() == [] and loop.find_dataset(VERSION) is None
     with loop.lock() as loop:
         run_id = _put(loop, folder)
@@ -92,7 +94,7 @@ def test_a_version_killed_while_kept_is_kept_once(home: Path, tmp_path: Path, mo
 
 
 def test_an_asset_is_kept_once_and_deleted_whole(store: Store, tmp_path: Path) -> None:
-    loop, folder = store.loop("nab"), _files(tmp_path / "upload")
+    loop, folder = LoopStore(store, "nab"), _files(tmp_path / "upload")
     kept = assets.keep(loop, assets.UPLOAD, "ab12", {"points": 3}, folder, [{"point_id": "温度"}])  # needs no lock
     assert assets.keep(loop, assets.UPLOAD, "ab12", {"points": 4}, folder).run_id == kept.run_id
     assert assets.assets(loop, assets.UPLOAD) == [kept] and assets.assets(loop, assets.EXPORT) == []
@@ -105,7 +107,7 @@ def test_an_asset_is_kept_once_and_deleted_whole(store: Store, tmp_path: Path) -
 
 
 def test_a_deleted_version_is_not_found_and_may_be_kept_again(store: Store, tmp_path: Path) -> None:
-    loop, folder = store.loop("nab"), _files(tmp_path / "dataset")
+    loop, folder = LoopStore(store, "nab"), _files(tmp_path / "dataset")
     with loop.lock() as loop:
         first = _put(loop, folder)
         assets.erase(loop, first)
@@ -117,16 +119,16 @@ def test_a_deleted_version_is_not_found_and_may_be_kept_again(store: Store, tmp_
 def test_versions_of_a_loop_are_its_own(store: Store) -> None:
     """A loop whose name begins like another's, and one with a wildcard of SQL in it."""
     for name in ("a_b", "a_b-2", "axb"):
-        loop = store.loop(name)
+        loop = LoopStore(store, name)
         with loop.lock() as loop, loop.run("TRAIN") as step:
             step.json({}, "model/MLmodel")
         loop.registry("tiny").register(run_id=step.run_id, model_uri=f"runs:/{step.run_id}/model", tags={})
-    assert [v.name for v in assets.model_versions(store.loop("a_b-2"))] == ["tsad-a_b-2-tiny"]
-    assert "tsad-axb-tiny" not in [v.name for v in assets.model_versions(store.loop("a_b"))]
+    assert [v.name for v in assets.model_versions(LoopStore(store, "a_b-2"))] == ["tsad-a_b-2-tiny"]
+    assert "tsad-axb-tiny" not in [v.name for v in assets.model_versions(LoopStore(store, "a_b"))]
 
 
 def _keep_and_die(home: Path, folder: Path) -> None:
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     loop.store.client._client.log_artifacts = lambda *_: die()
     assets.keep(loop, assets.UPLOAD, "ab12", {}, folder)
 
@@ -134,7 +136,7 @@ def _keep_and_die(home: Path, folder: Path) -> None:
 def test_a_half_kept_asset_never_counts(home: Path, tmp_path: Path) -> None:
     folder = _files(tmp_path / "upload")
     killed(_keep_and_die, home, folder)
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     assert assets.assets(loop, assets.UPLOAD) == []
     assert assets.keep(loop, assets.UPLOAD, "ab12", {}, folder) in assets.assets(loop, assets.UPLOAD)
     with loop.lock() as loop:  # the next holder of the lock closes what was left

@@ -43,7 +43,7 @@ def _steps(iteration: Iteration) -> list[tuple[str, str]]:
 
 
 def test_an_iteration_from_beginning_to_end(store: Store) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     with loop.lock() as loop:
         iteration = _begin(loop)
         assert (iteration.state, iteration.status, iteration.number) == ("CREATED", "RUNNING", 1)
@@ -55,8 +55,9 @@ def test_an_iteration_from_beginning_to_end(store: Store) -> None:
         assert record.result["intervals"] == 3 and record.result["scores"] == [0, 1, 2]
         assert math.isnan(record.result["f1"])  # as the step saw it, not null
         iteration.set_state("REVIEWING")
-        iteration.wait_for_people()
-        assert _status(loop, iteration.run_id) == "SCHEDULED"
+    assert _status(loop, iteration.run_id) == "SCHEDULED"
+    with loop.lock() as loop:
+        (iteration,) = loop.iterations()
         with iteration.step("PULL"):
             assert _status(loop, iteration.run_id) == "RUNNING"
         iteration.complete({"gold.interval_f1": 0.5})
@@ -68,7 +69,7 @@ def test_an_iteration_from_beginning_to_end(store: Store) -> None:
 
 
 def test_an_iteration_is_created_once(store: Store) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     with pytest.raises(ClaimError, match="without the lock"):
         _begin(loop)
     with loop.lock() as loop:
@@ -79,7 +80,7 @@ def test_an_iteration_is_created_once(store: Store) -> None:
 
 
 def _create_and_die(home: Path, config: str) -> None:
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     Iteration.set_state = lambda *_: die()  # type: ignore[method-assign]
     with loop.lock() as loop:
         loop.create_iteration(1, config, {"adapter.r": 8})
@@ -88,7 +89,7 @@ def _create_and_die(home: Path, config: str) -> None:
 @pytest.mark.parametrize("config", [CONFIG, "other: 1\n"])
 def test_an_iteration_killed_while_created_is_made_whole(home: Path, config: str) -> None:
     killed(_create_and_die, home, config)
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     assert loop.iterations() == []
     with loop.lock() as loop:
         iteration = _begin(loop)
@@ -100,7 +101,7 @@ def test_an_iteration_killed_while_created_is_made_whole(home: Path, config: str
 
 
 def test_a_failed_iteration_can_be_gone_on_with_an_abandoned_one_not(store: Store) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     with loop.lock() as loop:
         iteration = _begin(loop)
         iteration.fail("Label Studio is down")
@@ -124,7 +125,7 @@ def test_a_failed_iteration_can_be_gone_on_with_an_abandoned_one_not(store: Stor
 
 
 def test_a_step_is_done_once(store: Store) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     with loop.lock() as loop:
         iteration = _begin(loop)
         with iteration.step("TRAIN") as step:
@@ -138,7 +139,7 @@ def test_a_step_is_done_once(store: Store) -> None:
 
 
 def test_a_step_that_fails_may_be_tried_again(store: Store) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     with loop.lock() as loop:
         iteration = _begin(loop)
         with pytest.raises(ZeroDivisionError), iteration.step("TRAIN") as step:
@@ -155,7 +156,7 @@ def test_a_step_that_fails_may_be_tried_again(store: Store) -> None:
 
 
 def _step_and_die(home: Path, moment: str) -> None:
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     with loop.lock() as loop:
         iteration = _begin(loop)
         if moment == "claimed":
@@ -174,7 +175,7 @@ def test_a_step_killed_at_any_moment_is_begun_again_and_leaves_no_run_running(
     home: Path, moment: str
 ) -> None:
     killed(_step_and_die, home, moment)
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     (iteration,) = loop.iterations()
     assert iteration.status == "RUNNING"
     assert loop.reap() == (1 if moment == "claimed" else 2)
@@ -196,7 +197,7 @@ def test_a_step_killed_at_any_moment_is_begun_again_and_leaves_no_run_running(
 
 def _two_hosts(home: Path, lease: float) -> tuple[LoopStore, LoopStore]:
     uri = f"sqlite:///{home / 'mlflow.db'}"
-    here, there = (open_store(options(uri), home / name).loop("nab", lease) for name in ("here", "there"))
+    here, there = (LoopStore(open_store(options(uri), home / name), "nab", lease) for name in ("here", "there"))
     assert here.place != there.place
     return here, there
 
@@ -233,19 +234,19 @@ def test_who_sleeps_through_the_lease_does_not_finish(home: Path) -> None:
 
 
 def test_a_run_outside_iterations(store: Store) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     with pytest.raises(ClaimError, match="without the lock"), loop.run("DETECT"):
         pass
     with loop.lock() as loop, loop.run("DETECT", {"tsad.model_version": "x:1"}) as step:
         step.result({"series": 2})
         assert loop.reap() == 0
-        assert store.loop("nab").reap() == 0  # another object of this process
+        assert LoopStore(store, "nab").reap() == 0  # another object of this process
         assert _status(loop, step.run_id) == "RUNNING"
     assert _status(loop, step.run_id) == "FINISHED"
 
 
 def test_whatever_ends_the_work_leaves_no_run_running(store: Store) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     for number, end in enumerate((KeyboardInterrupt, StopRequested, SystemExit, GeneratorExit), start=1):
         with pytest.raises(end), loop.lock() as held:
             iteration = held.create_iteration(number, CONFIG, {})
@@ -258,12 +259,12 @@ def test_whatever_ends_the_work_leaves_no_run_running(store: Store) -> None:
 
 
 def _reap_elsewhere(home: Path, answer: Any) -> None:
-    answer.value = open_store(options(), home).loop("nab").reap()
+    answer.value = LoopStore(open_store(options(), home), "nab").reap()
 
 
 def test_what_needs_no_lock_is_not_closed_by_others_while_it_works(home: Path) -> None:
     answer = SPAWN.Value("i", -1)
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     with loop.adding("EXPORT", {"tsad.kind": "export"}) as step:
         child = SPAWN.Process(target=_reap_elsewhere, args=(home, answer))
         child.start()
@@ -279,37 +280,37 @@ def test_what_needs_no_lock_is_not_closed_by_others_while_it_works(home: Path) -
 
 
 def _add_and_die(home: Path) -> None:
-    with open_store(options(), home).loop("nab").adding("EXPORT", {}):
+    with LoopStore(open_store(options(), home), "nab").adding("EXPORT", {}):
         die()
 
 
 def test_what_a_dead_process_added_is_closed(home: Path) -> None:
     killed(_add_and_die, home)
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     assert loop.reap() == 1 and loop.reap() == 0
 
 
 def _run_and_die(home: Path) -> None:
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     with loop.lock() as loop, loop.run("DETECT"):
         die()
 
 
 def test_a_killed_run_is_closed_when_the_loop_is_next_locked(home: Path) -> None:
     killed(_run_and_die, home)
-    loop = open_store(options(), home).loop("nab")
+    loop = LoopStore(open_store(options(), home), "nab")
     with loop.lock() as loop:
         assert [run.info.status for run in loop.search("")] == ["KILLED"]
 
 
 def test_the_lock_lets_go_when_the_store_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     with pytest.raises(ZeroDivisionError), loop.lock() as loop:
         _begin(loop)
         monkeypatch.setattr(loop, "search", _raise(TrackingError("the server is away")))
         raise ZeroDivisionError
     assert loop.token is None
-    with store.loop("nab").lock(timeout=0):
+    with LoopStore(store, "nab").lock(timeout=0):
         pass
 
 
@@ -325,7 +326,7 @@ def _raise(error: Exception) -> Callable[..., Any]:
 
 @pytest.fixture
 def step_of(store: Store) -> Any:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     with loop.lock() as loop, loop.run("TRAIN") as step:
         yield loop, step
 
@@ -419,7 +420,7 @@ def test_artifacts_of_all_kinds(step_of: Any, tmp_path: Path) -> None:
 
 
 def test_a_finished_steps_files_can_be_fetched_again_and_again(store: Store, tmp_path: Path) -> None:
-    loop = store.loop("nab")
+    loop = LoopStore(store, "nab")
     (tmp_path / "queue").mkdir()
     (tmp_path / "queue" / "a.txt").write_text("a")
     with loop.lock() as loop:
@@ -448,7 +449,7 @@ def test_system_metrics_have_a_first_and_a_last_sample(step_of: Any) -> None:
 
 
 def test_system_metrics_can_be_left_out(home: Path) -> None:
-    loop = open_store(options(system_metrics=False), home).loop("nab")
+    loop = LoopStore(open_store(options(system_metrics=False), home), "nab")
     with loop.lock() as loop, loop.run("TRAIN") as step, step.system_metrics(seconds=0.01):
         time.sleep(0.03)
     assert loop.store.client.get_run(step.run_id).data.metrics == {}

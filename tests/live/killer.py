@@ -47,7 +47,7 @@ def kill_at(point: str) -> None:
     elif kind == "dataset":
         from tsad.tracking.runs import LoopStore
 
-        wrap(LoopStore, "put_dataset", lambda self, version, purpose, *rest, **more: str(purpose) == detail)
+        wrap(LoopStore, "put_dataset", lambda self, dataset, *rest, **more: dataset.purpose == detail)
     elif kind in ("register", "promote"):
         from tsad.tracking.registry import Registry
 

@@ -91,9 +91,10 @@ class Newcomer:
         return list(found["tasks"])
 
     def loop(self) -> Any:
+        from tsad.tracking.runs import LoopStore
         from tsad.tracking.store import open_store
 
-        return open_store(TRACKING, self.home).loop(self.name)
+        return LoopStore(open_store(TRACKING, self.home), self.name)
 
 
 @pytest.fixture
@@ -243,6 +244,7 @@ def corrected_in_browser(
 def test_iterations_can_be_compared_in_the_mlflow_ui(
     tmp_path: Path, browser: Any, shot: Callable[[Any, str], Any]
 ) -> None:
+    from tsad.tracking.runs import LoopStore
     from tsad.tracking.store import open_store
 
     env = {**os.environ, "TSAD_HOME": str(tmp_path / "store"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -273,7 +275,7 @@ def test_iterations_can_be_compared_in_the_mlflow_ui(
         assert tab.get_by_text("iteration-1", exact=True).count() >= 1
         tab.wait_for_timeout(1500)
         shot(tab, "mlflow_runs")
-        loop = open_store(TRACKING, tmp_path / "store").loop("demo")
+        loop = LoopStore(open_store(TRACKING, tmp_path / "store"), "demo")
         runs = json.dumps([i.run_id for i in loop.iterations()])
         tab.goto(f"{url}/#/compare-runs?runs={quote(runs)}&experiments={quote(json.dumps(['1']))}", wait_until="commit")
         name = tab.get_by_text("challenger.composite_f1", exact=True).first  # the table holds only the rows in view

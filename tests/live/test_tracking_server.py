@@ -20,7 +20,8 @@ from tracking_rig import TinyDetector, options
 
 from tsad.core.errors import TrackingError
 from tsad.tracking import assets
-from tsad.tracking.pyfunc_model import load_version, log_model
+from tsad.tracking.dataset_records import NewDataset
+from tsad.tracking.pyfunc_model import Described, load_version, log_model
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import open_store
 from tsad.tracking.ui import served, stop
@@ -81,7 +82,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def _loop(server: Server, home: Path, name: str) -> LoopStore:
-    return open_store(options(uri=server.url, timeout_seconds=TIMEOUT), home).loop(name)
+    return LoopStore(open_store(options(uri=server.url, timeout_seconds=TIMEOUT), home), name)
 
 
 def test_the_whole_record_over_http(server: Server, tmp_path: Path) -> None:
@@ -97,14 +98,14 @@ def test_the_whole_record_over_http(server: Server, tmp_path: Path) -> None:
         for k in range(3):
             with iteration.step(f"TRAIN{k}") as step, step.system_metrics(1):
                 step.metrics({"loss": 0.5}, step=k)
-                uri = log_model(
-                    step, folder=tmp_path / "work", detector_description=detector.describe(), adapter=adapter,
-                    threshold=0.4, threshold_options=THRESHOLD, base=detector.base_reference(),
-                    origin={"detector": "tiny"},
+                described = Described(
+                    detector=detector.describe(), threshold=0.4, threshold_options=THRESHOLD,
+                    base=detector.base_reference(), origin={"detector": "tiny"},
                 )  # fmt: skip
+                uri = log_model(step, described, adapter, tmp_path / "work")
                 step.result({"uri": uri})
             registry.promote(registry.register(run_id=step.run_id, model_uri=uri, tags={"k": k}))
-        loop.put_dataset("abc", "train", adapter, iteration=iteration, name="x", windows=1)
+        loop.put_dataset(NewDataset(version="abc", purpose="train", name="x", windows=1), adapter, iteration)
         assert [v.version for v in registry.prune(1)] == [1]
         assert registry.rollback().version == 2
         iteration.complete({"f1": 0.5})
@@ -170,7 +171,7 @@ def test_a_server_killed_mid_run_is_named_in_time_and_gone_on_with(server: Serve
 
 def test_the_ui_serves_the_embedded_store(tmp_path: Path) -> None:
     store = open_store(options(), tmp_path / "仓库 100%")
-    loop = store.loop("shown")
+    loop = LoopStore(store, "shown")
     with loop.lock() as loop, loop.run("DETECT") as step:
         step.json({"a": 1}, "metrics.json")
     with served(store) as (url, process):

@@ -82,8 +82,9 @@ def _refused(path: object, base: type, why: str) -> WeightsError:
 
 
 def _checked(target: Any, path: str, base: type[T]) -> type[T]:
-    if not (isinstance(target, type) and issubclass(target, base) and not inspect.isabstract(target)):
-        raise _refused(path, base, f"it is no {base.__module__}.{base.__name__}")
+    derived = isinstance(target, type) and issubclass(target, base) and target is not base
+    if not derived or inspect.isabstract(target):
+        raise _refused(path, base, f"it is no class that derives from {base.__module__}.{base.__name__}")
     return target
 
 

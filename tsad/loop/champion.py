@@ -78,7 +78,7 @@ def log_detector(
 
     The base is referenced by id, path and hash, never copied; only the adapter travels.
     """
-    from tsad.tracking.pyfunc_model import log_model
+    from tsad.tracking.pyfunc_model import Described, log_model
 
     base = detector.base_reference()
     origin = {
@@ -86,11 +86,11 @@ def log_detector(
         "dataset_version": trained_on.version if trained_on else None,
         "config_hash": detector.config_hash,
     }
-    uri = log_model(
-        step, folder=bench.home / "work" / step.run_id / "model", detector_description=dict(detector.describe()),
-        adapter=adapter, threshold=threshold, threshold_options=asdict(bench.threshold), base=base, origin=origin,
-        proposer=_described(proposer),
+    described = Described(
+        detector=dict(detector.describe()), base=base, threshold=threshold, threshold_options=asdict(bench.threshold),
+        origin=origin, proposer=_described(proposer),
     )
+    uri = log_model(step, described, adapter, bench.home / "work" / step.run_id / "model")
     tags = {
         "tsad.role": ADAPTED_ROLE if trained_on else BASE_ROLE,
         "tsad.base_id": str(base.get("id", "")),

@@ -23,9 +23,10 @@ log = logging.getLogger("tsad")
 
 def open_loop(bench: Workbench) -> LoopStore:
     """The loop's MLflow experiment in the configured store, created where it is new."""
+    from tsad.tracking.runs import LoopStore
     from tsad.tracking.store import open_store
 
-    return open_store(bench.tracking, bench.home).loop(bench.loop.name, bench.loop.lease)
+    return LoopStore(open_store(bench.tracking, bench.home), bench.loop.name, bench.loop.lease)
 
 
 def model_name(bench: Workbench) -> str:
@@ -109,7 +110,7 @@ def _check_labelled(export: Path | None, said: Mapping[str, object], known: set[
 
 @contextmanager
 def standalone(loop: LoopStore, name: str) -> Iterator[StepRun]:
-    """A run of a verb outside any iteration, under the loop's lock; ``step.loop`` holds it.
+    """A run of a verb outside any iteration, under the loop's lock.
 
     Raises:
         ClaimError: another process works on the loop.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
 from tsad.core.reviews import DatasetVersion, Purpose, ReviewedWindow
+from tsad.tracking.dataset_records import DatasetRecord, NewDataset
 
 if TYPE_CHECKING:
-    from tsad.tracking.dataset_runs import DatasetRecord
     from tsad.tracking.runs import Iteration, LoopStore
 
 
@@ -34,10 +34,11 @@ def put(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "dataset"
         save(version, folder)
-        loop.put_dataset(
-            version.version, purpose.value, folder, iteration=iteration, name=f"{bench.loop.name}-{purpose.value}",
-            source=bench.make_source().describe(), channels=_channels(version), windows=len(version.windows),
+        kept = NewDataset(
+            version=version.version, purpose=purpose.value, name=f"{bench.loop.name}-{purpose.value}",
+            source=bench.make_source().describe(), channels=tuple(_channels(version)), windows=len(version.windows),
         )
+        loop.put_dataset(kept, folder, iteration)
     return version
 
 

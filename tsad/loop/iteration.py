@@ -20,9 +20,10 @@ from tsad.core.moved import current
 from tsad.loop import detect, evaluate, promote, pull, push, report, train
 from tsad.loop.common import finished, say, show
 from tsad.loop.reviewers import label_studio, make_reviewer
+from tsad.tracking.runs import LoopStore
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import Iteration, LoopStore
+    from tsad.tracking.runs import Iteration
     from tsad.tracking.store import Store
 
 
@@ -45,7 +46,7 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
     bench = _continued(store, bench, new)
     make_reviewer(bench)  # its address and token have to be there before any long work
     bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
-    loop = store.loop(bench.loop.name, bench.loop.lease)
+    loop = LoopStore(store, bench.loop.name, bench.loop.lease)
     done = {i.number for i in loop.iterations() if not i.open}
     with loop.lock() as held:
         iteration = held.open_iteration()
@@ -66,7 +67,7 @@ def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
     """The workbench of the open iteration that this call goes on with, or the one just composed."""
     if new:
         return bench
-    loops = [store.loop(name, bench.loop.lease) for name in store.loops()]
+    loops = [LoopStore(store, name, bench.loop.lease) for name in store.loops()]
     open_ones = {loop.name: it for loop in loops if (it := loop.open_iteration()) is not None}
     if not bench.overrides and open_ones:
         if len(open_ones) > 1:
@@ -113,7 +114,7 @@ def _fresh_name(store: Store, bench: Workbench) -> str:
     names = set(store.loops())
     name, number = bench.loop.name, 1
     while name in names:
-        loop = store.loop(name, bench.loop.lease)
+        loop = LoopStore(store, name, bench.loop.lease)
         if loop.open_iteration() is not None or not _ended(bench, loop):
             break
         number += 1

@@ -18,12 +18,12 @@ from tsad.core.errors import TrackingError, TsadError
 from tsad.core.reviews import Purpose
 from tsad.core.series import Series
 from tsad.core.times import format_time
+from tsad.tracking.runs import LoopStore
 
 if TYPE_CHECKING:
     from tsad.sources.cache import Kept
     from tsad.tracking.assets import AssetRecord
     from tsad.tracking.dataset_runs import DatasetRecord
-    from tsad.tracking.runs import LoopStore
 
 SERIES, UPLOADS, DATASETS, EXPORTS = "series", "uploads", "datasets", "exports"
 KINDS = (SERIES, UPLOADS, DATASETS, EXPORTS)
@@ -104,7 +104,7 @@ class Inventory:
         from tsad.tracking.store import open_store
 
         store = open_store(bench.tracking, bench.home)
-        return [store.loop(name, bench.loop.lease) for name in store.loops()]
+        return [LoopStore(store, name, bench.loop.lease) for name in store.loops()]
 
     @cached_property
     def open_sources(self) -> dict[str, list[str]]:

@@ -6,16 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tsad.tracking.addresses import local_path
 from tsad.tracking.artifacts import check_own, delete_artifacts, fetch_artifacts, list_artifacts, read_text
 from tsad.tracking.registry import Registry, Version
+from tsad.tracking.runs import LoopStore
 from tsad.tracking.states import tag_is
 from tsad.tracking.steps import RESULT
-
-if TYPE_CHECKING:
-    from tsad.tracking.runs import LoopStore
 
 UPLOAD, EXPORT = "upload", "export"
 FILES = "files"  # folder of an upload's artifacts

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from tsad import __version__
 from tsad.core.bases import DetectorBase, ProposerBase
@@ -29,10 +29,8 @@ from tsad.core.types import Detection, FloatArray, Origin
 from tsad.files.hashing import digest_of_folder
 from tsad.tracking.guard import guarded
 from tsad.tracking.recorder import plain
-
-if TYPE_CHECKING:
-    from tsad.tracking.registry import Registry, Version
-    from tsad.tracking.steps import StepRun
+from tsad.tracking.registry import Registry, Version
+from tsad.tracking.steps import StepRun
 
 MODEL, DETECTOR, ADAPTER = "model", "detector.json", "adapter"
 CODE = Path(__file__).with_name("pyfunc_entry.py")
@@ -89,27 +87,30 @@ class LoadedVersion:
         return list(self.detector.detect(series, self.threshold, self.threshold_options, self.origin))
 
 
-def log_model(
-    step_run: StepRun,
-    *,
-    folder: Path,
-    detector_description: Mapping[str, Any],
-    adapter: Path | None,
-    threshold: float,
-    base: Mapping[str, str],
-    origin: Mapping[str, Any],
-    threshold_options: Mapping[str, Any],
-    proposer: Mapping[str, Any] | None = None,
-    requirements: Sequence[str] | None = None,
-) -> str:
-    """Save a detector version and log it under the step's run.
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What ``detector.json`` says of a detector version.
 
-    Args:
-        folder: scratch space, emptied before and deleted after; must not hold ``adapter``.
-        detector_description: ``Detector.describe()``.
+    Attributes:
+        detector: ``Detector.describe()``.
         base: ``Detector.base_reference()``; the weights themselves are not copied.
         proposer: ``_target_`` and ``state`` of what makes proposals; ``None`` = points above the threshold.
-        requirements: pip requirements shown with the model; ``None`` = the installed tsad and mlflow.
+    """
+
+    detector: Mapping[str, Any]
+    base: Mapping[str, str]
+    threshold: float
+    threshold_options: Mapping[str, Any]
+    origin: Mapping[str, Any]
+    proposer: Mapping[str, Any] | None = None
+
+
+def log_model(step_run: StepRun, described: Described, adapter: Path | None, folder: Path) -> str:
+    """Save a detector version and log it under the step's run; MLflow shows the installed tsad and mlflow beside it.
+
+    Args:
+        adapter: its peft folder; ``None`` for an unadapted base.
+        folder: scratch space, emptied before and deleted after; must not hold ``adapter``.
 
     Returns:
         ``runs:/<run_id>/model``.
@@ -118,23 +119,7 @@ def log_model(
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
 
-    described = {
-        "detector": dict(detector_description),
-        "base": dict(base),
-        "threshold": float(threshold),
-        "threshold_options": dict(threshold_options),
-        "origin": dict(origin),
-        "adapter_sha256": digest_of_folder(adapter) if adapter else None,
-        "proposer": dict(proposer) if proposer else None,
-    }
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        if adapter is not None:
-            shutil.copytree(adapter, folder / ADAPTER)
-        (folder / DETECTOR).write_text(json.dumps(plain(described), ensure_ascii=False, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"The model cannot be saved in {folder} ({error})", "Free some space and go on.") from error
+    _write_parts(described, adapter, folder)
     artifacts = {"detector": str(folder / DETECTOR)} | ({"adapter": str(folder / ADAPTER)} if adapter else {})
     with guarded("saving the model", str(folder)), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # mlflow asks for type hints and an input example on every save
@@ -142,13 +127,28 @@ def log_model(
             path=str(folder / MODEL),
             python_model=str(CODE),
             artifacts=artifacts,
-            pip_requirements=list(requirements or (f"tsad=={__version__}", f"mlflow=={mlflow.__version__}")),
+            pip_requirements=[f"tsad=={__version__}", f"mlflow=={mlflow.__version__}"],
             mlflow_model=Model(artifact_path=MODEL, run_id=step_run.run_id),
-            metadata={"tsad.base": dict(base), "tsad.origin": plain(dict(origin))},
+            metadata={"tsad.base": dict(described.base), "tsad.origin": plain(described.origin)},
         )
     step_run.file(folder / MODEL, MODEL)
     shutil.rmtree(folder, ignore_errors=True)
     return f"runs:/{step_run.run_id}/{MODEL}"
+
+
+def _write_parts(described: Described, adapter: Path | None, folder: Path) -> None:
+    """``detector.json`` and the adapter, as they go into the model."""
+    content = plain(described)
+    content["threshold"] = float(described.threshold)
+    content["adapter_sha256"] = digest_of_folder(adapter) if adapter else None
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        if adapter is not None:
+            shutil.copytree(adapter, folder / ADAPTER)
+        (folder / DETECTOR).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"The model cannot be saved in {folder} ({error})", "Free some space and go on.") from error
 
 
 def load_version(registry: Registry, version: Version, *, allowed: Collection[str] = ()) -> LoadedVersion:
@@ -199,19 +199,22 @@ def load_folder(
     check_base(detector, described["base"])
     if digest is not None:
         detector = detector.with_adapter(adapter)
-    options, origin = described["threshold_options"], described["origin"]
     return LoadedVersion(
         detector,
         described["threshold"],
-        ThresholdOptions(**options),
-        Origin(
-            detector=origin.get("detector", ""),
-            model_version=model_version or f"{origin.get('detector', '')}:unregistered",
-            dataset_version=origin.get("dataset_version"),
-            config_hash=origin.get("config_hash", ""),
-        ),
+        ThresholdOptions(**described["threshold_options"]),
+        _origin(described["origin"], model_version),
         adapter if digest is not None else None,
         _proposer(described.get("proposer"), allowed),
+    )
+
+
+def _origin(origin: Mapping[str, Any], model_version: str) -> Origin:
+    return Origin(
+        detector=origin.get("detector", ""),
+        model_version=model_version or f"{origin.get('detector', '')}:unregistered",
+        dataset_version=origin.get("dataset_version"),
+        config_hash=origin.get("config_hash", ""),
     )
 
 

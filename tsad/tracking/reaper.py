@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from tsad.core.errors import ClaimError
 from tsad.tracking.claims import check_dead, claims_of, process_lives
+from tsad.tracking.experiment import Experiment
 from tsad.tracking.states import ENDED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from tsad.tracking.runs import LoopStore
 
-
-def reap(loop: LoopStore) -> int:
+def reap(loop: Experiment) -> int:
     """Close what dead processes left RUNNING: steps, datasets and single runs become KILLED, iterations SCHEDULED.
 
     ``loop`` must hold the lock: then every RUNNING run of this place is being worked on under its token, needs no lock
@@ -43,11 +42,11 @@ def reap(loop: LoopStore) -> int:
     return closed
 
 
-def _ours(loop: LoopStore, run: Run) -> bool:
+def _ours(loop: Experiment, run: Run) -> bool:
     return bool(run.data.tags.get("tsad.place") == loop.place)
 
 
-def _rest(loop: LoopStore, run: Run) -> None:
+def _rest(loop: Experiment, run: Run) -> None:
     client, ended = loop.store.client, ENDED.get(run.data.tags.get("tsad.state", ""))
     if ended:  # killed between the state and the status
         client.set_terminated(run.info.run_id, ended)
@@ -55,7 +54,7 @@ def _rest(loop: LoopStore, run: Run) -> None:
         client.update_run(run.info.run_id, status="SCHEDULED")
 
 
-def _worked_on(loop: LoopStore, run: Run, parents: Mapping[str, Run], busy: Collection[str]) -> bool:
+def _worked_on(loop: Experiment, run: Run, parents: Mapping[str, Run], busy: Collection[str]) -> bool:
     """Whether this process, or one that needs no lock or is of another host, works on a RUNNING run of no iteration."""
     tags = run.data.tags
     parent = parents.get(tags.get("mlflow.parentRunId", ""))

@@ -44,11 +44,6 @@ class Version:
         return f"{self.name}:{self.version}"
 
     @property
-    def uri(self) -> str:
-        """What ``mlflow.pyfunc.load_model`` takes."""
-        return f"models:/{self.name}/{self.version}"
-
-    @property
     def pruned(self) -> bool:
         """Whether its files were deleted to save space (or their deletion was begun)."""
         return ARTIFACTS in self.tags

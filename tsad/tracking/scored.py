@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tsad.core.errors import TrackingError
 from tsad.core.intervals import Span
 from tsad.tracking.artifacts import fetch_artifacts, list_artifacts
+from tsad.tracking.experiment import Experiment
 from tsad.tracking.states import tag_is
-
-if TYPE_CHECKING:
-    from tsad.tracking.runs import LoopStore
 
 CHUNKS = "chunks"
 
 
-def scored(loop: LoopStore, identity: str) -> dict[str, list[Span]]:
+def scored(loop: Experiment, identity: str) -> dict[str, list[Span]]:
     """Ranges of each point that earlier runs of this identity have finished, whatever became of those runs.
 
     Args:
@@ -35,7 +33,7 @@ def scored(loop: LoopStore, identity: str) -> dict[str, list[Span]]:
     return found
 
 
-def _chunks(loop: LoopStore, run_id: str) -> list[dict[str, Any]]:
+def _chunks(loop: Experiment, run_id: str) -> list[dict[str, Any]]:
     if not list_artifacts(loop.store, run_id, CHUNKS):
         return []
     with tempfile.TemporaryDirectory() as scratch:

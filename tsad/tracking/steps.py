@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tsad.core.errors import TsadError
 from tsad.tracking.artifacts import fetch_artifacts
+from tsad.tracking.dataset_records import DatasetRecord, log_dataset
+from tsad.tracking.guard import Unreachable
 from tsad.tracking.recorder import RunRecorder, plain
+from tsad.tracking.store import Store
 from tsad.tracking.system_metrics import sampled
-
-if TYPE_CHECKING:
-    from tsad.tracking.dataset_runs import DatasetRecord
-    from tsad.tracking.runs import LoopStore
 
 RESULT = "result.json"
 
@@ -33,19 +33,19 @@ class StepRecord:
     name: str
     result: dict[str, Any]
     seconds: float
-    loop: LoopStore = field(repr=False, compare=False)
+    store: Store = field(repr=False, compare=False)
 
     def fetch(self, path: str, folder: Path) -> Path:
         """Copy an artifact (file or folder) of the step to ``folder``; returns where it lies."""
-        return fetch_artifacts(self.loop.store, self.run_id, path, folder)
+        return fetch_artifacts(self.store, self.run_id, path, folder)
 
 
 class StepRun(RunRecorder):
     """A step while it runs: a Recorder that also takes the step's result."""
 
-    def __init__(self, loop: LoopStore, run_id: str, name: str, attempt: int) -> None:
-        super().__init__(loop.store.client, run_id)
-        self.loop, self.name, self.attempt = loop, name, attempt
+    def __init__(self, store: Store, run_id: str, name: str, attempt: int) -> None:
+        super().__init__(store.client, run_id)
+        self.store, self.name, self.attempt = store, name, attempt
         self._result: dict[str, Any] | None = None
 
     def result(self, value: Mapping[str, Any]) -> None:
@@ -54,14 +54,12 @@ class StepRun(RunRecorder):
 
     def log_dataset(self, record: DatasetRecord, context: str) -> None:
         """Name a dataset version as input of this run, e.g. with context ``training`` or ``gold``."""
-        from tsad.tracking.dataset_runs import log_dataset
-
         log_dataset(self._client, self.run_id, record, context)
 
     @contextmanager
     def system_metrics(self, seconds: float = 5.0) -> Iterator[None]:
         """Sample CPU, memory and GPU into this run while the block works; nothing where ``tracking`` says so."""
-        if not self.loop.store.options.system_metrics:
+        if not self.store.options.system_metrics:
             yield
             return
         with sampled(self._metrics.add_aside, seconds):
@@ -72,3 +70,21 @@ class StepRun(RunRecorder):
         self.flush()
         body = json.dumps(plain(self._result or {}, nan=float), ensure_ascii=False, indent=1)
         self._client.log_text(self.run_id, body, RESULT)
+
+    def work(self, check: Callable[[], None] | None = None) -> Iterator[StepRun]:
+        """Yield this run to its block and close it as FINISHED, FAILED or KILLED (body of a context manager)."""
+        try:
+            yield self
+            self.close()
+            if check is not None:
+                check()
+        except Unreachable:
+            raise  # the next holder of the lock closes the run
+        except BaseException as error:
+            with suppress(TsadError):  # the block's own error says more than a store that is gone
+                self.flush()
+            with suppress(TsadError):
+                self.tags({"tsad.error": f"{type(error).__name__}: {error}"})
+                self._client.set_terminated(self.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+        self._client.set_terminated(self.run_id, "FINISHED")

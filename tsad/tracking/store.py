@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,6 @@ from tsad.tracking.guard import Client, guarded, masked
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
-
-    from tsad.tracking.runs import LoopStore
 
 DATABASE = "mlflow.db"
 CREATION_SECONDS = 120.0  # how long to wait for another process that creates the same store
@@ -57,16 +54,6 @@ class Store:
         """Whether it is the SQLite file in ``home``, which nobody named by ``tracking.uri``."""
         return not self.options.uri
 
-    def loop(self, name: str, lease: float = 120.0) -> LoopStore:
-        """The record of one loop; nothing is created until something is written.
-
-        Args:
-            lease: seconds after which a claim of another host without heartbeat is dead.
-        """
-        from tsad.tracking.runs import LoopStore
-
-        return LoopStore(self, name, lease)
-
     def loops(self) -> list[str]:
         """Names of all loops in the store, oldest first."""
         found, token = [], None
@@ -78,17 +65,6 @@ class Store:
             token = page.token
             if not token:
                 return found
-
-    def disk_used(self) -> int:
-        """Bytes under ``home``: database, artifacts, caches and locks."""
-        total = 0
-        for folder, _, files in os.walk(self.home):
-            for name in files:
-                try:
-                    total += Path(folder, name).lstat().st_size
-                except FileNotFoundError:
-                    continue  # deleted by another process meanwhile
-        return total
 
 
 def open_store(options: TrackingOptions, home: Path) -> Store:

@@ -64,11 +64,11 @@ def run(
     folder = Path(output)
     settings = {"cut": cut, "vus_step": vus_step, "rotations": rotations, "seed": seed}
     rows: list[Row] = []
-    with standalone(open_loop(bench), STEP) as parent:
+    with open_loop(bench).lock() as loop, standalone(loop, STEP) as parent:
         parent.params({"sets": [s.name for s in found_sets], "detectors": list(made), **settings})
         for name, detector in made.items():
             tags = {"mlflow.parentRunId": parent.run_id, "tsad.detector": name}
-            with parent.loop.run(f"{STEP}_{name}", tags) as child:
+            with loop.run(f"{STEP}_{name}", tags) as child:
                 child.params({"detector": name, **{f"detector.{k}": v for k, v in detector.describe().items()}})
                 mine = _one_detector(name, detector, found_sets, folder, settings)
                 _record(child, mine, mean_rows(mine, resamples=resamples, seed=seed))

@@ -14,9 +14,10 @@ from tsad.loop.champion import registry_of
 from tsad.loop.common import say, show
 from tsad.loop.queue import queue_of
 from tsad.loop.reviewers import make_reviewer
+from tsad.tracking.runs import LoopStore
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import Iteration, LoopStore
+    from tsad.tracking.runs import Iteration
 
 
 def run(bench: Workbench) -> None:
@@ -31,10 +32,10 @@ def run(bench: Workbench) -> None:
     say(f"store: {store.uri}")
     say(f"Label Studio: {label_studio_line(bench)}")
     names = store.loops()
-    rows = [_row(bench, store.loop(name, bench.loop.lease)) for name in names]
+    rows = [_row(bench, LoopStore(store, name, bench.loop.lease)) for name in names]
     show(rows, "loops")
     for name in names:
-        iterations = store.loop(name, bench.loop.lease).iterations()
+        iterations = LoopStore(store, name, bench.loop.lease).iterations()
         if iterations:
             _last_iteration(bench, iterations[-1])
     show(disk_rows(bench.home), "disk")
