@@ -24,7 +24,7 @@ from tsad.core.series import Series
 from tsad.core.types import Interval
 from tsad.sources.base import Source
 from tsad.sources.cache import CachedSource, WorkingSet, forget, listing, load, shrink, usage
-from tsad.sources.cache.ranges import batches, gaps, merged
+from tsad.sources.cache.ranges import fetches, gaps, merged
 from tsad.sources.validate import RawSeries, Rules, validate
 
 S = 10**9
@@ -329,7 +329,7 @@ def test_batches_bring_every_gap(plan: dict[str, tuple[tuple[int, int], list[tup
     wants = {p: want for p, (want, _) in plan.items()}
     missing = {p: gaps(want, have) for p, (want, have) in plan.items()}
     wants = {p: w for p, w in wants.items() if missing[p]}
-    found = batches(wants, missing)
+    found = fetches(wants, missing)
     for point, spans_ in missing.items():
         for a, b in spans_:
             assert any(point in names and span[0] <= a and b <= span[1] for span, names in found)

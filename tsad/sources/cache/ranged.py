@@ -19,7 +19,7 @@ from tsad.sources.base import no_rows, whole
 from tsad.sources.cache.entries import Content, Entry, about, point_key, save_piece
 from tsad.sources.cache.folder import remove, scan
 from tsad.sources.cache.join import Piece, rows_of
-from tsad.sources.cache.ranges import EVER, batches, common, gaps, merged
+from tsad.sources.cache.ranges import EVER, common, fetches, gaps, merged
 from tsad.sources.cache.session import CacheSession
 
 MOST_PIECES = 8  # of one point: more are joined into one file
@@ -87,7 +87,7 @@ class RangedReader:
                 self.wants[point_id] = want
                 self.missing[point_id] = gaps(want, have[point_id])
         needed = {p: self.wants[p] for p, found in self.missing.items() if found}
-        plan = batches(needed, self.missing)
+        plan = fetches(needed, self.missing)
         for _, names in plan:
             for point_id in names:
                 self.waiting[point_id] = self.waiting.get(point_id, 0) + 1

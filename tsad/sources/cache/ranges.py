@@ -36,7 +36,7 @@ def common(one: Span, other: Span) -> Span | None:
     return (start, end) if start < end else None
 
 
-def batches(wants: Mapping[str, Span], missing: Mapping[str, Sequence[Span]]) -> list[tuple[Span, list[str]]]:
+def fetches(wants: Mapping[str, Span], missing: Mapping[str, Sequence[Span]]) -> list[tuple[Span, list[str]]]:
     """Fetches that bring all that is missing: a range each, and the points to ask for, in the order of ``wants``.
 
     Points of which nothing is there go into one fetch, whatever their spans: outside its span a point has no values to
