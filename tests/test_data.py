@@ -9,22 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from verbs_kit import call
 
 from tsad.config import compose, settings, workbench
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, DatasetError, InUseError, SourceError
 from tsad.core.reviews import Purpose
 from tsad.core.series import Series
-from tsad.loop import promote
-from tsad.loop.common import open_loop
 from tsad.loop.datasets import fetch
 from tsad.loop.iteration import iterate
+from tsad.loop.opening import open_loop
 from tsad.plots import dataset_figure
 from tsad.sources.cache import cache_folder
 from tsad.steps import assets as listed
-from tsad.steps.assets import DATASETS, EXPORTS, SERIES, UPLOADS, Inventory, size_text
+from tsad.steps.assets import DATASETS, EXPORTS, SERIES, UPLOADS, Inventory
 from tsad.tracking.assets import EXPORT, assets
-from tsad.verbs import data, export
+from tsad.verbs.data import row as table_row
+from tsad.verbs.data import size_text
 
 POINTS = 1200
 PNG = b"\x89PNG"
@@ -73,14 +74,14 @@ def shown(one: Workbench, capsys: pytest.CaptureFixture[str]) -> Callable[..., s
 
     def run(**keys: Any) -> str:
         capsys.readouterr()
-        data.run(one, **keys)
+        call("data", one, **keys)
         return re.sub(r"\s+", " ", re.sub("[│┃┏┓┡┩└┘━─┳╇┴╋]", " ", capsys.readouterr().out))
 
     return run
 
 
 def rows(bench: Workbench, kind: str) -> list[dict[str, Any]]:
-    return [asset.row for asset in Inventory(bench).assets(kind)]
+    return [table_row(asset.about) for asset in Inventory(bench).assets(kind)]
 
 
 def write_upload(folder: Path) -> Path:
@@ -95,7 +96,7 @@ def write_upload(folder: Path) -> Path:
 def test_a_store_that_is_not_there_is_empty(
     bench: Callable[..., Workbench], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data.run(bench())
+    call("data", bench())
     assert "0 series, 0 uploads, 0 dataset versions, 0 exports" in capsys.readouterr().out
     assert not home.exists()
 
@@ -213,8 +214,8 @@ def test_exports_are_listed_and_deleted_with_their_file(
     one: Workbench, shown: Callable[..., str], tmp_path: Path
 ) -> None:
     for name in ("a.csv", "b.csv", "c.csv"):
-        export.run(one, output=str(tmp_path / name))
-    export.run(one, output=str(tmp_path / "a.csv"))
+        call("export", one, output=str(tmp_path / name))
+    call("export", one, output=str(tmp_path / "a.csv"))
     (tmp_path / "b.csv").write_text("edited")
     (tmp_path / "c.csv").unlink()
     found = {Path(row["file"]).name: row for row in rows(one, EXPORTS)}
@@ -305,17 +306,17 @@ def test_datasets_in_use_are_not_deleted(one: Workbench, shown: Callable[..., st
     with pytest.raises(InUseError, match=r"next iteration, tsad-plant-robust_zscore:2.*force=true"):
         shown(action="delete", what="datasets", name=train.version, dry_run=False)
 
-    promote.run(one, version="2", force=True)
+    call("promote", one, version="2", force=True)
     with pytest.raises(InUseError, match=r"robust_zscore:2 \(.*champion.*cannot be forced"):
         shown(action="delete", what="datasets", name=train.version, dry_run=False, force=True)
-    promote.run(one, version="1", force=True)
+    call("promote", one, version="1", force=True)
     assert len(loop.datasets()) == 2
 
 
 def test_a_deleted_dataset_is_gone(one: Workbench, shown: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Version 2 stays ``previous`` after a rollback; without aliases, force=true takes what it was trained on."""
     for version in ("2", "1"):  # each test alone, too: they may run in several processes
-        promote.run(one, version=version, force=True)
+        call("promote", one, version=version, force=True)
     loop = open_loop(one)
     registry = loop.registry("robust_zscore")
     train = next(r for r in loop.datasets() if r.purpose == Purpose.TRAIN)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from verbs_kit import call
 
 from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
@@ -24,9 +25,9 @@ from tsad.detectors.robust_zscore import RobustZScore
 from tsad.files.locate import shipped
 from tsad.metrics.interval import interval_prf
 from tsad.plots import learning_curve_figure
+from tsad.steps import learning_curve
 from tsad.steps.curve_protocol import Line, Split, Subject, answers, by_calibrator, measured
 from tsad.tracking.store import open_store
-from tsad.verbs import learning_curve
 
 Make = Callable[..., Workbench]
 
@@ -119,7 +120,7 @@ def test_the_verb_writes_rows_plot_and_run(
     fitting = "tsad.detectors.proposals.fitting.synthetic_groups"
     monkeypatch.setattr(fitting, lambda detector: {})  # has a test of its own
     one, out = bench("detector=robust_zscore", "windows.length=128"), tmp_path / "out"
-    score = learning_curve.run(one, **options(sets=sets, output=str(out), leave_out=leave_out))
+    score = call("learning_curve", one, **options(sets=sets, output=str(out), leave_out=leave_out)).optimised
     with (out / "learning_curve.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == learning_curve.COLUMNS and len(rows) == 3 * 2 * (2 + 1)
@@ -142,7 +143,7 @@ def test_the_verb_writes_rows_plot_and_run(
 )  # fmt: skip
 def test_nonsense_is_refused(bench: Make, sets: list[str], tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        learning_curve.run(bench(), **options(sets=sets, output=str(tmp_path / "out")) | wrong)
+        call("learning_curve", bench(), **options(sets=sets, output=str(tmp_path / "out")) | wrong)
     assert not (tmp_path / "out").exists()
 
 

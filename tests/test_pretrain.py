@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sources_kit import write
+from verbs_kit import call
 
 from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
@@ -27,7 +28,6 @@ from tsad.detectors.patch.detector import PatchDetector
 from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
 from tsad.tracking.store import open_store
-from tsad.verbs import pretrain as verb
 
 TINY = {
     "length": 64, "patch": 8, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 24, "point_size": 8,
@@ -234,7 +234,7 @@ def test_the_verb_is_tracked_and_validates_on_labelled_sets(
     values[100:108] += 9
     rows = "".join(f"{k},{v},{int(100 <= k < 108)}\n" for k, v in enumerate(values))
     write(tmp_path / "toys" / "a.csv", "timestamp,value,label\n" + rows)
-    result = verb.run(bench(), **options(tmp_path / "out", [str(tmp_path / "toys")]))
+    result = call("pretrain", bench(), **options(tmp_path / "out", [str(tmp_path / "toys")])).optimised
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     (found,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert found.data.params["seed"] == "0" and found.data.params["network.layers"] == "1"
@@ -250,7 +250,7 @@ def test_the_verb_is_tracked_and_validates_on_labelled_sets(
 
 def test_a_set_that_cannot_be_read_costs_no_training(tmp_path: Path, bench: Callable[..., Workbench]) -> None:
     with pytest.raises(SourceError, match="no folder"):
-        verb.run(bench(), **options(tmp_path / "out", [str(tmp_path / "nowhere")]))
+        call("pretrain", bench(), **options(tmp_path / "out", [str(tmp_path / "nowhere")]))
     assert not (tmp_path / "out").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +12,19 @@ from tsad.config.workbench import Workbench
 from tsad.core.durations import parse_duration
 from tsad.core.errors import ConfigError, NoRowsError, SourceError
 from tsad.core.intervals import clip
+from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.times import format_time, parse_moment
 from tsad.core.types import Detection
-from tsad.loop.common import log, say
 from tsad.loop.detections import hand_out, intervals_json
 from tsad.loop.reading import in_source_time
 
 if TYPE_CHECKING:
     from tsad.sources.base import Source
     from tsad.tracking.pyfunc_model import LoadedVersion
-    from tsad.tracking.runs import LoopStore, StepRun
+    from tsad.tracking.runs import StepRun
 
+log = logging.getLogger("tsad")
 Span = tuple[int, int]
 _TOGETHER = 32  # series per batch: what a kill costs at most, and what is in memory at once
 
@@ -35,13 +37,14 @@ class History:
         points: identifiers.
         spans: of each point, ``[start, end)`` in ns UTC that is asked for and that the source has values in.
         chunk: ns per chunk; chunks begin at multiples of it since 1970.
-        identity: names the version and the source; what was scored under it is not scored again.
+        identity: names the version and the source; what was scored under it is not scored again, except ``again``.
     """
 
     points: Sequence[str]
     spans: dict[str, Span]
     chunk: int
     identity: str
+    again: bool = False
 
     def chunks(self) -> list[Span]:
         """All chunks that hold something, in time order."""
@@ -53,10 +56,50 @@ class History:
         return [c for c in every if any(start < c[1] and c[0] < end for start, end in self.spans.values())]
 
 
-def history_of(
-    source: Source, points: Sequence[str], since: str | None, until: str | None, chunk: str, version: str
-) -> History:
-    """What the verb's keys ask for of this source.
+@dataclass(frozen=True)
+class Stretch:
+    """What the verb's keys ask for: half-open, as people write times; ``None`` = the series' own end."""
+
+    since: str | None
+    until: str | None
+    chunk: str
+    again: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkScored(Result):
+    """One chunk of history: its first instant, series scored now and before, and what was found."""
+
+    start: str
+    series: int
+    scored_before: int
+    points: int
+    intervals: int
+
+    def table_row(self) -> dict[str, Any]:
+        """As people see it."""
+        return {
+            "from": self.start, "series": self.series, "scored before": self.scored_before, "points": self.points,
+            "intervals": self.intervals,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Backfilled(Result):
+    """History scored by one version: chunk by chunk in ``rows``, and in all."""
+
+    model_version: str
+    threshold: float
+    chunks: int
+    points: int
+    intervals: int
+    series: int
+    scored_before: int
+    rows: tuple[ChunkScored, ...]
+
+
+def history_of(source: Source, points: Sequence[str], stretch: Stretch, version: str) -> History:
+    """What is asked for of this source.
 
     Raises:
         ConfigError: a time or duration that cannot be read, or ``until`` not after ``since``.
@@ -64,7 +107,8 @@ def history_of(
     from tsad.files.hashing import digest_of_parts
     from tsad.sources.cache.ranges import EVER, common
 
-    length = parse_duration(chunk, "chunk")
+    since, until = stretch.since, stretch.until
+    length = parse_duration(stretch.chunk, "chunk")
     first = source.span[0] if since is None else parse_moment(since, "since")
     last = source.span[1] if until is None else parse_moment(until, "until")
     asked = (EVER[0] if first is None else first, EVER[1] if last is None else last)
@@ -72,65 +116,82 @@ def history_of(
         raise ConfigError(f"since={since} is not before until={until}", "Swap them.")
     spans = {point: common(span, asked) for point, span in source.extents(points).items()}
     kept = {point: span for point, span in spans.items() if span is not None}
-    return History(points, kept, length, digest_of_parts(version, source.identity())[:16])
+    return History(points, kept, length, digest_of_parts(version, source.identity())[:16], stretch.again)
 
 
 def backfill(
-    bench: Workbench, loop: LoopStore, step: StepRun, loaded: LoadedVersion, source: Source, history: History,
-    *, again: bool, output: Path | None,
-) -> list[dict[str, Any]]:
+    bench: Workbench, step: StepRun, loaded: LoadedVersion, source: Source, history: History, output: Path | None
+) -> Backfilled:
     """Score what is not scored yet, chunk by chunk; every finished batch is an artifact of the run.
 
     A batch counts as done when its files are written and, where asked for, the source has taken its detections; a run
-    that is killed loses at most one batch.
-
-    Returns:
-        A row per chunk.
+    that is killed or stopped loses at most one batch.
 
     Raises:
         ConfigError: series are made shorter to a number of points, which says nothing of a chunk.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from tsad.sources.cache.ranges import common, gaps
-    from tsad.tracking.scored import CHUNKS, scored
+    from tsad.tracking.scored import scored
 
     if bench.downsample.method != "none" and bench.downsample.every is None:
         raise ConfigError(
             f"downsample.count={bench.downsample.count} with since= or until=: it says nothing of a chunk's length",
             "Say downsample.every=60s downsample.count=null.",
         )
-    done = {} if again else scored(loop, history.identity)
+    done = {} if history.again else scored(step.loop, history.identity)
     step.tags({"tsad.scored": history.identity, "tsad.model_version": loaded.origin.model_version})
-    rows: list[dict[str, Any]] = []
+    rows: list[ChunkScored] = []
     chunks = history.chunks()
-    for chunk in track(chunks, "scoring", console=Console(stderr=True), transient=True, disable=len(chunks) < 2):
-        wants = {p: common(span, chunk) for p, span in history.spans.items()}
-        missing = {p: gaps(want, done.get(p, [])) for p, want in wants.items() if want is not None}
-        todo = {p: (found[0][0], found[-1][1]) for p, found in missing.items() if found}
-        row: dict[str, Any] = {
-            "from": format_time(chunk[0]), "series": len(todo), "scored before": len(missing) - len(todo), "points": 0,
-            "intervals": 0,
-        }  # fmt: skip
+    batches = _Batches(bench, step, loaded, source, history.chunk, output)
+    with bench.context.progress.task("scoring", len(chunks)) as finished:
+        for chunk in chunks:
+            wants = {p: common(span, chunk) for p, span in history.spans.items()}
+            missing = {p: gaps(want, done.get(p, [])) for p, want in wants.items() if want is not None}
+            todo = {p: (parts[0][0], parts[-1][1]) for p, parts in missing.items() if parts}
+            points, intervals = batches.score(chunk[0], todo)
+            rows.append(ChunkScored(format_time(chunk[0]), len(todo), len(missing) - len(todo), points, intervals))
+            finished(len(rows))
+    return Backfilled(
+        model_version=loaded.origin.model_version, threshold=loaded.threshold, chunks=len(rows),
+        points=sum(r.points for r in rows), intervals=sum(r.intervals for r in rows),
+        series=sum(r.series for r in rows), scored_before=sum(r.scored_before for r in rows), rows=tuple(rows),
+    )
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The series of a chunk, some at a time."""
+
+    bench: Workbench
+    step: StepRun
+    loaded: LoadedVersion
+    source: Source
+    before: int
+    output: Path | None
+
+    def score(self, start: int, todo: dict[str, Span]) -> tuple[int, int]:
+        """Points scored and intervals found in a chunk that begins at ``start``."""
+        from tsad.tracking.scored import CHUNKS
+
+        points = intervals = 0
         names = list(todo)
         for number in range(0, len(names), _TOGETHER):
+            self.bench.context.control.safe_point()
             spans = {p: todo[p] for p in names[number : number + _TOGETHER]}
             said: dict[str, dict[str, Any]] = {
                 p: {"range": span, "points": 0, "intervals": []} for p, span in spans.items()
             }
-            for series, detection in _scored(bench, loaded, source, spans, history.chunk):
+            for series, detection in _scored(self.bench, self.loaded, self.source, spans, self.before):
                 said[series.point_id] |= {"points": len(series), **intervals_json(series, detection)}
-                hand_out(series, detection, output, source)
-                row["points"] += len(series)
-                row["intervals"] += len(detection.intervals)
-            for point_id, error in source.failures.items():
+                hand_out(series, detection, self.output, self.source)
+                points += len(series)
+                intervals += len(detection.intervals)
+            for point_id, error in self.source.failures.items():
                 if not isinstance(error, NoRowsError) and said.pop(point_id, {}):
-                    log.warning("left out %s from %s on: %s", point_id, row["from"], error)
-            if not getattr(source, "unreachable", ""):  # else what the cache has not got is still to be scored
-                step.json({"series": said}, f"{CHUNKS}/{chunk[0]}-{number}.json")
-        rows.append(row)
-    return rows
+                    log.warning("left out %s from %s on: %s", point_id, format_time(start), error)
+            if not getattr(self.source, "unreachable", ""):  # else what the cache has not got is still to be scored
+                self.step.json({"series": said}, f"{CHUNKS}/{start}-{number}.json")
+        return points, intervals
 
 
 def _scored(
@@ -164,18 +225,3 @@ def _scored(
             detection.threshold, None if detection.candidates is None else clip(detection.candidates, *span),
         )
         yield part, own
-
-
-def totals(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """What a backfill did, in numbers."""
-    keys = ("points", "intervals", "series", "scored before")
-    return {"chunks": len(rows)} | {key.replace(" ", "_"): sum(row[key] for row in rows) for key in keys}
-
-
-def tell(rows: Sequence[dict[str, Any]]) -> None:
-    """One line for people."""
-    all_ = totals(rows)
-    say(
-        f"{all_['points']} points in {all_['chunks']} chunks, {all_['intervals']} intervals; "
-        f"{all_['scored_before']} of {all_['series'] + all_['scored_before']} pieces were scored by this version before"
-    )

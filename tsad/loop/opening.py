@@ -1,0 +1,41 @@
+"""The loop in its store: opened, locked, and a run of its own outside any iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tsad.config.workbench import Workbench
+
+if TYPE_CHECKING:
+    from tsad.tracking.runs import LoopStore, StepRun
+
+
+def open_loop(bench: Workbench) -> LoopStore:
+    """The loop's MLflow experiment in the configured store, created where it is new."""
+    from tsad.tracking.store import open_store
+
+    return open_store(bench.tracking, bench.home).loop(bench.loop.name, bench.loop.lease)
+
+
+@contextmanager
+def locked(loop: LoopStore) -> Iterator[LoopStore]:
+    """The loop under its lock, to be handed on to whatever writes.
+
+    Raises:
+        ClaimError: another process works on the loop.
+    """
+    with loop.lock() as held:
+        yield held or loop
+
+
+@contextmanager
+def standalone(loop: LoopStore, name: str) -> Iterator[StepRun]:
+    """A run of a verb outside any iteration, under the loop's lock; ``step.loop`` is the locked loop.
+
+    Raises:
+        ClaimError: another process works on the loop.
+    """
+    with locked(loop) as held, held.run(name) as step:
+        yield step
