@@ -18,7 +18,6 @@ from sources_kit import write
 from verbs_kit import call
 
 from tsad import cli
-from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SeriesError, SourceError
 from tsad.core.intervals import intervals_to_mask, runs_of
@@ -33,18 +32,10 @@ from tsad.sources.tsb_ad import TsbAdSource, is_tsb_ad
 from tsad.steps import benchmark
 from tsad.steps.leaderboard import COLUMNS, mean_rows, table
 from tsad.steps.sets import open_sets
-from tsad.tracking.store import open_store
 
 Make = Callable[..., Workbench]
 SETTINGS = {"cut": 0, "vus_step": 5, "rotations": 2, "seed": 0}
 TSB = "001_Toy_id_1_Facility_tr_50_1st_120.csv"
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("empty")
-    open_store(settings(compose()).tracking, place)
-    return place / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)

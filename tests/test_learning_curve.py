@@ -13,7 +13,6 @@ import pytest
 import yaml
 from verbs_kit import call
 
-from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError
 from tsad.core.intervals import mask_of_runs, runs_of
@@ -27,7 +26,6 @@ from tsad.metrics.interval import interval_prf
 from tsad.plots import learning_curve_figure
 from tsad.steps import learning_curve
 from tsad.steps.curve_protocol import Line, Split, Subject, answers, by_calibrator, measured
-from tsad.tracking.store import open_store
 
 Make = Callable[..., Workbench]
 
@@ -86,13 +84,6 @@ def test_figures_of_a_state(line: Line) -> None:
     assert learnt["repeat_rate"] == 0.0 and learnt["event_coverage"] == 1.0 and learnt["auc_pr"] > 0.9
     assert 0 <= learnt["rotated_interval_f1"] < learnt["interval_f1"] and 0 <= learnt["ece"] < 0.5
     assert none.proposer is base and after.seconds > 0 and np.isnan(measured(split, none, 0, 0.0)["repeat_rate"])
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("empty")
-    open_store(settings(compose()).tracking, place)
-    return place / "mlflow.db"
 
 
 @pytest.fixture

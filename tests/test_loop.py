@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from verbs_kit import call
 
-from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LabelError, LoopError, RegistryError, ReviewError, TrackingError
 from tsad.core.reviews import Purpose
@@ -34,15 +33,6 @@ SMALL = (
     "threshold.default=0.9",
 )  # fmt: skip
 Make = Callable[..., Workbench]
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's schema: creating one costs seconds, copying it does not."""
-    place = tmp_path_factory.mktemp("empty")
-    checked = settings(compose(SMALL), SMALL)
-    open_store(checked.tracking, place)
-    return place / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ import pytest
 from sources_kit import write
 from verbs_kit import call
 
-from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError, StorageError
 from tsad.core.series import Series
@@ -27,7 +26,6 @@ from tsad.detectors.patch import crops
 from tsad.detectors.patch.detector import PatchDetector
 from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
-from tsad.tracking.store import open_store
 
 TINY = {
     "length": 64, "patch": 8, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 24, "point_size": 8,
@@ -203,13 +201,6 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 
 
 # ---- the verb
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("empty")
-    open_store(settings(compose()).tracking, place)
-    return place / "mlflow.db"
 
 
 def options(output: Path, sets: list[str]) -> dict[str, Any]:

@@ -98,18 +98,22 @@ def iterate(bench: Workbench, new: bool = False) -> LoopState:
     from tsad.tracking.store import open_store
 
     store = open_store(bench.tracking, bench.home)
-    bench = _continued(store, bench, new)
+    frozen = None if new else _open_iteration(store, bench)
+    asked, bench = bench, bench.thaw(frozen.config_yaml) if frozen is not None else bench
     make_reviewer(bench)  # its address and token have to be there before any long work
     bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
     loop = store.loop(bench.loop.name, bench.loop.lease)
     done = {i.number for i in loop.iterations() if not i.open}
     with _resumable(bench), locked(loop) as held:
+        if frozen is not None and not asked.overrides:
+            bench.context.progress.note(f"going on with loop {loop.name}, iteration {frozen.number} ({frozen.state})")
         held.reap()
         iteration = held.open_iteration()
         if iteration is not None and new:
             iteration.abandon("new=true")
             iteration = None
         while iteration is not None or not _ended(bench, held):
+            bench.context.control.safe_point()
             iteration = iteration or _begin(bench, held)
             if not _advance(Turn(bench, held, iteration)):
                 break
@@ -181,22 +185,22 @@ def _summary(iteration: Iteration) -> dict[str, float]:
 # --- which loop, and which of its iterations ----------------------------------------------------------------
 
 
-def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
-    """The workbench of the open iteration that this call goes on with, or the one just composed."""
-    if new:
-        return bench
+def _open_iteration(store: Store, bench: Workbench) -> Iteration | None:
+    """The open iteration that this call goes on with, under its frozen config.
+
+    Raises:
+        LoopError: there are several and none is named, or an override differs from the frozen config.
+    """
     loops = [store.loop(name, bench.loop.lease) for name in store.loops()]
     open_ones = {loop.name: it for loop in loops if (it := loop.open_iteration()) is not None}
     if not bench.overrides and open_ones:
         if len(open_ones) > 1:
             lines = ", ".join(f"{name} (iteration {it.number}, {it.state})" for name, it in open_ones.items())
             raise LoopError(f"several loops have an open iteration: {lines}", "Say which: tsad iterate loop.name=NAME.")
-        name, iteration = next(iter(open_ones.items()))
-        bench.context.progress.note(f"going on with loop {name}, iteration {iteration.number} ({iteration.state})")
-        return bench.thaw(iteration.config_yaml)
+        return next(iter(open_ones.values()))
     frozen = open_ones.get(_fresh_name(store, bench) if bench.loop.fresh else bench.loop.name)
     if frozen is None:
-        return bench
+        return None
     only_named = {override.partition("=")[0] for override in bench.overrides} == {"loop.name"}
     refused = [] if only_named else _differences(bench.config_yaml, frozen.config_yaml)
     if refused:
@@ -205,7 +209,7 @@ def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
             + ", ".join(refused),
             "Leave the override out, or start afresh with new=true.",
         )
-    return bench.thaw(frozen.config_yaml)
+    return frozen
 
 
 def _differences(asked: str, frozen: str) -> list[str]:
