@@ -191,6 +191,7 @@ def fake_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsad.review.server.stop", lambda home: True)
 
 
+@pytest.mark.timeout(900)  # some thirty commands, on machines that are busy
 def test_every_verb_answers_in_json(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path, empty_store: Path
 ) -> None:
