@@ -25,8 +25,8 @@ def iteration(size: int) -> dict[str, float]:
     """One iteration that reviews ``size`` windows; seconds by step, and scoring apart."""
     from tsad.config import compose, settings, workbench
     from tsad.detectors.robust_zscore import RobustZScore
-    from tsad.loop.common import open_loop
     from tsad.loop.iteration import iterate
+    from tsad.loop.opening import open_loop
 
     scoring = 0.0
     original = RobustZScore.score

@@ -30,6 +30,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's schema: creating one costs seconds, copying it to ``<home>/mlflow.db`` does not."""
+    from tsad.tracking.store import open_store
+
+    place = tmp_path_factory.mktemp("empty")
+    open_store(settings(compose()).tracking, place)
+    return place / "mlflow.db"
+
+
 @pytest.fixture
 def options(home: Path) -> Callable[..., Settings]:
     """``options("adapter.r=4", ...)``: the checked settings that these overrides give."""

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from verbs_kit import call
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError
 from tsad.core.times import parse_moment
-from tsad.loop import backfill, detect
-from tsad.loop.common import open_loop
+from tsad.loop import backfill
+from tsad.loop.opening import open_loop
 from tsad.sources.exchange import read_detection, read_intervals
 
 Make = Callable[..., Workbench]
@@ -53,7 +54,7 @@ def test_history_comes_in_chunks_and_nothing_is_scored_twice(
     plant: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key: dict[str, Any] = {"version": "none", "chunk": "5d", "output": str(tmp_path / "out")}
-    detect.run(plant, since="2026-01-03", until="2026-01-16", **key)
+    call("detect", plant, since="2026-01-03", until="2026-01-16", **key)
     assert "432 points in 3 chunks" in capsys.readouterr().out  # 13 days of a, 5 of b
     (run,) = runs(plant)
     assert run.info.status == "FINISHED"
@@ -70,14 +71,14 @@ def test_history_comes_in_chunks_and_nothing_is_scored_twice(
     stamps = np.concatenate([read_detection(path)[1] for path in files])
     assert len(stamps) == 13 * 24 and (np.diff(np.sort(stamps)) == 3600 * 10**9).all() and spike in stamps
 
-    detect.run(plant, since="2026-01-01", **key)
+    call("detect", plant, since="2026-01-01", **key)
     assert "288 points in 5 chunks" in capsys.readouterr().out  # 2 + 5 days of a, 5 of b
     second = chunks_of(plant, runs(plant)[-1])
     new = sorted(tuple(one["a"]["range"]) for one in second.values() if "a" in one)
     assert new[0][0] == parse_moment("2026-01-01", "x") and new[-1][1] > end
     assert not any(a < end and start < b for a, b in new)
     assert sum(b - a for a, b in new) + end - start == parse_moment("2026-01-20T23", "x") + 1 - new[0][0]
-    detect.run(plant, since="2026-01-03", until="2026-01-16", again=True, **key)
+    call("detect", plant, since="2026-01-03", until="2026-01-16", again=True, **key)
     assert len(chunks_of(plant, runs(plant)[-1])) == len(said)
 
 
@@ -92,35 +93,35 @@ def test_a_run_that_dies_goes_on_with_what_is_left(plant: Workbench, monkeypatch
 
     monkeypatch.setattr(backfill, "hand_out", dies)
     with pytest.raises(KeyboardInterrupt):
-        detect.run(plant, version="none", since="2026-01-01", chunk="5d")
+        call("detect", plant, version="none", since="2026-01-01", chunk="5d")
     died = chunks_of(plant, runs(plant)[0])
     assert runs(plant)[0].info.status == "KILLED"
     monkeypatch.setattr(backfill, "hand_out", real)
-    detect.run(plant, version="none", since="2026-01-01", chunk="5d")
+    call("detect", plant, version="none", since="2026-01-01", chunk="5d")
     rest = chunks_of(plant, runs(plant)[1])
     assert not set(died) & set(rest), "a batch that was finished is not scored again"
     whole = plant.named("reference")
-    detect.run(whole, version="none", since="2026-01-01", chunk="5d")
+    call("detect", whole, version="none", since="2026-01-01", chunk="5d")
     assert {**died, **rest} == chunks_of(whole, runs(whole)[0])
     assert died and len(kept) == 3
 
 
 def test_another_version_or_option_scores_for_itself(plant: Workbench, bench: Make) -> None:
-    detect.run(plant, version="none", since="2026-01-01", until="2026-01-06", chunk="5d")
+    call("detect", plant, version="none", since="2026-01-01", until="2026-01-06", chunk="5d")
     other = bench(*plant.overrides, "detector=isolation_forest")
-    detect.run(other, version="none", since="2026-01-01", until="2026-01-06", chunk="5d")
+    call("detect", other, version="none", since="2026-01-01", until="2026-01-06", chunk="5d")
     one, two = (chunks_of(plant, run) for run in runs(plant))
     assert len(one) == len(two) == 2
 
 
 def test_history_is_made_shorter_by_distance_alone(plant: Workbench, bench: Make) -> None:
     shorter = bench(*plant.overrides, "downsample=mean", "downsample.every=4h", "downsample.count=null")
-    detect.run(shorter, version="none", since="2026-01-01", until="2026-01-11", chunk="5d")
+    call("detect", shorter, version="none", since="2026-01-01", until="2026-01-11", chunk="5d")
     (run,) = runs(plant)
     said = chunks_of(plant, run).values()
     assert sum(one["a"]["points"] for one in said) == 60
     with pytest.raises(ConfigError, match=r"downsample\.count"):
-        detect.run(bench(*plant.overrides, "downsample=m4"), version="none", since="2026-01-01")
+        call("detect", bench(*plant.overrides, "downsample=m4"), version="none", since="2026-01-01")
 
 
 def test_intervals_of_shorter_series_go_out_in_the_time_of_the_source(
@@ -128,7 +129,7 @@ def test_intervals_of_shorter_series_go_out_in_the_time_of_the_source(
 ) -> None:
     found = {}
     for name, keys in (("whole", ()), ("short", ("downsample=mean", "downsample.every=4h", "downsample.count=null"))):
-        detect.run(bench(*plant.overrides, *keys), version="none", points=["a"], output=str(tmp_path / name))
+        call("detect", bench(*plant.overrides, *keys), version="none", points=["a"], output=str(tmp_path / name))
         (path,) = (tmp_path / name / "intervals").glob("a_*.csv")
         found[name] = read_intervals(path)[1]
     whole, short = found["whole"], found["short"]
@@ -140,11 +141,11 @@ def test_intervals_of_shorter_series_go_out_in_the_time_of_the_source(
 
 def test_what_cannot_be_meant_is_refused(plant: Workbench) -> None:
     with pytest.raises(ConfigError, match="is not before"):
-        detect.run(plant, version="none", since="2026-02-01", until="2026-01-01")
+        call("detect", plant, version="none", since="2026-02-01", until="2026-01-01")
     with pytest.raises(ConfigError, match="since is 'soon'"):
-        detect.run(plant, version="none", since="soon")
+        call("detect", plant, version="none", since="soon")
     with pytest.raises(ConfigError, match="chunk is"):
-        detect.run(plant, version="none", since="2026-01-01", chunk="often")
+        call("detect", plant, version="none", since="2026-01-01", chunk="often")
 
 
 def test_moments() -> None:
@@ -159,9 +160,9 @@ def test_moments() -> None:
 def test_a_run_says_where_its_series_came_from_and_that_the_source_was_gone(
     plant: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    detect.run(plant, version="none")
+    call("detect", plant, version="none")
     (tmp_path / "data").rename(tmp_path / "unmounted")
-    detect.run(plant, version="none")
+    call("detect", plant, version="none")
     out = " ".join(capsys.readouterr().out.split())
     assert "could not be reached: 2 series from the cache, the oldest fetched at 20" in out
     first, second = runs(plant)

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from reading_kit import failures_of, series_of
 from sources_kit import write
+from verbs_kit import call
 
 from tsad import cli
-from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SeriesError, SourceError
 from tsad.core.intervals import intervals_to_mask, runs_of
@@ -30,21 +30,13 @@ from tsad.metrics.ranking import oracle_composite_f1
 from tsad.metrics.units import Unit, summarise
 from tsad.plots import leaderboard_figure
 from tsad.sources.tsb_ad import TsbAdSource, is_tsb_ad
+from tsad.steps import benchmark
 from tsad.steps.leaderboard import COLUMNS, mean_rows, table
 from tsad.steps.sets import open_sets
-from tsad.tracking.store import open_store
-from tsad.verbs import benchmark
 
 Make = Callable[..., Workbench]
 SETTINGS = {"cut": 0, "vus_step": 5, "rotations": 2, "seed": 0}
 TSB = "001_Toy_id_1_Facility_tr_50_1st_120.csv"
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("empty")
-    open_store(settings(compose()).tracking, place)
-    return place / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +100,9 @@ def test_a_leaderboard_from_two_sets(
     out, one = tmp_path / "out", bench()
     logging.getLogger("tsad").propagate = True
     with caplog.at_level(logging.INFO, "tsad"):
-        score = benchmark.run(one, **options(sets=sets, detectors=["robust_zscore", "poly"], output=str(out)))
+        score = call(
+            "benchmark", one, **options(sets=sets, detectors=["robust_zscore", "poly"], output=str(out))
+        ).optimised
     assert "quiet (nothing abnormal)" in caplog.text and "bare (no labels)" in caplog.text
     assert "robust_zscore" in capsys.readouterr().out
     rows = rows_of(out)
@@ -141,7 +135,7 @@ def test_a_leaderboard_from_two_sets(
 def test_scores_lie_beside_with_their_times(bench: Make, sets: list[str], tmp_path: Path) -> None:
     one = bench()
     detector = one.detector_named("robust_zscore")
-    benchmark._one_detector("mine", detector, open_sets(one, sets, 0), tmp_path / "out", SETTINGS)
+    benchmark._one_detector(one.context, "mine", detector, open_sets(one, sets, 0), tmp_path / "out", SETTINGS)
     place = tmp_path / "out" / "scores" / "mine"
     table_ = pq.read_table(place / "plain" / "p0.parquet")
     assert table_.column_names == ["timestamp", "score"] and str(table_.schema.field("timestamp").type).endswith("UTC]")
@@ -162,7 +156,8 @@ def test_what_is_there_is_not_computed_again(
 
     def rows(detector: Any = plain, **other: int) -> list[dict[str, Any]]:
         found = open_sets(one, sets[:1], 0)
-        return benchmark._one_detector("robust_zscore", detector, found, tmp_path / "out", {**SETTINGS, **other})
+        settings = {**SETTINGS, **other}
+        return benchmark._one_detector(one.context, "robust_zscore", detector, found, tmp_path / "out", settings)
 
     first = rows()
     assert sorted(scored) == ["p0", "p1", "p2"]
@@ -188,7 +183,7 @@ def test_a_cut_keeps_the_head(bench: Make, sets: list[str], tmp_path: Path) -> N
     assert list(none.read()) == [] and none.left_out["p0"] == "nothing abnormal in its first 100"
     mild = options(detectors=["robust_zscore"], output=str(tmp_path / "out"), cut=100)
     with pytest.raises(SourceError, match="nothing abnormal in any series"):
-        benchmark.run(bench(), **mild | {"sets": sets[:1]})
+        call("benchmark", bench(), **mild | {"sets": sets[:1]})
     for k in range(3):
         (Path(sets[0]) / f"p{k}.csv").unlink()
     (bare,) = open_sets(bench(), sets[:1], 0)
@@ -204,7 +199,7 @@ def test_a_set_whose_heads_are_normal_is_left_out(bench: Make, sets: list[str], 
                  enumerate(zip(values, labels, strict=True))]  # fmt: skip
         write(tmp_path / "late" / f"p{k}.csv", "\n".join(["timestamp,value,label", *lines]) + "\n")
     both = options(sets=[sets[0], str(tmp_path / "late")], detectors=["robust_zscore"], output=str(tmp_path / "out"))
-    benchmark.run(bench(), **both | {"cut": 150})
+    call("benchmark", bench(), **both | {"cut": 150})
     assert {row["set"] for row in rows_of(tmp_path / "out")} == {"plain", "mean"}
 
 
@@ -222,7 +217,7 @@ def test_nonsense_is_refused_before_any_work(
     bench: Make, sets: list[str], tmp_path: Path, wrong: dict, kind: type, words: str
 ) -> None:
     with pytest.raises(kind, match=words.replace(".", r"\.")):
-        benchmark.run(bench(), **options(sets=sets, detectors=["poly"], output=str(tmp_path / "out")) | wrong)
+        call("benchmark", bench(), **options(sets=sets, detectors=["poly"], output=str(tmp_path / "out")) | wrong)
     assert not (tmp_path / "out").exists()
 
 

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,12 +17,15 @@ import yaml
 
 from tsad import __version__, cli
 from tsad.command.overrides import with_verb
-from tsad.command.schema import keywords, typed
 from tsad.config import options_of
 from tsad.config.workbench import Workbench
 from tsad.core import environment
 from tsad.core.errors import ConfigError, StorageError
+from tsad.core.option_model import Options
+from tsad.core.results import Result
 from tsad.files.locate import shipped
+from tsad.verbs.console import Console
+from tsad.verbs.status import StatusKeys
 
 ROOT = Path(__file__).resolve().parents[1]
 VERBS = options_of("task")
@@ -34,6 +39,23 @@ class Answer(NamedTuple):
 
 
 Run = Callable[..., Answer]
+GIVEN = {"sets": ["x"], "output": "x", "folder": "x"}  # what YAML leaves to the user
+
+
+@dataclass(frozen=True, eq=False)
+class Rank(Result):
+    """What the verbs of this file's ``calls`` answer."""
+
+    rank: int
+    waits: bool = False
+
+    @property
+    def optimised(self) -> float | None:
+        return float(self.rank)
+
+    @property
+    def people_have_to_act(self) -> bool:
+        return self.waits
 
 
 @pytest.fixture
@@ -65,17 +87,18 @@ def run(
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Workbench, dict[str, Any]]]:
-    """Every verb replaced by one that only notes how it was called and returns ``adapter.r``."""
+    """Every verb replaced by one that only notes how it was called and answers with ``adapter.r``."""
     made: list[tuple[str, Workbench, dict[str, Any]]] = []
+    real = cli.verb_module
 
-    def fake(verb: str) -> Callable[..., float]:
-        def function(bench: Workbench, **arguments: Any) -> float:
-            made.append((verb, bench, arguments))
-            return float(bench.adapter.r)
+    def fake(verb: str) -> Any:
+        def function(bench: Workbench, keys: Options, console: Console) -> Rank:
+            made.append((verb, bench, keys.model_dump()))
+            return console.answer(Rank(bench.adapter.r), lambda *_: None)
 
-        return function
+        return SimpleNamespace(keys_model=real(verb).keys_model, run=function)
 
-    monkeypatch.setattr(cli, "verb_function", fake)
+    monkeypatch.setattr(cli, "verb_module", fake)
     return made
 
 
@@ -87,9 +110,9 @@ def test_task_yaml_and_signature_agree(verb: str) -> None:
     text = (shipped("conf") / "task" / f"{verb}.yaml").read_text("utf-8")
     values = yaml.safe_load(text) or {}
     assert text.startswith("# @package _global_\n# "), "the second line says what the verb does"
-    known = keywords(cli.verb_function(verb))
-    assert known is not None and set(values) == set(known)
-    typed(cli.verb_function(verb), {k: v for k, v in values.items() if v != "???"}, partial=True)
+    model = cli.verb_module(verb).keys_model
+    assert issubclass(model, Options) and set(values) == set(model.model_fields)
+    cli.verb_keys(verb, model, {k: GIVEN.get(k) if v == "???" else v for k, v in values.items()})
     for line in text.splitlines()[2:]:
         assert line == "{}" or line.startswith(("#", " ", "-")) or " # " in line, f"{verb}: {line!r} has no comment"
 
@@ -184,11 +207,11 @@ def test_cfg_job_prints_the_config(run: Run) -> None:
 # --- errors ------------------------------------------------------------------------------------------------
 
 
-def failing(error: BaseException) -> Callable[[str], Callable[..., None]]:
-    def function(bench: Workbench) -> None:
+def failing(error: BaseException) -> Callable[[str], Any]:
+    def function(bench: Workbench, keys: Options, console: Console) -> None:
         raise error
 
-    return lambda verb: function
+    return lambda verb: SimpleNamespace(keys_model=StatusKeys, run=function)
 
 
 @pytest.mark.parametrize(
@@ -203,20 +226,22 @@ def failing(error: BaseException) -> Callable[[str], Callable[..., None]]:
 def test_exit_codes(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
 ) -> None:
-    monkeypatch.setattr(cli, "verb_function", failing(error))
+    monkeypatch.setattr(cli, "verb_module", failing(error))
     answer = run("status")
     assert (answer.code, answer.err) == (code, line)
 
 
 def test_v_shows_the_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "verb_function", failing(StorageError("disk full")))
+    monkeypatch.setattr(cli, "verb_module", failing(StorageError("disk full")))
     answer = run("-v", "status")
     assert answer.code == 1 and "Traceback" in answer.err and answer.err.endswith("error: disk full\n")
 
 
 def test_a_verb_without_a_step(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown verb nothing"):
-        cli.verb_function("nothing")
+        cli.verb_module("nothing")
+    with pytest.raises(ConfigError, match="unknown verb console"):
+        cli.verb_module("console")
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reading_kit import series_of
+from verbs_kit import call
 
 from tsad.config import compose, settings, workbench
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, DatasetError, InUseError, SourceError
 from tsad.core.reviews import Purpose
 from tsad.core.series import Series
-from tsad.loop import promote
-from tsad.loop.common import open_loop
 from tsad.loop.datasets import fetch
 from tsad.loop.iteration import iterate
+from tsad.loop.opening import open_loop
 from tsad.plots import dataset_figure
 from tsad.sources.cache import cache_folder
 from tsad.steps import assets as listed
-from tsad.steps.assets import DATASETS, EXPORTS, SERIES, UPLOADS, Inventory, size_text
+from tsad.steps.assets import DATASETS, EXPORTS, SERIES, UPLOADS, Inventory
 from tsad.tracking.assets import EXPORT, assets
-from tsad.verbs import data, export
+from tsad.verbs.data import row as table_row
+from tsad.verbs.data import size_text
 
 POINTS = 1200
 PNG = b"\x89PNG"
@@ -74,14 +74,14 @@ def shown(one: Workbench, capsys: pytest.CaptureFixture[str]) -> Callable[..., s
 
     def run(**keys: Any) -> str:
         capsys.readouterr()
-        data.run(one, **keys)
+        call("data", one, **keys)
         return re.sub(r"\s+", " ", re.sub("[│┃┏┓┡┩└┘━─┳╇┴╋]", " ", capsys.readouterr().out))
 
     return run
 
 
 def rows(bench: Workbench, kind: str) -> list[dict[str, Any]]:
-    return [asset.row for asset in Inventory(bench).assets(kind)]
+    return [table_row(asset.about) for asset in Inventory(bench).assets(kind)]
 
 
 def write_upload(folder: Path) -> Path:
@@ -96,7 +96,7 @@ def write_upload(folder: Path) -> Path:
 def test_a_store_that_is_not_there_is_empty(
     bench: Callable[..., Workbench], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data.run(bench())
+    call("data", bench())
     assert "0 series, 0 uploads, 0 dataset versions, 0 exports" in capsys.readouterr().out
     assert not home.exists()
 
@@ -187,7 +187,7 @@ def test_good_files_are_registered_and_bad_ones_named(
     assert picture.read_bytes()[:4] == PNG
 
     reader = make("source=csv", f"source.root={root}")  # any verb reads it
-    assert [s.point_id for s in series_of(reader.make_source())] == ["good", "sub/好"]
+    assert [s.point_id for s in reader.make_source().read()] == ["good", "sub/好"]
     assert "cache" in {r["point"]: r["kept"] for r in rows(one, SERIES)}["sub/好"]
     shown(action="delete", what="series", name="good", dry_run=False)  # the cached copy; the upload still has it
     with pytest.raises(InUseError, match=f"good: upload {upload['upload']}, which it is part of"):
@@ -214,8 +214,8 @@ def test_exports_are_listed_and_deleted_with_their_file(
     one: Workbench, shown: Callable[..., str], tmp_path: Path
 ) -> None:
     for name in ("a.csv", "b.csv", "c.csv"):
-        export.run(one, output=str(tmp_path / name))
-    export.run(one, output=str(tmp_path / "a.csv"))
+        call("export", one, output=str(tmp_path / name))
+    call("export", one, output=str(tmp_path / "a.csv"))
     (tmp_path / "b.csv").write_text("edited")
     (tmp_path / "c.csv").unlink()
     found = {Path(row["file"]).name: row for row in rows(one, EXPORTS)}
@@ -239,7 +239,7 @@ def test_cached_series_are_deleted_by_pattern(one: Workbench, shown: Callable[..
     assert len(rows(one, SERIES)) == 8
     assert "deleted 4 of 4" in shown(action="delete", what="series", name="U1.*", dry_run=False)
     assert len(rows(one, SERIES)) == 4
-    assert len(list(series_of(one.make_source()))) == 8  # read from the source again
+    assert len(list(one.make_source().read())) == 8  # read from the source again
     assert len(rows(one, SERIES)) == 8
 
 
@@ -251,7 +251,7 @@ def test_an_open_iteration_needs_its_series(one: Workbench, shown: Callable[...,
     loops = [(open_loop(one), one), (open_loop(other), other)]
     opened = []
     for loop, bench in loops:
-        with loop.lock() as loop:
+        with loop.lock():
             opened.append(loop.create_iteration(2, bench.config_yaml, {}))
     for kind, name, user in ((SERIES, "U1.T0", "iteration 2 of plant"), (UPLOADS, "x.csv", "iteration 2 of other")):
         with pytest.raises(InUseError, match=rf"open {user}. force=true"):
@@ -266,7 +266,7 @@ def test_a_cached_series_whose_file_is_gone_is_no_mere_copy(
     one: Workbench, shown: Callable[..., str], tmp_path: Path
 ) -> None:
     plant(tmp_path / "gone", ["only.here"])
-    assert len(list(series_of(make("source=csv", f"source.root={tmp_path / 'gone'}").make_source()))) == 1
+    assert len(list(make("source=csv", f"source.root={tmp_path / 'gone'}").make_source().read())) == 1
     (tmp_path / "gone" / "only.here.csv").unlink()
     (tmp_path / "gone").rmdir()
     with pytest.raises(InUseError, match="its source is not there now"):
@@ -306,17 +306,17 @@ def test_datasets_in_use_are_not_deleted(one: Workbench, shown: Callable[..., st
     with pytest.raises(InUseError, match=r"next iteration, tsad-plant-robust_zscore:2.*force=true"):
         shown(action="delete", what="datasets", name=train.version, dry_run=False)
 
-    promote.run(one, version="2", force=True)
+    call("promote", one, version="2", force=True)
     with pytest.raises(InUseError, match=r"robust_zscore:2 \(.*champion.*cannot be forced"):
         shown(action="delete", what="datasets", name=train.version, dry_run=False, force=True)
-    promote.run(one, version="1", force=True)
+    call("promote", one, version="1", force=True)
     assert len(loop.datasets()) == 2
 
 
 def test_a_deleted_dataset_is_gone(one: Workbench, shown: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Version 2 stays ``previous`` after a rollback; without aliases, force=true takes what it was trained on."""
     for version in ("2", "1"):  # each test alone, too: they may run in several processes
-        promote.run(one, version=version, force=True)
+        call("promote", one, version=version, force=True)
     loop = open_loop(one)
     registry = loop.registry("robust_zscore")
     train = next(r for r in loop.datasets() if r.purpose == Purpose.TRAIN)

@@ -11,20 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 from sources_kit import EXAMPLE, write
+from verbs_kit import call
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ClaimError, SourceError, SourceUnavailableError
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, Interval
-from tsad.loop.common import load_series, open_loop, read_series
+from tsad.loop.common import load_series, read_series
+from tsad.loop.opening import open_loop
 from tsad.plots.quality import quality_figure
 from tsad.sources.csv import CsvSource
 from tsad.sources.quality import Quality
 from tsad.sources.quality_findings import Finding
 from tsad.steps.quality_page import counts, page, png, worst_first
 from tsad.tracking.artifacts import read_text
-from tsad.verbs import ingest
 
 Make = Callable[..., Workbench]
 
@@ -60,7 +61,7 @@ def test_the_table_says_what_was_found(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     one = bench("source=csv", f"source.root={plant}")
-    ingest.run(one, report=False)
+    call("ingest", one, report=False)
     out = capsys.readouterr().out
     for word in (
         "fine", "2024-01-01 to 2024-01-01", "1 min", "warn gaps: 1 gap, longest 5.02 h", "note duplicates 1",
@@ -69,12 +70,12 @@ def test_the_table_says_what_was_found(
     ):  # fmt: skip
         assert word in out, word
     assert "report:" not in out and not open_loop(one).search("")
-    ingest.run(one, points=["f*"], report=False)
+    call("ingest", one, points=["f*"], report=False)
     assert "cache: 2 were there, 0 read from the source" in capsys.readouterr().out
 
 
 def test_a_long_list_is_cut_to_the_worst(bench: Make, plant: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ingest.run(bench("source=csv", f"source.root={plant}"), rows=2, report=False)
+    call("ingest", bench("source=csv", f"source.root={plant}"), rows=2, report=False)
     out = capsys.readouterr().out
     assert "half" in out and "gap" in out and "│ flat" not in out and "│ fine" not in out
     assert "3 more series are not shown: 1 warnings, 1 notes only, 1 fine (rows=2)" in out
@@ -82,7 +83,7 @@ def test_a_long_list_is_cut_to_the_worst(bench: Make, plant: Path, capsys: pytes
 
 def test_the_run_keeps_page_table_and_figures(bench: Make, plant: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = bench("source=csv", f"source.root={plant}", "tracking.plots=3")
-    ingest.run(one)
+    call("ingest", one)
     run = run_of(one)
     assert run.info.status == "FINISHED" and run.info.run_id in capsys.readouterr().out
     assert run.data.params["source"] == f"csv:{plant}"
@@ -110,7 +111,7 @@ def test_figures_show_every_kind_of_finding_before_more_of_the_same(bench: Make,
         rows = "\n".join(f"{t}Z,{v}" for t, v in zip(stamps[kept], given[kept], strict=True))
         write(tmp_path / "plant" / f"{name}.csv", f"timestamp,value\n{rows}\n")
     one = bench("source=csv", f"source.root={tmp_path / 'plant'}", "tracking.plots=3")
-    ingest.run(one)
+    call("ingest", one)
     html = read_text(open_loop(one).store, run_of(one).info.run_id, "quality.html")
     worst = html.split("<h2>All series")[0].split("<h2>Worst series")[1]
     assert [name for name in ("gap4", "gap3", "gap2", "stuck") if f"<h3>{name}</h3>" in worst] == [
@@ -127,7 +128,7 @@ def test_a_refused_point_is_left_out_by_name_and_the_rest_go_on(
     strict = bench(
         "source=csv", f"source.root={plant}", "quality.refuse_missing_share=0.5", "quality.refuse=[constant]"
     )
-    ingest.run(strict)
+    call("ingest", strict)
     out = " ".join(capsys.readouterr().out.split())
     assert "3 series, 2699 points, 3 left out" in out and "quality.refuse_missing_share=0.5" in out
     assert run_of(strict).data.metrics["refused"] == 2
@@ -141,7 +142,7 @@ def test_nothing_left_is_an_error(bench: Make, plant: Path) -> None:
     with pytest.raises(SourceError, match="no series that may be used: series 'flat' is refused"):
         read_series(strict, ["flat"])
     with pytest.raises(SourceError, match="no series that may be used: series 'flat' is refused"):
-        ingest.run(strict, points=["flat"], report=False)
+        call("ingest", strict, points=["flat"], report=False)
 
 
 # --- faults ------------------------------------------------------------------------------------------------
@@ -157,14 +158,14 @@ def test_another_process_at_the_loop_is_said_before_the_reading(
     place.parent.mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(CsvSource, "fetch", lambda *_: pytest.fail("read before the lock"))
     with FileLock(place), pytest.raises(ClaimError, match="report=false"):
-        ingest.run(one)
+        call("ingest", one)
 
 
 def test_series_from_the_cache_are_named_so(
     bench: Make, plant: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = bench("source=csv", f"source.root={plant}")
-    ingest.run(one, points=["fine", "gap"], report=False)
+    call("ingest", one, points=["fine", "gap"], report=False)
 
     def gone(*_: object) -> None:
         raise SourceUnavailableError(f"{plant} is not mounted", "Mount it.")
@@ -172,7 +173,7 @@ def test_series_from_the_cache_are_named_so(
     for method in ("points", "fetch", "digest"):
         monkeypatch.setattr(CsvSource, method, gone)
     capsys.readouterr()
-    ingest.run(one, points=["fine", "gap"], report=False)
+    call("ingest", one, points=["fine", "gap"], report=False)
     out = capsys.readouterr().out
     assert "could not be reached: 2 series from the cache, the oldest fetched at 20" in out
 

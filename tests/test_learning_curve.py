@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from verbs_kit import call
 
-from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError
 from tsad.core.intervals import mask_of_runs, runs_of
@@ -24,9 +24,8 @@ from tsad.detectors.robust_zscore import RobustZScore
 from tsad.files.locate import shipped
 from tsad.metrics.interval import interval_prf
 from tsad.plots import learning_curve_figure
+from tsad.steps import learning_curve
 from tsad.steps.curve_protocol import Line, Split, Subject, answers, by_calibrator, measured
-from tsad.tracking.store import open_store
-from tsad.verbs import learning_curve
 
 Make = Callable[..., Workbench]
 
@@ -87,13 +86,6 @@ def test_figures_of_a_state(line: Line) -> None:
     assert none.proposer is base and after.seconds > 0 and np.isnan(measured(split, none, 0, 0.0)["repeat_rate"])
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("empty")
-    open_store(settings(compose()).tracking, place)
-    return place / "mlflow.db"
-
-
 @pytest.fixture
 def sets(tmp_path: Path, home: Path, empty_store: Path) -> list[str]:
     home.mkdir()
@@ -119,7 +111,7 @@ def test_the_verb_writes_rows_plot_and_run(
     fitting = "tsad.detectors.proposals.fitting.synthetic_groups"
     monkeypatch.setattr(fitting, lambda detector: {})  # has a test of its own
     one, out = bench("detector=robust_zscore", "windows.length=128"), tmp_path / "out"
-    score = learning_curve.run(one, **options(sets=sets, output=str(out), leave_out=leave_out))
+    score = call("learning_curve", one, **options(sets=sets, output=str(out), leave_out=leave_out)).optimised
     with (out / "learning_curve.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == learning_curve.COLUMNS and len(rows) == 3 * 2 * (2 + 1)
@@ -142,7 +134,7 @@ def test_the_verb_writes_rows_plot_and_run(
 )  # fmt: skip
 def test_nonsense_is_refused(bench: Make, sets: list[str], tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        learning_curve.run(bench(), **options(sets=sets, output=str(tmp_path / "out")) | wrong)
+        call("learning_curve", bench(), **options(sets=sets, output=str(tmp_path / "out")) | wrong)
     assert not (tmp_path / "out").exists()
 
 

@@ -9,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from verbs_kit import call
 
-from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LabelError, LoopError, RegistryError, ReviewError, TrackingError
 from tsad.core.reviews import Purpose
-from tsad.loop import detect, evaluate, promote, pull, report, train
+from tsad.loop import evaluate, train
 from tsad.loop.champion import registry_of
-from tsad.loop.common import load_series, open_loop
+from tsad.loop.common import load_series
 from tsad.loop.datasets import fetch
+from tsad.loop.detect import DETECT
 from tsad.loop.gold import find_gold
 from tsad.loop.iteration import iterate
+from tsad.loop.opening import open_loop
+from tsad.loop.promote import PROMOTE
+from tsad.loop.pull import DATASET
+from tsad.loop.runner import finished
 from tsad.sources.base import Source
 from tsad.tracking.store import open_store
-from tsad.verbs import data, export, rollback, status
 
 SMALL = (
     "experiment=demo", "detector=robust_zscore", "source.series=8", "source.points=1200", "windows.length=200",
@@ -30,15 +34,6 @@ SMALL = (
     "threshold.default=0.9",
 )  # fmt: skip
 Make = Callable[..., Workbench]
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's schema: creating one costs seconds, copying it does not."""
-    place = tmp_path_factory.mktemp("empty")
-    checked = settings(compose(SMALL), SMALL)
-    open_store(checked.tracking, place)
-    return place / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +59,7 @@ def test_an_iteration_from_series_to_gate(
 
     with monkeypatch.context() as patch:
         patch.setattr(Source, "read", counted)
-        score = iterate(one)
+        score = iterate(one).optimised
     assert len(reads) == 1, "DETECT reads the source; the simulated reviewer answers from what is kept with the queue"
     loop = open_loop(one)
     (iteration,) = loop.iterations()
@@ -73,35 +68,35 @@ def test_an_iteration_from_series_to_gate(
     kept = {r.purpose: r for r in loop.datasets()}
     assert set(kept) == {"train", "gold"}
     assert kept["train"].windows == 8
-    decision = iteration.finished(promote.STEP)
+    decision = finished(iteration, PROMOTE)
     assert decision is not None
-    assert score == decision.result["scores"]["interval_f1"]
-    assert decision.result["reason"]
+    assert score == decision.scores["interval_f1"]
+    assert decision.reason
     champion = registry_of(one, loop).alias("champion")
-    assert champion is not None and champion.version == decision.result["champion"]
+    assert champion is not None and champion.version == decision.champion
     gold = find_gold(loop)
     assert gold is not None and all(r.choice.purpose == Purpose.GOLD for r in gold.windows)
 
     out = tmp_path / "out"
-    detect.run(one, output=str(out))
+    call("detect", one, output=str(out))
     assert len(list((out / "scores").glob("*.csv"))) == len(list((out / "intervals").glob("*.csv"))) == 8
-    assert evaluate.run(one, versions=["1", "champion"], output=str(out)) is not None
+    assert call("evaluate", one, versions=["1", "champion"], output=str(out)).optimised is not None
     scores = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))["champion"]
-    (row,) = evaluate.rows({"champion": {"version": "1", "metrics": scores}})
+    (row,) = evaluate.table({"champion": scores}, {"champion": 1})
     for metric in ("interval_f1", "composite_f1"):  # each stands beside what it gives against rotated labels
         assert 0.0 <= row[f"rotated_{metric}"] <= 1.0
         assert list(row).index(f"rotated_{metric}") == list(row).index(metric) + 1
-    report.run(one, output=str(out))
+    call("report", one, output=str(out))
     assert (out / "iterations.png").stat().st_size > 5000
     for form in ("csv", "label_studio"):
-        export.run(one, output=str(out / form), format=form)
+        call("export", one, output=str(out / form), format=form)
         assert (out / form).read_text(encoding="utf-8")
-    data.run(one)
+    call("data", one)
     capsys.readouterr()
-    status.run(one)
+    call("status", one)
     shown = capsys.readouterr().out
     assert "tsad-demo-robust_zscore:" in shown and "COMPLETED" in shown and "MB" in shown
-    iterate(one)  # the loop has reached its end: nothing more is done
+    call("iterate", one)  # the loop has reached its end: nothing more is done
     assert len(loop.iterations()) == 1
     assert "loop.iterations=1" in capsys.readouterr().out
 
@@ -124,11 +119,11 @@ def test_a_failed_iteration_goes_on_where_it_failed(small: Make, monkeypatch: py
     loop = open_loop(small())
     (failed,) = loop.iterations()
     assert (failed.state, failed.reason) == ("FAILED", "the store is gone. Bring it back.")
-    first = failed.finished(detect.STEP)
+    first = failed.finished(DETECT.name)
     iterate(small())
     (done,) = loop.iterations()
     assert done.state == "COMPLETED" and done.run_id == failed.run_id
-    again = done.finished(detect.STEP)
+    again = done.finished(DETECT.name)
     assert first is not None and again is not None and first.run_id == again.run_id
 
 
@@ -145,9 +140,9 @@ def test_an_open_iteration_keeps_its_config(small: Make, monkeypatch: pytest.Mon
     iterate(small("sampling.windows=6"), new=True)
     loop = open_loop(small())
     (done,) = loop.iterations()
-    dataset = done.finished(pull.STEP)
-    assert dataset is not None and sum(dataset.result["states"].values()) == 6
-    assert dataset.result["windows"] == 8 + 6  # what people reviewed stays, though its iteration was abandoned
+    dataset = finished(done, DATASET)
+    assert dataset is not None and sum(dataset.states.values()) == 6
+    assert dataset.windows == 8 + 6  # what people reviewed stays, though its iteration was abandoned
 
 
 def test_the_champion_can_be_forced_and_rolled_back(small: Make) -> None:
@@ -155,16 +150,16 @@ def test_the_champion_can_be_forced_and_rolled_back(small: Make) -> None:
     iterate(one)
     loop = open_loop(one)
     registry = registry_of(one, loop)
-    decision = loop.iterations()[0].finished(promote.STEP)
-    assert decision is not None and not decision.result["promoted"]
-    assert decision.result["reason"].startswith("not enough evidence")
+    decision = finished(loop.iterations()[0], PROMOTE)
+    assert decision is not None and not decision.promoted
+    assert decision.reason.startswith("not enough evidence")
     with pytest.raises(RegistryError, match="previous"):
-        rollback.run(one)
-    promote.run(one, version="challenger", force=True)
+        call("rollback", one)
+    call("promote", one, version="challenger", force=True)
     champion, previous = registry.alias("champion"), registry.alias("previous")
     assert champion is not None and champion.version == 2
     assert previous is not None and previous.version == 1
-    rollback.run(one)
+    call("rollback", one)
     back = registry.alias("champion")
     assert back is not None and back.version == 1
 
@@ -172,7 +167,7 @@ def test_the_champion_can_be_forced_and_rolled_back(small: Make) -> None:
 def test_training_outside_an_iteration_registers_a_challenger(small: Make) -> None:
     one = small()
     iterate(one)
-    train.run(small("threshold.shrinkage=1.0"))
+    call("train", small("threshold.shrinkage=1.0"))
     challenger = registry_of(one, open_loop(one)).alias("challenger")
     assert challenger is not None and challenger.version == 3
     assert challenger.tags["tsad.dataset_version"]
@@ -212,7 +207,7 @@ def test_several_open_loops_are_listed(small: Make, bench: Make, monkeypatch: py
 def test_a_label_studio_export_brings_labels(small: Make, bench: Make, tmp_path: Path) -> None:
     one = small()
     iterate(one)
-    export.run(one, output=str(tmp_path / "export.json"), format="label_studio")
+    call("export", one, output=str(tmp_path / "export.json"), format="label_studio")
     folder = tmp_path / "series"
     folder.mkdir()
     for series in load_series(one):

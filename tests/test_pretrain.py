@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from sources_kit import write
+from verbs_kit import call
 
-from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError, StorageError
 from tsad.core.series import Series
@@ -26,8 +26,6 @@ from tsad.detectors.patch import crops
 from tsad.detectors.patch.detector import PatchDetector
 from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
-from tsad.tracking.store import open_store
-from tsad.verbs import pretrain as verb
 
 TINY = {
     "length": 64, "patch": 8, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 24, "point_size": 8,
@@ -214,13 +212,6 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 # ---- the verb
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("empty")
-    open_store(settings(compose()).tracking, place)
-    return place / "mlflow.db"
-
-
 def options(output: Path, sets: list[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
@@ -243,7 +234,7 @@ def test_the_verb_is_tracked_and_validates_on_labelled_sets(
     values[100:108] += 9
     rows = "".join(f"{k},{v},{int(100 <= k < 108)}\n" for k, v in enumerate(values))
     write(tmp_path / "toys" / "a.csv", "timestamp,value,label\n" + rows)
-    result = verb.run(bench(), **options(tmp_path / "out", [str(tmp_path / "toys")]))
+    result = call("pretrain", bench(), **options(tmp_path / "out", [str(tmp_path / "toys")])).optimised
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     (found,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert found.data.params["seed"] == "0" and found.data.params["network.layers"] == "1"
@@ -259,7 +250,7 @@ def test_the_verb_is_tracked_and_validates_on_labelled_sets(
 
 def test_a_set_that_cannot_be_read_costs_no_training(tmp_path: Path, bench: Callable[..., Workbench]) -> None:
     with pytest.raises(SourceError, match="no folder"):
-        verb.run(bench(), **options(tmp_path / "out", [str(tmp_path / "nowhere")]))
+        call("pretrain", bench(), **options(tmp_path / "out", [str(tmp_path / "nowhere")]))
     assert not (tmp_path / "out").exists()
 
 

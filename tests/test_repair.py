@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sources_kit import MINUTE, START
+from verbs_kit import call
 
 from tsad.core.errors import SourceError, StorageError
 from tsad.core.series import Series
@@ -23,7 +24,6 @@ from tsad.sources.exchange import write_detection, write_intervals
 from tsad.sources.naming import parse_file_name
 from tsad.sources.repair import BACKUP, JOURNAL, ORIGINALS, Action, apply, plan
 from tsad.sources.repair_names import remains_of
-from tsad.verbs import repair as verb
 
 S = 10**9
 GOOD = "U1.T_3_20200101T000000Z_20200101T000600Z_patch.csv"
@@ -429,12 +429,12 @@ def test_the_verb_says_first_and_then_does(
     scores(tmp_path).rename(tmp_path / "U1.T_3_2020-01-01 00:00_20200102_patch.csv")
     (tmp_path / "README.txt").write_text("hello")
     (tmp_path / "empty.csv").write_text("")
-    verb.run(one, folder=str(tmp_path))  # type: ignore[arg-type]
+    call("repair", one, folder=str(tmp_path))  # type: ignore[arg-type]
     shown = capsys.readouterr().out
     assert "dry run" in shown and "3 files: 1 to rename, 1 to back up, 1 not touched" in shown
     assert "apply=true" in shown and not (tmp_path / GOOD).exists()
-    verb.run(one, folder=str(tmp_path), apply=True)  # type: ignore[arg-type]
+    call("repair", one, folder=str(tmp_path), apply=True)  # type: ignore[arg-type]
     assert "3 files: 1 renamed, 1 backed up, 1 not touched" in capsys.readouterr().out
     assert (tmp_path / GOOD).exists()
-    verb.run(one, folder=str(tmp_path))  # type: ignore[arg-type]
+    call("repair", one, folder=str(tmp_path))  # type: ignore[arg-type]
     assert "nothing to repair" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reading_kit import series_of
 from sources_kit import EXAMPLE, csv_source, write
+from verbs_kit import call
 
 from tsad.core.errors import CacheError, SourceError
 from tsad.core.reading import gather
@@ -25,7 +26,6 @@ from tsad.core.series import Series
 from tsad.core.types import Interval
 from tsad.sources.base import Source
 from tsad.sources.cache import CachedSource, clean, load, save, usage
-from tsad.verbs import clean as clean_step
 
 ROOT = Path(__file__).parent.parent
 texts = st.text(min_size=1, max_size=12)
@@ -254,8 +254,8 @@ def test_clean_counts_first_and_frees_then(tmp_path: Path, capsys: pytest.Captur
     source = CachedSource(csv_source(write(tmp_path / "data" / "good.csv")), tmp_path / "cache")
     assert len(list(series_of(source))) == 1
     bench = SimpleNamespace(home=tmp_path, make_source=lambda: source)
-    clean_step.run(bench, dry_run=True)  # type: ignore[arg-type]
+    call("clean", bench, dry_run=True)  # type: ignore[arg-type]
     assert usage(tmp_path / "cache").entries == 1
-    clean_step.run(bench)  # type: ignore[arg-type]
+    call("clean", bench)  # type: ignore[arg-type]
     assert usage(tmp_path / "cache").entries == 0
     assert "freed" in capsys.readouterr().out

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 from tracking_rig import home, options, store
+from verbs_kit import call, keys
 
 from tsad.core.errors import ConfigError, TrackingError
 from tsad.tracking.store import Store
 from tsad.tracking.ui import served
-from tsad.verbs import ui
 
 
 def test_a_taken_port_is_named(store: Store) -> None:
@@ -27,13 +27,13 @@ def test_a_taken_port_is_named(store: Store) -> None:
 
 def test_no_port_is_refused() -> None:
     with pytest.raises(ConfigError, match="port=70000"):
-        ui.run(SimpleNamespace(), port=70000)  # type: ignore[arg-type]
+        keys("ui", port=70000)
 
 
 def test_a_tracking_server_has_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     remote = SimpleNamespace(is_server=True, uri="http://ann:***@host:5000")
     monkeypatch.setattr("tsad.tracking.store.open_store", lambda *_: remote)
-    ui.run(SimpleNamespace(tracking=None, home=None))  # type: ignore[arg-type]
+    call("ui", SimpleNamespace(tracking=None, home=None))  # type: ignore[arg-type]
     assert "http://ann:***@host:5000" in capsys.readouterr().out
 
 

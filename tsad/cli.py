@@ -5,19 +5,33 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import json
 import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tsad import __version__
 from tsad.command.explain import explain
-from tsad.command.overrides import is_override, with_verb
+from tsad.command.overrides import (
+    FLAGS,
+    OUTPUTS,
+    OWN,
+    VALUE_OPTIONS,
+    OwnOptions,
+    check_output,
+    is_override,
+    own_options,
+    with_verb,
+)
 from tsad.command.quoting import quoted
-from tsad.command.schema import keywords, nearest, typed
+from tsad.command.schema import UNSET, nearest
+from tsad.command.schema import words as in_words
 from tsad.command.secrets import refuse_secrets
 from tsad.config import (
     CONFIG_NAME,
@@ -33,16 +47,22 @@ from tsad.config import (
     settings,
     workbench,
 )
+from tsad.core.context import Context
 from tsad.core.environment import set_environment
 from tsad.core.errors import ConfigError, TsadError
 from tsad.files.locate import shipped
+from tsad.verbs.console import Console
+from tsad.verbs.interrupts import Interrupts
+from tsad.verbs.progress import TerminalProgress
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from pydantic import ValidationError
+
+    from tsad.core.option_model import Options
 
 log = logging.getLogger("tsad")
-IN_LOOP = ("detect", "push", "pull", "train", "evaluate", "promote", "report")
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+DONE, FAILED, PEOPLE, INTERRUPTED = 0, 1, 3, 130  # exit codes; 130 = 128 + SIGINT, as shells say it
 HELP = """tsad {version}: teaches a time-series anomaly detector from people's corrections.
 
     tsad [VERB] [KEY=VALUE ...]          e.g. tsad train adapter.r=16
@@ -58,81 +78,134 @@ Groups (GROUP=OPTION; their keys: tsad --cfg job)
 Options
   -m, --multirun   try several values: a,b or range(1,5)
   --cfg job        print the composed config instead of running
+  -o json          the answer as one line of JSON, everything else on standard error; -o text is the default
   -v               tracebacks and debug lines
   --version        the version
   -sc install=bash print what completion needs: eval "$(tsad -sc install=bash)"
   --hydra-help     Hydra's own options
+
+Exit codes: 0 done, 1 error, 3 people have to review first, 130 interrupted. With -m the first error ends the
+sweep with 1; else it is 3 where any of its runs waits for people. Ctrl-C or SIGTERM stops at the next safe point
+and says how to go on; twice stops at once.
 
 Values with spaces, parentheses, = or Chinese characters need no quotes beyond the shell's.
 Everything lies in $TSAD_HOME (now {home}).
 """
 
 
+@dataclass
+class Invocation:
+    """One call of the command: its own options, who may stop it, and the exit codes of its runs."""
+
+    options: OwnOptions
+    control: Interrupts = field(default_factory=Interrupts)
+    codes: list[int] = field(default_factory=list)
+
+
 def main() -> None:
-    """Run ``tsad`` with the words of the command line and exit: 0, 1 for an error, 130 when interrupted."""
-    words = sys.argv[1:]
-    verbose = "-v" in words
-    words = [w for w in words if w != "-v"]
+    """Run ``tsad`` with the words of the command line and exit: 0, 1 for an error, 3 where people have to act, 130."""
+    call = Invocation(own_options(sys.argv[1:]))
     try:
-        sys.exit(_run(words, verbose))
-    except KeyboardInterrupt:
-        _fail("interrupted", verbose)
+        with call.control.handled():
+            sys.exit(_run(call))
+    except KeyboardInterrupt as error:
+        notes = "; ".join(getattr(error, "__notes__", ()))
+        _fail(call, "Interrupted", "interrupted", notes)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, less) has gone; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(DONE)
     except Exception as error:
-        _fail(_line(error, words), verbose)
-        sys.exit(1)
+        _fail(call, *_parts(error, call.options.words))
+        sys.exit(FAILED)
 
 
-def verb_function(verb: str) -> Callable[..., float | None]:
-    """The function behind a verb: ``tsad.verbs.<verb>.run``, or the loop's.
+def verb_module(verb: str) -> ModuleType:
+    """The module behind a verb, ``tsad.verbs.<verb>``: its ``keys_model`` and ``run``.
 
     Raises:
         ConfigError: no such verb.
     """
-    if verb == "iterate":
-        return importlib.import_module("tsad.loop.iteration").iterate
-    room = "loop" if verb in IN_LOOP else "verbs"
+    name = f"tsad.verbs.{verb}"
     try:
-        return importlib.import_module(f"tsad.{room}.{verb}").run
-    except (ModuleNotFoundError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != f"tsad.{room}.{verb}":
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
             raise
         raise ConfigError(f"unknown verb {verb}", nearest(verb, options_of("task"))) from error
+    if verb not in options_of("task"):  # what verbs share lies beside them
+        raise ConfigError(f"unknown verb {verb}", nearest(verb, options_of("task")))
+    return module
 
 
-def run_verb(cfg: DictConfig, verb: str, choices: dict[str, Any], overrides: Sequence[str]) -> float | None:
+def verb_keys(verb: str, model: type[Options], values: Mapping[str, Any]) -> Options:
+    """A verb's own keys, checked.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest known one), a missing one, a value that it does not take.
+    """
+    from pydantic import ValidationError
+
+    unknown = [key for key in values if key not in model.model_fields]
+    if unknown:
+        raise ConfigError(f"{verb} has no key {unknown[0]}", nearest(unknown[0], [*model.model_fields, *GROUPS]))
+    try:
+        return model(**{key: value for key, value in values.items() if value != UNSET})
+    except ValidationError as error:
+        raise _refused_key(model, values, error) from None
+
+
+def _refused_key(model: type[Options], values: Mapping[str, Any], error: ValidationError) -> ConfigError:
+    """The first fault in our words."""
+    fault = error.errors()[0]
+    key = str(fault["loc"][0])
+    takes, value = in_words(model.model_fields[key].annotation), values.get(key)
+    if fault["type"] == "missing":
+        return ConfigError(f"{key} is not set", f"Give it, e.g. {key}=...; it takes {takes}.")
+    if fault["type"].startswith(("greater", "less", "too_", "literal")):
+        return ConfigError(f"{key}={value}", f"{fault['msg'].rstrip('.')}.")
+    shown = "null" if value is None else repr(value)
+    return ConfigError(f"{key} is {shown} ({type(value).__name__})", f"It takes {takes}.")
+
+
+def run_verb(
+    call: Invocation, cfg: DictConfig, verb: str, choices: dict[str, Any], overrides: Sequence[str]
+) -> float | None:
     """Check the whole config, then run the verb; returns what a sweeper optimises."""
     checked = settings(finish(cfg, choices), overrides)
-    function = verb_function(verb)
-    known = keywords(function)
-    unknown = [] if known is None else [key for key in checked.task if key not in known]
-    if unknown:
-        raise ConfigError(f"{verb} has no key {unknown[0]}", nearest(unknown[0], [*(known or ()), *GROUPS]))
-    arguments = typed(function, checked.task)
-    return function(workbench(checked), **arguments)
+    module = verb_module(verb)
+    keys = verb_keys(verb, module.keys_model, checked.task)
+    as_json = call.options.as_json
+    console = Console(as_json, sys.stdout)
+    context = Context(progress=TerminalProgress(console), control=call.control)
+    # What libraries print is no part of an answer in JSON.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        result = module.run(workbench(checked, context), keys, console)
+    call.codes.append(PEOPLE if result.people_have_to_act else DONE)
+    optimised: float | None = result.optimised
+    return optimised
 
 
-def _run(words: list[str], verbose: bool) -> int:
+def _run(call: Invocation) -> int:
+    check_output(call.options.output)
+    words = call.options.words
     if "--version" in words:
         print(f"tsad {__version__}")
-        return 0
+        return DONE
     if "-sc" in words or "--shell-completion" in words:
-        return _complete(words)
+        return _complete(call)
     words = with_verb(words, options_of("task"))
     if "--help" in words or "-h" in words:
         print(_help(words), end="")
-        return 0
+        return DONE
     refuse_secrets(words)
-    _set_up(verbose)
+    _set_up(call.options.verbose)
     words = [quoted(w) if is_override(w) else w for w in words]
     if {"-m", "--multirun"} & set(words):
         _check_sweep([w for w in words if is_override(w)])
-    _hydra(words)
-    return 0
+    _hydra(call, words)
+    return max(call.codes, default=DONE)
 
 
 def _set_up(verbose: bool) -> None:
@@ -167,7 +240,7 @@ def _check_sweep(overrides: list[str]) -> None:
             settings(compose([*first[:at], value, *first[at + 1 :]]))
 
 
-def _hydra(words: Sequence[str]) -> None:
+def _hydra(call: Invocation, words: Sequence[str]) -> None:
     """Hand the words to Hydra, which composes and calls the verb, once or for every value of a sweep."""
     import hydra
 
@@ -186,9 +259,9 @@ def _hydra(words: Sequence[str]) -> None:
         overrides = [str(o) for o in OmegaConf.to_container(job.overrides.task, resolve=False) or ()]
         if job.mode is not None and job.mode.name == "MULTIRUN":
             log.info("--- %s: %s", job.job.num, " ".join(overrides))
-            return run_verb(cfg, str(choices["task"]), choices, overrides)
+            return run_verb(call, cfg, str(choices["task"]), choices, overrides)
         try:
-            return run_verb(cfg, str(choices["task"]), choices, overrides)
+            return run_verb(call, cfg, str(choices["task"]), choices, overrides)
         except Exception as error:  # raised again below: on its way Hydra would print a line of its own
             failed.append(error)
             return None
@@ -231,26 +304,35 @@ def _yaml(name: str) -> str:
     raise ConfigError(f"there is no verb {name.removeprefix('task/')}", nearest(name[5:], options_of("task")))
 
 
-def _complete(words: Sequence[str]) -> int:
+def _complete(call: Invocation) -> int:
     """Answer the shell: Hydra's candidates for the line with its verb rewritten, and verbs where one may stand."""
+    words = call.options.words
     line = os.environ.get("COMP_LINE", "")
     program, _, rest = line.partition(" ")
-    typed_words = rest.split()
-    current = typed_words.pop() if typed_words and not rest.endswith(" ") else ""
+    typed = rest.split()
+    current = typed.pop() if typed and not rest.endswith(" ") else ""
+    asks = any(w.startswith("query=") for w in words)
+    if asks and typed[-1:] == ["-o"]:
+        print(" ".join(form for form in sorted(OUTPUTS) if form.startswith(current)))
+        return DONE
+    if asks and current.startswith("-"):
+        print(" ".join(option for option in sorted({*FLAGS, *VALUE_OPTIONS, *OWN}) if option.startswith(current)))
+        return DONE
     verbs = options_of("task")
-    rewritten = [f"task={w}" if w in verbs else quoted(w) for w in typed_words if w in verbs or not _stray(w)]
+    typed = own_options(typed).words
+    rewritten = [f"task={w}" if w in verbs else quoted(w) for w in typed if w in verbs or not _stray(w)]
     set_environment(home=home(), line=f"{program} {' '.join([*rewritten, current])}")
-    if not any(w.startswith("query=") for w in words):
-        _hydra(words)
-        return 0
+    if not asks:
+        _hydra(call, words)
+        return DONE
     found = io.StringIO()
     with contextlib.suppress(Exception), contextlib.redirect_stdout(found), contextlib.redirect_stderr(io.StringIO()):
-        _hydra(words)
+        _hydra(call, words)
     candidates = found.getvalue().split()
     if not any(w.startswith("task=") for w in rewritten) and not is_override(current) and "." not in current:
         candidates += [v for v in verbs if v.startswith(current)]
     print(" ".join(sorted(set(candidates))))
-    return 0
+    return DONE
 
 
 def _stray(word: str) -> bool:
@@ -260,22 +342,32 @@ def _stray(word: str) -> bool:
 # --- errors -------------------------------------------------------------------------------------------------
 
 
-def _fail(line: str, verbose: bool) -> None:
-    if verbose:
+def _fail(call: Invocation, name: str, found: str, remedy: str) -> None:
+    """One line on standard error, in the form of the answer."""
+    if call.options.verbose:
         traceback.print_exc()
+    if call.options.as_json:
+        line = json.dumps({"error": name, "found": found, "remedy": remedy}, ensure_ascii=False)
+    else:
+        line = "error: " + _one_line(found.rstrip(".") + ". " + remedy if remedy else found)
     with contextlib.suppress(BrokenPipeError):
-        print(f"error: {line}", file=sys.stderr)
+        print(line, file=sys.stderr)
 
 
-def _line(error: Exception, words: Sequence[str]) -> str:
-    """One line for an error: a named one as it is, Hydra's explained, any other by its type."""
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _parts(error: Exception, words: Sequence[str]) -> tuple[str, str, str]:
+    """Name, what was found and remedy: of a named error its own, of Hydra's explained, of any other its type."""
     overrides = [w for w in words if is_override(w)]
     with contextlib.suppress(TsadError):
         overrides = [w for w in with_verb(words, options_of("task")) if is_override(w)]
     named = explain(error, lambda: known_keys(overrides)) if "hydra" in sys.modules else error
     if isinstance(named, TsadError):
-        return " ".join(str(named).split())
+        return type(named).__name__, named.found, named.remedy
+    kind = type(error).__name__
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror or error}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())} (tsad -v shows where)"
+        return kind, f"{place}{error.strerror or error}", ""
+    return kind, f"{kind}: {_one_line(str(error))} (tsad -v shows where)", ""

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from iotdb_server import IoTDBServer
+from verbs_kit import call
 
 from tsad.config.workbench import Workbench
 from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.loop import detect
-from tsad.loop import iteration as loop
-from tsad.loop.common import open_loop
+from tsad.loop.detect import DETECT
+from tsad.loop.opening import open_loop
 from tsad.synthetic.plant import plant
 from tsad.tracking.runs import Iteration
 
@@ -87,12 +87,12 @@ def test_the_server_is_killed_and_the_iteration_ends_without_it(
 ) -> None:  # fmt: skip
     made = bench(*overrides)
     kill_at(monkeypatch, server, "REVIEWING")  # DETECT has read everything and written its detections back
-    loop.iterate(made)
+    call("iterate", made)
     out = " ".join(capsys.readouterr().out.split())
     assert "could not be reached" not in out, "push and pull read no source: the queue carries the labels"
     (iteration,) = open_loop(made).iterations()
     assert iteration.state == "COMPLETED"
-    drawn, built = iteration.finished(detect.STEP), iteration.finished("DATASET")
+    drawn, built = iteration.finished(DETECT.name), iteration.finished("DATASET")
     assert drawn is not None and built is not None
     assert (drawn.result["outage"], drawn.result["not_written_back"]) == ("", "")
     assert built.result["outage"] == ""
@@ -118,19 +118,17 @@ def test_a_server_gone_from_the_start_is_answered_for_and_detections_follow_when
     server: IoTDBServer, series: list[Series], overrides: tuple[str, ...], bench: Callable[..., Workbench],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    from tsad.verbs import ingest
-
-    ingest.run(bench(*overrides))
+    call("ingest", bench(*overrides))
     server.kill()
-    loop.iterate(bench(*overrides))
+    call("iterate", bench(*overrides))
     out = " ".join(capsys.readouterr().out.split())
     assert "10 series from the cache" in out
     (iteration,) = open_loop(bench(*overrides)).iterations()
-    drawn = iteration.finished(detect.STEP)
+    drawn = iteration.finished(DETECT.name)
     assert iteration.state == "COMPLETED" and drawn is not None
     assert "cannot be reached" in drawn.result["not_written_back"] or server.url in drawn.result["not_written_back"]
     server.start()
-    detect.run(bench(*overrides))
+    call("detect", bench(*overrides))
     name = series[0].point_id.replace("`", "")
     answer = server.execute(f"select count(`{name}.anomaly_score`) from root.plant.u1")
     assert int(answer.iloc[0, -1]) == int((~np.isnan(series[0].values[:, 0])).sum())
@@ -141,10 +139,10 @@ def test_history_is_scored_in_chunks_and_goes_back_into_the_server(
 ) -> None:
     made = bench(*overrides)
     since, until = (format_time(int(series[0].timestamps[k])) for k in (300, 900))
-    detect.run(made, version="none", since=since, until=until, chunk="4h")
+    call("detect", made, version="none", since=since, until=until, chunk="4h")
     name = series[0].point_id.replace("`", "")
     times = server.execute(f"select `{name}.anomaly_score` from root.plant.u1")["Time"].to_numpy() * 10**6
     assert (format_time(int(times[0])), len(times)) == (since, int((~np.isnan(series[0].values[300:900, 0])).sum()))
-    detect.run(made, version="none", since=since, until=until, chunk="4h")
+    call("detect", made, version="none", since=since, until=until, chunk="4h")
     last = open_loop(made).search("tags.`tsad.step` = 'DETECT'")[-1]
     assert artifact(made, last.info.run_id, "result.json")["points"] == 0

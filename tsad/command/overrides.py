@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from tsad.core.errors import ConfigError
 
@@ -13,6 +14,57 @@ VALUE_OPTIONS = {
     "--info", "-i", "--experimental-rerun",
 }  # fmt: skip
 FLAGS = {"--help", "-h", "--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc"}
+OWN = ("-v", "-o", "--version")  # never Hydra's
+OUTPUTS = ("text", "json")  # what -o takes
+
+
+@dataclass(frozen=True)
+class OwnOptions:
+    """What is taken off the words before Hydra sees them.
+
+    Attributes:
+        words: the others.
+        verbose: ``-v``.
+        output: ``-o text`` (the default) or ``-o json``.
+    """
+
+    words: list[str]
+    verbose: bool
+    output: str
+
+    @property
+    def as_json(self) -> bool:
+        """Whether the answer is JSON."""
+        return self.output == "json"
+
+
+def own_options(words: Sequence[str]) -> OwnOptions:
+    """Take ``-v`` and ``-o FORM`` (or ``-o=FORM``) off the words; of several forms the last counts.
+
+    A form that does not exist is kept as it is, for :func:`check_output`: whoever says the error has to know the form.
+    """
+    rest, verbose, output = [], False, OUTPUTS[0]
+    left = iter(words)
+    for word in left:
+        if word == "-v":
+            verbose = True
+        elif word == "-o":
+            output = next(left, "")
+        elif word.startswith("-o="):
+            output = word.removeprefix("-o=")
+        else:
+            rest.append(word)
+    return OwnOptions(rest, verbose, output)
+
+
+def check_output(output: str) -> None:
+    """Refuse a form of output that does not exist.
+
+    Raises:
+        ConfigError: it is none of ``OUTPUTS``.
+    """
+    if output not in OUTPUTS:
+        raise ConfigError(f"-o {output}".strip() + " is no form of output", f"It takes {' or '.join(OUTPUTS)}.")
 
 
 def is_override(word: str) -> bool:
@@ -55,7 +107,7 @@ def _option(word: str) -> bool:
     name, equals, _ = word.partition("=")
     if name in FLAGS or name in VALUE_OPTIONS:
         return name in VALUE_OPTIONS and not equals
-    close = difflib.get_close_matches(word, [*FLAGS, *VALUE_OPTIONS, "-v", "--version"], n=1)
+    close = difflib.get_close_matches(word, [*FLAGS, *VALUE_OPTIONS, *OWN], n=1)
     raise ConfigError(f"unknown option {word}", f"Did you mean {close[0]}?" if close else "See tsad --help.")
 
 

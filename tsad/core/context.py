@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,3 +36,15 @@ class Context:
                 self._shared[key] = make()
             found: T = self._shared[key]
             return found
+
+    def each(self, items: Iterable[T], name: str, total: int) -> Iterator[T]:
+        """The items one by one, watched under ``name`` and with a safe point before each.
+
+        Raises:
+            StopRequested: the call was asked to stop.
+        """
+        with self.progress.task(name, total) as done:
+            for count, item in enumerate(items):
+                done(count)
+                self.control.safe_point()
+                yield item

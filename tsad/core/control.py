@@ -68,3 +68,6 @@ class Silent:
     def task(self, name: str, total: int | None = None, done: int = 0) -> Iterator[Callable[[int], None]]:
         """See :class:`~tsad.core.protocols.Progress`."""
         yield lambda count: None
+
+    def note(self, text: str) -> None:
+        """See :class:`~tsad.core.protocols.Progress`."""

@@ -51,6 +51,9 @@ class Progress(Protocol):
             done: items that were done before.
         """
 
+    def note(self, text: str) -> None:
+        """One line for whoever watches: something long has begun, ended or waits."""
+
 
 class Control(Protocol):
     """What long work asks at every safe point, i.e. where it may end or wait without losing anything."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from types import MappingProxyType
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from tsad.config.workbench import Workbench
 from tsad.core.reviews import DatasetVersion
 from tsad.core.series import Series
+from tsad.loop.results import LoggedModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,23 @@ if TYPE_CHECKING:
 
 BASE_ROLE, ADAPTED_ROLE = "base", "adapted"
 CALIBRATED = "calibrated"  # the threshold rule that proposes calibrated candidates
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Candidate:
+    """A detector as it is to be registered.
+
+    Attributes:
+        adapter: its folder; ``None`` = the base alone.
+        trained_on: ``None`` = nothing was learned from people yet.
+    """
+
+    detector: Detector
+    threshold: float
+    adapter: Path | None = None
+    proposer: Proposer | None = None
+    trained_on: DatasetVersion | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def registry_of(bench: Workbench, loop: LoopStore) -> Registry:
@@ -55,52 +72,37 @@ def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequ
     detector = bench.make_detector()
     proposer = first_proposer(bench, detector)
     threshold = proposer.threshold if proposer else _first_threshold(bench, detector, pool)
-    model = log_detector(
-        bench, step, detector=detector, adapter=None, threshold=threshold, proposer=proposer, trained_on=None
-    )
-    version = registry.register(run_id=step.run_id, model_uri=model["model_uri"], tags=model["tags"])
+    model = log_candidate(bench, step, Candidate(detector=detector, threshold=threshold, proposer=proposer))
+    version = registry.register(run_id=step.run_id, model_uri=model.model_uri, tags=model.tags)
     registry.promote(version)
     return version
 
 
-def log_detector(
-    bench: Workbench,
-    step: StepRun,
-    *,
-    detector: Detector,
-    adapter: Path | None,
-    threshold: float,
-    proposer: Proposer | None,
-    trained_on: DatasetVersion | None,
-    metrics: Mapping[str, float] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """Log a detector as a pyfunc model under the step's run: ``model_uri`` and the ``tags`` of its version.
+def log_candidate(bench: Workbench, step: StepRun, candidate: Candidate) -> LoggedModel:
+    """Log a detector as a pyfunc model under the step's run.
 
     The base is referenced by id, path and hash, never copied; only the adapter travels.
     """
     from tsad.tracking.pyfunc_model import Described, log_model
 
+    detector, version = candidate.detector, candidate.trained_on.version if candidate.trained_on else None
     base = detector.base_reference()
-    origin = {
-        "detector": detector.name,
-        "dataset_version": trained_on.version if trained_on else None,
-        "config_hash": detector.config_hash,
-    }
+    origin = {"detector": detector.name, "dataset_version": version, "config_hash": detector.config_hash}
     described = Described(
-        detector=dict(detector.describe()), base=base, threshold=threshold, threshold_options=asdict(bench.threshold),
-        origin=origin, proposer=_described(proposer),
+        detector=dict(detector.describe()), base=base, threshold=candidate.threshold,
+        threshold_options=asdict(bench.threshold), origin=origin, proposer=_described(candidate.proposer),
     )
-    uri = log_model(step, described, adapter, bench.home / "work" / step.run_id / "model")
+    uri = log_model(step, described, candidate.adapter, bench.home / "work" / step.run_id / "model")
     tags = {
-        "tsad.role": ADAPTED_ROLE if trained_on else BASE_ROLE,
+        "tsad.role": ADAPTED_ROLE if candidate.trained_on else BASE_ROLE,
         "tsad.base_id": str(base.get("id", "")),
         "tsad.base_sha256": str(base.get("sha256", "")),
-        "tsad.dataset_version": trained_on.version if trained_on else "",
-        "tsad.threshold": f"{threshold:.6f}",
+        "tsad.dataset_version": version or "",
+        "tsad.threshold": f"{candidate.threshold:.6f}",
         "tsad.config": json.dumps(detector.describe(), sort_keys=True, default=str),
-        **{f"tsad.metric.{key}": f"{value:.6f}" for key, value in metrics.items()},
+        **{f"tsad.metric.{key}": f"{value:.6f}" for key, value in candidate.metrics.items()},
     }
-    return {"model_uri": uri, "tags": tags}
+    return LoggedModel(uri, tags)
 
 
 def first_proposer(bench: Workbench, detector: Detector) -> Proposer | None:

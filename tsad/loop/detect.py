@@ -1,8 +1,10 @@
-"""``tsad detect``: a detector version over series; and the first stage of an iteration."""
+"""DETECT: the champion over all series, the gold set fixed, the review queue drawn; one version over some series."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,121 +13,131 @@ import numpy as np
 from tsad.config.workbench import Workbench
 from tsad.core.errors import RegistryError, TsadError
 from tsad.core.intervals import clip
+from tsad.core.results import Result
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, FloatArray, Origin
 from tsad.core.windows import without_overlap
+from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_of
 from tsad.loop.champion import ensure_champion, first_proposer, load_registered, registry_of
-from tsad.loop.common import finished, log, open_loop, read_series, say, show, standalone
+from tsad.loop.common import read_series
 from tsad.loop.datasets import latest_training
-from tsad.loop.detections import hand_out, loaded_detections, record_detections
+from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
 from tsad.loop.gold import draw_for_people, fix_gold
+from tsad.loop.opening import open_loop, standalone
 from tsad.loop.queue import keep_queue
 from tsad.loop.reading import Reading
+from tsad.loop.results import Detected
+from tsad.loop.runner import Stage, Turn
 
 if TYPE_CHECKING:
     from tsad.tracking.pyfunc_model import LoadedVersion
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
+    from tsad.tracking.runs import LoopStore, StepRun
 
-STEP = "DETECT"
+log = logging.getLogger("tsad")
 
 
-def run(
-    bench: Workbench, *, points: list[str] | None = None, version: str = "champion", output: str | None = None,
-    since: str | None = None, until: str | None = None, chunk: str = "30d", again: bool = False,
-) -> None:  # fmt: skip
-    """Score series with a registered version (or the configured detector) and write what it found.
+@dataclass(frozen=True, eq=False)
+class SeriesScored(Result):
+    """What one version said of series.
+
+    Attributes:
+        series, intervals: counted.
+        rows: series by series.
+        output: folder that the files were written to.
+        written_back: the source that took the detections, in words.
+        outage: that the source could not be reached and the cache answered, in words; else "".
+    """
+
+    model_version: str
+    threshold: float
+    series: int
+    intervals: int
+    rows: tuple[SeriesDetected, ...]
+    output: str | None = None
+    written_back: str | None = None
+    outage: str = ""
+
+
+def score_series(bench: Workbench, version: str, points: Sequence[str] | None, output: str | None) -> SeriesScored:
+    """Score series with a registered version (or the configured detector), and hand out and keep what it found.
 
     Args:
-        points: identifiers or patterns; ``None`` = all.
         version: alias or number of a registered version; ``none`` = the detector as configured, unregistered.
+        points: identifiers or patterns; ``None`` = all.
         output: folder for ``scores/`` and ``intervals/``, a ``{point_id}_{start}_{end}_{algorithm}.csv`` per series in
             each; ``None`` = only the run's artifacts.
-        since, until: half-open range of history, scored in chunks: a killed run goes on where it was, and what the same
-            version has scored is not scored again.
-        chunk: time per chunk, e.g. ``30d``.
-        again: history: score also what was scored before.
 
     Raises:
         RegistryError: no such version.
         SourceError: nothing could be read, or (``source.write_back=true``) the source does not take the detections.
     """
-    loop = open_loop(bench)
-    folder = Path(output) if output else None
-    with standalone(loop, STEP) as step:
+    with standalone(open_loop(bench), DETECT.name) as (loop, step):
         loaded = _asked(bench, loop, version)
-        if since is not None or until is not None:
-            _history(bench, loop, step, loaded, points, since, until, chunk, again, folder)
-            return
         reading = read_series(bench, bench.make_source().select(points) if points else None)
-        detections = reading.outward(loaded_detections(loaded, reading.series))
+        detections = reading.outward(loaded_detections(bench.context, loaded, reading.series))
         rows = record_detections(bench, step, reading.series, detections)
         reading.record(step)
         step.tags({"tsad.model_version": loaded.origin.model_version})
         for one, detection in zip(reading.series, detections, strict=True):
-            hand_out(one, detection, folder, reading.source)
-        step.result({"series": len(rows), "intervals": sum(len(d.intervals) for d in detections)})
-    if folder:
-        say(f"wrote {len(detections)} files each to {output}/scores and {output}/intervals")
-    if reading.source.write_back:
-        say(f"wrote {len(detections)} detections back into {reading.source.describe()}")
-    show(rows, f"{loaded.origin.model_version} at threshold {loaded.threshold:.3f}")
-    if reading.outage():
-        say(reading.outage())
-
-
-def _history(
-    bench: Workbench, loop: LoopStore, step: StepRun, loaded: LoadedVersion, points: list[str] | None,
-    since: str | None, until: str | None, chunk: str, again: bool, output: Path | None,
-) -> None:  # fmt: skip
-    from tsad.loop.backfill import Backfill, history_of, tell, totals
-
-    source = bench.make_source()
-    origin = loaded.origin
-    version = f"{origin.model_version} {origin.config_hash} {bench.downsample}"
-    history = history_of(source, source.select(points), since, until, chunk, version)
-    work = Backfill(bench=bench, loop=loop, step=step, loaded=loaded, source=source, output=output)
-    rows = work.run(history, again=again)
-    step.table(rows, "chunks.json")
-    step.result(totals(rows))
-    show(rows, f"{origin.model_version} at threshold {loaded.threshold:.3f}")
-    tell(rows)
-
-
-def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord:
-    """DETECTING: the champion over all series, the gold set fixed, the review queue drawn and kept."""
-    done = iteration.finished(STEP)
-    if done is not None:
-        return done
-    reading = read_series(bench)
-    series = reading.series
-    with iteration.step(STEP) as step:
-        champion = ensure_champion(bench, loop, step, series)
-        loaded = load_registered(bench, registry_of(bench, loop), champion)
-        detections = loaded_detections(loaded, series)
-        record_detections(bench, step, series, detections)
-        reading.record(step)
-        gold, pool = fix_gold(bench, loop, iteration, series)
-        candidates = _unreviewed(bench, loop, pool)
-        peaks = _peaks(candidates, series, detections)
-        drawn: list[Choice] = []
-        if gold is None:
-            drawn = draw_for_people(bench, candidates, peaks)
-            candidates = without_overlap(candidates, [c.window for c in drawn])
-            peaks = _peaks(candidates, series, detections)
-        chosen = _choose(bench, iteration.number, candidates, peaks, series, detections)
-        simulated = bench.review.mode == "simulated"
-        keep_queue(step, [*drawn, *chosen], bench.windows.context, labelled=simulated)
-        step.result(
-            {
-                "champion": champion.version, "model_version": loaded.origin.model_version,
-                "threshold": loaded.threshold, "queued": len(chosen), "gold_queued": len(drawn),
-                "gold_version": gold.version if gold else None, "series": len(series),
-                "points": sum(len(s) for s in series), "intervals": sum(len(d.intervals) for d in detections),
-                "outage": reading.outage(), "not_written_back": _written_back(reading, detections),
-            }
+            bench.context.control.safe_point()
+            hand_out(one, detection, Path(output) if output else None, reading.source)
+        scored = SeriesScored(
+            model_version=loaded.origin.model_version, threshold=loaded.threshold, series=len(rows),
+            intervals=sum(len(d.intervals) for d in detections), rows=tuple(rows), output=output,
+            written_back=reading.source.describe() if reading.source.write_back else None, outage=reading.outage(),
         )
-    return finished(iteration, STEP)
+        step.result(scored.to_json())
+    return scored
+
+
+def score_history(
+    bench: Workbench, version: str, points: Sequence[str] | None, output: str | None, stretch: Stretch
+) -> Backfilled:
+    """Score history in chunks with a version; arguments and errors as for :func:`score_series`."""
+    with standalone(open_loop(bench), DETECT.name) as (loop, step):
+        loaded = _asked(bench, loop, version)
+        source = bench.make_source()
+        origin = loaded.origin
+        identity = f"{origin.model_version} {origin.config_hash} {bench.downsample}"
+        history = history_of(source, source.select(points), stretch, identity)
+        folder = Path(output) if output else None
+        scored = backfill(Scoring(bench, loop, step, loaded, folder), source, history)
+        step.table([chunk.table_row() for chunk in scored.rows], "chunks.json")
+        step.result(scored.to_json())
+    return scored
+
+
+def _detect(turn: Turn, step: StepRun, reading: Reading) -> Detected:
+    bench, loop, series = turn.bench, turn.loop, reading.series
+    champion = ensure_champion(bench, loop, step, series)
+    loaded = load_registered(bench, registry_of(bench, loop), champion)
+    detections = loaded_detections(bench.context, loaded, series)
+    record_detections(bench, step, series, detections)
+    reading.record(step)
+    gold, pool = fix_gold(bench, loop, turn.iteration, series)
+    candidates = _unreviewed(bench, loop, pool)
+    peaks = _peaks(candidates, series, detections)
+    drawn: list[Choice] = []
+    if gold is None:
+        drawn = draw_for_people(bench, candidates, peaks)
+        candidates = without_overlap(candidates, [c.window for c in drawn])
+        peaks = _peaks(candidates, series, detections)
+    chosen = _choose(bench, turn.iteration.number, candidates, peaks, series, detections)
+    keep_queue(step, [*drawn, *chosen], bench.windows.context, labelled=bench.review.mode == "simulated")
+    return Detected(
+        champion=champion.version, model_version=loaded.origin.model_version, threshold=loaded.threshold,
+        queued=len(chosen), gold_queued=len(drawn), gold_version=gold.version if gold else None, series=len(series),
+        points=sum(len(s) for s in series), intervals=sum(len(d.intervals) for d in detections),
+        outage=reading.outage(), not_written_back=_written_back(reading, detections),
+    )
+
+
+def _read(turn: Turn) -> Reading:
+    return read_series(turn.bench)
+
+
+DETECT = Stage("DETECT", Detected, _detect, _read)
 
 
 def _written_back(reading: Reading, detections: Sequence[Detection]) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
+from tsad.core.context import Context
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.names import safe_name
+from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import Detection
@@ -22,25 +24,45 @@ if TYPE_CHECKING:
     from tsad.tracking.runs import StepRun
 
 
-def loaded_detections(loaded: LoadedVersion, series: Sequence[Series]) -> list[Detection]:
-    """Scores and proposals of each series by a registered version, at its own threshold."""
-    return loaded.detections(series)
+@dataclass(frozen=True, eq=False)
+class SeriesDetected(Result):
+    """What a detection says of one series, in figures; those against its labels are ``None`` where it has none."""
+
+    point_id: str
+    points: int
+    intervals: int
+    abnormal_share: float
+    labelled: int | None
+    point_f1: float | None = None
+    interval_precision: float | None = None
+    interval_recall: float | None = None
+    interval_f1: float | None = None
+
+    def table_row(self) -> dict[str, Any]:
+        """As people see it: a series without labels has no figures against them."""
+        row = asdict(self)
+        return row if self.labelled is not None else {key: row[key] for key in list(row)[:5]}
+
+
+def loaded_detections(context: Context, loaded: LoadedVersion, series: Sequence[Series]) -> list[Detection]:
+    """Scores and proposals of each series by a registered version, at its own threshold; may be stopped in between."""
+    return list(context.each(loaded.detections(series), "detecting", len(series)))
 
 
 def record_detections(
     bench: Workbench, step: StepRun, series: Sequence[Series], detections: Sequence[Detection]
-) -> list[dict[str, Any]]:
+) -> list[SeriesDetected]:
     """Per-series ``metrics.json`` and ``intervals.json`` and a few plots as artifacts; a row per series back."""
     from tsad.plots import series_figure
 
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for one, detection in zip(series, detections, strict=True):
-            row = _row(one, detection)
-            rows.append(row)
+            rows.append(_row(one, detection))
+            figures = json.dumps(rows[-1].table_row(), default=str, indent=1)
             folder = Path(scratch) / safe_name(one.point_id)
             folder.mkdir(parents=True)
-            (folder / "metrics.json").write_text(json.dumps(row, default=str, indent=1), encoding="utf-8")
+            (folder / "metrics.json").write_text(figures, encoding="utf-8")
             (folder / "intervals.json").write_text(json.dumps(intervals_json(one, detection)), encoding="utf-8")
         step.file(Path(scratch), "series")
     busiest = sorted(range(len(series)), key=lambda k: -len(detections[k].intervals))[: bench.tracking.plots]
@@ -51,26 +73,24 @@ def record_detections(
             title=detections[k].origin.model_version,
         )
         step.figure(figure, f"plots/{safe_name(series[k].point_id)}.png")
-    step.table(rows, "series.json")
+    step.table([row.table_row() for row in rows], "series.json")
     return rows
 
 
-def _row(series: Series, detection: Detection) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "point_id": series.point_id, "points": len(series), "intervals": len(detection.intervals),
-        "abnormal_share": float(intervals_to_mask(detection.intervals, series.timestamps).mean()),
-        "labelled": len(series.labels) if series.labels is not None else None,
-    }
+def _row(series: Series, detection: Detection) -> SeriesDetected:
+    figures: dict[str, float] = {}
+    predicted = intervals_to_mask(detection.intervals, series.timestamps)
     if series.labels is not None:
         from tsad.metrics.units import Unit, summarise
 
-        unit = Unit(
-            group=series.point_id, truth=intervals_to_mask(series.labels, series.timestamps),
-            predicted=intervals_to_mask(detection.intervals, series.timestamps), scores=None, weight=1.0,
-        )
-        figures = summarise([unit])
-        row |= {k: figures[k] for k in ("point_f1", "interval_precision", "interval_recall", "interval_f1")}
-    return row
+        truth = intervals_to_mask(series.labels, series.timestamps)
+        every = summarise([Unit(group=series.point_id, truth=truth, predicted=predicted, scores=None, weight=1.0)])
+        figures = {k: every[k] for k in ("point_f1", "interval_precision", "interval_recall", "interval_f1")}
+    return SeriesDetected(
+        point_id=series.point_id, points=len(series), intervals=len(detection.intervals),
+        abnormal_share=float(predicted.mean()), labelled=None if series.labels is None else len(series.labels),
+        **figures,
+    )
 
 
 def hand_out(series: Series, detection: Detection, folder: Path | None, source: Source) -> None:

@@ -1,44 +1,75 @@
-"""``tsad evaluate``: model versions side by side on the gold set."""
+"""EVALUATE: model versions side by side on the gold set."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
 from tsad.core.names import safe_name
+from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
-from tsad.loop import train
 from tsad.loop.champion import load_registered, registry_of
-from tsad.loop.common import finished, open_loop, show, standalone
 from tsad.loop.datasets import record_of
 from tsad.loop.gold import find_gold
+from tsad.loop.opening import open_loop, standalone
+from tsad.loop.results import PairedGain, Scored
+from tsad.loop.runner import Stage, Turn, result_of
 from tsad.loop.scoring import gold_units
+from tsad.loop.train import REGISTER
 from tsad.metrics.paired import confidence_interval, paired_bootstrap
 from tsad.metrics.units import Unit, rotated, summarise
 
 if TYPE_CHECKING:
     from tsad.tracking.registry import Version
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
+    from tsad.tracking.runs import LoopStore, StepRun
 
-STEP = "EVALUATE"
 WITH_INTERVALS = ("point_f1", "interval_f1", "composite_f1")
 WITH_CHANCE = ("interval_f1", "composite_f1")  # shown beside what they give against rotated labels
 
 
-def run(bench: Workbench, *, versions: list[str], output: str | None = None) -> float | None:
-    """Score registered versions on the loop's gold set and print them side by side.
+@dataclass(frozen=True, eq=False)
+class VersionScored:
+    """What one version gives on the gold set."""
+
+    version: int
+    units: Sequence[Unit]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(Result):
+    """Versions side by side on the gold set.
+
+    Attributes:
+        windows: of the gold set.
+        scores, versions: metrics and number by the name that was asked for.
+        metric: the gate's.
+    """
+
+    gold_version: str
+    windows: int
+    scores: Mapping[str, Mapping[str, float]]
+    versions: Mapping[str, int]
+    metric: str
+
+    @property
+    def optimised(self) -> float | None:
+        """The gate's metric of the last version."""
+        return list(self.scores.values())[-1][self.metric] if self.scores else None
+
+
+def evaluate_versions(bench: Workbench, versions: Sequence[str], output: str | None) -> Evaluation:
+    """Score registered versions on the loop's gold set.
 
     Args:
         versions: aliases or numbers; an alias that does not exist is left out, a number is an error.
         output: a folder for ``evaluation.json``; ``None`` = only the run's artifacts.
-
-    Returns:
-        The gate's metric of the last version, for sweepers.
 
     Raises:
         DatasetError: the loop has no gold set yet.
@@ -49,53 +80,61 @@ def run(bench: Workbench, *, versions: list[str], output: str | None = None) -> 
         raise DatasetError(f"loop {loop.name} has no gold set yet", "Run tsad iterate: the first iteration fixes it.")
     registry = registry_of(bench, loop)
     named = {name: registry.resolve(name) for name in versions}
-    found = {name: version for name, version in named.items() if version is not None}
-    with standalone(loop, STEP) as step:
-        scored = score_versions(bench, loop, step, gold, found)
-        step.result({"gold_version": gold.version, "scores": {k: v["metrics"] for k, v in scored.items()}})
+    known = {name: version for name, version in named.items() if version is not None}
+    with standalone(loop, EVALUATE.name) as (held, step):
+        scored = score_versions(bench, held, step, gold, known)
+        evaluation = Evaluation(
+            gold.version, len(gold.windows), {name: one.metrics for name, one in scored.items()},
+            {name: one.version for name, one in scored.items()}, bench.gold.metric,
+        )  # fmt: skip
+        step.result(evaluation.to_json())
     if output:
         Path(output).mkdir(parents=True, exist_ok=True)
-        text = json.dumps({k: v["metrics"] for k, v in scored.items()}, indent=1)
+        text = json.dumps(evaluation.scores, indent=1)
         (Path(output) / "evaluation.json").write_text(text, encoding="utf-8")
-    show(rows(scored), f"gold {gold.version}: {len(gold.windows)} windows")
-    last = list(scored.values())[-1] if scored else None
-    return last["metrics"][bench.gold.metric] if last else None
+    return evaluation
 
 
-def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord:
-    """EVALUATING: champion and challenger on the same gold windows, with the paired bootstrap between them."""
-    done = iteration.finished(STEP)
-    if done is not None:
-        return done
-    gold = find_gold(loop)
-    if gold is None:
-        raise DatasetError(f"the gold set of loop {loop.name} is gone from the store", "Restore the store's artifacts.")
+def _evaluate(turn: Turn, step: StepRun, gold: DatasetVersion) -> Scored:
+    """Champion and challenger on the same gold windows, with the paired bootstrap between them."""
+    bench, loop = turn.bench, turn.loop
     registry = registry_of(bench, loop)
     named = {"champion": registry.alias("champion")}
-    challenger = finished(iteration, train.REGISTER).result["challenger"]
+    challenger = result_of(turn.iteration, REGISTER).challenger
     if challenger is not None:
         named["challenger"] = registry.resolve(str(challenger))
-    found = {name: version for name, version in named.items() if version is not None}
-    with iteration.step(STEP) as step:
-        step.log_dataset(record_of(loop, gold.version), "gold")
-        scored = score_versions(bench, loop, step, gold, found)
-        result: dict[str, Any] = {
-            "gold_version": gold.version, "intervals": int(next(iter(scored.values()))["metrics"]["intervals"]),
-            "scores": {name: one["metrics"] for name, one in scored.items()},
-            "versions": {name: version.version for name, version in found.items()},
-        }
-        if "challenger" in scored:
-            result["paired"] = compare(bench, scored["champion"]["units"], scored["challenger"]["units"])
-        step.result(result)
-    return finished(iteration, STEP)
+    known = {name: version for name, version in named.items() if version is not None}
+    step.log_dataset(record_of(loop, gold.version), "gold")
+    scored = score_versions(bench, loop, step, gold, known)
+    paired = {}
+    if "challenger" in scored:
+        paired = compare(bench, scored["champion"].units, scored["challenger"].units)
+    return Scored(
+        gold_version=gold.version, intervals=int(next(iter(scored.values())).metrics["intervals"]),
+        scores={name: one.metrics for name, one in scored.items()},
+        versions={name: one.version for name, one in scored.items()}, paired=paired,
+    )
+
+
+def _gold(turn: Turn) -> DatasetVersion:
+    gold = find_gold(turn.loop)
+    if gold is None:
+        raise DatasetError(
+            f"the gold set of loop {turn.loop.name} is gone from the store", "Restore the store's artifacts."
+        )
+    return gold
+
+
+EVALUATE = Stage("EVALUATE", Scored, _evaluate, _gold)
 
 
 def score_versions(
-    bench: Workbench, loop: LoopStore, step: StepRun, gold: DatasetVersion, versions: dict[str, Version]
-) -> dict[str, dict[str, Any]]:
+    bench: Workbench, loop: LoopStore, step: StepRun, gold: DatasetVersion, versions: Mapping[str, Version]
+) -> dict[str, VersionScored]:
     """Units and metrics of each version; metrics, per-series figures and plots go to the run."""
-    scored: dict[str, dict[str, Any]] = {}
+    scored: dict[str, VersionScored] = {}
     for name, version in versions.items():
+        bench.context.control.safe_point()
         loaded = load_registered(bench, registry_of(bench, loop), version)
         units = gold_units(loaded, gold)
         metrics = summarise(units)
@@ -105,34 +144,29 @@ def score_versions(
             )
         chance = summarise(rotated(units, seed=bench.gold.seed))
         metrics |= {f"rotated_{metric}": chance[metric] for metric in WITH_CHANCE}
-        scored[name] = {"units": units, "metrics": metrics, "version": version.version}
+        scored[name] = VersionScored(version.version, units, metrics)
         step.metrics({f"{name}/{key}": value for key, value in metrics.items()})
         _record_series(step, name, units)
-    step.table(rows(scored), "evaluation.json")
+    metrics_of, numbers = ({n: s.metrics for n, s in scored.items()}, {n: s.version for n, s in scored.items()})
+    step.table(table(metrics_of, numbers), "evaluation.json")
     return scored
 
 
-def compare(bench: Workbench, champion: Sequence[Unit], challenger: Sequence[Unit]) -> dict[str, dict[str, Any]]:
+def compare(bench: Workbench, champion: Sequence[Unit], challenger: Sequence[Unit]) -> dict[str, PairedGain]:
     """Challenger minus champion on the gate's metric and its guard, over the same resamples."""
-    found = {}
+    paired = {}
     for metric in (bench.gold.metric, bench.gold.guard):
-        result = paired_bootstrap(
-            champion, challenger, metric, resamples=bench.gold.resamples, seed=bench.gold.seed
-        )
-        found[metric] = {
-            "gain": result.gain, "low": result.low, "high": result.high, "p_value": result.p_value,
-            "resampled": result.resampled,
-        }
-    return found
+        answer = paired_bootstrap(champion, challenger, metric, resamples=bench.gold.resamples, seed=bench.gold.seed)
+        paired[metric] = PairedGain(answer.gain, answer.low, answer.high, answer.p_value, answer.resampled)
+    return paired
 
 
-def rows(scored: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """One table row per version: the figures people compare."""
+def table(scores: Mapping[str, Mapping[str, float]], versions: Mapping[str, int]) -> list[dict[str, Any]]:
+    """One row per version: the figures people compare."""
     keys = ("point_precision", "point_recall", "point_f1", "interval_precision", "interval_recall", "interval_f1",
-            "rotated_interval_f1", "composite_f1", "rotated_composite_f1", "auc_pr", "vus_pr")
+            "rotated_interval_f1", "composite_f1", "rotated_composite_f1", "auc_pr", "vus_pr")  # fmt: skip
     return [
-        {"": name, "version": one["version"], **{k: one["metrics"].get(k) for k in keys}}
-        for name, one in scored.items()
+        {"": name, "version": versions[name], **{k: metrics.get(k) for k in keys}} for name, metrics in scores.items()
     ]
 
 

@@ -2,14 +2,16 @@
 
     CREATED -> DETECTING -> REVIEWING -> DATA_READY -> TRAINING -> TRAINED -> EVALUATING -> COMPLETED
 
-An error makes it FAILED, with the reason; the next call goes on from the step that failed.
-Every stage looks for its finished step first, so a resumed iteration walks the same path and does only
+An error makes it FAILED, with the reason; the next call goes on from the stage that failed.
+Every stage is looked up before it is run, so a resumed iteration walks the same path and does only
 what is not done. Nothing here is remembered outside MLflow and Label Studio.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -17,76 +19,197 @@ import yaml
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError, TsadError
 from tsad.core.moved import current
-from tsad.loop import detect, evaluate, promote, pull, push, report, train
-from tsad.loop.common import finished, say, show
+from tsad.core.results import Result
+from tsad.loop.detect import DETECT
+from tsad.loop.evaluate import EVALUATE
+from tsad.loop.promote import PROMOTE
+from tsad.loop.pull import DATASET, collect
+from tsad.loop.push import PUSH
+from tsad.loop.report import REPORT, IterationDone, iterations_done, seconds_of
 from tsad.loop.reviewers import label_studio, make_reviewer
+from tsad.loop.runner import Stage, Turn, finished, result_of, run
+from tsad.loop.train import REGISTER, TRAIN
 from tsad.tracking.runs import LoopStore
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration
     from tsad.tracking.store import Store
 
+COMPLETED, REVIEWING = "COMPLETED", "REVIEWING"
 
-def iterate(bench: Workbench, *, new: bool = False) -> float | None:
+
+@dataclass(frozen=True, eq=False)
+class Waiting(Result):
+    """An iteration that waits for people, and where they review."""
+
+    iteration: int
+    url: str
+
+
+@dataclass(frozen=True, eq=False)
+class Outage(Result):
+    """That an iteration of this call did without its source, in words."""
+
+    iteration: int
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class LoopState(Result):
+    """Where a loop stands after ``tsad iterate``.
+
+    Attributes:
+        iterations: the completed ones, of this call and before.
+        outages: of this call.
+        waiting: ``None`` where nobody has to review.
+        ended: whether ``limit`` iterations are done or the champion is good enough.
+        score: the champion's gate metric on the gold set; ``None`` before an iteration is completed.
+    """
+
+    loop: str
+    iterations: tuple[IterationDone, ...]
+    outages: tuple[Outage, ...]
+    waiting: Waiting | None
+    ended: bool
+    limit: int
+    score: float | None
+
+    @property
+    def optimised(self) -> float | None:
+        """The champion's gate metric."""
+        return self.score
+
+    @property
+    def people_have_to_act(self) -> bool:
+        """Whether reviews are missing."""
+        return self.waiting is not None
+
+
+def iterate(bench: Workbench, new: bool = False) -> LoopState:
     """Go on with the open iteration, or begin one, until people have to act or the loop reaches its end.
 
     Args:
         new: close an open iteration as abandoned and begin one with this config.
 
-    Returns:
-        The champion's gate metric on the gold set, for sweepers; ``None`` while people have to act.
-
     Raises:
         LoopError: several loops are open and none is named, or an override differs from the frozen config.
         ClaimError: another process works on this loop.
+        StopRequested: it was asked to stop; what is finished is kept.
     """
     from tsad.tracking.store import open_store
 
     store = open_store(bench.tracking, bench.home)
-    bench = _continued(store, bench, new)
+    frozen = None if new else _open_iteration(store, bench)
+    asked, bench = bench, bench.thaw(frozen.config_yaml) if frozen is not None else bench
     make_reviewer(bench)  # its address and token have to be there before any long work
     bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
     loop = LoopStore(store, bench.loop.name, bench.loop.lease)
     done = {i.number for i in loop.iterations() if not i.open}
-    with loop.lock() as held:
+    with _resumable(bench), loop.lock() as held:
+        if frozen is not None and not asked.overrides:
+            bench.context.progress.note(f"going on with loop {loop.name}, iteration {frozen.number} ({frozen.state})")
         iteration = held.open_iteration()
         if iteration is not None and new:
             iteration.abandon("new=true")
             iteration = None
         while iteration is not None or not _ended(bench, held):
+            bench.context.control.safe_point()
             iteration = iteration or _begin(bench, held)
-            if not _advance(bench, held, iteration):
+            if not _advance(Turn(bench, held, iteration)):
                 break
             iteration = None
-    _report(bench, loop, done)
-    last = [i for i in loop.iterations() if i.state == "COMPLETED"]
-    return finished(last[-1], promote.STEP).result["scores"].get(bench.gold.metric) if last else None
+    return _state(bench, loop, done)
 
 
-def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
-    """The workbench of the open iteration that this call goes on with, or the one just composed."""
-    if new:
-        return bench
+@contextmanager
+def _resumable(bench: Workbench) -> Iterator[None]:
+    """What is interrupted says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(f"Go on with: tsad iterate loop.name={bench.loop.name}")
+        raise
+
+
+def _advance(turn: Turn) -> bool:
+    """Take the iteration as far as it goes; ``False`` where people have to act first."""
+    try:
+        _enter(turn, "DETECTING", until=DETECT)
+        run(turn, DETECT)
+        _enter(turn, REVIEWING, until=DATASET)
+        run(turn, PUSH)
+        if collect(turn) is None:
+            return False
+        _enter(turn, "DATA_READY", until=TRAIN)
+        _enter(turn, "TRAINING", until=TRAIN)
+        run(turn, TRAIN)
+        _enter(turn, "TRAINED", until=EVALUATE)
+        run(turn, REGISTER)
+        _enter(turn, "EVALUATING", until=REPORT)
+        run(turn, EVALUATE)
+        run(turn, PROMOTE)
+        run(turn, REPORT)
+    except TsadError as error:
+        turn.iteration.fail(str(error))  # a later call goes on from the stage that failed
+        raise
+    turn.iteration.complete(_summary(turn.iteration))
+    decision = result_of(turn.iteration, PROMOTE)
+    verdict = "promoted" if decision.promoted else "champion kept"
+    turn.bench.context.progress.note(f"iteration {turn.iteration.number}: {verdict}: {decision.reason}")
+    return True
+
+
+def _enter(turn: Turn, state: str, until: Stage[Any]) -> None:
+    """Say where the iteration is, unless the stage that ends this state has finished already."""
+    if finished(turn.iteration, until) is None:
+        turn.iteration.set_state(state)
+
+
+def _begin(bench: Workbench, loop: LoopStore) -> Iteration:
+    number = max((i.number for i in loop.iterations()), default=0) + 1
+    bench.context.progress.note(f"loop {loop.name}: iteration {number}")
+    return loop.create_iteration(number, bench.config_yaml, bench.parameters())
+
+
+def _summary(iteration: Iteration) -> dict[str, float]:
+    """The figures of a completed iteration, as metrics of its run."""
+    dataset, decision = result_of(iteration, DATASET), result_of(iteration, PROMOTE)
+    figures = {"reviewed_windows": float(dataset.windows), "promoted": float(decision.promoted)}
+    figures["seconds"] = seconds_of(iteration)
+    figures |= {f"reviews.{state.lower()}": float(count) for state, count in dataset.states.items()}
+    figures |= {f"gold.{key}": value for key, value in decision.scores.items()}
+    challenger = result_of(iteration, EVALUATE).scores.get("challenger", {})
+    return figures | {f"challenger.{key}": value for key, value in challenger.items()}
+
+
+# --- which loop, and which of its iterations ----------------------------------------------------------------
+
+
+def _open_iteration(store: Store, bench: Workbench) -> Iteration | None:
+    """The open iteration that this call goes on with, under its frozen config.
+
+    Raises:
+        LoopError: there are several and none is named, or an override differs from the frozen config.
+    """
     loops = [LoopStore(store, name, bench.loop.lease) for name in store.loops()]
     open_ones = {loop.name: it for loop in loops if (it := loop.open_iteration()) is not None}
     if not bench.overrides and open_ones:
         if len(open_ones) > 1:
             lines = ", ".join(f"{name} (iteration {it.number}, {it.state})" for name, it in open_ones.items())
             raise LoopError(f"several loops have an open iteration: {lines}", "Say which: tsad iterate loop.name=NAME.")
-        name, iteration = next(iter(open_ones.items()))
-        say(f"going on with loop {name}, iteration {iteration.number} ({iteration.state})")
-        return bench.thaw(iteration.config_yaml)
+        return next(iter(open_ones.values()))
     frozen = open_ones.get(_fresh_name(store, bench) if bench.loop.fresh else bench.loop.name)
     if frozen is None:
-        return bench
-    refused = _differences(bench.config_yaml, frozen.config_yaml)
+        return None
+    only_named = {override.partition("=")[0] for override in bench.overrides} == {"loop.name"}
+    refused = [] if only_named else _differences(bench.config_yaml, frozen.config_yaml)
     if refused:
         raise LoopError(
             f"iteration {frozen.number} of loop {bench.loop.name} is open and its config is frozen; it differs in "
             + ", ".join(refused),
             "Leave the override out, or start afresh with new=true.",
         )
-    return bench.thaw(frozen.config_yaml)
+    return frozen
 
 
 def _differences(asked: str, frozen: str) -> list[str]:
@@ -123,7 +246,7 @@ def _fresh_name(store: Store, bench: Workbench) -> str:
 
 
 def _completed(loop: LoopStore) -> list[Iteration]:
-    return [i for i in loop.iterations() if i.state == "COMPLETED"]
+    return [i for i in loop.iterations() if i.state == COMPLETED]
 
 
 def _ended(bench: Workbench, loop: LoopStore) -> bool:
@@ -133,81 +256,30 @@ def _ended(bench: Workbench, loop: LoopStore) -> bool:
         return True
     if not done or bench.loop.until_f1 <= 0:
         return False
-    reached = finished(done[-1], promote.STEP).result["scores"].get(bench.gold.metric, 0.0)
+    reached = result_of(done[-1], PROMOTE).scores.get(bench.gold.metric, 0.0)
     return reached >= bench.loop.until_f1
 
 
-def _begin(bench: Workbench, loop: LoopStore) -> Iteration:
-    number = max((i.number for i in loop.iterations()), default=0) + 1
-    say(f"loop {loop.name}: iteration {number}")
-    return loop.create_iteration(number, bench.config_yaml, bench.parameters())
+# --- where it stands in the end -------------------------------------------------------------------------------
 
 
-def _advance(bench: Workbench, loop: LoopStore, iteration: Iteration) -> bool:
-    """Take the iteration as far as it goes; ``False`` where people have to act first."""
-    try:
-        _state(iteration, "DETECTING", detect.STEP)
-        detect.stage(bench, loop, iteration)
-        _state(iteration, "REVIEWING", pull.STEP)
-        push.stage(bench, loop, iteration)
-        if pull.stage(bench, loop, iteration) is None:
-            return False
-        _state(iteration, "DATA_READY", train.STEP)
-        _state(iteration, "TRAINING", train.STEP)
-        train.stage(bench, loop, iteration)
-        _state(iteration, "TRAINED", evaluate.STEP)
-        _state(iteration, "EVALUATING", report.STEP)
-        evaluate.stage(bench, loop, iteration)
-        decision = promote.stage(bench, loop, iteration).result
-        report.stage(bench, loop, iteration)
-    except TsadError as error:
-        iteration.fail(str(error))  # a later call goes on from the step that failed
-        raise
-    iteration.complete(_summary(iteration))
-    verdict = "promoted" if decision["promoted"] else "champion kept"
-    say(f"iteration {iteration.number}: {verdict}: {decision['reason']}")
-    return True
+def _state(bench: Workbench, loop: LoopStore, done: Collection[int]) -> LoopState:
+    """The loop after this call; iterations ``done`` before it have had their outages told."""
+    completed, waiting = _completed(loop), loop.open_iteration()
+    people = None
+    if waiting is not None and waiting.state == REVIEWING:
+        people = Waiting(waiting.number, label_studio(bench).project_url)
+    return LoopState(
+        loop=loop.name, iterations=iterations_done(loop), outages=tuple(_outages(loop, done)), waiting=people,
+        ended=_ended(bench, loop), limit=bench.loop.iterations,
+        score=result_of(completed[-1], PROMOTE).scores.get(bench.gold.metric) if completed else None,
+    )
 
 
-def _state(iteration: Iteration, state: str, step: str) -> None:
-    """Say where the iteration is, unless the step that ends this state has finished already."""
-    if iteration.state != state and iteration.finished(step) is None:
-        iteration.set_state(state)
-
-
-def _summary(iteration: Iteration) -> dict[str, float]:
-    """The figures of a completed iteration, as metrics of its run."""
-    dataset, decision = finished(iteration, pull.STEP).result, finished(iteration, promote.STEP).result
-    scores = finished(iteration, evaluate.STEP).result["scores"]
-    figures = {"reviewed_windows": float(dataset["windows"]), "promoted": float(decision["promoted"])}
-    figures["seconds"] = report.seconds(iteration)
-    figures |= {f"reviews.{state.lower()}": float(count) for state, count in dataset["states"].items()}
-    figures |= {f"gold.{key}": value for key, value in decision["scores"].items()}
-    if "challenger" in scores:
-        figures |= {f"challenger.{key}": value for key, value in scores["challenger"].items()}
-    return figures
-
-
-def _outages(loop: LoopStore, done: Collection[int]) -> None:
+def _outages(loop: LoopStore, done: Collection[int]) -> Iterator[Outage]:
     """Iterations, apart from those done before, that ran on the cache because their source was gone."""
     for iteration in [i for i in loop.iterations() if i.number not in done]:
-        for name, keys in ((detect.STEP, ("outage", "not_written_back")), (pull.STEP, ("outage",))):
-            record = iteration.finished(name)
-            for key in keys if record is not None else ():
-                if record is not None and record.result.get(key):
-                    say(f"iteration {iteration.number}: {record.result[key]}")
-
-
-def _report(bench: Workbench, loop: LoopStore, done: Collection[int]) -> None:
-    """The table at the end: one row per iteration, then where it stands."""
-    rows = report.iteration_rows(loop)
-    show(rows, f"loop {loop.name}")
-    _outages(loop, done)
-    waiting = loop.open_iteration()
-    if waiting is not None and waiting.state == "REVIEWING":
-        say(f"iteration {waiting.number} waits for reviews at {label_studio(bench).project_url}")
-        say("run tsad iterate again when they are done")
-    elif _ended(bench, loop):
-        say(f"the loop has reached its end (loop.iterations={bench.loop.iterations}); go on with a larger one")
-    if _completed(loop):
-        say("compare the iterations: tsad ui")
+        detected, collected = finished(iteration, DETECT), finished(iteration, DATASET)
+        texts = [detected.outage, detected.not_written_back] if detected else []
+        texts += [collected.outage] if collected else []
+        yield from (Outage(iteration.number, text) for text in texts if text)

@@ -1,25 +1,36 @@
-"""``tsad promote``: the champion alias moves where the gate says so, or by force; the reason is recorded."""
+"""PROMOTE: the champion alias moves where the gate says so, or by force; the reason is recorded."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError, RegistryError
-from tsad.loop import evaluate
+from tsad.core.results import Result
 from tsad.loop.champion import registry_of
-from tsad.loop.common import finished, open_loop, say, standalone
+from tsad.loop.evaluate import EVALUATE, compare, score_versions
 from tsad.loop.gold import find_gold
+from tsad.loop.opening import open_loop, standalone
+from tsad.loop.results import PairedGain, Promoted
+from tsad.loop.runner import Stage, Turn, result_of
 from tsad.metrics.gate import Decision, decide
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord
-
-STEP = "PROMOTE"
+    from tsad.tracking.runs import StepRun
 
 
-def run(bench: Workbench, *, version: str = "challenger", force: bool = False) -> None:
+@dataclass(frozen=True, eq=False)
+class Judged(Result):
+    """What the gate, or force, made of one version."""
+
+    promoted: bool
+    reason: str
+    version: int
+
+
+def promote_version(bench: Workbench, version: str, force: bool) -> Judged:
     """Put a version through the gate against the champion and promote it if it passes.
 
     Args:
@@ -30,60 +41,50 @@ def run(bench: Workbench, *, version: str = "challenger", force: bool = False) -
         RegistryError: no such version.
         DatasetError: no gold set to judge on.
     """
-    loop = open_loop(bench)
-    with loop.lock() as held:
-        registry = registry_of(bench, held)
-        candidate, champion, gold = registry.resolve(version), registry.alias("champion"), find_gold(held)
+    with open_loop(bench).lock() as loop:
+        registry = registry_of(bench, loop)
+        candidate, champion, gold = registry.resolve(version), registry.alias("champion"), find_gold(loop)
         if candidate is None or champion is None:
             raise RegistryError(
                 f"{registry.name} has no {version if candidate is None else 'champion'}", "tsad status lists versions."
             )
         if gold is None:
             raise DatasetError(f"loop {loop.name} has no gold set to judge on", "Run tsad iterate first.")
-        with standalone(held, STEP) as step:
-            scored = evaluate.score_versions(
-                bench, held, step, gold, {"champion": champion, "challenger": candidate}
-            )
-            paired = evaluate.compare(bench, scored["champion"]["units"], scored["challenger"]["units"])
-            decision = _decide(bench, int(scored["champion"]["metrics"]["intervals"]), paired, force)
+        with standalone(loop, PROMOTE.name) as (_, step):
+            scored = score_versions(bench, loop, step, gold, {"champion": champion, "challenger": candidate})
+            paired = compare(bench, scored["champion"].units, scored["challenger"].units)
+            decision = _decide(bench, int(scored["champion"].metrics["intervals"]), paired, force)
             if decision.promote:
                 registry.promote(candidate)
             step.tags({"tsad.reason": decision.reason})
-            step.result({"promoted": decision.promote, "reason": decision.reason, "version": candidate.version})
-    say(f"{'promoted' if decision.promote else 'kept the champion instead of'} {candidate.version}: {decision.reason}")
+            judged = Judged(decision.promote, decision.reason, candidate.version)
+            step.result(judged.to_json())
+    return judged
 
 
-def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord:
-    """The gate of an iteration: from the EVALUATE step's figures to the alias."""
-    done = iteration.finished(STEP)
-    if done is not None:
-        return done
-    scores = finished(iteration, evaluate.STEP).result
-    registry = registry_of(bench, loop)
-    with iteration.step(STEP) as step:
-        challenger = scores["versions"].get("challenger")
-        if challenger is None:
-            decision = Decision(False, "no challenger was trained")
-        else:
-            decision = _decide(bench, scores["intervals"], scores["paired"], force=False)
-        if decision.promote:
-            candidate = registry.resolve(str(challenger))
-            if candidate is None:
-                raise RegistryError(f"{registry.name} has lost version {challenger}", "Restore it or start new=true.")
-            registry.promote(candidate)
-        registry.prune(bench.tracking.keep_versions)
-        step.tags({"tsad.reason": decision.reason})
-        champion = challenger if decision.promote else scores["versions"]["champion"]
-        step.result(
-            {
-                "promoted": decision.promote, "reason": decision.reason, "champion": champion,
-                "scores": scores["scores"]["challenger" if decision.promote else "champion"],
-            }
-        )
-    return finished(iteration, STEP)
+def _promote(turn: Turn, step: StepRun, _: Turn) -> Promoted:
+    """The gate of an iteration: from the EVALUATE stage's figures to the alias."""
+    bench, scored = turn.bench, result_of(turn.iteration, EVALUATE)
+    registry = registry_of(bench, turn.loop)
+    challenger = scored.versions.get("challenger")
+    if challenger is None:
+        decision = Decision(False, "no challenger was trained")
+    else:
+        decision = _decide(bench, scored.intervals, scored.paired, force=False)
+    if decision.promote:
+        candidate = registry.resolve(str(challenger))
+        if candidate is None:
+            raise RegistryError(f"{registry.name} has lost version {challenger}", "Restore it or start new=true.")
+        registry.promote(candidate)
+    registry.prune(bench.tracking.keep_versions)
+    step.tags({"tsad.reason": decision.reason})
+    winner = "challenger" if decision.promote else "champion"
+    return Promoted(decision.promote, decision.reason, scored.versions[winner], scored.scores[winner])
 
 
-def _decide(bench: Workbench, intervals: int, paired: dict[str, dict[str, Any]], force: bool) -> Decision:
-    gain = SimpleNamespace(**paired[bench.gold.metric])
-    guard = SimpleNamespace(**paired[bench.gold.guard])
+PROMOTE = Stage("PROMOTE", Promoted, _promote)
+
+
+def _decide(bench: Workbench, intervals: int, paired: Mapping[str, PairedGain], force: bool) -> Decision:
+    gain, guard = paired[bench.gold.metric], paired[bench.gold.guard]
     return decide(bench.gold, intervals=intervals, gain=gain, guard=guard, force=force)

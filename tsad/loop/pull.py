@@ -1,78 +1,109 @@
-"""``tsad pull``: annotations back as reviewed windows, and, once enough are in, a dataset version."""
+"""DATASET and WITHDRAW: annotations back as reviewed windows and, once enough are in, a dataset version."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
+from tsad.core.results import Result
 from tsad.core.reviews import Purpose, ReviewedWindow, ReviewState
-from tsad.loop import detect
-from tsad.loop.common import finished, open_loop, say
 from tsad.loop.datasets import latest_training, put
+from tsad.loop.detect import DETECT
 from tsad.loop.gold import find_gold, put_gold
+from tsad.loop.opening import open_loop
 from tsad.loop.queue import queue_of, queue_with_reading
 from tsad.loop.reading import Reading
+from tsad.loop.results import Collected, Withdrawn
 from tsad.loop.reviewers import label_studio, make_reviewer
+from tsad.loop.runner import Stage, Turn, record_of, run
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord
+    from tsad.tracking.runs import StepRun
 
-STEP, WITHDRAW = "DATASET", "WITHDRAW"
+POLL = 0.5  # seconds between two looks at whether to stop
 
 
-def run(bench: Workbench) -> None:
+@dataclass(frozen=True, eq=False)
+class Pulled(Result):
+    """The dataset version that the open iteration's reviews made; ``None`` while too few are in."""
+
+    iteration: int
+    dataset: Collected | None
+
+    @property
+    def people_have_to_act(self) -> bool:
+        """Whether reviews are missing."""
+        return self.dataset is None
+
+
+@dataclass(frozen=True, eq=False)
+class ReviewProgress(Result):
+    """Windows of a queue by ``ReviewState``; of its gold windows, how many there are and how many are reviewed."""
+
+    states: Mapping[str, int]
+    gold: int
+    gold_reviewed: int
+
+    def __str__(self) -> str:
+        text = ", ".join(f"{self.states[s.value]} {s.value.lower()}" for s in ReviewState)
+        gold = f"; gold: {self.gold_reviewed}/{self.gold} reviewed" if self.gold else ""
+        return f"{sum(self.states.values())} windows: {text}{gold}"
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Enough reviews to go on with, and what was read of the source for them."""
+
+    reviewed: Sequence[ReviewedWindow]
+    reading: Reading | None
+
+
+def pull_reviews(bench: Workbench) -> Pulled:
     """Bring the open iteration's annotations back, say how many wait, and build the dataset version if enough are in.
 
     Raises:
         LoopError: no open iteration has a queue.
     """
-    loop = open_loop(bench)
-    with loop.lock() as held:
-        iteration = held.open_iteration()
-        if iteration is None or iteration.finished(detect.STEP) is None:
+    with open_loop(bench).lock() as loop:
+        iteration = loop.open_iteration()
+        if iteration is None or iteration.finished(DETECT.name) is None:
             raise LoopError(f"loop {loop.name} has no open iteration with a queue", "Run tsad iterate first.")
-        record = stage(bench, held, iteration)
-    if record is not None:
-        say(f"dataset version {record.result['version']}: {record.result['windows']} windows")
+        return Pulled(iteration.number, collect(Turn(bench, loop, iteration)))
 
 
-def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord | None:
-    """REVIEWING ends: ``None`` while too few windows are reviewed, else the step that made the dataset version."""
-    record = iteration.finished(STEP) or _collect(bench, loop, iteration)
-    if record is not None and record.result["states"][ReviewState.PENDING.value]:
-        _withdraw(bench, iteration)
-    return record
+def collect(turn: Turn) -> Collected | None:
+    """REVIEWING ends: the dataset version; ``None`` while too few windows are reviewed.
+
+    What nobody answered is taken back: its proposals are those of a version about to be replaced. Only once the dataset
+    version is kept: before that, a resumed pull would miss the tasks that are gone.
+    """
+    collected = run(turn, DATASET)
+    if collected is not None and collected.pending and turn.bench.review.mode == "label_studio":
+        run(turn, WITHDRAW)
+    return collected
 
 
-def _collect(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord | None:
-    choices, reading = queue_with_reading(bench, finished(iteration, detect.STEP))
+def _answers(turn: Turn) -> Answers | None:
+    """Waits where ``review.wait`` says so; ``None`` = too few are in."""
+    bench, context = turn.bench, turn.bench.context
+    choices, reading = queue_with_reading(bench, record_of(turn.iteration, DETECT))
     reviewer = make_reviewer(bench)
     while True:
         reviewed = reviewer.pull(choices)
-        waiting = missing(bench, reviewed)
-        if waiting == 0:
-            break
-        say(progress(reviewed))
+        if missing(bench, reviewed) == 0:
+            return Answers(reviewed, reading)
+        context.progress.note(str(progress_of(reviewed)))
         if not bench.review.wait:
             return None
-        time.sleep(bench.review.poll_seconds)
-    return _build(bench, loop, iteration, reviewed, reading)
-
-
-def _withdraw(bench: Workbench, iteration: Iteration) -> None:
-    """Take back what nobody answered: its proposals are those of a version about to be replaced.
-
-    Only once the dataset version is kept: before that, a resumed pull would miss the tasks that are gone.
-    """
-    if bench.review.mode != "label_studio" or iteration.finished(WITHDRAW) is not None:
-        return
-    choices = queue_of(bench, finished(iteration, detect.STEP))
-    with iteration.step(WITHDRAW) as step:
-        step.result({"withdrawn": label_studio(bench).withdraw(choices)})
+        again = time.monotonic() + bench.review.poll_seconds
+        while (left := again - time.monotonic()) > 0:
+            context.control.safe_point()
+            time.sleep(min(POLL, left))
 
 
 def missing(bench: Workbench, reviewed: Sequence[ReviewedWindow]) -> int:
@@ -84,47 +115,51 @@ def missing(bench: Workbench, reviewed: Sequence[ReviewedWindow]) -> int:
     return sum(r.state == ReviewState.PENDING for r in gold) + max(0, needed - answered)
 
 
-def progress(reviewed: Sequence[ReviewedWindow]) -> str:
-    """One line: how many windows wait and how the others were answered."""
-    states = Counter(r.state.value.lower() for r in reviewed)
+def progress_of(reviewed: Sequence[ReviewedWindow]) -> ReviewProgress:
+    """How many windows wait and how the others were answered."""
+    states = Counter(r.state.value for r in reviewed)
     gold = [r for r in reviewed if r.choice.purpose == Purpose.GOLD]
-    text = ", ".join(f"{states[s.value.lower()]} {s.value.lower()}" for s in ReviewState)
-    if gold:
-        text += f"; gold: {sum(r.state != ReviewState.PENDING for r in gold)}/{len(gold)} reviewed"
-    return f"{len(reviewed)} windows: {text}"
+    return ReviewProgress(
+        {s.value: states[s.value] for s in ReviewState}, len(gold), sum(r.state != ReviewState.PENDING for r in gold)
+    )
 
 
-def _build(
-    bench: Workbench, loop: LoopStore, iteration: Iteration, reviewed: Sequence[ReviewedWindow],
-    reading: Reading | None,
-) -> StepRecord:  # fmt: skip
+def _build(turn: Turn, step: StepRun, answers: Answers) -> Collected:
+    bench, loop, iteration, reviewed = turn.bench, turn.loop, turn.iteration, answers.reviewed
+    gold = find_gold(loop)
+    if gold is None:
+        gold = put_gold(bench, loop, iteration, [r for r in reviewed if r.choice.purpose == Purpose.GOLD])
+    queue = [r for r in reviewed if r.choice.purpose == Purpose.TRAIN]
+    # A killed attempt at this stage may have kept its version already: that one is no parent.
+    parent = latest_training(loop, apart_from=iteration)
+    version = put(bench, loop, iteration, queue, Purpose.TRAIN, parent)
+    _draw(step, [r for r in queue if r.usable][: bench.tracking.plots])
+    if answers.reading is not None:
+        answers.reading.record(step)
+    return Collected(
+        version=version.version, windows=len(version.windows), gold_version=gold.version,
+        parent=parent.version if parent else None, positive=sum(bool(r.intervals) for r in version.windows),
+        states=progress_of(reviewed).states, outage=answers.reading.outage() if answers.reading else "",
+    )
+
+
+def _draw(step: StepRun, reviewed: Sequence[ReviewedWindow]) -> None:
+    """Windows with what was proposed and what people made of it, as plots of the run."""
     from tsad.plots import series_figure
 
-    with iteration.step(STEP) as step:
-        gold = find_gold(loop)
-        if gold is None:
-            gold = put_gold(bench, loop, iteration, [r for r in reviewed if r.choice.purpose == Purpose.GOLD])
-        queue = [r for r in reviewed if r.choice.purpose == Purpose.TRAIN]
-        # A killed attempt at this step may have kept its version already: that one is no parent.
-        parent = latest_training(loop, apart_from=iteration)
-        version = put(bench, loop, iteration, queue, Purpose.TRAIN, parent)
-        states = Counter(r.state.value for r in reviewed)
-        for one in [r for r in queue if r.usable][: bench.tracking.plots]:
-            figure = series_figure(
-                one.window.series.slice(one.window.start, one.window.stop), truth=(),
-                preannotation=one.choice.proposal or (), annotation=one.intervals,
-                title=f"{one.window.point_id} {one.state.value.lower()}",
-            )
-            step.figure(figure, f"plots/{one.window.window_id}.png")
-        if reading is not None:
-            reading.record(step)
-        step.result(
-            {
-                "version": version.version, "windows": len(version.windows), "gold_version": gold.version,
-                "parent": parent.version if parent else None,
-                "positive": sum(bool(r.intervals) for r in version.windows),
-                "states": {s.value: states[s.value] for s in ReviewState},
-                "outage": reading.outage() if reading else "",
-            }
-        )
-    return finished(iteration, STEP)
+    for answer in reviewed:
+        figure = series_figure(
+            answer.window.series.slice(answer.window.start, answer.window.stop), truth=(),
+            preannotation=answer.choice.proposal or (), annotation=answer.intervals,
+            title=f"{answer.window.point_id} {answer.state.value.lower()}",
+        )  # fmt: skip
+        step.figure(figure, f"plots/{answer.window.window_id}.png")
+
+
+def _withdraw(turn: Turn, step: StepRun, _: Turn) -> Withdrawn:
+    choices = queue_of(turn.bench, record_of(turn.iteration, DETECT))
+    return Withdrawn(label_studio(turn.bench).withdraw(choices))
+
+
+DATASET = Stage("DATASET", Collected, _build, _answers)
+WITHDRAW = Stage("WITHDRAW", Withdrawn, _withdraw)

@@ -1,53 +1,69 @@
-"""``tsad push``: the review queue of the open iteration, with pre-annotations, to those who review."""
+"""PUSH: the review queue of the open iteration, with pre-annotations, to those who review."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
-from tsad.loop import detect
-from tsad.loop.common import finished, open_loop, say
+from tsad.core.results import Result
+from tsad.loop.detect import DETECT
+from tsad.loop.opening import open_loop
 from tsad.loop.queue import queue_of
+from tsad.loop.results import Pushed
 from tsad.loop.reviewers import label_studio, make_reviewer
+from tsad.loop.runner import Stage, Turn, record_of
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord
+    from tsad.core.reviews import Choice
+    from tsad.tracking.runs import StepRun
 
-STEP = "PUSH"
+
+@dataclass(frozen=True, eq=False)
+class QueueMoved(Result):
+    """Tasks made for the open iteration's queue, or taken back from it."""
+
+    iteration: int
+    created: int = 0
+    withdrawn: int = 0
 
 
-def run(bench: Workbench, *, withdraw: bool = False) -> None:
+def push_queue(bench: Workbench) -> QueueMoved:
     """Push the open iteration's queue; pushing twice makes no second task.
-
-    Args:
-        withdraw: take the pushed tasks back instead, those without an annotation only.
 
     Raises:
         LoopError: no open iteration has a queue.
         ReviewError: Label Studio unreachable, token refused, project gone.
     """
+    number, choices = _open_queue(bench)
+    return QueueMoved(number, created=make_reviewer(bench).push(choices))
+
+
+def withdraw_queue(bench: Workbench) -> QueueMoved:
+    """Take the pushed tasks of the open iteration back, those without an annotation only.
+
+    Raises:
+        LoopError: no open iteration has a queue.
+        ReviewError: Label Studio unreachable, token refused, project gone.
+    """
+    number, choices = _open_queue(bench)
+    return QueueMoved(number, withdrawn=label_studio(bench).withdraw(choices))
+
+
+def _open_queue(bench: Workbench) -> tuple[int, list[Choice]]:
     loop = open_loop(bench)
     iteration = loop.open_iteration()
-    drawn = iteration.finished(detect.STEP) if iteration else None
+    drawn = iteration.finished(DETECT.name) if iteration else None
     if iteration is None or drawn is None:
         raise LoopError(f"loop {loop.name} has no open iteration with a queue", "Run tsad iterate first.")
-    if withdraw:
-        removed = label_studio(bench).withdraw(queue_of(bench, drawn))
-        say(f"withdrew {removed} tasks without annotation")
-        return
-    created = make_reviewer(bench).push(queue_of(bench, drawn))
-    say(f"pushed {created} new tasks for iteration {iteration.number}")
+    return iteration.number, queue_of(bench, drawn)
 
 
-def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord:
-    """REVIEWING begins: the queue goes out; tasks that are there already are found by their window's id."""
-    done = iteration.finished(STEP)
-    if done is not None:
-        return done
-    drawn = finished(iteration, detect.STEP)
-    with iteration.step(STEP) as step:
-        choices = queue_of(bench, drawn)
-        created = make_reviewer(bench).push(choices)
-        step.result({"windows": len(choices), "created": created})
-    return finished(iteration, STEP)
+def _push(turn: Turn, step: StepRun, _: Turn) -> Pushed:
+    """REVIEWING begins: tasks that are there already are found by their window's id."""
+    choices = queue_of(turn.bench, record_of(turn.iteration, DETECT))
+    return Pushed(len(choices), make_reviewer(turn.bench).push(choices))
+
+
+PUSH = Stage("PUSH", Pushed, _push)

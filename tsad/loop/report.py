@@ -1,107 +1,145 @@
-"""``tsad report``: iterations side by side, as a table and a chart."""
+"""REPORT: iterations side by side, as a table and a chart."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
-from tsad.loop import detect, evaluate, promote, pull, push, train
-from tsad.loop.common import finished, open_loop, say, show, standalone
+from tsad.core.results import Result
+from tsad.loop.detect import DETECT
+from tsad.loop.evaluate import EVALUATE
+from tsad.loop.opening import open_loop, standalone
+from tsad.loop.promote import PROMOTE
+from tsad.loop.pull import DATASET
+from tsad.loop.push import PUSH
+from tsad.loop.results import Reported
+from tsad.loop.runner import Stage, Turn, finished, seconds
+from tsad.loop.train import REGISTER, TRAIN
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord
+    from tsad.core.protocols import Recorder
+    from tsad.tracking.runs import Iteration, LoopStore, StepRun
 
-STEP = "REPORT"
-STEPS = (detect.STEP, push.STEP, pull.STEP, train.STEP, train.REGISTER, evaluate.STEP, promote.STEP, STEP)
 FIGURES = {
     "point_precision": "point P", "point_recall": "point R", "point_f1": "point F1",
     "interval_precision": "interval P", "interval_recall": "interval R", "interval_f1": "interval F1",
 }
 
 
-def run(bench: Workbench, *, output: str | None = None) -> None:
-    """Print the loop's iterations and log the comparison chart to MLflow.
+@dataclass(frozen=True, eq=False)
+class IterationDone(Result):
+    """One completed iteration.
+
+    Attributes:
+        reviewed: windows of its training dataset version.
+        scores: gold metrics of ``champion``, the number of the champion after it.
+        seconds: that its stages worked.
+    """
+
+    iteration: int
+    reviewed: int
+    scores: Mapping[str, float]
+    champion: int
+    promoted: bool
+    seconds: float
+
+    def table_row(self) -> dict[str, Any]:
+        """As people see it."""
+        return {
+            "iteration": self.iteration, "reviewed": self.reviewed,
+            **{title: self.scores.get(key) for key, title in FIGURES.items()},
+            "champion": f"v{self.champion}", "promoted": self.promoted, "seconds": round(self.seconds, 1),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class LoopReport(Result):
+    """A loop's completed iterations, and the files that were written."""
+
+    loop: str
+    iterations: tuple[IterationDone, ...]
+    written: tuple[str, ...] = ()
+
+
+def report_loop(bench: Workbench, output: str | None) -> LoopReport:
+    """The loop's iterations side by side; table and chart go to MLflow.
 
     Args:
         output: folder for ``iterations.json`` and ``iterations.png``; ``None`` = only the run's artifacts.
     """
     loop = open_loop(bench)
-    rows = iteration_rows(loop)
-    if not rows:
-        say(f"loop {loop.name} has no completed iteration yet")
-        return
-    show(rows, f"loop {loop.name}")
-    with standalone(loop, STEP) as step:
-        record_comparison(loop, step)
-        step.result({"iterations": len(rows)})
+    done = iterations_done(loop)
+    if not done:
+        return LoopReport(loop.name, ())
+    with standalone(loop, REPORT.name) as (held, step):
+        _record_comparison(held, step)
+        step.result(Reported(len(done)).to_json())
+    written: tuple[str, ...] = ()
     if output:
         from tsad.plots import comparison_figure
 
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "iterations.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-        comparison_figure(comparison_rows(loop)).savefig(folder / "iterations.png", dpi=120)
-        say(f"wrote {folder / 'iterations.png'}")
+        text = json.dumps([one.table_row() for one in done], indent=1)
+        (folder / "iterations.json").write_text(text, encoding="utf-8")
+        comparison_figure(_chart_rows(loop)).savefig(folder / "iterations.png", dpi=120)
+        written = (str(folder / "iterations.json"), str(folder / "iterations.png"))
+    return LoopReport(loop.name, done, written)
 
 
-def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord:
-    """The last step of an iteration: the chart and the table of all iterations so far, beside its other runs."""
-    done = iteration.finished(STEP)
-    if done is not None:
-        return done
-    with iteration.step(STEP) as step:
-        record_comparison(loop, step)
-        step.result({"iterations": len(iteration_rows(loop))})
-    return finished(iteration, STEP)
+def _report(turn: Turn, step: StepRun, _: Turn) -> Reported:
+    """The last stage of an iteration: the chart and the table of all iterations so far, beside its other runs."""
+    _record_comparison(turn.loop, step)
+    return Reported(len(iterations_done(turn.loop)))
 
 
-def seconds(iteration: Iteration) -> float:
-    """Seconds that the iteration's steps worked; waiting for people does not count."""
-    steps = (iteration.finished(name) for name in STEPS)
-    return sum(step.seconds for step in steps if step is not None)
+REPORT = Stage("REPORT", Reported, _report)
+STAGES = (DETECT, PUSH, DATASET, TRAIN, REGISTER, EVALUATE, PROMOTE, REPORT)
 
 
-def record_comparison(loop: LoopStore, step: Any) -> None:
+def seconds_of(iteration: Iteration) -> float:
+    """Seconds that the iteration's stages worked; waiting for people does not count."""
+    return seconds(iteration, STAGES)
+
+
+def _record_comparison(loop: LoopStore, step: Recorder) -> None:
     """The iteration chart and table as artifacts of a run."""
     from tsad.plots import comparison_figure
 
-    step.table(iteration_rows(loop), "iterations.json")
-    step.figure(comparison_figure(comparison_rows(loop)), "iterations.png")
+    step.table([one.table_row() for one in iterations_done(loop)], "iterations.json")
+    step.figure(comparison_figure(_chart_rows(loop)), "iterations.png")
 
 
-def iteration_rows(loop: LoopStore) -> list[dict[str, Any]]:
-    """One row per completed iteration: reviewed windows, the champion's gold figures, seconds."""
-    rows = []
+def iterations_done(loop: LoopStore) -> tuple[IterationDone, ...]:
+    """What each iteration that the gate has decided on gave."""
+    done = []
     for iteration in loop.iterations():
-        decision, dataset = iteration.finished(promote.STEP), iteration.finished(pull.STEP)
+        decision, dataset = finished(iteration, PROMOTE), finished(iteration, DATASET)
         if decision is None or dataset is None:
             continue
-        scores = decision.result["scores"]
-        rows.append(
-            {
-                "iteration": iteration.number, "reviewed": dataset.result["windows"],
-                **{title: scores.get(key) for key, title in FIGURES.items()},
-                "champion": f"v{decision.result['champion']}", "promoted": bool(decision.result["promoted"]),
-                "seconds": round(seconds(iteration), 1),
-            }
+        done.append(
+            IterationDone(
+                iteration=iteration.number, reviewed=dataset.windows, scores=decision.scores,
+                champion=decision.champion, promoted=bool(decision.promoted), seconds=seconds_of(iteration),
+            )
         )
-    return rows
+    return tuple(done)
 
 
-def comparison_rows(loop: LoopStore) -> list[dict[str, Any]]:
+def _chart_rows(loop: LoopStore) -> Sequence[Mapping[str, Any]]:
     """What the chart draws: champion figures with intervals and the gold version they were scored on."""
     rows = []
     for iteration in loop.iterations():
-        decision, scored = iteration.finished(promote.STEP), iteration.finished(evaluate.STEP)
-        if decision is None or scored is None:
-            continue
-        rows.append(
-            {
-                "iteration": iteration.number, "gold_version": scored.result["gold_version"],
-                "promoted": decision.result["promoted"], "champion": decision.result["champion"],
-                **decision.result["scores"],
-            }
-        )
+        decision, scored = finished(iteration, PROMOTE), finished(iteration, EVALUATE)
+        if decision is not None and scored is not None:
+            rows.append(
+                {
+                    "iteration": iteration.number, "gold_version": scored.gold_version, "promoted": decision.promoted,
+                    "champion": decision.champion, **decision.scores,
+                }
+            )
     return rows

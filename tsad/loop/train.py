@@ -1,40 +1,55 @@
-"""``tsad train``: a dataset version -> LoRA adapter and threshold -> challenger."""
+"""TRAIN and REGISTER: a dataset version -> LoRA adapter and threshold -> challenger; the same outside an iteration."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
 from tsad.core.protocols import Trainable
+from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
-from tsad.loop import pull
-from tsad.loop.champion import CALIBRATED, first_proposer, load_registered, log_detector, registry_of
-from tsad.loop.common import finished, open_loop, show, standalone
+from tsad.loop.champion import CALIBRATED, Candidate, first_proposer, load_registered, log_candidate, registry_of
 from tsad.loop.datasets import fetch, latest_training, record_of
+from tsad.loop.opening import open_loop, standalone
+from tsad.loop.pull import DATASET
+from tsad.loop.results import Registered, Trained
+from tsad.loop.runner import Stage, Turn, result_of
+from tsad.loop.runner import record_of as stage_record
 from tsad.loop.scoring import judged_series, score_windows, truth_mask
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
     from tsad.detectors.proposals.proposer import Proposer
-    from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
+    from tsad.tracking.pyfunc_model import LoadedVersion
+    from tsad.tracking.runs import LoopStore, StepRun
 
-STEP, REGISTER = "TRAIN", "REGISTER"
+
+@dataclass(frozen=True, eq=False)
+class Challenger(Result):
+    """What training outside an iteration made; ``version`` is ``None`` where nothing was learned."""
+
+    model: str
+    version: int | None
+    training: Trained
+
+    @property
+    def optimised(self) -> float | None:
+        """The validation F1."""
+        return self.training.metrics.get("validation_f1")
 
 
-def run(bench: Workbench, *, dataset: str = "latest") -> float | None:
+def train_challenger(bench: Workbench, dataset: str) -> Challenger:
     """Train on a dataset version outside any iteration and register the result as a new version.
 
     Args:
         dataset: hash of a dataset version; ``latest`` = the newest of the loop.
-
-    Returns:
-        The validation F1, for sweepers; ``None`` where nothing was trained.
 
     Raises:
         DatasetError: the loop has no dataset version yet.
@@ -43,94 +58,103 @@ def run(bench: Workbench, *, dataset: str = "latest") -> float | None:
     version = latest_training(loop) if dataset == "latest" else fetch(loop, dataset)
     if version is None:
         raise DatasetError(f"loop {loop.name} has no dataset version", "Run tsad iterate first: people review windows.")
-    with standalone(loop, STEP) as step:
-        outcome = fit(bench, loop, step, version, bench.home / "work" / step.run_id / "train")
-        registered = None
-        if outcome["model"]:
-            registry = registry_of(bench, loop)
-            registered = registry.register(run_id=step.run_id, **outcome["model"])
-            registry.set_alias("challenger", registered)
-        step.result(outcome)
-    show([{**outcome["metrics"], "version": registered.version if registered else None}], "trained")
-    return outcome["metrics"].get("validation_f1")
+    with standalone(loop, TRAIN.name) as (held, step):
+        outcome = fit(bench, held, step, version, bench.home / "work" / step.run_id / "train")
+        number = _register(bench, held, step.run_id, outcome)
+        step.result(outcome.to_json())
+    return Challenger(registry_of(bench, loop).name, number, outcome)
 
 
-def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord:
-    """TRAINING and TRAINED: adapter and threshold in one step, the registered challenger in the next."""
-    registered = iteration.finished(REGISTER)
-    if registered is not None:
-        return registered
-    record = iteration.finished(STEP) or _train(bench, loop, iteration)
-    iteration.set_state("TRAINED")
-    with iteration.step(REGISTER) as step:
-        result: dict[str, Any] = {"challenger": None, "reason": record.result["reason"]}
-        if record.result["model"]:
-            # Looked up by the TRAIN run: a kill between registering and this step's end makes no second version.
-            registry = registry_of(bench, loop)
-            challenger = registry.register(run_id=record.run_id, **record.result["model"])
-            registry.set_alias("challenger", challenger)
-            result["challenger"] = challenger.version
-        step.result(result)
-    return finished(iteration, REGISTER)
+def _train(turn: Turn, step: StepRun, version: DatasetVersion) -> Trained:
+    step.log_dataset(record_of(turn.loop, version.version), "training")
+    return fit(turn.bench, turn.loop, step, version, _work_folder(turn))
 
 
-def _train(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord:
-    dataset = finished(iteration, pull.STEP)
-    version = fetch(loop, dataset.result["version"])
-    work = bench.home / "work" / iteration.run_id / "train"
-    with iteration.step(STEP) as step:
-        step.log_dataset(record_of(loop, version.version), "training")
-        outcome = fit(bench, loop, step, version, work)
-        step.result(outcome)
-    shutil.rmtree(work, ignore_errors=True)  # only a checkpoint for a killed run; the adapter is an artifact now
-    return finished(iteration, STEP)
+def _reviewed(turn: Turn) -> DatasetVersion:
+    return fetch(turn.loop, result_of(turn.iteration, DATASET).version)
 
 
-def fit(
-    bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersion, work: Path
-) -> dict[str, Any]:
-    """Adapter (where the detector takes one and there is enough to learn from), then the threshold.
+def _challenger(turn: Turn, step: StepRun, _: Turn) -> Registered:
+    shutil.rmtree(_work_folder(turn), ignore_errors=True)  # only checkpoints: the adapter is an artifact now
+    outcome = result_of(turn.iteration, TRAIN)
+    # Looked up by the TRAIN run: a kill between registering and this stage's end makes no second version.
+    return Registered(
+        _register(turn.bench, turn.loop, stage_record(turn.iteration, TRAIN).run_id, outcome), outcome.reason
+    )
 
-    ``model`` in the result is what to register, ``None`` where nothing was learned.
-    """
+
+def _work_folder(turn: Turn) -> Path:
+    return turn.bench.home / "work" / turn.iteration.run_id / "train"
+
+
+TRAIN = Stage("TRAIN", Trained, _train, _reviewed)
+REGISTER = Stage("REGISTER", Registered, _challenger)
+
+
+def _register(bench: Workbench, loop: LoopStore, run_id: str, outcome: Trained) -> int | None:
+    """The version under the alias ``challenger``, registered once per run; ``None`` where nothing was learned."""
+    if outcome.model is None:
+        return None
+    registry = registry_of(bench, loop)
+    challenger = registry.register(run_id=run_id, model_uri=outcome.model.model_uri, tags=outcome.model.tags)
+    registry.set_alias("challenger", challenger)
+    return challenger.version
+
+
+@dataclass(frozen=True, eq=False)
+class _Adapter:
+    """What training left of the adapter: the new one, the one before, or none."""
+
+    folder: Path | None
+    trained: bool
+    reason: str
+    metrics: Mapping[str, float]
+
+
+def fit(bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersion, work: Path) -> Trained:
+    """Adapter (where the detector takes one and there is enough to learn from), then the threshold."""
     champion = registry_of(bench, loop).alias("champion")
     current = load_registered(bench, registry_of(bench, loop), champion) if champion else None
     detector = bench.make_detector()
-    start = current.adapter if current and bench.adapter.start_from == "champion" else None
-    trained, adapter, reason, metrics = False, current.adapter if current else None, "", {}
-    if not bench.adapter.enabled:
-        reason = "adapter.enabled=false"
-    elif not isinstance(detector, Trainable):
-        reason = f"the detector {detector.name} has no network to adapt"
-    else:
-        from tsad.training.trainer import train
-
-        with step.system_metrics():
-            result = train(detector, version, bench.adapter, start_adapter=start, folder=work, recorder=step)
-        reason, metrics = result.reason, dict(result.metrics)
-        trained = result.adapter is not None and _helps(bench, metrics)
-        if trained:
-            adapter = result.adapter
-        elif result.adapter is not None:
-            reason = f"adapter not taken: no lower validation loss ({reason})"
-    adapted = detector.with_adapter(adapter)
+    adapter = _fit_adapter(bench, step, version, work, current)
+    adapted = detector.with_adapter(adapter.folder)
     before = current.threshold if current else bench.threshold.default
     proposer = fit_proposer(bench, adapted, version)
     threshold = proposer.threshold if proposer else fit_threshold(bench, adapted, version)
-    metrics |= {"threshold": threshold, "windows": float(len(version.windows))}
+    metrics = {**adapter.metrics, "threshold": threshold, "windows": float(len(version.windows))}
     if proposer:
         metrics |= {"gap": float(proposer.gap), "judged_candidates": float(len(proposer.verdicts))}
     step.metrics(metrics)
     model = None
-    if trained or (proposer and proposer.verdicts) or abs(threshold - before) > 1e-6:
-        model = log_detector(
-            bench, step, detector=adapted, adapter=adapter, threshold=threshold, proposer=proposer, trained_on=version,
+    if adapter.trained or (proposer and proposer.verdicts) or abs(threshold - before) > 1e-6:
+        candidate = Candidate(
+            detector=adapted, threshold=threshold, adapter=adapter.folder, proposer=proposer, trained_on=version,
             metrics=metrics,
         )
-    return {
-        "trained": trained, "reason": reason, "metrics": metrics, "threshold": threshold, "model": model,
-        "dataset_version": version.version,
-    }
+        model = log_candidate(bench, step, candidate)
+    return Trained(adapter.trained, adapter.reason, metrics, threshold, model, version.version)
+
+
+def _fit_adapter(
+    bench: Workbench, step: StepRun, version: DatasetVersion, work: Path, current: LoadedVersion | None
+) -> _Adapter:
+    """The adapter of the reviewed windows where it helps; else that of the champion, and why."""
+    detector, kept = bench.make_detector(), current.adapter if current else None
+    if not bench.adapter.enabled:
+        return _Adapter(kept, False, "adapter.enabled=false", {})
+    if not isinstance(detector, Trainable):
+        return _Adapter(kept, False, f"the detector {detector.name} has no network to adapt", {})
+    from tsad.training.trainer import train
+
+    start = kept if bench.adapter.start_from == "champion" else None
+    with step.system_metrics():
+        outcome = train(detector, version, bench.adapter, start_adapter=start, folder=work, recorder=step)
+    metrics = dict(outcome.metrics)
+    if outcome.adapter is None:
+        return _Adapter(kept, False, outcome.reason, metrics)
+    if not _helps(bench, metrics):
+        return _Adapter(kept, False, f"adapter not taken: no lower validation loss ({outcome.reason})", metrics)
+    return _Adapter(outcome.adapter, True, outcome.reason, metrics)
 
 
 def _helps(bench: Workbench, metrics: Mapping[str, float]) -> bool:

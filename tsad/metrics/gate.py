@@ -12,10 +12,14 @@ from tsad.core.options import GoldOptions
 class Paired(Protocol):
     """The part of a paired bootstrap's result that the gate reads."""
 
-    gain: float
-    low: float
-    high: float
-    p_value: float
+    @property
+    def gain(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def p_value(self) -> float: ...
 
 
 @dataclass(frozen=True)

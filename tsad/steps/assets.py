@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import json
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,25 +17,19 @@ from tsad.core.errors import TrackingError, TsadError
 from tsad.core.reviews import Purpose
 from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.tracking.runs import LoopStore
+from tsad.core.types import NS_PER_SECOND
+from tsad.steps.about import DatasetAbout, ExportAbout, SeriesAbout, UploadAbout, User
 
 if TYPE_CHECKING:
     from tsad.sources.cache import Kept
     from tsad.tracking.assets import AssetRecord
     from tsad.tracking.dataset_runs import DatasetRecord
+    from tsad.tracking.runs import LoopStore
 
 SERIES, UPLOADS, DATASETS, EXPORTS = "series", "uploads", "datasets", "exports"
 KINDS = (SERIES, UPLOADS, DATASETS, EXPORTS)
 _PREFIX = 4  # so many characters of a hash are enough to name it
 log = logging.getLogger("tsad")
-
-
-@dataclass(frozen=True)
-class User:
-    """Who uses something; ``firm`` = it cannot do without, whatever the user of the command line says."""
-
-    text: str
-    firm: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +41,7 @@ class Asset:
         name: point id, or hash.
         also: what else it may be called by.
         source: what its values were read from, in words.
-        row: what the table says of it.
+        about: what there is to say of it.
         loop, run_id: where MLflow keeps it; ``None`` and "" for what is in the cache alone.
         kept: series: what the cache holds of it.
         record: exports and uploads: what was said when it was kept.
@@ -57,7 +50,7 @@ class Asset:
     kind: str
     name: str
     source: str
-    row: dict[str, Any]
+    about: SeriesAbout | UploadAbout | DatasetAbout | ExportAbout
     also: tuple[str, ...] = ()
     users: tuple[User, ...] = ()
     loop: LoopStore | None = None
@@ -67,7 +60,7 @@ class Asset:
 
     def comes_from(self, source: str | None) -> bool:
         """Whether a text is part of the source's description, or a pattern fits it; ``None`` = any source."""
-        said = (self.source, str(self.row.get("source", "")))
+        said = (self.source, getattr(self.about, "source", ""))
         return source is None or any(source in text or fnmatch.fnmatchcase(text, source) for text in said)
 
     def called(self, pattern: str) -> bool:
@@ -131,7 +124,7 @@ class Inventory:
         known = {(kept.source, kept.point_id) for kept in cached}
         for kept in cached:
             yield Asset(
-                kind=SERIES, name=kept.point_id, source=kept.source, row=self.series_row(kept), kept=kept,
+                kind=SERIES, name=kept.point_id, source=kept.source, about=self.about_kept(kept), kept=kept,
                 users=tuple(User(text) for text in [*self.open_sources.get(kept.source, ()), *_only_copy(kept.source)]),
             )
         for upload in self._all_uploads:
@@ -139,21 +132,21 @@ class Inventory:
                 if (kept.source, kept.point_id) not in known:
                     whole = User(f"upload {upload.name}, which it is part of (what=uploads deletes that)", firm=True)
                     yield Asset(
-                        kind=SERIES, name=kept.point_id, source=kept.source, row=self.series_row(kept), kept=kept,
-                        users=(whole,),
+                        kind=SERIES, name=kept.point_id, source=kept.source, about=self.about_kept(kept),
+                        kept=kept, users=(whole,),
                     )
 
-    def series_row(self, kept: Kept) -> dict[str, Any]:
-        """What the table says of a series."""
+    def about_kept(self, kept: Kept) -> SeriesAbout:
+        """What there is to say of a series that the cache holds, or could."""
         reviewed = self._reviewed.get((kept.source, kept.point_id), 0)
-        return {
-            "point": kept.point_id, "source": self._named(kept.source), "from": format_time(kept.start, kept.time_kind),
-            "to": format_time(kept.end - 1, kept.time_kind),
-            "points": kept.points, "channels": kept.channels, "labels": kept.labels,
-            "reviewed": f"{min(1.0, reviewed / max(1, kept.points)):.0%}",
-            "size": size_text(kept.bytes) if kept.paths else None,
-            "kept": f"cache, {_age(kept.fetched_at)}" if kept.paths else "upload",
-        }
+        cached = bool(kept.paths)
+        return SeriesAbout(
+            point=kept.point_id, source=self._named(kept.source), first=format_time(kept.start, kept.time_kind),
+            last=format_time(kept.end - 1, kept.time_kind), points=kept.points, channels=kept.channels,
+            labels=kept.labels, reviewed=min(1.0, reviewed / max(1, kept.points)),
+            kept="cache" if cached else "upload", bytes=kept.bytes if cached else None,
+            fetched=format_time(int(kept.fetched_at) * NS_PER_SECOND) if cached else None,
+        )  # fmt: skip
 
     @cached_property
     def _reviewed(self) -> dict[tuple[str, str], int]:
@@ -188,11 +181,11 @@ class Inventory:
                 yield Asset(
                     kind=UPLOADS, name=record.name, also=(about["name"],), source=f"csv:{root.as_posix()}", loop=loop,
                     run_id=record.run_id, record=record, users=tuple(User(text) for text in users),
-                    row={
-                        "upload": record.name, "of": about["name"], "loop": loop.name, "files": about["files"],
-                        "series": about["series"], "points": about["points"], "labels": about["labels"],
-                        "size": size_text(about["bytes"]), "created": date(record.created), "source.root": str(root),
-                    },
+                    about=UploadAbout(
+                        upload=record.name, of=about["name"], loop=loop.name, files=about["files"],
+                        series=about["series"], points=about["points"], labels=about["labels"], bytes=about["bytes"],
+                        created=instant(record.created), root=str(root),
+                    ),
                 )  # fmt: skip
 
     # --- dataset versions ----------------------------------------------------------------------------------
@@ -209,15 +202,14 @@ class Inventory:
                 yield Asset(
                     kind=DATASETS, name=record.version, also=(f"{loop.name}/{record.version}",), source=record.source,
                     loop=loop, run_id=record.run_id, users=users[record.version],
-                    row={
-                        "loop": loop.name, "version": record.version, "purpose": record.purpose,
-                        "windows": record.windows,
-                        "intervals": sum(len(w["intervals"]) for w in windows or ()) if known else None,
-                        "points": sum(w["stop"] - w["start"] for w in windows or ()) if known else None,
-                        "size": size_text(size_of(loop, record.run_id)), "iteration": record.iteration,
-                        "created": date(record.created), "source": self._named(record.source),
-                        "used by": "; ".join(user.text for user in users[record.version]),
-                    },
+                    about=DatasetAbout(
+                        loop=loop.name, version=record.version, purpose=record.purpose, windows=record.windows,
+                        intervals=sum(len(w["intervals"]) for w in windows or ()) if known else None,
+                        points=sum(w["stop"] - w["start"] for w in windows or ()) if known else None,
+                        bytes=size_of(loop, record.run_id), iteration=record.iteration,
+                        created=instant(record.created), source=self._named(record.source),
+                        used_by=tuple(user.text for user in users[record.version]),
+                    ),
                 )  # fmt: skip
 
     def in_force(self, loop: LoopStore) -> list[DatasetRecord]:
@@ -251,11 +243,11 @@ class Inventory:
                 yield Asset(
                     kind=EXPORTS, name=record.name, also=(about["path"], path.name), source=about["source"], loop=loop,
                     run_id=record.run_id, record=record,
-                    row={
-                        "export": record.name, "file": about["path"], "format": about["format"], "loop": loop.name,
-                        "dataset": about["dataset"], "rows": about["rows"], "size": size_text(about["bytes"]),
-                        "created": date(record.created), "file is": state_of_export(record),
-                    },
+                    about=ExportAbout(
+                        export=record.name, file=about["path"], format=about["format"], loop=loop.name,
+                        dataset=about["dataset"], rows=about["rows"], bytes=about["bytes"],
+                        created=instant(record.created), file_is=state_of_export(record),
+                    ),
                 )  # fmt: skip
 
 
@@ -297,14 +289,6 @@ def state_of_export(record: AssetRecord) -> str:
     return "there" if digest_of_file(path) == record.about["sha256"] else "changed"
 
 
-def size_text(count: int) -> str:
-    """Bytes for people: ``312 B``, ``4.2 kB``, ``1.3 GB``."""
-    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
-
-
 def about_series(series: Series) -> dict[str, Any]:
     """A series as the cache's listing tells of it, apart from source, size and age."""
     return {
@@ -314,9 +298,9 @@ def about_series(series: Series) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def date(milliseconds: int) -> str:
-    """ms since 1970 UTC, to the minute."""
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(milliseconds / 1000))
+def instant(milliseconds: int) -> str:
+    """ms since 1970 UTC as ISO 8601."""
+    return format_time(milliseconds * 10**6)
 
 
 def _in_force(records: Sequence[DatasetRecord]) -> list[DatasetRecord]:
@@ -341,11 +325,3 @@ def _uploaded(upload: Asset) -> list[Kept]:
         return []
     common: dict[str, Any] = {"source": upload.source, "bytes": 0, "fetched_at": upload.record.created / 1000}
     return [Kept(**common, **row) for row in rows_of(upload.loop, upload.record)]
-
-
-def _age(fetched_at: float) -> str:
-    seconds = max(0.0, time.time() - fetched_at)
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit} old"
-    return "new"

@@ -120,7 +120,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
         partial.write_text(text.getvalue(), encoding="utf-8")
 
 
-def table(means: Sequence[Row]) -> list[dict[str, Any]]:
+def table(means: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What people look at: the mean rows, best mean first, VUS-PR with its interval."""
     overall = {row["detector"]: row["vus_pr"] for row in means if row["set"] == MEAN}
     order = sorted(overall, key=lambda name: -overall[name])

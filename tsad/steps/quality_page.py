@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tsad.core.durations import format_duration
 from tsad.core.times import format_time
@@ -42,18 +42,31 @@ section img{display:block;width:100%;max-width:1000px;margin-top:8px} ul{margin:
 """
 
 
-def badness(quality: Quality) -> tuple[float, ...]:
+class Rated(Protocol):
+    """What series are sorted and counted by."""
+
+    @property
+    def missing_share(self) -> float: ...
+    @property
+    def findings(self) -> Sequence[Any]: ...
+    def of(self, severity: Any) -> Sequence[Any]: ...
+
+
+Q = TypeVar("Q", bound=Rated)
+
+
+def badness(quality: Rated) -> tuple[float, ...]:
     """What series are sorted by, worst first: refusals, warnings, what is missing, notes (all negative)."""
     refused, warned = (-len(quality.of(severity)) for severity in ("refuse", "warn"))
     return refused, warned, -quality.missing_share, -len(quality.findings)
 
 
-def worst_first(found: Iterable[Quality]) -> list[Quality]:
+def worst_first(found: Iterable[Q]) -> list[Q]:
     """Refusals before warnings before notes; then what misses most; else in the order given."""
     return sorted(found, key=badness)
 
 
-def counts(found: Sequence[Quality]) -> dict[str, int]:
+def counts(found: Sequence[Rated]) -> dict[str, int]:
     """Series by the worst that was found: refused, with warnings, with notes only, fine."""
     worst = Counter(q.findings[0].severity if q.findings else "fine" for q in found)
     return {"refused": worst["refuse"], "warnings": worst["warn"], "notes only": worst["note"], "fine": worst["fine"]}

@@ -3,49 +3,124 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import UnknownPointError
+from tsad.core.errors import ConfigError, UnknownPointError
 from tsad.core.intervals import intervals_to_mask, merge
 from tsad.core.names import safe_name
 from tsad.core.reading import gather
+from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import Interval
-from tsad.loop.common import open_loop, say, show
 from tsad.loop.datasets import fetch
+from tsad.loop.opening import open_loop
+from tsad.steps.about import DatasetAbout, SeriesAbout
 from tsad.steps.assets import DATASETS, SERIES, UPLOADS, Asset, Inventory
+from tsad.steps.catalogue import TITLES, Listing, Wanted, found
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tsad.core.reviews import DatasetVersion
     from tsad.tracking.runs import LoopStore
 
 STEP = "DATA"
 
 
-def show_one(bench: Workbench, inventory: Inventory, asset: Asset, output: Path | None) -> None:
-    """Print all that is known of it, and draw it where there is something to draw.
+@dataclass(frozen=True, eq=False)
+class PointInDataset(Result):
+    """What a dataset version holds of one point.
+
+    Attributes:
+        positive: windows with an anomaly.
+        longest: of its intervals, in points; ``None`` without any.
+        first, last: instants that its windows lie between; ISO 8601 in UTC, or the index.
+        reviews: windows by ``ReviewState``, in small letters.
+    """
+
+    point: str
+    windows: int
+    positive: int
+    intervals: int
+    longest: int | None
+    first: str
+    last: str
+    reviews: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Plot(Result):
+    """Where a figure is: an artifact of a run, and the file that was asked for."""
+
+    run_id: str
+    experiment: str
+    artifact: str
+    file: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Shown(Result):
+    """One asset: all that is known of it.
+
+    Attributes:
+        about: a listing of it alone.
+        members: the series of an upload; ``points``: those of a dataset version.
+        plot: ``None`` where there is nothing to draw.
+    """
+
+    kind: str
+    name: str
+    about: Listing
+    members: tuple[SeriesAbout, ...] = ()
+    points: tuple[PointInDataset, ...] = ()
+    plot: Plot | None = None
+
+
+def show_asset(bench: Workbench, wanted: Wanted, output: Path | None) -> Shown:
+    """All that is known of the one asset that is asked for, drawn where there is something to draw.
+
+    Args:
+        output: a PNG file; ``None`` = only the run's artifact.
 
     Raises:
+        ConfigError: there is none, or there are several.
         StorageError: ``output`` cannot be written.
     """
-    show([{"key": key, "value": value} for key, value in asset.row.items()], f"{asset.kind}: {asset.name}")
     from tsad.tracking.assets import files_of
 
-    figure = None
+    inventory = Inventory(bench)
+    asset = _only(found(inventory, wanted))
+    figure: Figure | None = None
+    members: tuple[SeriesAbout, ...] = ()
+    points: tuple[PointInDataset, ...] = ()
     if asset.kind == SERIES:
         figure = _series_figure(bench, inventory, asset)
-    elif asset.kind == DATASETS:
-        figure = _dataset_figure(asset)
+    elif asset.kind == DATASETS and asset.loop is not None:
+        version = fetch(asset.loop, asset.name)
+        points = _points(version)
+        figure = _dataset_figure(asset, version)
     elif asset.kind == UPLOADS and asset.loop is not None and asset.record is not None:
         files_of(asset.loop, asset.record)  # from a server: now they can be read
-        rows = [a.row for a in inventory.assets(SERIES) if a.source == asset.source]
-        show(rows, f"series of upload {asset.name}")
-    if figure is not None:
-        _keep(asset.loop or open_loop(bench), figure, asset, output)
+        own = [a.about for a in inventory.assets(SERIES) if a.source == asset.source]
+        members = tuple(about for about in own if isinstance(about, SeriesAbout))
+    plot = _keep(asset.loop or open_loop(bench), figure, asset, output) if figure is not None else None
+    return Shown(asset.kind, asset.name, Listing.of({asset.kind: [asset]}), members, points, plot)
+
+
+def _only(assets: Mapping[str, list[Asset]]) -> Asset:
+    every = [asset for kind in assets.values() for asset in kind]
+    if len(every) == 1:
+        return every[0]
+    if not every:
+        raise ConfigError("there is nothing to show", "`tsad data` lists what there is.")
+    named = ", ".join(f"{a.name} ({TITLES[a.kind]})" for a in every[:5]) + (" ..." if len(every) > 5 else "")
+    remedy = "Name one: name=..., and where that is not enough what= or from_source=."
+    raise ConfigError(f"{len(every)} could be shown: {named}", remedy)
 
 
 def _series_figure(bench: Workbench, inventory: Inventory, asset: Asset) -> Figure:
@@ -63,7 +138,7 @@ def _series_figure(bench: Workbench, inventory: Inventory, asset: Asset) -> Figu
         for interval in window["intervals"]
     ]
     people = merge(Interval(int(a), int(b), str(label), float(score)) for a, b, label, score in said)
-    title = f"{asset.name} · {asset.row['source']}"
+    title = f"{asset.name} · {asset.about.source if isinstance(asset.about, SeriesAbout) else asset.source}"
     return series_figure(series, truth=series.labels or (), annotation=people, title=title)
 
 
@@ -84,49 +159,52 @@ def _series_of(bench: Workbench, asset: Asset) -> Series:
     return found
 
 
-def _dataset_figure(asset: Asset) -> Figure | None:
-    """Windows per point and lengths of labels; their table on the way."""
-    from tsad.plots import dataset_figure
-
-    if asset.loop is None:
-        return None
-    version = fetch(asset.loop, asset.name)
-    by_point: dict[str, list[int]] = defaultdict(list)  # windows -> whether each has an anomaly
+def _points(version: DatasetVersion) -> tuple[PointInDataset, ...]:
+    positive: dict[str, list[bool]] = defaultdict(list)  # whether each window has an anomaly
     lengths: dict[str, list[int]] = defaultdict(list)
     states: dict[str, Counter[str]] = defaultdict(Counter)
     span: dict[str, list[int]] = defaultdict(list)
-    for one in version.windows:
-        point, stamps = one.window.point_id, one.window.timestamps
-        by_point[point].append(bool(one.intervals))
-        lengths[point] += [int(intervals_to_mask([i], stamps).sum()) for i in one.intervals]
-        states[point][one.state.value.lower()] += 1
+    for reviewed in version.windows:
+        point, stamps = reviewed.window.point_id, reviewed.window.timestamps
+        positive[point].append(bool(reviewed.intervals))
+        lengths[point] += [int(intervals_to_mask([i], stamps).sum()) for i in reviewed.intervals]
+        states[point][reviewed.state.value.lower()] += 1
         span[point] += [int(stamps[0]), int(stamps[-1])]
-    kinds = {one.window.point_id: one.window.series.time_kind for one in version.windows}
-    rows = [
-        {
-            "point": point, "windows": len(flags), "with an anomaly": sum(flags), "intervals": len(lengths[point]),
-            "longest": max(lengths[point], default=None), "from": format_time(min(span[point]), kinds[point]),
-            "to": format_time(max(span[point]), kinds[point]),
-            "reviews": ", ".join(f"{count} {state}" for state, count in sorted(states[point].items())),
-        }
-        for point, flags in by_point.items()
-    ]  # fmt: skip
-    show(rows, f"points of {asset.name}")
-    counts = {point: (sum(flags), len(flags) - sum(flags)) for point, flags in by_point.items()}
-    every = [length for found in lengths.values() for length in found]
-    title = f"{asset.row['purpose']} set {asset.name} of {asset.loop.name}: {len(version.windows)} windows"
-    return dataset_figure(counts, every, title)
+    kinds = {reviewed.window.point_id: reviewed.window.series.time_kind for reviewed in version.windows}
+    return tuple(
+        PointInDataset(
+            point=point, windows=len(flags), positive=sum(flags), intervals=len(lengths[point]),
+            longest=max(lengths[point], default=None), first=format_time(min(span[point]), kinds[point]),
+            last=format_time(max(span[point]), kinds[point]), reviews=dict(sorted(states[point].items())),
+        )
+        for point, flags in positive.items()
+    )
 
 
-def _keep(loop: LoopStore, figure: Figure, asset: Asset, output: Path | None) -> None:
-    """Log the figure to a run of its own and, where asked, write it; say where it is."""
+def _dataset_figure(asset: Asset, version: DatasetVersion) -> Figure:
+    """Windows per point and lengths of labels."""
+    from tsad.plots import dataset_figure
+
+    counts: dict[str, tuple[int, int]] = {}
+    lengths = []
+    for reviewed in version.windows:
+        positive, normal = counts.get(reviewed.window.point_id, (0, 0))
+        hit = bool(reviewed.intervals)
+        counts[reviewed.window.point_id] = (positive + hit, normal + (not hit))
+        lengths += [int(intervals_to_mask([i], reviewed.window.timestamps).sum()) for i in reviewed.intervals]
+    purpose = asset.about.purpose if isinstance(asset.about, DatasetAbout) else ""
+    loop = asset.loop.name if asset.loop else ""
+    return dataset_figure(counts, lengths, f"{purpose} set {asset.name} of {loop}: {len(version.windows)} windows")
+
+
+def _keep(loop: LoopStore, figure: Figure, asset: Asset, output: Path | None) -> Plot:
+    """Log the figure to a run of its own and, where asked, write it."""
     from tsad.files.atomic import atomic
 
-    name = f"{safe_name(asset.name)}.png"
+    artifact = f"plots/{safe_name(asset.name)}.png"
     with loop.adding(STEP, {"tsad.kind": "run", "tsad.shows": asset.name}) as run:
-        run.figure(figure, f"plots/{name}")
-    say(f"plot: plots/{name} of run {run.run_id} in experiment {loop.name} (tsad ui)")
+        run.figure(figure, artifact)
     if output is not None:
         with atomic(output) as partial:
             figure.savefig(partial, format="png")
-        say(f"plot: {output}")
+    return Plot(run.run_id, loop.name, artifact, str(output) if output else None)

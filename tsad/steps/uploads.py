@@ -7,38 +7,79 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError, TsadError
 from tsad.core.reading import SeriesStream
-from tsad.loop.common import open_loop, say, show
+from tsad.core.results import Result
+from tsad.loop.opening import open_loop
 from tsad.steps.assets import about_series
 
 
-def register(bench: Workbench, path: Path) -> str | None:
+@dataclass(frozen=True, eq=False)
+class FileChecked(Result):
+    """One file that was handed in; ``None`` for what it has not, ``why_not`` "" where it was taken."""
+
+    file: str
+    registered: bool
+    series: int | None
+    points: int | None
+    labels: int | None
+    why_not: str
+
+
+@dataclass(frozen=True, eq=False)
+class Registration(Result):
+    """Files that were handed in.
+
+    Attributes:
+        upload: name of what was kept of them; ``None`` where no file is valid.
+        files, series, points: kept.
+        root: the folder that ``source.root`` reads them from.
+    """
+
+    path: str
+    checked: tuple[FileChecked, ...]
+    upload: str | None = None
+    files: int = 0
+    series: int = 0
+    points: int = 0
+    root: str | None = None
+
+    @property
+    def refused(self) -> tuple[FileChecked, ...]:
+        """Files that are not valid."""
+        return tuple(file for file in self.checked if not file.registered)
+
+    def refusal(self) -> SourceError | None:
+        """The error of files of which none is valid."""
+        if self.upload is not None:
+            return None
+        why = "; ".join(f"{Path(file.file).name}: {file.why_not}" for file in self.refused[:3])
+        return SourceError(f"no file of {self.path} is valid: {why}", "Mend them, or set source's keys.")
+
+
+def register(bench: Workbench, path: Path) -> Registration:
     """Keep the valid CSV files of ``path`` (a file, a folder, a glob) as an upload; the others are named with reasons.
 
     They are read as ``source=csv`` reads them, with the keys of this config's source where that is one.
 
-    Returns:
-        The upload's name.
-
     Raises:
-        SourceError: nothing there, or no valid file.
+        SourceError: nothing there.
     """
     from tsad.sources.csv_files import named_files
     from tsad.tracking.assets import UPLOAD, files_of, keep
 
-    found = list(named_files(path, _patterns(bench, path)).values())
-    base = path if path.is_dir() else Path(os.path.commonpath([p.parent for p in found]))
+    given = list(named_files(path, _patterns(bench, path)).values())
+    base = path if path.is_dir() else Path(os.path.commonpath([p.parent for p in given]))
     with tempfile.TemporaryDirectory() as scratch:
         staged = Path(scratch) / "files"  # what is checked is what is kept, whatever happens to the original
-        rows, bad = _stage(bench, found, base, staged)
-        show(rows, f"{path}")
-        if len(bad) == len(found):
-            raise SourceError(f"no file of {path} is valid: {'; '.join(bad[:3])}", "Mend them, or set source's keys.")
+        checked = tuple(_stage(bench, file, base, staged) for file in given)
+        if not any(file.registered for file in checked):
+            return Registration(str(path), checked)
         series = [about_series(read.series) for read in SeriesStream(bench.csv_at(staged).read())]
         files = sorted(p for p in staged.rglob("*") if p.is_file())
         name = _content_hash(files, staged)
@@ -48,10 +89,8 @@ def register(bench: Workbench, path: Path) -> str | None:
         }  # fmt: skip
         loop = open_loop(bench)
         record = keep(loop, UPLOAD, name, about, staged, series)
-    refused = f", {len(bad)} refused" if bad else ""
-    say(f"registered upload {name}: {len(files)} files, {len(series)} series, {about['points']} points{refused}")
-    say(f"use it with any verb: tsad ingest source=csv source.root={files_of(loop, record)}")
-    return name
+    root = str(files_of(loop, record))
+    return Registration(str(path), checked, name, len(files), len(series), about["points"], root)
 
 
 def _patterns(bench: Workbench, path: Path) -> Sequence[str]:
@@ -63,34 +102,24 @@ def _patterns(bench: Workbench, path: Path) -> Sequence[str]:
     return source.glob
 
 
-def _stage(
-    bench: Workbench, files: Sequence[Path], base: Path, staged: Path
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Copy the files, read each copy, and take invalid ones away again: a row per file, and the reasons."""
-    rows, bad = [], []
-    for file in files:
-        copy = staged / file.relative_to(base)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
-        stream = SeriesStream(bench.csv_at(copy).read())
-        try:
-            series = [about_series(read.series) for read in stream]
-            errors: list[TsadError] = list(stream.summary.failures.values())
-        except TsadError as error:
-            series, errors = [], (list(stream.summary.failures.values()) if stream.ended else []) or [error]
-        why = str(errors[0]).replace(str(copy), file.name).removeprefix(f"csv:{file.name}: ") if errors else ""
-        if errors:
-            copy.unlink()
-            bad.append(f"{file.name}: {why}")
-        rows.append(
-            {
-                "file": str(file.relative_to(base)), "registered": not errors, "series": len(series) or None,
-                "points": sum(r["points"] for r in series) or None,
-                "labels": _labels(series),
-                "why not": why,
-            }
-        )  # fmt: skip
-    return rows, bad
+def _stage(bench: Workbench, file: Path, base: Path, staged: Path) -> FileChecked:
+    """Copy the file, read the copy, and take it away again where it is not valid."""
+    copy = staged / file.relative_to(base)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, copy)
+    stream = SeriesStream(bench.csv_at(copy).read())
+    try:
+        series = [about_series(read.series) for read in stream]
+        errors: list[TsadError] = list(stream.summary.failures.values())
+    except TsadError as error:
+        series, errors = [], (list(stream.summary.failures.values()) if stream.ended else []) or [error]
+    why = str(errors[0]).replace(str(copy), file.name).removeprefix(f"csv:{file.name}: ") if errors else ""
+    if errors:
+        copy.unlink()
+    return FileChecked(
+        file=str(file.relative_to(base)), registered=not errors, series=len(series) or None,
+        points=sum(r["points"] for r in series) or None, labels=_labels(series), why_not=why,
+    )  # fmt: skip
 
 
 def _labels(series: Sequence[dict[str, Any]]) -> int | None:

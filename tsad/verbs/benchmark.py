@@ -2,210 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ConfigError, SourceError
-from tsad.core.intervals import intervals_to_runs
-from tsad.core.series import Series
-from tsad.core.types import NS_PER_SECOND, BoolArray, Detection
-from tsad.loop.common import log, open_loop, say, show, standalone
-from tsad.metrics.figures import series_counts, series_figures
-from tsad.steps.leaderboard import MEAN, Row, keep, kept, mean_rows, pooled_rows, score_file, table, write
-from tsad.steps.sets import LabelledSet, open_sets
+from tsad.steps.benchmark import BenchmarkKeys, Leaderboard, benchmark
+from tsad.steps.leaderboard import table
+from tsad.verbs.console import Console
+from tsad.verbs.resuming import same_command_goes_on
 
-if TYPE_CHECKING:
-    from tsad.detectors.base import Detector
-    from tsad.tracking.runs import StepRun
-
-STEP = "BENCHMARK"
-VERSION = 2  # of what a row holds: rows of another version are made again
+keys_model = BenchmarkKeys
 
 
-def run(
-    bench: Workbench, *, sets: list[str], detectors: list[str], output: str, cut: int, vus_step: int,
-    rotations: int, resamples: int, seed: int,
-) -> float | None:
-    """Score labelled sets with detectors and write ``leaderboard.csv`` and the scores of every series.
-
-    What was computed before into the same folder, from the same data, options and weights, is not computed again.
-
-    Args:
-        sets: folders of CSV files with a label column, or of TSB-AD's files.
-        detectors: names of files in ``conf/detector``; the configured one keeps its overrides.
-        output: folder for ``leaderboard.csv`` and ``scores/<detector>/<set>/<series>.parquet``.
-        cut: points of each series, from its beginning; 0 = all.
-        vus_step: every how many-th buffer of VUS-PR is taken; 1 = all.
-        rotations: random shifts of the labels that ``rotated_*`` is averaged over.
-        resamples: of the bootstrap over series.
-        seed: of shifts and resamples.
-
-    Returns:
-        The last detector's mean VUS-PR, for sweepers.
+def run(bench: Workbench, keys: BenchmarkKeys, console: Console) -> Leaderboard:
+    """Score labelled sets with detectors and show their means.
 
     Raises:
-        ConfigError: a detector that does not exist, an impossible number.
+        ConfigError: a detector that does not exist.
         SourceError: a set that does not exist, or without any anomaly; nothing abnormal in all the heads cut off.
     """
-    if not detectors or min(vus_step, rotations, resamples) < 1:
-        found = f"detectors={detectors}, vus_step={vus_step}, rotations={rotations}, resamples={resamples}"
-        raise ConfigError(found, "Give detectors=[NAME,...] and numbers of at least 1.")
-    found_sets = open_sets(bench, sets, cut)
-    made = {name: bench.detector_named(name) for name in detectors}
-    folder = Path(output)
-    settings = {"cut": cut, "vus_step": vus_step, "rotations": rotations, "seed": seed}
-    rows: list[Row] = []
-    with open_loop(bench).lock() as loop, standalone(loop, STEP) as parent:
-        parent.params({"sets": [s.name for s in found_sets], "detectors": list(made), **settings})
-        for name, detector in made.items():
-            tags = {"mlflow.parentRunId": parent.run_id, "tsad.detector": name}
-            with loop.run(f"{STEP}_{name}", tags) as child:
-                child.params({"detector": name, **{f"detector.{k}": v for k, v in detector.describe().items()}})
-                mine = _one_detector(name, detector, found_sets, folder, settings)
-                _record(child, mine, mean_rows(mine, resamples=resamples, seed=seed))
-            rows += mine
-            means = mean_rows(rows, resamples=resamples, seed=seed)
-            write(folder / "leaderboard.csv", [*rows, *means, *pooled_rows(rows)])
-        _finish(parent, folder, found_sets, rows, means)
-    show(table(means), f"{len(made)} detectors on {len(found_sets)} sets; figures are means over series")
-    say(f"wrote {folder / 'leaderboard.csv'} and {len(rows)} files under {folder / 'scores'}")
-    return float(means[-1]["vus_pr"])
+    with same_command_goes_on():
+        leaderboard = benchmark(bench, keys)
+    return console.answer(leaderboard, _present)
 
 
-def _one_detector(
-    name: str, detector: Detector, sets: Sequence[LabelledSet], folder: Path, settings: dict[str, int]
-) -> list[Row]:
-    """The rows of all series, kept ones first looked for; a line in the log per set."""
-    warm = _warm(detector)
-    rows: list[Row] = []
-    for one in sets:
-        mine, fresh = [], 0
-        for series, truth in one.read():
-            path = score_file(folder, name, one.name, series.point_id)
-            key = _key(series, detector, settings)
-            row = kept(path, key)
-            if row is None:
-                warm()
-                named = {"set": one.name, "detector": name, "series": series.point_id}
-                detection, costs = _measured(detector, series)
-                row = {**named, **_figures(series, truth, detection, settings), **costs}
-                keep(path, series, detection.scores, row, key)
-                fresh += 1
-            mine.append(row)
-        if not mine:
-            log.info("%s on %s: nothing abnormal in what was cut", name, one.name)
-            continue
-        mean = float(np.mean([row["vus_pr"] for row in mine]))
-        log.info("%s on %s: %d series (%d kept from before), VUS-PR %.3f",
-                 name, one.name, len(mine), len(mine) - fresh, mean)  # fmt: skip
-        rows += mine
-    if not rows:
-        raise SourceError(f"sets={[s.name for s in sets]}: nothing abnormal in any series", "Choose a longer cut.")
-    return rows
-
-
-def _warm(detector: Detector) -> Callable[[], None]:
-    """Scores noise at its first call: imports, weights and compilers are nobody's points per second."""
-    done = False
-
-    def warm() -> None:
-        nonlocal done
-        if not done:
-            noise = np.random.default_rng(0).standard_normal((2048, 1))
-            detector.score([Series("warm-up", np.arange(2048, dtype=np.int64) * NS_PER_SECOND, noise)])
-            done = True
-
-    return warm
-
-
-def _key(series: Series, detector: Detector, settings: dict[str, int]) -> str:
-    """What a row follows from: values, labels, detector with its weights and defaults, settings; 16 hex digits."""
-    from tsad.detectors.proposals.proposer import defaults_digest
-
-    weights = (detector.base_reference().get("sha256", ""), defaults_digest(detector.name))
-    parts = (VERSION, series.digest, series.labels, detector.config_hash, weights, sorted(settings.items()))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def _proposed(detector: Detector, series: Series) -> Detection:
-    """Scores and the intervals that the detector would propose to people before any review."""
-    from tsad.detectors.proposals.proposer import default_detection
-
-    return default_detection(detector, series)
-
-
-def _measured(detector: Detector, series: Series) -> tuple[Detection, Row]:
-    """The detection, and what it cost: values (points times channels) per second of processor time, peak MB."""
-    with _peak() as growth:
-        started = time.process_time()
-        detection = _proposed(detector, series)
-        seconds = max(time.process_time() - started, 1e-6)
-    values = series.values.size
-    return detection, {"points": values, "points_per_second": values / seconds, "peak_mb": growth[0] / 1e6}
-
-
-@contextmanager
-def _peak() -> Iterator[list[float]]:
-    """Growth of the resident set in bytes while the block works, looked at every 10 ms."""
-    import psutil
-
-    process, done = psutil.Process(), threading.Event()
-    before = process.memory_info().rss
-    growth = [0.0]
-
-    def watch() -> None:
-        while not done.wait(0.01):
-            growth[0] = max(growth[0], float(process.memory_info().rss - before))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield growth
-    finally:
-        done.set()
-        watcher.join()
-        growth[0] = max(growth[0], float(process.memory_info().rss - before))
-
-
-def _figures(series: Series, truth: BoolArray, detection: Detection, settings: dict[str, int]) -> dict[str, float]:
-    predicted = intervals_to_runs(detection.intervals, series.timestamps)
-    wanted = {key: settings[key] for key in ("vus_step", "rotations", "seed")}
-    counts = series_counts(truth, predicted, rotations=settings["rotations"], seed=settings["seed"])
-    return {**series_figures(truth, detection.scores, predicted, **wanted), **counts}
-
-
-def _record(run: StepRun, rows: Sequence[Row], means: Sequence[Row]) -> None:
-    """A detector's own run: its means as metrics, all its rows as a table."""
-    for row in means:
-        run.metrics({f"{row['set']}/{k}": v for k, v in row.items() if isinstance(v, float)})
-    for row in pooled_rows(rows):
-        run.metrics({f"{row['set']}/pooled_{k}": v for k, v in row.items() if isinstance(v, float)})
-    run.table(json.loads(json.dumps([*rows, *means, *pooled_rows(rows)])), "leaderboard.csv")
-    run.result({"series": len(rows), "vus_pr": means[-1]["vus_pr"]})
-
-
-def _finish(
-    parent: StepRun, folder: Path, sets: Sequence[LabelledSet], rows: Sequence[Row], means: Sequence[Row]
-) -> None:
-    """The parent run: leaderboard, bars, and the series that were left out, by name."""
-    from tsad.plots import leaderboard_figure
-
-    left_out = {one.name: dict(one.left_out) for one in sets if one.left_out}
-    for name, series in left_out.items():
-        log.warning("%s: left out %s", name, "; ".join(f"{point} ({why})" for point, why in series.items()))
-    parent.file(folder / "leaderboard.csv")
-    parent.table(table(means), "leaderboard.json")
-    parent.json(left_out, "left_out.json")
-    parent.figure(leaderboard_figure(means), "leaderboard.png")
-    best = max((row for row in means if row["set"] == MEAN), key=lambda row: row["vus_pr"])
-    parent.metrics({f"{row['detector']}/vus_pr": row["vus_pr"] for row in means if row["set"] == MEAN})
-    parent.result({"series": len(rows), "best": best["detector"], "vus_pr": best["vus_pr"]})
+def _present(board: Leaderboard, console: Console) -> None:
+    title = f"{len(board.detectors)} detectors on {len(board.sets)} sets; figures are means over series"
+    console.table(table(board.means), title)
+    console.say(f"wrote {board.path} and {board.series} files under {board.scores}")

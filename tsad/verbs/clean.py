@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from pydantic import Field
+
 from tsad.config.workbench import Workbench
-from tsad.loop.common import say
+from tsad.core.option_model import Options
+from tsad.core.results import Result
+from tsad.verbs.console import Console
 
 
-def run(bench: Workbench, *, older_than_days: float = 0.0, dry_run: bool = False) -> None:
+class CleanKeys(Options):
+    """Own keys of ``tsad clean``."""
+
+    older_than_days: float = Field(ge=0)
+    dry_run: bool
+
+
+keys_model = CleanKeys
+
+
+@dataclass(frozen=True, eq=False)
+class Cleaned(Result):
+    """Entries and bytes of the cache that were (or would be) freed, and those that are there now."""
+
+    folder: str
+    dry_run: bool
+    freed_entries: int
+    freed_bytes: int
+    left_entries: int
+    left_bytes: int
+
+
+def run(bench: Workbench, keys: CleanKeys, console: Console) -> Cleaned:
     """Remove cache entries; no other file is touched.
-
-    Args:
-        older_than_days: keep entries written since; 0 = remove all.
-        dry_run: say what would be freed, and remove nothing.
 
     Raises:
         CacheError: an entry that cannot be removed.
@@ -19,8 +43,15 @@ def run(bench: Workbench, *, older_than_days: float = 0.0, dry_run: bool = False
     from tsad.sources.cache import cache_folder, clean, usage
 
     folder = cache_folder(bench.home)
-    freed = clean(folder, older_than_days=older_than_days, dry_run=dry_run)
+    freed = clean(folder, older_than_days=keys.older_than_days, dry_run=keys.dry_run)
     left = usage(folder)
-    verb = "would free" if dry_run else "freed"
-    say(f"{verb} {freed.bytes / 1e6:.1f} MB ({freed.entries} entries) in {folder}; "
-        f"{left.bytes / 1e6:.1f} MB ({left.entries} entries) are there now")
+    cleaned = Cleaned(str(folder), keys.dry_run, freed.entries, freed.bytes, left.entries, left.bytes)
+    return console.answer(cleaned, _present)
+
+
+def _present(cleaned: Cleaned, console: Console) -> None:
+    console.say(
+        f"{'would free' if cleaned.dry_run else 'freed'} {cleaned.freed_bytes / 1e6:.1f} MB "
+        f"({cleaned.freed_entries} entries) in {cleaned.folder}; "
+        f"{cleaned.left_bytes / 1e6:.1f} MB ({cleaned.left_entries} entries) are there now"
+    )

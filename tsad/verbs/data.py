@@ -2,211 +2,196 @@
 
 from __future__ import annotations
 
-import difflib
-import shutil
-from collections.abc import Sequence
+import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ConfigError, InUseError
-from tsad.loop.common import load_series, say, show
-from tsad.steps.assets import (
-    DATASETS,
-    EXPORTS,
-    KINDS,
-    SERIES,
-    UPLOADS,
-    Asset,
-    Inventory,
-    about_series,
-    state_of_export,
-    users_of,
-)
-
-_TITLES = {SERIES: "series", UPLOADS: "uploads", DATASETS: "dataset versions", EXPORTS: "exports"}
+from tsad.core.errors import ConfigError
+from tsad.core.option_model import Options
+from tsad.core.results import Result
+from tsad.core.times import parse_time
+from tsad.core.types import NS_PER_SECOND
+from tsad.steps.about import DatasetAbout, ExportAbout, SeriesAbout, UploadAbout
+from tsad.steps.assets import SERIES
+from tsad.steps.catalogue import TITLES, Deletion, Listing, Wanted, delete_assets, list_assets
+from tsad.steps.showing import Shown, show_asset
+from tsad.steps.uploads import Registration, register
+from tsad.verbs.console import Console
 
 
-def run(
-    bench: Workbench,
-    *,
-    action: Literal["list", "show", "register", "delete"] = "list",
-    what: Literal["all", "series", "uploads", "datasets", "exports"] = "all",
-    name: str | list[str] | None = None,
-    from_source: str | None = None,
-    series: bool = False,
-    path: str | None = None,
-    output: str | None = None,
-    dry_run: bool = True,
-    force: bool = False,
-) -> None:
+class DataKeys(Options):
+    """Own keys of ``tsad data``; see ``conf/task/data.yaml``."""
+
+    action: Literal["list", "show", "register", "delete"]
+    what: Literal["all", "series", "uploads", "datasets", "exports"]
+    name: str | list[str] | None
+    from_source: str | None
+    series: bool
+    path: str | None
+    output: str | None
+    dry_run: bool
+    force: bool
+
+    def wanted(self) -> Wanted:
+        """What is asked for."""
+        return Wanted(self.what, [self.name] if isinstance(self.name, str) else self.name or [], self.from_source)
+
+
+keys_model = DataKeys
+
+
+def run(bench: Workbench, keys: DataKeys, console: Console) -> Listing | Shown | Registration | Deletion:
     """List, show, register or delete what the cache and all loops of the store hold.
-
-    Args:
-        action: what to do.
-        what: of which kind.
-        name: names, patterns, or beginnings of hashes.
-        from_source: part of, or a pattern for, the description of the source that it came from.
-        series: list: also those of the configured source.
-        path: register: what to keep.
-        output: show: a PNG file.
-        dry_run: delete: only say what would go.
-        force: delete: what is in use, too.
 
     Raises:
         ConfigError: a key that the action needs is missing, or a name that nothing has.
         InUseError: delete: somebody uses it.
         SourceError: register: no valid file.
     """
-    names = [name] if isinstance(name, str) else name or []
-    if action == "register":
-        from tsad.steps.uploads import register
-
-        if path is None:
+    if keys.action == "register":
+        if keys.path is None:
             raise ConfigError("path is not set", "Give path=FILE.csv or path=FOLDER.")
-        register(bench, Path(path).expanduser())
-        return
-    if action == "delete" and (what == "all" or not (names or from_source)):
-        raise ConfigError(
-            f"delete needs {'a kind' if what == 'all' else 'a name'}",
-            "Give what=series, uploads, datasets or exports, and name=... or from_source=...; name='*' is all of them.",
-        )
-    inventory = Inventory(bench, check=action == "delete")
-    found = _found(inventory, KINDS if what == "all" else (what,), names, from_source)
-    if action == "list":
-        _list(bench, inventory, found, series)
-    elif action == "show":
-        from tsad.steps.showing import show_one
-
-        show_one(bench, inventory, _only(found), Path(output).expanduser() if output else None)
-    else:
-        _delete(found, force, dry_run)
+        registration = console.answer(register(bench, Path(keys.path).expanduser()), _present_registration)
+        return _unless(registration.refusal(), registration)
+    if keys.action == "list":
+        return console.answer(list_assets(bench, keys.wanted(), keys.series), _present_listing)
+    if keys.action == "show":
+        output = Path(keys.output).expanduser() if keys.output else None
+        return console.answer(show_asset(bench, keys.wanted(), output), _present_shown)
+    deletion = console.answer(delete_assets(bench, keys.wanted(), keys.force, keys.dry_run), _present_deletion)
+    return _unless(deletion.refusal(), deletion)
 
 
-def _found(
-    inventory: Inventory, kinds: Sequence[str], names: Sequence[str], from_source: str | None
-) -> dict[str, list[Asset]]:
-    """What is asked for, by kind.
-
-    Raises:
-        ConfigError: a name that nothing has.
-    """
-    there = {kind: [a for a in inventory.assets(kind) if a.comes_from(from_source)] for kind in kinds}
-    everything = [asset for assets in there.values() for asset in assets]
-    for wanted in names:
-        if not any(asset.called(wanted) for asset in everything):
-            near = difflib.get_close_matches(wanted, [a.name for a in everything], n=3, cutoff=0.5)
-            kind = "series, upload, dataset version or export" if len(kinds) > 1 else _TITLES[kinds[0]]
-            origin = f" from {from_source}" if from_source else ""
-            remedy = f"Nearest: {', '.join(near)}." if near else "`tsad data` lists what there is."
-            raise ConfigError(f"there is no {kind} {wanted!r}{origin}", remedy)
-    if not names:
-        return there
-    return {kind: [a for a in assets if any(a.called(n) for n in names)] for kind, assets in there.items()}
+def _unless(refusal: Exception | None, result: Any) -> Any:
+    """The result, or the error that follows what was presented."""
+    if refusal is not None:
+        raise refusal
+    return result
 
 
-def _list(bench: Workbench, inventory: Inventory, found: dict[str, list[Asset]], with_source: bool) -> None:
-    for kind, assets in found.items():
-        show([asset.row for asset in assets], _TITLES[kind])
-    say(", ".join(f"{len(assets)} {_counted(kind, len(assets))}" for kind, assets in found.items()))
-    if with_source:
-        _list_source(bench, inventory)
+def row(about: Result) -> dict[str, Any]:
+    """One asset as the table has it."""
+    if isinstance(about, SeriesAbout):
+        return {
+            "point": about.point, "source": about.source, "from": about.first, "to": about.last,
+            "points": about.points, "channels": about.channels, "labels": about.labels,
+            "reviewed": f"{about.reviewed:.0%}", "size": size_text(about.bytes),
+            "kept": f"{about.kept}, {_age(about.fetched)}" if about.fetched else about.kept,
+        }  # fmt: skip
+    if isinstance(about, UploadAbout):
+        return {
+            "upload": about.upload, "of": about.of, "loop": about.loop, "files": about.files, "series": about.series,
+            "points": about.points, "labels": about.labels, "size": size_text(about.bytes),
+            "created": _date(about.created), "source.root": about.root,
+        }  # fmt: skip
+    if isinstance(about, DatasetAbout):
+        return {
+            "loop": about.loop, "version": about.version, "purpose": about.purpose, "windows": about.windows,
+            "intervals": about.intervals, "points": about.points, "size": size_text(about.bytes),
+            "iteration": about.iteration, "created": _date(about.created), "source": about.source,
+            "used by": "; ".join(about.used_by),
+        }  # fmt: skip
+    assert isinstance(about, ExportAbout)
+    return {
+        "export": about.export, "file": about.file, "format": about.format, "loop": about.loop,
+        "dataset": about.dataset, "rows": about.rows, "size": size_text(about.bytes),
+        "created": _date(about.created), "file is": about.file_is,
+    }  # fmt: skip
+
+
+def size_text(count: int | None) -> str | None:
+    """Bytes for people: ``312 B``, ``4.2 kB``, ``1.3 GB``."""
+    if count is None:
+        return None
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
+
+
+def _date(instant: str) -> str:
+    """To the minute."""
+    return instant[:16].replace("T", " ")
+
+
+def _age(fetched: str) -> str:
+    seconds = max(0.0, time.time() - parse_time(fetched) / NS_PER_SECOND)
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} old"
+    return "new"
+
+
+def _present_listing(listing: Listing, console: Console) -> None:
+    kinds = {kind: getattr(listing, kind) for kind in TITLES}
+    asked = {kind: assets for kind, assets in kinds.items() if assets is not None}
+    for kind, assets in asked.items():
+        console.table([row(about) for about in assets], TITLES[kind])
+    console.say(", ".join(f"{len(assets)} {_counted(kind, len(assets))}" for kind, assets in asked.items()))
+    rows = []
+    for one in listing.source_series:
+        cells = {k: v for k, v in row(one.series).items() if k not in ("source", "size", "kept")}
+        rows.append(cells | {"mended": ", ".join(f"{key} {value}" for key, value in one.mended.items())})
+    console.table(rows, f"series of {listing.source}")
 
 
 def _counted(kind: str, count: int) -> str:
-    return _TITLES[kind].removesuffix("s") if count == 1 and kind != SERIES else _TITLES[kind]
+    return TITLES[kind].removesuffix("s") if count == 1 and kind != SERIES else TITLES[kind]
 
 
-def _list_source(bench: Workbench, inventory: Inventory) -> None:
-    """The series of the configured source, read through validation."""
-    from tsad.sources.cache import Kept
-
-    source, rows = bench.make_source().describe(), []
-    for one in load_series(bench):
-        row = inventory.series_row(Kept(source=source, bytes=0, fetched_at=0.0, **about_series(one)))
-        mended = ", ".join(f"{key} {value}" for key, value in one.notes.items())
-        rows.append({k: v for k, v in row.items() if k not in ("source", "size", "kept")} | {"mended": mended})
-    show(rows, f"series of {source}")
-
-
-def _only(found: dict[str, list[Asset]]) -> Asset:
-    assets = [asset for kind in found.values() for asset in kind]
-    if len(assets) == 1:
-        return assets[0]
-    if not assets:
-        raise ConfigError("there is nothing to show", "`tsad data` lists what there is.")
-    named = ", ".join(f"{a.name} ({_TITLES[a.kind]})" for a in assets[:5]) + (" ..." if len(assets) > 5 else "")
-    remedy = "Name one: name=..., and where that is not enough what= or from_source=."
-    raise ConfigError(f"{len(assets)} could be shown: {named}", remedy)
-
-
-# --- deleting -----------------------------------------------------------------------------------------------
-
-
-def _delete(found: dict[str, list[Asset]], force: bool, dry_run: bool) -> None:
-    assets = [asset for kind in found.values() for asset in kind]
-    refused = [asset for asset in assets if _kept_by(asset, force)]
+def _present_shown(shown: Shown, console: Console) -> None:
+    (about,) = getattr(shown.about, shown.kind)
+    cells = [{"key": key, "value": value} for key, value in row(about).items()]
+    console.table(cells, f"{shown.kind}: {shown.name}")
+    console.table([row(member) for member in shown.members], f"series of upload {shown.name}")
     rows = [
         {
-            "what": asset.kind, "name": asset.name, "loop": asset.loop.name if asset.loop else None,
-            "size": asset.row["size"], "used by": "; ".join(user.text for user in asset.users),
-            "delete": "no: in use" if asset in refused else _what_goes(asset),
+            "point": p.point, "windows": p.windows, "with an anomaly": p.positive, "intervals": p.intervals,
+            "longest": p.longest, "from": p.first, "to": p.last,
+            "reviews": ", ".join(f"{count} {state}" for state, count in p.reviews.items()),
         }
-        for asset in assets
-    ]  # fmt: skip
-    show(rows, "would be deleted" if dry_run else "to delete")
-    if dry_run:
-        todo = f"{len(assets) - len(refused)} to delete, {len(refused)} in use"
-        say(f"{todo}; nothing was deleted: dry_run=false does it")
+        for p in shown.points
+    ]
+    console.table(rows, f"points of {shown.name}")
+    if shown.plot is not None:
+        plot = shown.plot
+        console.say(f"plot: {plot.artifact} of run {plot.run_id} in experiment {plot.experiment} (tsad ui)")
+        if plot.file is not None:
+            console.say(f"plot: {plot.file}")
+
+
+def _present_registration(registration: Registration, console: Console) -> None:
+    rows = [
+        {
+            "file": file.file, "registered": file.registered, "series": file.series, "points": file.points,
+            "labels": file.labels, "why not": file.why_not,
+        }
+        for file in registration.checked
+    ]
+    console.table(rows, registration.path)
+    if registration.upload is None:
         return
-    if refused:
-        raise _in_use(refused, force)
-    for asset in assets:
-        _delete_one(asset, force)
-    say(f"deleted {len(assets)} of {len(assets)}" if assets else "there is nothing to delete")
+    refused = f", {len(registration.refused)} refused" if registration.refused else ""
+    console.say(
+        f"registered upload {registration.upload}: {registration.files} files, {registration.series} series, "
+        f"{registration.points} points{refused}"
+    )
+    console.say(f"use it with any verb: tsad ingest source=csv source.root={registration.root}")
 
 
-def _kept_by(asset: Asset, force: bool) -> list[str]:
-    return [user.text for user in asset.users if user.firm or not force]
-
-
-def _in_use(assets: Sequence[Asset], force: bool) -> InUseError:
-    """All or nothing: of a batch in which one is in use, none is deleted."""
-    named = "; ".join(f"{a.name}: {', '.join(_kept_by(a, force))}" for a in assets[:5])
-    more = f"; and {len(assets) - 5} more" if len(assets) > 5 else ""
-    firm = any(user.firm for asset in assets for user in asset.users)
-    remedy = "Leave them out; what a gold set, a champion or an open iteration stands on cannot be forced."
-    remedy = remedy if firm else "force=true deletes them, too."
-    return InUseError(f"in use, nothing was deleted: {named}{more}", remedy)
-
-
-def _what_goes(asset: Asset) -> str:
-    if asset.kind == SERIES:
-        return "cached copy; it can be read from its source again"
-    if asset.kind == EXPORTS and asset.record is not None:
-        state = state_of_export(asset.record)
-        return {"there": "record and file", "changed": "record; the file has changed and stays"}.get(state, "record")
-    return "files and record"
-
-
-def _delete_one(asset: Asset, force: bool) -> None:
-    from tsad.sources.cache import cache_folder, forget, listing
-    from tsad.tracking.assets import erase, place_of
-
-    if asset.kind == SERIES and asset.kept is not None:
-        forget([asset.kept])
-    elif asset.kind == DATASETS and asset.loop is not None:
-        with asset.loop.lock():  # an iteration that has begun meanwhile may stand on it
-            users = users_of(asset.loop, asset.loop.datasets()).get(asset.name)
-            if users is None:
-                return  # another process has just deleted it
-            if any(user.firm or not force for user in users):
-                raise InUseError(f"{asset.name} is in use now: {', '.join(u.text for u in users)}", "Leave it out.")
-            erase(asset.loop, asset.run_id)
-    elif asset.loop is not None and asset.record is not None:
-        if asset.kind == EXPORTS and state_of_export(asset.record) == "there":
-            Path(asset.record.about["path"]).unlink()
-        erase(asset.loop, asset.run_id)
-        if asset.kind == UPLOADS:  # of a server's, the copy that was made of it
-            shutil.rmtree(place_of(asset.loop, asset.record), ignore_errors=True)
-            forget(kept for kept in listing(cache_folder(asset.loop.home)) if kept.source == asset.source)
+def _present_deletion(deletion: Deletion, console: Console) -> None:
+    rows = [
+        {
+            "what": item.kind, "name": item.name, "loop": item.loop, "size": size_text(item.bytes),
+            "used by": "; ".join(user.text for user in item.users),
+            "delete": "no: in use" if item.refused else item.goes,
+        }
+        for item in deletion.items
+    ]
+    console.table(rows, "would be deleted" if deletion.dry_run else "to delete")
+    total, refused = len(deletion.items), len(deletion.refused)
+    if deletion.dry_run:
+        console.say(f"{total - refused} to delete, {refused} in use; nothing was deleted: dry_run=false does it")
+    elif not refused:
+        console.say(f"deleted {total} of {total}" if total else "there is nothing to delete")

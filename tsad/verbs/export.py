@@ -2,80 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ConfigError, DatasetError
-from tsad.core.reviews import DatasetVersion
-from tsad.core.times import format_time
-from tsad.files.hashing import digest_of_file
-from tsad.loop.common import open_loop, say
-from tsad.loop.datasets import fetch, latest_training
-
-if TYPE_CHECKING:
-    from tsad.tracking.runs import LoopStore
-
-FORMATS = ("csv", "label_studio")
+from tsad.core.option_model import Options
+from tsad.steps.export import Exported, export_dataset
+from tsad.verbs.console import Console
 
 
-def run(bench: Workbench, *, output: str, format: str = "csv", dataset: str = "latest") -> None:
-    """Write a dataset version to a file, and record that in the loop: ``tsad data`` lists it.
+class ExportKeys(Options):
+    """Own keys of ``tsad export``."""
 
-    Args:
-        output: the file to write.
-        format: ``csv`` (point_id, start, end, label; half-open, UTC) or ``label_studio`` (tasks with annotations).
-        dataset: hash of a dataset version, training or gold; ``latest`` = the newest training one.
+    format: Literal["csv", "label_studio"]
+    output: str
+    dataset: str
+
+
+keys_model = ExportKeys
+
+
+def run(bench: Workbench, keys: ExportKeys, console: Console) -> Exported:
+    """Write a dataset version to a file.
 
     Raises:
-        ConfigError: a format that does not exist.
         DatasetError: no such dataset version.
     """
-    if format not in FORMATS:
-        raise ConfigError(f"format={format} is not one of {', '.join(FORMATS)}", "Choose one of them.")
-    loop = open_loop(bench)
-    version = latest_training(loop) if dataset == "latest" else fetch(loop, dataset)
-    if version is None:
-        raise DatasetError(f"loop {loop.name} has no dataset version", "Run tsad iterate first: people review windows.")
-    path = Path(output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = _write_csv(version, path) if format == "csv" else _write_label_studio(bench, version, path)
-    _record(loop, path, format, version, rows)
-    say(f"wrote {rows} {'intervals' if format == 'csv' else 'tasks'} of dataset version {version.version} to {path}")
+    return console.answer(export_dataset(bench, keys.output, keys.format, keys.dataset), _present)
 
 
-def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, rows: int) -> None:
-    """Keep what was written where; the same content at the same place is one export."""
-    from tsad.tracking.assets import EXPORT, keep
-
-    record, place, digest = loop.find_dataset(version.version), str(path.absolute()), digest_of_file(path)
-    about = {
-        "path": place, "format": format, "dataset": version.version, "rows": rows, "bytes": path.stat().st_size,
-        "sha256": digest, "source": record.source if record else "",
-    }  # fmt: skip
-    keep(loop, EXPORT, hashlib.sha256(f"{place}|{digest}".encode()).hexdigest()[:12], about)
-
-
-def _write_csv(version: DatasetVersion, path: Path) -> int:
-    rows = 0
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["point_id", "start", "end", "label"])
-        for reviewed in version.windows:
-            kind = reviewed.window.series.time_kind
-            for interval in reviewed.intervals:
-                start, end = format_time(interval.start, kind), format_time(interval.end, kind)
-                writer.writerow([reviewed.window.point_id, start, end, interval.label])
-                rows += 1
-    return rows
-
-
-def _write_label_studio(bench: Workbench, version: DatasetVersion, path: Path) -> int:
-    from tsad.review.exports import to_label_studio
-
-    tasks = to_label_studio(version.windows, bench.review)
-    path.write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
-    return len(tasks)
+def _present(export: Exported, console: Console) -> None:
+    unit = "intervals" if export.format == "csv" else "tasks"
+    console.say(f"wrote {export.rows} {unit} of dataset version {export.dataset} to {export.path}")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tsad.config.workbench import Workbench
-from tsad.loop.common import say, show
+from tsad.core.option_model import Options
+from tsad.core.results import Result
 from tsad.sources import repair
 from tsad.sources.repair import JOURNAL, Action
+from tsad.verbs.console import Console
 
 _WORDS = {  # before and after
     Action.KEEP: ("in order", "in order"), Action.RENAME: ("to rename", "renamed"),
@@ -20,47 +23,71 @@ _WORDS = {  # before and after
 _CHANGES = (Action.RENAME, Action.MEND, Action.BACK_UP, Action.REMOVE)
 
 
-def run(
-    bench: Workbench, *, folder: str, apply: bool = False, algorithm: str | None = None, time_zone: str = "UTC"
-) -> None:
-    """Print a row per file with what is done to it and why; nothing is changed without ``apply=true``.
+class RepairKeys(Options):
+    """Own keys of ``tsad repair``; ``algorithm`` is that of files whose name has lost it."""
 
-    Args:
-        folder: where the files lie; subfolders are not looked into.
-        apply: do it.
-        algorithm: of files whose name has lost it.
-        time_zone: of times in names and rows that name none.
+    folder: str
+    apply: bool
+    algorithm: str | None
+    time_zone: str
+
+
+keys_model = RepairKeys
+
+
+@dataclass(frozen=True, eq=False)
+class FileRepair(Result):
+    """What is (or was) done to one file, and why; ``new_name`` where it gets one."""
+
+    file: str
+    action: Action
+    new_name: str | None
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired(Result):
+    """A folder's files; ``backup`` holds the originals of what was mended or taken away, and the journal."""
+
+    folder: str
+    applied: bool
+    files: tuple[FileRepair, ...]
+    backup: str | None
+
+
+def run(bench: Workbench, keys: RepairKeys, console: Console) -> Repaired:
+    """Show a row per file with what is done to it and why; nothing is changed without ``apply=true``.
 
     Raises:
         SourceError: no such folder.
         StorageError: it cannot be written.
     """
-    place = Path(folder).expanduser()
-    fixes = repair.plan(place, algorithm=algorithm or None, time_zone=time_zone, watch=_watched)
+    folder = Path(keys.folder).expanduser()
+
+    def watched(paths: Sequence[Path]) -> Iterable[Path]:
+        return bench.context.each(paths, "looking", len(paths))
+
+    fixes = repair.plan(folder, algorithm=keys.algorithm or None, time_zone=keys.time_zone, watch=watched)
+    files = tuple(FileRepair(f.path.name, f.action, f.target if f.moves else None, f.why) for f in fixes)
+    backup = repair.apply(folder, fixes) if keys.apply else None
+    return console.answer(Repaired(str(folder), keys.apply, files, str(backup) if backup else None), _present)
+
+
+def _present(repaired: Repaired, console: Console) -> None:
     rows = [
-        {"file": f.path.name, "action": f.action.value, "new name": f.target if f.moves else "", "why": f.why}
-        for f in fixes
+        {"file": f.file, "action": f.action.value, "new name": f.new_name or "", "why": f.why} for f in repaired.files
     ]
-    show(rows, f"{place}" if apply else f"{place} (dry run)")
-    counts = Counter(f.action for f in fixes)
-    if not apply:
-        say(_summary(counts, apply))
+    console.table(rows, repaired.folder if repaired.applied else f"{repaired.folder} (dry run)")
+    counts = Counter(f.action for f in repaired.files)
+    console.say(_summary(counts, repaired.applied))
+    if not repaired.applied:
         changes = any(counts[action] for action in _CHANGES)
-        say("nothing was changed; apply=true does it" if changes else "nothing to repair")
-        return
-    backup = repair.apply(place, fixes)
-    say(_summary(counts, apply))
-    if backup is not None:
-        say(f"originals of what was mended or taken away, and a list of what was done: {backup / JOURNAL}")
+        console.say("nothing was changed; apply=true does it" if changes else "nothing to repair")
+    if repaired.backup is not None:
+        journal = Path(repaired.backup) / JOURNAL
+        console.say(f"originals of what was mended or taken away, and a list of what was done: {journal}")
 
 
 def _summary(counts: Counter[Action], after: bool) -> str:
     named = ", ".join(f"{counts[action]} {words[after]}" for action, words in _WORDS.items() if counts[action])
     return f"{sum(counts.values())} files" + (f": {named}" if named else "")
-
-
-def _watched(paths: Sequence[Path]) -> Iterable[Path]:
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(paths, "looking", console=Console(stderr=True), transient=True)

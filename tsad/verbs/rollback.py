@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from tsad.config.workbench import Workbench
-from tsad.loop.champion import registry_of
-from tsad.loop.common import open_loop, say, standalone
+from tsad.core.option_model import Options
+from tsad.loop.rollback import RolledBack, roll_back
+from tsad.verbs.console import Console
 
 
-def run(bench: Workbench) -> None:
-    """Move the champion alias to ``previous``, and record it as a run of the loop.
+class RollbackKeys(Options):
+    """``tsad rollback`` has no keys of its own."""
+
+
+keys_model = RollbackKeys
+
+
+def run(bench: Workbench, keys: RollbackKeys, console: Console) -> RolledBack:
+    """Move the champion alias to ``previous``.
 
     Raises:
         RegistryError: there is no previous version.
     """
-    loop = open_loop(bench)
-    registry = registry_of(bench, loop)
-    with standalone(loop, "ROLLBACK") as step:
-        before = registry.alias("champion")
-        champion = registry.rollback()
-        reason = f"rolled back from {before.version if before else '-'} to {champion.version}"
-        step.tags({"tsad.reason": reason})
-        step.result({"champion": champion.version, "before": before.version if before else None})
-    say(f"{registry.name}: {reason}")
+    return console.answer(roll_back(bench), _present)
+
+
+def _present(answer: RolledBack, console: Console) -> None:
+    console.say(f"{answer.model}: {answer.reason}")

@@ -2,34 +2,68 @@
 
 from __future__ import annotations
 
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pydantic import Field
+
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ConfigError
-from tsad.loop.common import say
+from tsad.core.option_model import Options
+from tsad.core.results import Result
+from tsad.verbs.console import Console
+
+POLL = 0.3  # seconds between two looks at whether to stop
 
 
-def run(bench: Workbench, *, port: int = 0) -> None:
-    """Serve the MLflow UI on this machine until Ctrl-C; a tracking server has its own, and its URL is printed.
+class UiKeys(Options):
+    """Own keys of ``tsad ui``; port 0 = 5000, or any free one where that is taken."""
 
-    Args:
-        port: on 127.0.0.1; 0 = 5000, or any free one where that is taken.
+    port: int = Field(ge=0, le=65535)
+
+
+keys_model = UiKeys
+
+
+@dataclass(frozen=True, eq=False)
+class UiUp(Result):
+    """Where the UI answers; ``own`` = a tracking server shows its own, and none was started."""
+
+    store: str
+    url: str
+    own: bool
+
+
+def run(bench: Workbench, keys: UiKeys, console: Console) -> UiUp:
+    """Serve the MLflow UI on this machine until Ctrl-C; a tracking server has its own, and its URL is said.
 
     Raises:
-        ConfigError: a port outside 0..65535.
         TrackingError: the store cannot be opened, the port is taken, or the server does not come up.
     """
     from tsad.tracking.store import open_store
     from tsad.tracking.ui import served
 
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"port={port} is no port", "Use 1..65535, or 0 for any free one.")
     store = open_store(bench.tracking, bench.home)
     if store.is_server:
-        say(f"the tracking server shows its own UI: {store.uri}")
-        return
+        return console.answer(UiUp(store.uri, store.uri, True), _present)
+    up = None
     try:
-        with served(store, port) as (url, server):
-            say(f"MLflow UI on {store.uri}")
-            say(f"  {url}   (Ctrl-C ends it)")
-            server.wait()
+        with served(store, keys.port) as (url, server):
+            up = console.answer(UiUp(store.uri, url, False), _present)
+            while server.poll() is None:
+                bench.context.control.safe_point()
+                with suppress(subprocess.TimeoutExpired):
+                    server.wait(POLL)
     except KeyboardInterrupt:
-        say("MLflow UI stopped")
+        if up is None:
+            raise
+        console.say("MLflow UI stopped")
+    return up
+
+
+def _present(up: UiUp, console: Console) -> None:
+    if up.own:
+        console.say(f"the tracking server shows its own UI: {up.store}")
+        return
+    console.say(f"MLflow UI on {up.store}")
+    console.say(f"  {up.url}   (Ctrl-C ends it)")

@@ -1,0 +1,157 @@
+"""What each stage of an iteration answers, as its run keeps it in ``result.json``.
+
+Field names are the keys of that file, and later versions of the package go on with open iterations: a new field needs a
+default, an old one keeps its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tsad.core.results import Result
+from tsad.core.reviews import ReviewState
+
+
+@dataclass(frozen=True, eq=False)
+class Detected(Result):
+    """DETECT: the champion over all series, and the review queue drawn from it.
+
+    Attributes:
+        champion: number of the registered version; ``model_version`` names it in full.
+        queued, gold_queued: windows to review for training, and for the gold set where people make it.
+        gold_version: dataset version of the gold set; ``None`` before people have reviewed it.
+        points, intervals: of all series, counted.
+        outage: that the source could not be reached and the cache answered, in words; else "".
+        not_written_back: why the source has not all detections, in words; else "".
+    """
+
+    champion: int
+    model_version: str
+    threshold: float
+    queued: int
+    gold_queued: int
+    gold_version: str | None
+    series: int
+    points: int
+    intervals: int
+    outage: str = ""
+    not_written_back: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Pushed(Result):
+    """PUSH: windows of the queue, and how many tasks were made for them just now."""
+
+    windows: int
+    created: int
+
+
+@dataclass(frozen=True, eq=False)
+class Collected(Result):
+    """DATASET: the training dataset version that the reviews made.
+
+    Attributes:
+        windows, positive: of the whole version, and those with an interval.
+        parent: the version that it adds to.
+        states: windows of this iteration's queue by ``ReviewState``.
+    """
+
+    version: str
+    windows: int
+    gold_version: str
+    parent: str | None
+    positive: int
+    states: Mapping[str, int]
+    outage: str = ""
+
+    @property
+    def pending(self) -> int:
+        """Windows that nobody has answered."""
+        return self.states[ReviewState.PENDING.value]
+
+
+@dataclass(frozen=True, eq=False)
+class Withdrawn(Result):
+    """WITHDRAW: tasks without an annotation that were taken back."""
+
+    withdrawn: int
+
+
+@dataclass(frozen=True, eq=False)
+class LoggedModel(Result):
+    """A model in MLflow that can be registered: its URI, and the tags of its version."""
+
+    model_uri: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained(Result):
+    """TRAIN: an adapter, a threshold or neither.
+
+    Attributes:
+        trained: whether there is a new adapter; ``reason`` says why not.
+        model: what to register; ``None`` where nothing was learned.
+    """
+
+    trained: bool
+    reason: str
+    metrics: Mapping[str, float]
+    threshold: float
+    model: LoggedModel | None
+    dataset_version: str
+
+
+@dataclass(frozen=True, eq=False)
+class Registered(Result):
+    """REGISTER: number of the challenger; ``None`` where nothing was learned."""
+
+    challenger: int | None
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class PairedGain(Result):
+    """Challenger minus champion on one metric, over the same resamples of the gold set."""
+
+    gain: float
+    low: float
+    high: float
+    p_value: float
+    resampled: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored(Result):
+    """EVALUATE: ``champion`` and, where there is one, ``challenger`` on the gold set.
+
+    Attributes:
+        intervals: true ones in the gold set.
+        scores: metrics of each.
+        versions: their numbers.
+        paired: by metric; empty without a challenger.
+    """
+
+    gold_version: str
+    intervals: int
+    scores: Mapping[str, Mapping[str, float]]
+    versions: Mapping[str, int]
+    paired: Mapping[str, PairedGain] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Promoted(Result):
+    """PROMOTE: what the gate decided; number and gold metrics of the champion after it."""
+
+    promoted: bool
+    reason: str
+    champion: int
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Reported(Result):
+    """REPORT: iterations that the chart shows."""
+
+    iterations: int

@@ -1,0 +1,234 @@
+"""Simulated reviews on labelled sets -> quality against windows reviewed, and its plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tsad.config.workbench import Workbench
+from tsad.core.option_model import Options
+from tsad.core.results import Result
+from tsad.core.types import BoolArray, FloatArray
+from tsad.files.atomic import atomic
+from tsad.loop.opening import open_loop, standalone
+from tsad.metrics.calibration import ece_interval, expected_calibration_error
+from tsad.steps.curve_protocol import Line, Said, Split, by_calibrator, by_threshold, measured, subjects_of
+from tsad.steps.sets import LabelledSet, open_sets
+
+if TYPE_CHECKING:
+    from tsad.detectors.base import Detector
+    from tsad.detectors.proposals.proposer import Proposer
+
+log = logging.getLogger("tsad")
+STEP = "LEARNING_CURVE"
+ALL = "all"  # in place of a set's name or a seed: all of them
+TOLERANCE = 0.03  # interval F1 may fall this far below that of no review before it counts as below
+FIGURES = (
+    "interval_f1", "composite_f1", "rotated_interval_f1", "rotated_composite_f1", "affiliation_f1",
+    "oracle_interval_f1", "event_coverage", "auc_pr", "ece", "repeat_rate", "similar_repeat_rate", "fit_seconds",
+    "below_zero",
+)  # fmt: skip
+COLUMNS = ("set", "strategy", "seed", "reviewed", *FIGURES, "ece_low", "ece_high")
+Row = dict[str, Any]
+Cases = dict[tuple[str, int], list[tuple[BoolArray, FloatArray, FloatArray]]]  # confirmed, probability, series
+
+
+class LearningCurveKeys(Options):
+    """Own keys of ``tsad learning_curve``; see ``conf/task/learning_curve.yaml``."""
+
+    sets: list[str]
+    reviews: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    seeds: int = Field(ge=1)
+    strategies: list[Literal["calibrator", "threshold", "none"]] = Field(min_length=1)
+    noise: float = Field(ge=0, le=1)
+    leave_out: bool
+    rotations: int = Field(ge=1)
+    resamples: int = Field(ge=1)
+    output: str
+
+
+@dataclass(frozen=True, eq=False)
+class LearningCurve(Result):
+    """Quality against windows reviewed.
+
+    Attributes:
+        rows: means over sets and seeds, by strategy and number of reviewed windows.
+        score: the first strategy's interval F1 after the most reviews.
+        path: ``learning_curve.csv``.
+    """
+
+    detector: str
+    sets: tuple[str, ...]
+    seeds: int
+    rows: tuple[Mapping[str, Any], ...]
+    score: float
+    path: str
+
+    @property
+    def optimised(self) -> float | None:
+        """The first strategy's interval F1."""
+        return self.score
+
+
+def learning_curve(bench: Workbench, keys: LearningCurveKeys) -> LearningCurve:
+    """Simulate reviews of labelled sets by the configured detector and measure what they add.
+
+    Raises:
+        ConfigError: two sets of one name.
+        SourceError: a set that does not exist, or without any anomaly.
+        StopRequested: it was asked to stop.
+    """
+    sets, detector = open_sets(bench, keys.sets, 0), bench.make_detector()
+    folder = Path(keys.output)
+    given = {"reviews": sorted({0, *keys.reviews}), "seeds": keys.seeds, "strategies": list(keys.strategies),
+             "noise": keys.noise, "leave_out": keys.leave_out, "rotations": keys.rotations}  # fmt: skip
+    with standalone(open_loop(bench), STEP) as (_, parent):
+        parent.params({"sets": [s.name for s in sets], "window": bench.windows.length, **given,
+                       **{f"detector.{k}": v for k, v in detector.describe().items()}})  # fmt: skip
+        lines = [_examined(detector, one) for one in bench.context.each(sets, "examining", len(sets))]
+        bases = _bases(detector, lines, keys.leave_out)
+        rows: list[Row] = []
+        cases: Cases = {}
+        for line, base in bench.context.each(list(zip(lines, bases, strict=True)), "measuring", len(lines)):
+            rows += _of_set(bench, line, base, given, cases)
+            log.info("%s: measured with %d seeds", line.name, keys.seeds)
+        rows += _overall(rows, cases, keys.resamples)
+        write(folder / "learning_curve.csv", rows)
+        _record(parent, folder, rows, summary(rows))
+    overall = [row for row in rows if row["set"] == ALL]
+    score = [row for row in overall if row["strategy"] == keys.strategies[0]][-1]["interval_f1"]
+    return LearningCurve(
+        detector.name, tuple(line.name for line in lines), keys.seeds, tuple(overall), float(score),
+        str(folder / "learning_curve.csv"),
+    )  # fmt: skip
+
+
+def _examined(detector: Detector, one: LabelledSet) -> Line:
+    """Every labelled series of a set, examined once; what was left out is logged."""
+    subjects = list(subjects_of(detector, one.labelled()))
+    for point, why in one.left_out.items():
+        log.warning("%s: left out %s (%s)", one.name, point, why)
+    log.info("%s: examined %d series, %d candidates", one.name, len(subjects),
+             sum(len(s.seen.look.candidates) for s in subjects))  # fmt: skip
+    return Line(one.name, subjects)
+
+
+def _bases(detector: Detector, lines: Sequence[Line], leave_out: bool) -> list[Proposer]:
+    """The proposer before any review, for each set."""
+    from tsad.detectors.proposals.fitting import fit_proposer, synthetic_groups
+    from tsad.detectors.proposals.proposer import default_proposer
+
+    if not leave_out:
+        return [default_proposer(detector.name)] * len(lines)
+    synthetic = list(synthetic_groups(detector).values())
+    found = []
+    for line in lines:
+        others = [[s.seen for s in other.subjects] for other in lines if other is not line]
+        found.append(fit_proposer([*others, *synthetic], others or synthetic))
+    return found
+
+
+def _of_set(bench: Workbench, line: Line, base: Proposer, given: dict[str, Any], cases: Cases) -> list[Row]:
+    """Rows of one set, by strategy, seed and reviewed windows; what was said of candidates goes into ``cases``."""
+    options = replace(bench.threshold, rule="reviewed")
+    rows: list[Row] = []
+    for seed in range(given["seeds"]):
+        bench.context.control.safe_point()
+        split = Split(line, seed, bench.windows.length, max(given["reviews"]), given["rotations"])
+        for strategy in given["strategies"]:
+            zero = 0.0
+            for count in given["reviews"]:
+                said: Said
+                if strategy == "threshold":
+                    said = by_threshold(split, count, given["noise"], options)
+                else:
+                    said = by_calibrator(split, count, given["noise"], base, strategy == "calibrator")
+                    answer = line.confirmed[split.inside], said.probability[split.inside], _series(split)
+                    cases.setdefault((strategy, count), []).append(answer)
+                figures = measured(split, said, count, given["noise"])
+                zero = figures["interval_f1"] if count == 0 else zero
+                below = float(figures["interval_f1"] < zero - TOLERANCE)
+                named = {"set": line.name, "strategy": strategy, "seed": seed, "reviewed": count}
+                rows.append({**named, **figures, "below_zero": below})
+    return rows
+
+
+def _series(split: Split) -> FloatArray:
+    """Name of the series of each candidate in a scored block."""
+    named = np.array([f"{split.line.name}/{name}" for name in split.line.names])
+    return np.asarray(named[split.inside])
+
+
+def _overall(rows: Sequence[Row], cases: Cases, resamples: int) -> list[Row]:
+    """Per strategy and count the mean over sets and seeds; calibration error of all sets' candidates, with interval."""
+    found = []
+    for strategy, count in dict.fromkeys((row["strategy"], row["reviewed"]) for row in rows):
+        mine = [row for row in rows if (row["strategy"], row["reviewed"]) == (strategy, count)]
+        row: Row = {"set": ALL, "strategy": strategy, "seed": ALL, "reviewed": count}
+        row |= {figure: _mean([r.get(figure, np.nan) for r in mine]) for figure in FIGURES}
+        if (strategy, count) in cases:
+            truth, said, series = (np.concatenate(part) for part in zip(*cases[strategy, count], strict=True))
+            row["ece"] = expected_calibration_error(truth, said)
+            row["ece_low"], row["ece_high"] = ece_interval(truth, said, series, resamples=resamples)
+        found.append(row)
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [v for v in values if v == v]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """What people look at: per strategy and count the mean over sets and seeds."""
+    titles = {
+        "interval_f1": "interval F1", "rotated_interval_f1": "rotated", "composite_f1": "composite F1",
+        "rotated_composite_f1": "rotated ", "oracle_interval_f1": "oracle", "ece": "ECE", "repeat_rate": "repeated",
+        "similar_repeat_rate": "similar", "below_zero": "below zero", "fit_seconds": "seconds",
+    }  # fmt: skip
+    overall = [row for row in rows if row["set"] == ALL]
+    return [
+        {"strategy": row["strategy"], "reviewed": row["reviewed"], **{t: row[key] for key, t in titles.items()}}
+        for row in overall
+    ]
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """``learning_curve.csv`` with COLUMNS; what a row does not have stays empty.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        known = {k: v for k, v in row.items() if v == v}
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in known.items()})
+    with atomic(path) as partial:
+        partial.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _record(parent: Any, folder: Path, rows: Sequence[Row], means: Sequence[Row]) -> None:
+    """The run: the file, the table, the plot, and each strategy's curve as a metric over reviewed windows."""
+    from tsad.plots.curves import learning_curve_figure
+
+    figure = learning_curve_figure([row for row in rows if row["set"] != ALL])
+    with atomic(folder / "learning_curve.png") as partial:
+        figure.savefig(partial, format="png")
+    parent.file(folder / "learning_curve.csv")
+    parent.figure(figure, "learning_curve.png")
+    parent.table(list(means), "learning_curve.json")
+    for row in rows:
+        if row["set"] == ALL:
+            known = {k: v for k, v in row.items() if isinstance(v, float) and v == v}
+            parent.metrics({f"{row['strategy']}/{k}": v for k, v in known.items()}, step=row["reviewed"])
+    parent.result({"rows": len(rows), "sets": len({row["set"] for row in rows}) - 1})

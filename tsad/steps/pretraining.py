@@ -1,0 +1,138 @@
+"""Base weights of ``patch`` from synthetic series alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tsad.config.workbench import Workbench
+from tsad.core.option_model import Options
+from tsad.core.results import Result
+from tsad.core.series import Series
+from tsad.core.types import BoolArray
+from tsad.loop.opening import open_loop, standalone
+from tsad.steps.sets import open_sets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MEAN = "mean"
+WEIGHTS = ("config.json", "model.safetensors")
+
+
+class PretrainKeys(Options):
+    """Own keys of ``tsad pretrain``; see ``conf/task/pretrain.yaml``. ``network``: sizes, as in ``PatchConfig``."""
+
+    output: str
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    seed: int
+    learning_rate: float = Field(gt=0)
+    warmup: int = Field(ge=0)
+    cooldown: int = Field(ge=0)
+    max_seconds: float = Field(ge=0)
+    save_every: int = Field(ge=1)
+    workers: int = Field(ge=0)
+    device: str
+    precision: Literal["float32", "bf16"]
+    compile: bool
+    evidence: bool
+    network: dict[str, int]
+    validate_on: list[str]
+    validate_points: int = Field(ge=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained(Result):
+    """Weights in ``folder``, to be used by ``detector.weights=FOLDER``, and their last validation figures."""
+
+    folder: str
+    metrics: Mapping[str, float]
+
+    @property
+    def optimised(self) -> float | None:
+        """The mean VUS-PR over the labelled sets, else ``validation_auc_pr``."""
+        return self.metrics.get(f"{MEAN}/vus_pr", self.metrics.get("validation_auc_pr"))
+
+
+def pretrain_weights(bench: Workbench, keys: PretrainKeys) -> Pretrained:
+    """Pre-train on the generator's windows and write ``config.json`` and ``model.safetensors``.
+
+    Raises:
+        ConfigError: impossible options or sizes, or a checkpoint of another recipe in ``output``.
+        SourceError: a set that cannot be read.
+    """
+    from tsad.detectors.patch.pretrain import pretrain
+
+    folder = Path(keys.output).expanduser()
+    labelled = _labelled(bench, keys.validate_on, keys.validate_points)
+    seen = Validation(labelled, keys.device, keys.network["length"] * 7 // 8)
+    shape: dict[str, object] = dict(keys.network) | ({} if keys.evidence else {"evidence": []})
+    with standalone(open_loop(bench), "PRETRAIN") as (_, step), step.system_metrics():
+        step.params({"validate_on": keys.validate_on, "validate_points": keys.validate_points})
+        metrics = pretrain(
+            seed=keys.seed, steps=keys.steps, batch_size=keys.batch_size, learning_rate=keys.learning_rate,
+            warmup=keys.warmup, cooldown=keys.cooldown, max_seconds=keys.max_seconds, save_every=keys.save_every,
+            workers=keys.workers, device=keys.device, precision=keys.precision, compiled=keys.compile, network=shape,
+            folder=folder, check=seen, recorder=step,
+        )  # fmt: skip
+        step.result(dict(metrics))
+        for name in WEIGHTS:
+            step.file(folder / name, "weights")
+        step.figure(seen.figure(), "validation.png")
+    return Pretrained(str(folder), metrics)
+
+
+def _labelled(bench: Workbench, folders: Sequence[str], points: int) -> dict[str, list[tuple[Series, BoolArray]]]:
+    """The sets' series with their labels, read before anything is trained: a set in error costs no training time."""
+    return {one.name: list(one.read()) for one in open_sets(bench, folders, points)} if folders else {}
+
+
+class Validation:
+    """Figures of saved weights on labelled sets, and the curves of all figures; nothing is fitted to them.
+
+    Args:
+        sets: series and labels by point [T], by the name of their set.
+        device: where the network scores them.
+        stride: points between its windows.
+    """
+
+    def __init__(self, sets: Mapping[str, list[tuple[Series, BoolArray]]], device: str, stride: int) -> None:
+        self._sets, self._device, self._stride = sets, device, max(1, stride)
+        self.history: dict[str, list[tuple[float, float]]] = {}
+
+    def __call__(self, folder: Path, figures: Mapping[str, float]) -> dict[str, float]:
+        """``<set>/vus_pr`` and ``<set>/auc_pr`` of the weights there, means over series; ``mean/...`` over sets."""
+        found = self._figures(folder) if self._sets else {}
+        for name, value in {**figures, **found}.items():
+            if name not in ("steps", "seconds"):
+                self.history.setdefault(name, []).append((figures["steps"], value))
+        return found
+
+    def figure(self) -> Figure:
+        """All figures over the steps."""
+        from tsad.plots import metric_history_figure
+
+        return metric_history_figure(self.history, "pre-training")
+
+    def _figures(self, folder: Path) -> dict[str, float]:
+        from tsad.detectors.patch.detector import PatchDetector
+        from tsad.metrics.ranking import auc_pr, vus_pr
+
+        detector = PatchDetector(
+            weights=str(folder), batch_size=32, device=self._device, stride=self._stride, blend=0.0
+        )
+        rows = []
+        for pairs in self._sets.values():
+            each = []
+            for series, truth in pairs:
+                (scores,) = detector.score([series])
+                each.append((vus_pr(truth, scores, step=5), auc_pr(truth, scores)))
+            rows.append(np.mean(each, axis=0))
+        named = [*zip(self._sets, rows, strict=True), (MEAN, np.mean(rows, axis=0))]
+        return {f"{name}/{key}": float(row[k]) for name, row in named for k, key in enumerate(("vus_pr", "auc_pr"))}

@@ -1,0 +1,41 @@
+"""``tsad iterate``: all of the loop in order, stopping where people have to act, resuming where it stopped."""
+
+from __future__ import annotations
+
+from tsad.config.workbench import Workbench
+from tsad.core.option_model import Options
+from tsad.loop.iteration import LoopState, iterate
+from tsad.verbs.console import Console
+
+
+class IterateKeys(Options):
+    """Own keys of ``tsad iterate``."""
+
+    new: bool
+
+
+keys_model = IterateKeys
+
+
+def run(bench: Workbench, keys: IterateKeys, console: Console) -> LoopState:
+    """Go on with the open iteration, or begin one, until people have to act or the loop reaches its end.
+
+    Raises:
+        LoopError: several loops are open and none is named, or an override differs from the frozen config.
+        ClaimError: another process works on this loop.
+    """
+    return console.answer(iterate(bench, keys.new), _present)
+
+
+def _present(state: LoopState, console: Console) -> None:
+    """The table at the end: one row per iteration, then where it stands."""
+    console.table([iteration.table_row() for iteration in state.iterations], f"loop {state.loop}")
+    for outage in state.outages:
+        console.say(f"iteration {outage.iteration}: {outage.text}")
+    if state.waiting is not None:
+        console.say(f"iteration {state.waiting.iteration} waits for reviews at {state.waiting.url}")
+        console.say("run tsad iterate again when they are done")
+    elif state.ended:
+        console.say(f"the loop has reached its end (loop.iterations={state.limit}); go on with a larger one")
+    if state.score is not None:
+        console.say("compare the iterations: tsad ui")
