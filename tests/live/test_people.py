@@ -65,7 +65,8 @@ class Newcomer:
 
     def tsad(self, *arguments: str) -> str:
         done = self.run("-m", "tsad", *arguments)
-        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        expected = 3 if "waits for reviews" in done.stdout else 0  # 3: people have to act
+        assert done.returncode == expected, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def killed(self, point: str, *arguments: str) -> None:
