@@ -15,8 +15,8 @@ import yaml
 
 from tsad import __version__, cli
 from tsad.command.overrides import with_verb
-from tsad.command.schema import keywords, typed
-from tsad.config import options_of
+from tsad.config import keys_of, options_of
+from tsad.config.validation import validated
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, StorageError
 from tsad.files.locate import shipped
@@ -86,9 +86,9 @@ def test_task_yaml_and_signature_agree(verb: str) -> None:
     text = (shipped("conf") / "task" / f"{verb}.yaml").read_text("utf-8")
     values = yaml.safe_load(text) or {}
     assert text.startswith("# @package _global_\n# "), "the second line says what the verb does"
-    known = keywords(cli.verb_function(verb))
-    assert known is not None and set(values) == set(known)
-    typed(cli.verb_function(verb), {k: v for k, v in values.items() if v != "???"}, partial=True)
+    model = keys_of(cli.verb_function(verb))
+    assert set(values) == set(model.model_fields)
+    validated(model, values, partial=True)
     for line in text.splitlines()[2:]:
         assert line == "{}" or line.startswith(("#", " ", "-")) or " # " in line, f"{verb}: {line!r} has no comment"
 
@@ -129,7 +129,7 @@ def test_words_that_are_no_overrides() -> None:
         (["adapter.r=abc"], "adapter.r is 'abc' (str). It takes a whole number"),
         (["adapter.rr=1"], "unknown key adapter.rr. Did you mean adapter.r?"),
         (["experiment=demmo"], "there is no experiment 'demmo'. Did you mean demo?"),
-        (["review=simulated", "gold.origin=people"], "gold.origin=people with review.mode=simulated"),
+        (["review=simulated", "gold=people"], "gold asks people (PeopleGold), and review is SimulatedReviewer"),
         (["source.root=a", "source.password=hunter2"], "source.password holds a secret"),
         (["-m", "adapter.r=4,8,x"], "adapter.r is 'x' (str)"),
     ],

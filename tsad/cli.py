@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tsad import __version__
-from tsad.command.explain import explain
+from tsad.command.naming import nearest
 from tsad.command.overrides import is_override, with_verb
 from tsad.command.quoting import quoted
-from tsad.command.schema import keywords, nearest, typed
 from tsad.command.secrets import refuse_secrets
 from tsad.config import (
     CONFIG_NAME,
-    GROUPS,
     VERSION_BASE,
     compose,
+    explained,
     finish,
     home,
-    known_keys,
+    keys_of,
     options_of,
     search_folders,
     search_here_first,
     settings,
     workbench,
+    yaml_text,
 )
 from tsad.core.errors import ConfigError, TsadError
 from tsad.files.locate import shipped
+from tsad.verbs.lookup import verb_function
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 log = logging.getLogger("tsad")
-IN_LOOP = ("detect", "push", "pull", "train", "evaluate", "promote", "report")
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 # Nothing phones home; a hub is asked only where the user says HF_HUB_OFFLINE=0.
 SILENCED = {
@@ -104,33 +103,11 @@ def quiet_environment() -> None:
         os.environ.setdefault(name, "1")
 
 
-def verb_function(verb: str) -> Callable[..., float | None]:
-    """The function behind a verb: ``tsad.verbs.<verb>.run``, or the loop's.
-
-    Raises:
-        ConfigError: no such verb.
-    """
-    if verb == "iterate":
-        return importlib.import_module("tsad.loop.iteration").iterate
-    room = "loop" if verb in IN_LOOP else "verbs"
-    try:
-        return importlib.import_module(f"tsad.{room}.{verb}").run
-    except (ModuleNotFoundError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != f"tsad.{room}.{verb}":
-            raise
-        raise ConfigError(f"unknown verb {verb}", nearest(verb, options_of("task"))) from error
-
-
 def run_verb(cfg: DictConfig, verb: str, choices: dict[str, Any], overrides: Sequence[str]) -> float | None:
     """Check the whole config, then run the verb; returns what a sweeper optimises."""
-    checked = settings(finish(cfg, choices), overrides)
     function = verb_function(verb)
-    known = keywords(function)
-    unknown = [] if known is None else [key for key in checked.task if key not in known]
-    if unknown:
-        raise ConfigError(f"{verb} has no key {unknown[0]}", nearest(unknown[0], [*(known or ()), *GROUPS]))
-    arguments = typed(function, checked.task)
-    return function(workbench(checked), **arguments)
+    checked = settings(finish(cfg, choices), overrides, keys_of(function), verb)
+    return function(workbench(checked), **dict(checked.keys))
 
 
 def _run(words: list[str], verbose: bool) -> int:
@@ -243,11 +220,10 @@ def _about(verb: str) -> str:
 
 
 def _yaml(name: str) -> str:
-    for place in search_folders():
-        path = place / f"{name}.yaml"
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    raise ConfigError(f"there is no verb {name.removeprefix('task/')}", nearest(name[5:], options_of("task")))
+    text = yaml_text(name)
+    if text is None:
+        raise ConfigError(f"there is no verb {name.removeprefix('task/')}", nearest(name[5:], options_of("task")))
+    return text
 
 
 def _complete(words: Sequence[str]) -> int:
@@ -292,7 +268,7 @@ def _line(error: Exception, words: Sequence[str]) -> str:
     overrides = [w for w in words if is_override(w)]
     with contextlib.suppress(TsadError):
         overrides = [w for w in with_verb(words, options_of("task")) if is_override(w)]
-    named = explain(error, lambda: known_keys(overrides)) if "hydra" in sys.modules else error
+    named = explained(error, overrides) if "hydra" in sys.modules else error
     if isinstance(named, TsadError):
         return " ".join(str(named).split())
     if isinstance(error, OSError):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from tsad.config.workbench import Workbench
 from tsad.core.reviews import DatasetVersion
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore, StepRun
 
 BASE_ROLE, ADAPTED_ROLE = "base", "adapted"
-CALIBRATED = "calibrated"  # the threshold rule that proposes calibrated candidates
 
 
 def registry_of(bench: Workbench, loop: LoopStore) -> Registry:
@@ -45,7 +41,7 @@ def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequ
             registry.promote(version)
             return version
     detector = bench.make_detector()
-    proposer = first_proposer(bench, detector)
+    proposer = bench.threshold_rule.first_proposer(detector.name)
     threshold = proposer.threshold if proposer else _first_threshold(bench, detector, pool)
     model = log_detector(
         bench, step, detector=detector, adapter=None, threshold=threshold, proposer=proposer, trained_on=None
@@ -80,7 +76,7 @@ def log_detector(
     }
     uri = log_model(
         step, folder=bench.home / "work" / step.run_id / "model", detector_description=dict(detector.describe()),
-        adapter=adapter, threshold=threshold, threshold_options=asdict(bench.threshold), base=base, origin=origin,
+        adapter=adapter, threshold=threshold, threshold_options=bench.configs["threshold"], base=base, origin=origin,
         proposer=_described(proposer),
     )
     tags = {
@@ -95,16 +91,6 @@ def log_detector(
     return {"model_uri": uri, "tags": tags}
 
 
-def first_proposer(bench: Workbench, detector: Detector) -> Proposer | None:
-    """What makes proposals before any review under ``threshold=calibrated``; ``None`` under the other rules."""
-    if bench.threshold.rule != CALIBRATED:
-        return None
-    from tsad.detectors.proposals.proposer import default_proposer
-
-    proposer = default_proposer(detector.name)
-    return replace(proposer, threshold=bench.threshold.default) if bench.threshold.default else proposer
-
-
 def _described(proposer: Proposer | None) -> dict[str, Any] | None:
     from tsad.detectors.proposals.proposer import from_state, to_state
 
@@ -115,7 +101,7 @@ def _described(proposer: Proposer | None) -> dict[str, Any] | None:
 
 def _first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series]) -> float:
     """The threshold before any review: from the options alone, or from unlabelled scores."""
-    from tsad.detectors.thresholds import choose_threshold
+    from tsad.detectors.rules.base import Evidence
 
-    unlabelled = detector.score(list(pool)) if bench.threshold.rule == "quantile" else []
-    return choose_threshold(bench.threshold, scores=[], truths=[], weights=np.empty(0), unlabelled=unlabelled)
+    rule = bench.threshold_rule
+    return rule.choose(Evidence(unlabelled=detector.score(list(pool)) if rule.reads_unlabelled else []))

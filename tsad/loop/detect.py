@@ -11,11 +11,12 @@ import numpy as np
 from tsad.config.workbench import Workbench
 from tsad.core.errors import RegistryError, TsadError
 from tsad.core.intervals import clip
+from tsad.core.options.threshold import kept_threshold
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, FloatArray, Origin
 from tsad.core.windows import without_overlap
-from tsad.loop.champion import ensure_champion, first_proposer, registry_of
+from tsad.loop.champion import ensure_champion, registry_of
 from tsad.loop.common import finished, log, open_loop, read_series, say, show, standalone
 from tsad.loop.datasets import latest_training
 from tsad.loop.detections import hand_out, loaded_detections, record_detections
@@ -151,9 +152,9 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
     if version == "none":
         detector = bench.make_detector()
         origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-        proposer = first_proposer(bench, detector)
+        proposer = bench.threshold_rule.first_proposer(detector.name)
         threshold = proposer.threshold if proposer else bench.threshold.default
-        return LoadedVersion(detector, threshold, bench.threshold, origin, None, proposer)
+        return LoadedVersion(detector, threshold, kept_threshold(dict(bench.threshold)), origin, None, proposer)
     registry = registry_of(bench, loop)
     found = registry.resolve(version)
     if found is None:
@@ -165,11 +166,11 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
 
 
 def _unreviewed(bench: Workbench, loop: LoopStore, pool: Sequence[Window]) -> list[Window]:
-    """The pool without what is in the training set already; only labelled series for the simulated reviewer."""
-    if bench.review.mode == "simulated":
+    """The pool without what is in the training set already; only labelled series for a reviewer that needs labels."""
+    if bench.reviewer.needs_labels:
         silent = {w.point_id for w in pool if w.series.labels is None}
         if silent and len(silent) < len({w.point_id for w in pool}):
-            log.warning("%d series without labels are not put to the simulated reviewer", len(silent))
+            log.warning("%d series without labels are not put to the reviewer, who answers from labels", len(silent))
             pool = [w for w in pool if w.point_id not in silent]
     known = latest_training(loop)
     return without_overlap(pool, [r.window for r in known.windows]) if known else list(pool)
@@ -207,7 +208,7 @@ def _choose(
     # 1 at the threshold, 0 at either end of the scale: where the detector knows least.
     uncertainty = 1.0 - np.abs(peaks - threshold) / np.where(peaks > threshold, 1 - threshold, threshold).clip(1e-9)
     seed = bench.sampling.seed + number
-    picked = disputed_first(candidates, peaks, uncertainty.clip(0, 1), bench.sampling, seed=seed)
+    picked = disputed_first(candidates, peaks, uncertainty.clip(0, 1), bench.strategy, seed=seed)
     choices = []
     for k, probability, strategy in picked:
         window, detection = candidates[k], said[id(candidates[k].series)]

@@ -116,7 +116,7 @@ def score_versions(
 
 def compare(bench: Workbench, champion: Sequence[Unit], challenger: Sequence[Unit]) -> dict[str, dict[str, Any]]:
     """Challenger minus champion on the gate's metric and its guard, over the same resamples."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for metric in (bench.gold.metric, bench.gold.guard):
         result = paired_bootstrap(
             champion, challenger, metric, resamples=bench.gold.resamples, seed=bench.gold.seed

@@ -10,15 +10,13 @@ what is not done. Nothing here is remembered outside MLflow and Label Studio.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
+from tsad.config.freeze import differences
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError, TsadError
 from tsad.loop import detect, evaluate, promote, pull, push, report, train
 from tsad.loop.common import finished, say, show
-from tsad.loop.reviewers import label_studio, make_reviewer
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore
@@ -42,7 +40,7 @@ def iterate(bench: Workbench, *, new: bool = False) -> float | None:
 
     store = open_store(bench.tracking, bench.home)
     bench = _continued(store, bench, new)
-    make_reviewer(bench)  # its address and token have to be there before any long work
+    bench.build_once()  # before any long work, and before anything is frozen
     bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
     loop = store.loop(bench.loop.name, bench.loop.lease)
     done = {i.number for i in loop.iterations() if not i.open}
@@ -78,7 +76,7 @@ def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
     frozen = open_ones.get(_fresh_name(store, bench) if bench.loop.fresh else bench.loop.name)
     if frozen is None:
         return bench
-    refused = _differences(bench.config_yaml, frozen.config_yaml)
+    refused = differences(bench.config_yaml, frozen.config_yaml)
     if refused:
         raise LoopError(
             f"iteration {frozen.number} of loop {bench.loop.name} is open and its config is frozen; it differs in "
@@ -86,25 +84,6 @@ def _continued(store: Store, bench: Workbench, new: bool) -> Workbench:
             "Leave the override out, or start afresh with new=true.",
         )
     return bench.thaw(frozen.config_yaml)
-
-
-def _differences(asked: str, frozen: str) -> list[str]:
-    """Keys of the groups whose values differ, as ``key=asked (frozen: value)``; the verb's own keys do not count."""
-    now, then = _leaves(yaml.safe_load(asked)), _leaves(yaml.safe_load(frozen))
-    return [
-        f"{key}={now[key]} (frozen: {then[key]})"
-        for key in now
-        if "." in key and key in then and now[key] != then[key] and key != "loop.name"
-    ]
-
-
-def _leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= _leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    return found
 
 
 def _fresh_name(store: Store, bench: Workbench) -> str:
@@ -203,7 +182,7 @@ def _report(bench: Workbench, loop: LoopStore, done: Collection[int]) -> None:
     _outages(loop, done)
     waiting = loop.open_iteration()
     if waiting is not None and waiting.state == "REVIEWING":
-        say(f"iteration {waiting.number} waits for reviews at {label_studio(bench).project_url}")
+        say(f"iteration {waiting.number} waits for reviews at {bench.make_reviewer().project_url}")
         say("run tsad iterate again when they are done")
     elif _ended(bench, loop):
         say(f"the loop has reached its end (loop.iterations={bench.loop.iterations}); go on with a larger one")

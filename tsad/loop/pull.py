@@ -16,7 +16,6 @@ from tsad.loop.datasets import latest_training, put
 from tsad.loop.gold import find_gold, put_gold
 from tsad.loop.queue import queue_of, queue_with_reading
 from tsad.loop.reading import Reading
-from tsad.loop.reviewers import label_studio, make_reviewer
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore, StepRecord
@@ -50,7 +49,7 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
 
 def _collect(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord | None:
     choices, reading = queue_with_reading(bench, finished(iteration, detect.STEP))
-    reviewer = make_reviewer(bench)
+    reviewer = bench.make_reviewer()
     while True:
         reviewed = reviewer.pull(choices)
         waiting = missing(bench, reviewed)
@@ -68,11 +67,11 @@ def _withdraw(bench: Workbench, iteration: Iteration) -> None:
 
     Only once the dataset version is kept: before that, a resumed pull would miss the tasks that are gone.
     """
-    if bench.review.mode != "label_studio" or iteration.finished(WITHDRAW) is not None:
+    if not bench.reviewer.people or iteration.finished(WITHDRAW) is not None:
         return
     choices = queue_of(bench, finished(iteration, detect.STEP))
     with iteration.step(WITHDRAW) as step:
-        step.result({"withdrawn": label_studio(bench).withdraw(choices)})
+        step.result({"withdrawn": bench.make_reviewer().withdraw(choices)})
 
 
 def missing(bench: Workbench, reviewed: Sequence[ReviewedWindow]) -> int:

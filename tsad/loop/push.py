@@ -9,7 +9,6 @@ from tsad.core.errors import LoopError
 from tsad.loop import detect
 from tsad.loop.common import finished, open_loop, say
 from tsad.loop.queue import queue_of
-from tsad.loop.reviewers import label_studio, make_reviewer
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore, StepRecord
@@ -33,10 +32,10 @@ def run(bench: Workbench, *, withdraw: bool = False) -> None:
     if iteration is None or drawn is None:
         raise LoopError(f"loop {loop.name} has no open iteration with a queue", "Run tsad iterate first.")
     if withdraw:
-        removed = label_studio(bench).withdraw(queue_of(bench, drawn))
+        removed = bench.make_reviewer().withdraw(queue_of(bench, drawn))
         say(f"withdrew {removed} tasks without annotation")
         return
-    created = make_reviewer(bench).push(queue_of(bench, drawn))
+    created = bench.make_reviewer().push(queue_of(bench, drawn))
     say(f"pushed {created} new tasks for iteration {iteration.number}")
 
 
@@ -48,6 +47,6 @@ def stage(bench: Workbench, loop: LoopStore, iteration: Iteration) -> StepRecord
     drawn = finished(iteration, detect.STEP)
     with iteration.step(STEP) as step:
         choices = queue_of(bench, drawn)
-        created = make_reviewer(bench).push(choices)
+        created = bench.make_reviewer().push(choices)
         step.result({"windows": len(choices), "created": created})
     return finished(iteration, STEP)

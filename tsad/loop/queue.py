@@ -41,13 +41,13 @@ def queue_of(bench: Workbench, record: StepRecord) -> list[Choice]:
 def queue_with_reading(bench: Workbench, record: StepRecord) -> tuple[list[Choice], Reading | None]:
     """The choices, and what was read for them.
 
-    The simulated reviewer answers from labels, which no artifact carries: they are read from the source again.
+    A reviewer that answers from labels, which no artifact carries, has them read from the source again.
     """
     from tsad.training.queues import load_queue
 
     with tempfile.TemporaryDirectory() as scratch:
         choices = load_queue(record.fetch("queue", Path(scratch)))
-    if bench.review.mode == "label_studio":
+    if not bench.reviewer.needs_labels:
         return choices, None
     reading = read_series(bench, sorted({c.window.point_id for c in choices}))
     return _labelled(reading.series, choices), reading

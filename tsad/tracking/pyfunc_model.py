@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tsad import __version__
 from tsad.core.errors import StorageError, WeightsError
 from tsad.core.options import ThresholdOptions
+from tsad.core.options.threshold import kept_threshold
 from tsad.core.series import Series
 from tsad.core.types import Detection, FloatArray, Origin
 from tsad.files.hashing import digest_of_folder
@@ -193,7 +194,7 @@ def load_folder(description: Path, adapter: Path | None, model_version: str = ""
     return LoadedVersion(
         detector,
         described["threshold"],
-        ThresholdOptions(**options),
+        kept_threshold(options),
         Origin(
             detector=origin.get("detector", ""),
             model_version=model_version or f"{origin.get('detector', '')}:unregistered",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +124,7 @@ def _bases(detector: Detector, lines: Sequence[Line], leave_out: bool) -> list[P
 
 def _of_set(bench: Workbench, line: Line, base: Proposer, given: dict[str, Any], cases: Cases) -> list[Row]:
     """Rows of one set, by strategy, seed and reviewed windows; what was said of candidates goes into ``cases``."""
-    options = replace(bench.threshold, rule="reviewed")
+    rule = bench.threshold_named("reviewed")
     rows: list[Row] = []
     for seed in range(given["seeds"]):
         split = Split(line, seed, bench.windows.length, max(given["reviews"]), given["rotations"])
@@ -134,7 +133,7 @@ def _of_set(bench: Workbench, line: Line, base: Proposer, given: dict[str, Any],
             for count in given["reviews"]:
                 said: Said
                 if strategy == "threshold":
-                    said = by_threshold(split, count, given["noise"], options)
+                    said = by_threshold(split, count, given["noise"], rule)
                 else:
                     said = by_calibrator(split, count, given["noise"], base, strategy == "calibrator")
                     answer = line.confirmed[split.inside], said.probability[split.inside], _series(split)

@@ -13,7 +13,6 @@ from tsad.loop import detect, promote, pull
 from tsad.loop.champion import registry_of
 from tsad.loop.common import say, show
 from tsad.loop.queue import queue_of
-from tsad.loop.reviewers import make_reviewer
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore
@@ -44,7 +43,7 @@ def label_studio_line(bench: Workbench) -> str:
     """One phrase: not started, running at a URL, or why it cannot be reached."""
     from tsad.review.server import describe
 
-    return describe(bench.review, bench.home)
+    return describe(bench.label_studio(), bench.home)
 
 
 def _row(bench: Workbench, loop: LoopStore) -> dict[str, Any]:
@@ -79,8 +78,8 @@ def _last_iteration(bench: Workbench, iteration: Iteration) -> None:
     elif drawn is not None:
         frozen = bench.thaw(iteration.config_yaml)
         try:
-            people = frozen.review.mode == "label_studio"
-            reviewed = make_reviewer(frozen).pull(queue_of(frozen, drawn)) if people else []
+            people = frozen.reviewer.people
+            reviewed = frozen.make_reviewer().pull(queue_of(frozen, drawn)) if people else []
         except TsadError as error:
             say(f"  reviews cannot be read: {error}")
             return

@@ -28,7 +28,7 @@ def run(bench: Workbench, *, action: str = "start", port: int = 0) -> None:
     if not 0 <= port <= 65535:
         raise ConfigError(f"port={port} is no port", "Use 1..65535, or 0 for any free one.")
     if action == "status":
-        say(f"Label Studio: {server.describe(bench.review, bench.home)}")
+        say(f"Label Studio: {server.describe(bench.label_studio(), bench.home)}")
     elif action == "stop":
         say("Label Studio stopped" if server.stop(bench.home) else "Label Studio was not running")
     else:
