@@ -27,8 +27,9 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, protected_namespaces=()
-    )
+        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, protected_namespaces=(),
+        hide_input_in_errors=True,  # a secret where none belongs is not shown
+    )  # fmt: skip
 
     @field_validator("*", mode="before")
     @classmethod
@@ -48,7 +49,7 @@ class Refusal(ValueError):
     def __init__(self, found: str, remedy: str = "", *values: object) -> None:
         self.found, self.remedy = found, remedy
         self.values = {str(at): value for at, value in enumerate(values)}
-        super().__init__(" ".join(f"{text}." for text in self.in_words(_Names()) if text))
+        super().__init__(" ".join(f"{text.rstrip('.')}." for text in self.in_words(_Names()) if text))
 
     def in_words(self, keys: Mapping[str, str]) -> tuple[str, str]:
         """What was found and the remedy, with keys as ``keys`` names them."""
