@@ -277,3 +277,7 @@ def test_learned_thresholds_by_name_take_what_the_composed_rule_says_too(bench: 
     assert type(rule).__name__ == "ReviewedRule" and rule.settings.default == 0.3
     rule = bench("threshold=fixed", "threshold.merge_gap=9").threshold_named("reviewed")
     assert rule.settings.merge_gap == 9 and np.isclose(rule.settings.default, 0.5)  # type: ignore[attr-defined]
+
+
+def test_history_is_found_again_by_the_words_it_was_always_kept_under(options: Make) -> None:
+    assert f"{options().downsample!r}" == "DownsampleOptions(method='none', every=None, count=None)"

@@ -87,7 +87,7 @@ def elsewhere(key: str) -> str:
     if key in SUCCESSORS or group not in GROUPS:
         return SUCCESSORS.get(key, "")
     having = [o for o in options_of(group) if name in (yaml.safe_load(yaml_text(f"{group}/{o}") or "") or {})]
-    return f"It is a key of {' and '.join(f'{group}={option}' for option in having)}." if having else ""
+    return f"It is a key of {group}={', '.join(having)}." if having else ""
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:

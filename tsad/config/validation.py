@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tsad.command.naming import full_key, nearest
+from tsad.command.secrets import MASK, hide_login, is_secret_key
 from tsad.config.groups import GROUPS, SUCCESSORS
 from tsad.config.words import bounds, choices, inside, is_model, words
 from tsad.core.errors import ConfigError
@@ -117,8 +118,8 @@ class _Scope:
             return Fault(*error.in_words({name: full_key(key, name) for name in known} | {"key": key}))
         if isinstance(error, ValueError):
             return Fault(f"{key}: {error}" if key else str(error))
-        value = _at(self.given, keys)
-        shown = "null" if value is None else repr(value)
+        value = MASK if is_secret_key(key) else _at(self.given, keys)
+        shown = "null" if value is None else hide_login(repr(value))
         if kind == "literal_error":
             listed = isinstance(keys[-1], int)
             found = f"{_named(self.prefix, keys[:-1])} holds {shown}" if listed else f"{key} is {shown}"

@@ -83,7 +83,7 @@ def _history(
 
     source = bench.make_source()
     origin = loaded.origin
-    version = f"{origin.model_version} {origin.config_hash} {bench.downsample}"
+    version = f"{origin.model_version} {origin.config_hash} {bench.downsample!r}"
     history = history_of(source, source.select(points), since, until, chunk, version)
     rows = backfill(bench, loop, step, loaded, source, history, again=again, output=output)
     step.table(rows, "chunks.json")
