@@ -42,7 +42,7 @@ from tsad.review.server import token
 
 Make = Callable[..., Settings]
 TARGETS = [(g, option(g, o)["_target_"]) for g in BASES for o in options_of(g)]
-CLASSES = {located(target, group, base_of(group)) for group, target in TARGETS}
+CLASSES = list(dict.fromkeys(located(target, group, base_of(group)) for group, target in TARGETS))
 CHOICES = [(g, o) for g in (*GROUPS, "experiment") for o in options_of(g)]
 
 
