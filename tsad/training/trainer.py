@@ -275,8 +275,8 @@ def _too_little(version: DatasetVersion, options: AdapterOptions) -> str:
     total, positive = len(version.windows), sum(bool(r.intervals) for r in version.windows)
     if not options.enabled:
         return "adapter.enabled is false"
-    if total < max(1, options.min_windows):
-        return f"{total} usable reviewed windows, adapter.min_windows asks for {max(1, options.min_windows)}"
+    if total < options.min_windows:
+        return f"{total} usable reviewed windows, adapter.min_windows asks for {options.min_windows}"
     if positive < options.min_positive:
         return f"{positive} reviewed windows with an anomaly, adapter.min_positive asks for {options.min_positive}"
     return ""
