@@ -28,9 +28,7 @@ from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, BoolArray
 from tsad.detectors.base import Detector
 
-PLAIN = ThresholdOptions(
-    rule="fixed", default=0.5, quantile=0.99, shrinkage=24.0, merge_gap=4, min_length=1, max_length=0
-)
+PLAIN = ThresholdOptions(default=0.5, merge_gap=4, min_length=1, max_length=0)
 
 
 def robust_zscore() -> Detector:

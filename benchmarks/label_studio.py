@@ -17,19 +17,18 @@ from typing import Any
 import httpx
 import numpy as np
 
-from tsad.core.options import ReviewOptions
 from tsad.core.reviews import Choice, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin
 from tsad.review import convert, server, template
 from tsad.review.label_studio import LabelStudioReviewer
+from tsad.review.label_studio_options import LabelStudioOptions
 
 SECOND = 1_000_000_000
-OPTIONS = ReviewOptions(
-    mode="label_studio", wait=False, poll_seconds=5.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="",
-    project="", template="timeseries.xml", utc_offset="+00:00", chunk=50, max_channels=6, miss_rate=0.0, shift_rate=0.0,
-    shift_points=0, spurious_rate=0.0, seed=0,
-)
+OPTIONS = LabelStudioOptions(
+    wait=False, poll_seconds=5.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="",
+    project="", template="timeseries.xml", utc_offset="+00:00", chunk=50, max_channels=6,
+)  # fmt: skip
 
 
 def windows(count: int, points: int) -> list[Choice]:

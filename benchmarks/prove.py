@@ -45,7 +45,7 @@ DATA = Path(os.environ.get("TSAD_DATA", ROOT.parent / "shared" / "data"))
 METRICS = ("interval_f1", "composite_f1")  # the gate's metric and its guard
 KINDS = ("real", "null")
 SETTINGS = (
-    "source=csv", "review=simulated", "loop.name=prove", "loop.iterations=2", "sampling.windows=40", "gold.split=time",
+    "source=csv", "review=simulated", "loop.name=prove", "loop.iterations=2", "sampling.windows=40", "gold=time",
     "gold.share=0.5", "tracking.plots=0", "tracking.system_metrics=false",
 )  # fmt: skip
 
@@ -84,12 +84,11 @@ print(json.dumps([tsad.__file__, refused(open, root + "/README.md"), refused(os.
 GOLD_STARTS = """
 import json, sys
 from tsad.config import compose, settings, workbench
-from tsad.review.splits import split_gold
 from tsad.loop.common import load_series
 bench = workbench(settings(compose(sys.argv[1:])))
 labelled = [s for s in load_series(bench) if s.labels is not None]
 starts = {}
-for window in split_gold(labelled, bench.gold, bench.windows.length).gold:
+for window in bench.gold_rule.split(labelled, bench.windows.length).gold:
     first = int(window.timestamps[0])
     starts[window.point_id] = min(first, starts.get(window.point_id, first))
 print(json.dumps(starts))

@@ -131,7 +131,7 @@ def test_unknown_targets_are_refused_with_what_there_is() -> None:
     with pytest.raises(TrainingError, match="modules_to_save names fuse"):
         adapters.attach(tiny_network(), make_options(modules_to_save=["fuse"]))
     with pytest.raises(TrainingError, match="empty"):
-        adapters.attach(tiny_network(), make_options(target_modules=[]))
+        adapters.attach(tiny_network(), make_options(enabled=False, target_modules=[]))
 
 
 @pytest.mark.usefixtures("no_network")

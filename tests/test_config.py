@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +12,13 @@ from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from pydantic import create_model
 
+from tsad.command.naming import full_key
 from tsad.command.quoting import parse, quoted
-from tsad.command.schema import convert, keywords, typed
 from tsad.command.secrets import MASK, is_secret_key, masked, refuse_secrets, unmasked
 from tsad.config import (
+    BASES,
     GROUPS,
     OPTIONS,
     UNFROZEN,
@@ -29,11 +30,19 @@ from tsad.config import (
     options_of,
     settings,
 )
+from tsad.config.comments import comments
+from tsad.config.composing import option
+from tsad.config.parts import base_of, located, model_of
+from tsad.config.validation import validated
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.option_model import Configured, Options
 from tsad.files.locate import shipped
+from tsad.review.server import token
 
 Make = Callable[..., Settings]
+TARGETS = [(g, option(g, o)["_target_"]) for g in BASES for o in options_of(g)]
+CLASSES = list(dict.fromkeys(located(target, group, base_of(group)) for group, target in TARGETS))
 CHOICES = [(g, o) for g in (*GROUPS, "experiment") for o in options_of(g)]
 
 
@@ -48,33 +57,53 @@ def test_every_option_composes(options: Make, group: str, option: str) -> None:
 
 @pytest.mark.parametrize("group", OPTIONS)
 def test_groups_have_exactly_the_keys_of_their_options(group: str) -> None:
-    wanted = {f.name for f in dataclasses.fields(OPTIONS[group])}
-    for chosen in [[f"{group}={option}"] for option in options_of(group)] or [[]]:
+    wanted = set(OPTIONS[group].model_fields)
+    for chosen in [[f"{group}={name}"] for name in options_of(group)] or [[]]:
         assert set(compose(chosen)[group]) == wanted
 
 
-@pytest.mark.parametrize("group", ["source", "detector"])
-def test_interchangeable_things_name_a_class_that_takes_their_keys(
-    bench: Callable[..., Workbench], group: str
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g in BASES for o in options_of(g)])
+def test_interchangeable_things_name_a_class_that_takes_exactly_their_keys(
+    options: Make, group: str, option: str
 ) -> None:
-    for option in options_of(group):
-        made = bench(f"{group}={option}")
-        config = made.source_config if group == "source" else made.detector_config
-        assert config["_target_"].startswith(f"tsad.{group}s.")
+    chosen = options(f"{group}={option}").parts[group]
+    assert chosen.config["_target_"] == f"{chosen.kind.__module__}.{chosen.kind.__qualname__}"
+    assert set(chosen.config) - {"_target_"} == set(model_of(chosen.kind).model_fields)
 
 
-def test_every_key_has_a_comment() -> None:
-    for path in shipped("conf").rglob("*.yaml"):
-        if "local" in path.parts:
-            continue
-        lines = path.read_text("utf-8").splitlines()
-        assert any(line.startswith("#") and "@package" not in line for line in lines), f"{path} says not what it is"
+@pytest.mark.parametrize("model", [*OPTIONS.values(), *(model_of(k) for k in CLASSES if issubclass(k, Configured))])
+def test_defaults_are_in_yaml_only(model: type[Options]) -> None:
+    assert all(info.is_required() for info in model.model_fields.values())
+
+
+YAMLS = [p for p in sorted(shipped("conf").rglob("*.yaml")) if "local" not in p.parts]
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.relative_to(shipped("conf")).as_posix())
+def test_every_key_has_a_comment(path: Path) -> None:
+    text = path.read_text("utf-8")
+    lines = text.splitlines()
+    assert any(line.startswith("#") and "@package" not in line for line in lines), f"{path} says not what it is"
+    said = comments(text)
+    keys = _keys({k: v for k, v in (yaml.safe_load(text) or {}).items() if k not in ("defaults", "hydra")})
+    assert [key for key in keys if not said.get(key)] == []
+
+
+def _keys(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Full keys; ``_target_`` is what the file's own comment is about."""
+    keys = []
+    for key, value in tree.items():
+        name = full_key(prefix, key)
+        inside = isinstance(value, Mapping) and bool(value)
+        keys += _keys(value, name) if inside else [] if key == "_target_" else [name]
+    return keys
 
 
 def test_demo_is_simulated_and_starts_afresh(options: Make) -> None:
     checked = options("experiment=demo")
     assert (checked.loop.name, checked.loop.iterations, checked.loop.fresh) == ("demo", 3, True)
-    assert checked.review.mode == "simulated" and checked.source["_target_"].endswith("SyntheticSource")
+    assert checked.parts["review"].kind.__name__ == "SimulatedReviewer"
+    assert checked.parts["source"].config["_target_"].endswith("SyntheticSource")
 
 
 def test_loop_takes_the_experiments_name(options: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +163,14 @@ def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["windows.length=8"], ["windows.length", "at least 16"]),
         (["threshold.default=1.5"], ["threshold.default", "at most 1"]),
         (["threshold.rule=best_f1"], ["threshold.rule", "reviewed"]),
-        (["threshold.max_length=2", "threshold.min_length=5"], ["threshold.max_length", "threshold.min_length"]),
+        (
+            ["threshold=fixed", "threshold.max_length=2", "threshold.min_length=5"],
+            ["threshold.max_length is 2", "threshold.min_length=5"],
+        ),
         (["sampling.mix={top_score: 1.0, random: 0.0, low_confidence: 0.0}"], ["sampling.mix.random"]),
         (["sampling.mix={top_score: 0.9, random: 0.9, low_confidence: 0.0}"], ["add up to 1.8"]),
         (["+sampling.mix.luck=0.0"], ["sampling.mix.luck"]),
-        (["review=simulated", "gold.origin=people"], ["gold.origin", "review.mode"]),
+        (["review=simulated", "gold=people"], ["gold", "review", "nobody to ask"]),
         (["gold.metric=oracle_point_f1"], ["gold.metric", "oracle_point_f1"]),
         (["gold.metric=pa_point_f1"], ["gold.metric"]),
         (["gold.windows=2", "gold.strata=4"], ["gold.strata", "gold.windows"]),
@@ -208,13 +240,18 @@ def example(
     """A signature with every kind of annotation that verbs and classes use."""
 
 
+def typed(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    checked = validated(model_of(example), values, prefix)
+    return {key: getattr(checked, key) for key in values}
+
+
 def test_typed_converts_without_changing_what_was_meant() -> None:
     given_values = {"a": "7", "b": 2, "c": ["p", 3], "d": "y", "e": [1, 2], "f": {"k": 1}, "g": "/x", "h": [True]}
-    assert typed(example, given_values) == {
+    assert typed(given_values) == {
         "a": 7, "b": 2.0, "c": ["p", "3"], "d": "y", "e": (1, 2), "f": {"k": 1.0}, "g": Path("/x"), "h": [True],
     }  # fmt: skip
-    assert typed(example, {"a": 1, "c": None, "b": "1e-3"}) == {"a": 1, "c": None, "b": 0.001}
-    assert typed(example, {"a": 1, "c": "one"})["c"] == "one"
+    assert typed({"a": 1, "c": None, "b": "1e-3"}) == {"a": 1, "c": None, "b": 0.001}
+    assert typed({"a": 1, "c": "one"})["c"] == "one"
 
 
 @pytest.mark.parametrize(
@@ -224,27 +261,31 @@ def test_typed_converts_without_changing_what_was_meant() -> None:
         ({"a": "???"}, "group.a is not set"),
         ({"a": None}, "group.a is null"),
         ({"a": True}, "group.a is True"),
+        ({"a": 1.5}, "group.a is 1.5"),
         ({"a": 1, "b": False}, "group.b is False"),
-        ({"a": 1, "d": "z"}, "one of x, y"),
+        ({"a": 1, "b": float("inf")}, "group.b is inf"),
+        ({"a": 1, "d": "z"}, "There are: x, y"),
         ({"a": 1, "e": [1, "b"]}, r"group.e\[1\] is 'b'"),
         ({"a": 1, "f": {"k": []}}, "group.f"),
         ({"a": 1, "h": "true"}, "group.h"),
+        ({"a": 1, "c": {"k": 1}}, r"group.c is {'k': 1} \(dict\). It takes a text or a list"),
         ({"a": 1, "aa": 2}, r"unknown key group.aa. Did you mean group.a\?"),
     ],
 )
 def test_typed_refuses(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        typed(example, values, "group")
+        typed(values, "group")
 
 
 def test_keywords_skip_the_bench_and_accept_any() -> None:
-    assert set(keywords(example) or ()) == set("abcdefgh")
-    assert keywords(lambda **anything: None) is None
+    assert set(model_of(example).model_fields) == set("abcdefgh")
+    assert dict(validated(model_of(lambda **anything: None), {"x": 1})) == {"x": 1}
 
 
-@given(st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text()))
+@given(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.text()))
 def test_a_value_of_its_own_type_is_left_alone(value: object) -> None:
-    assert convert(type(value), value, "k") == value
+    model = create_model("Model", __base__=Options, k=(type(value), ...))
+    assert value == "???" or validated(model, {"k": value}).k == value  # type: ignore[attr-defined]
 
 
 # --- quoting -----------------------------------------------------------------------------------------------
@@ -438,9 +479,9 @@ def test_token_of_a_shared_server(bench: Callable[..., Workbench], monkeypatch: 
     made = bench("review=label_studio", "review.url=http://127.0.0.1:9", "review.token_env=MY_VARIABLE")
     monkeypatch.delenv("MY_VARIABLE", raising=False)
     with pytest.raises(ReviewError, match="MY_VARIABLE"):
-        made.label_studio_token()
+        token(made.label_studio(), made.home)
     monkeypatch.setenv("MY_VARIABLE", "abc")
-    assert made.label_studio_token() == "abc"
+    assert token(made.label_studio(), made.home) == "abc"
     assert "abc" not in made.config_yaml
 
 
@@ -460,9 +501,10 @@ def test_how_series_are_cached_is_not_frozen_with_an_iteration(options: Make, be
     assert "offline" not in frozen
     from tsad.config import thawed
 
-    again = settings(thawed(frozen, made))
+    again = settings(thawed(frozen, made.groups))
     assert (again.cache.offline, again.loop.name) == ("only", "p")
     older = yaml.safe_dump({k: v for k, v in yaml.safe_load(frozen).items() if k != "downsample"})
-    assert settings(thawed(older, made)).downsample.method == "none", "an iteration from before the group was there"
+    before = settings(thawed(older, made.groups))
+    assert before.downsample.method == "none", "an iteration from before the group was there"
     with pytest.raises(ConfigError, match="nobody may answer"):
         options("cache.offline=only", "cache.enabled=false")

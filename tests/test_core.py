@@ -93,8 +93,7 @@ def test_an_error_says_what_and_what_to_do() -> None:
 
 
 GATE = GoldOptions(
-    origin="auto", split="series", share=0.4, windows=10, strata=2, min_intervals=5, metric="interval_f1",
-    guard="composite_f1", min_gain=0.0, alpha=0.1, resamples=100, seed=0,
+    min_intervals=5, metric="interval_f1", guard="composite_f1", min_gain=0.0, alpha=0.1, resamples=100, seed=0
 )
 
 

@@ -18,9 +18,7 @@ from tsad.detectors.base import Detector, fill_missing, squash
 from tsad.detectors.isolation_forest import IsolationForest
 from tsad.detectors.robust_zscore import RobustZScore
 
-PLAIN = ThresholdOptions(
-    rule="fixed", default=0.5, quantile=0.9, shrinkage=8.0, merge_gap=0, min_length=1, max_length=0
-)
+PLAIN = ThresholdOptions(default=0.5, merge_gap=0, min_length=1, max_length=0)
 
 
 def make_series(values: np.ndarray, point_id: str = "T1.PV") -> Series:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from test_review_label_studio import FakeServer, reviewer
 from test_sampling import OPTIONS as SAMPLING
-from test_splits import OPTIONS as GOLD
+from test_sampling import made as strategy
 from test_splits import SECOND, series
+from test_splits import made as gold
 
 from tsad.config.workbench import Workbench
 from tsad.core.reviews import Choice
@@ -20,7 +21,7 @@ from tsad.core.windows import cut
 from tsad.loop.detect import _choose
 from tsad.loop.gold import draw_for_people
 from tsad.review.sampling import disputed_first, select
-from tsad.review.splits import is_disputed, split_gold
+from tsad.review.splits import is_disputed
 
 
 def disputed(name: str, stretches: list[tuple[int, int]], labels: list[tuple[int, int]] | None = None) -> Series:
@@ -37,10 +38,10 @@ def test_a_window_is_disputed_from_its_first_to_its_last_instant() -> None:
 @pytest.mark.parametrize("split", ["series", "time"])
 def test_disputed_windows_are_never_gold_but_may_train(split: str) -> None:
     items = [disputed(f"A{k}", [(250, 260), (390, 395)], [(50, 60), (300, 310)]) for k in range(4)]
-    made = split_gold(items, replace(GOLD, split=split, share=0.5), 50)
+    made = gold(split, share=0.5).split(items, 50)
     assert made.gold and not any(is_disputed(w) for w in made.gold)
     assert sum(is_disputed(w) for w in made.pool) == 8
-    whole = split_gold([replace(i, disputed=()) for i in items], replace(GOLD, split=split, share=0.5), 50)
+    whole = gold(split, share=0.5).split([replace(i, disputed=()) for i in items], 50)
     assert {w.window_id for w in whole.gold} > {w.window_id for w in made.gold}  # the others stay where they were
     everything = {w.window_id for w in (*made.gold, *made.pool)}
     assert everything == {w.window_id for w in (*whole.gold, *whole.pool)}
@@ -58,7 +59,7 @@ def test_people_draw_no_disputed_gold_either(bench: Callable[..., Workbench]) ->
 def test_disputed_windows_come_first_with_probability_one_and_the_rest_is_drawn_fairly() -> None:
     windows = [w for k in range(4) for w in cut(disputed(f"P{k}", [(120, 130)] if k < 2 else []), 50)]
     scores = np.random.default_rng(0).beta(0.6, 3.0, len(windows))
-    options = replace(SAMPLING, windows=6, strategy="top_score", max_per_series=3)
+    options = strategy("top_score", windows=6, max_per_series=3)
     hits, reported = np.zeros(len(windows)), np.zeros(len(windows))
     draws = 600
     for seed in range(draws):
@@ -79,7 +80,7 @@ def test_more_disputed_windows_than_the_budget_are_drawn_alike() -> None:
     windows = cut(disputed("P", [(0, 400)]), 20)
     assert len(windows) == 20
     scores = np.linspace(0, 1, 20)
-    options = replace(SAMPLING, windows=5, max_per_series=2)
+    options = strategy(windows=5, max_per_series=2)
     hits = np.zeros(20)
     for seed in range(600):
         picks = disputed_first(windows, scores, scores, options, seed)

@@ -167,7 +167,7 @@ def test_the_champion_can_be_forced_and_rolled_back(small: Make) -> None:
 def test_training_outside_an_iteration_registers_a_challenger(small: Make) -> None:
     one = small()
     iterate(one)
-    call("train", small("threshold.shrinkage=1.0"))
+    call("train", small("threshold.default=0.8"))
     challenger = registry_of(one, open_loop(one)).alias("challenger")
     assert challenger is not None and challenger.version == 3
     assert challenger.tags["tsad.dataset_version"]

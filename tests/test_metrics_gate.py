@@ -14,7 +14,8 @@ from tsad.metrics.gate import Decision, decide
 from tsad.metrics.paired import paired_bootstrap
 from tsad.metrics.units import Unit, rotated, summarise
 
-OPTIONS = GoldOptions(**yaml.safe_load((Path(__file__).parents[1] / "conf/gold/default.yaml").read_text("utf-8")))
+YAML = yaml.safe_load((Path(__file__).parents[1] / "conf/gold/default.yaml").read_text("utf-8"))
+OPTIONS = GoldOptions(**{key: YAML[key] for key in GoldOptions.model_fields})
 LENGTH, UNITS = 400, 24
 
 
@@ -34,7 +35,7 @@ def units(found: int, before: int = 0, after: int = 0, false: int = 0) -> list[U
 
 
 def decision(champion: list[Unit], challenger: list[Unit], metric: str, guard: str) -> Decision:
-    options = GoldOptions(**{**vars(OPTIONS), "metric": metric, "guard": guard})
+    options = GoldOptions(**{**dict(OPTIONS), "metric": metric, "guard": guard})
     paired = {
         name: paired_bootstrap(champion, challenger, name, resamples=300, seed=0) for name in (metric, guard)
     }

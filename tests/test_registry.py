@@ -33,6 +33,7 @@ THRESHOLD = {
     "rule": "fixed", "default": 0.5, "quantile": 0.99, "shrinkage": 10.0, "merge_gap": 3, "min_length": 1,
     "max_length": 0,
 }  # fmt: skip
+KEPT = ThresholdOptions(default=0.5, merge_gap=3, min_length=1, max_length=0)  # what scoring needs of them
 SERIES = Series("a", np.arange(4) * NS_PER_SECOND, np.array([[0.1], [0.9], [np.nan], [0.4]]))
 
 
@@ -206,7 +207,7 @@ def test_a_registered_version_scores_as_it_did(loop: LoopStore, weights: Path) -
     loaded = load_version(registry, adapted)
     expected = TinyDetector(weights=str(weights), gain=0.5).with_adapter(weights.parent / "adapter of training")
     np.testing.assert_array_equal(loaded.score([SERIES])[0], expected.score([SERIES])[0])
-    assert loaded.threshold == 0.4 and loaded.threshold_options == ThresholdOptions(**THRESHOLD)  # type: ignore[arg-type]
+    assert loaded.threshold == 0.4 and loaded.threshold_options == KEPT
     assert loaded.origin.model_version == "tsad-nab 一号-tiny:2" and loaded.origin.dataset_version == "d" * 16
     assert loaded.adapter is not None and (loaded.adapter / "bias.txt").exists()
     plain = load_version(registry, base)

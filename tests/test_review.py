@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from tsad.core.errors import ConfigError, LabelError
-from tsad.core.options import ReviewOptions
+from tsad.core.errors import LabelError
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval
 from tsad.review.agreement import resolve
-from tsad.review.simulated import SimulatedReviewer
+from tsad.review.simulated import SimulatedOptions, SimulatedReviewer
 
 MINUTE = 60_000_000_000
-OPTIONS = ReviewOptions(
-    mode="simulated", wait=False, poll_seconds=1.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="X",
-    project="", template="timeseries.xml", utc_offset="+00:00", chunk=50, max_channels=6, miss_rate=0.0,
-    shift_rate=0.0, shift_points=3, spurious_rate=0.0, seed=0,
-)
+OPTIONS = SimulatedOptions(
+    wait=False, poll_seconds=1.0, min_reviewed=0, agreement_iou=0.5, miss_rate=0.0, shift_rate=0.0, shift_points=3,
+    spurious_rate=0.0, seed=0,
+)  # fmt: skip
+
+
+def simulated(**changes: float) -> SimulatedReviewer:
+    return SimulatedReviewer(**{**dict(OPTIONS), **changes})
 
 
 def span(a: int, b: int, label: str = "Anomaly", score: float = 1.0) -> Interval:
@@ -116,26 +116,26 @@ def many(labels: tuple[Interval, ...], count: int = 600) -> list[Choice]:
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
 def test_mistakes_come_at_their_rates(rate: float) -> None:
     labels = (span(40, 60),)
-    missed = SimulatedReviewer(replace(OPTIONS, miss_rate=rate)).pull(many(labels))
+    missed = simulated(miss_rate=rate).pull(many(labels))
     assert np.mean([not r.intervals for r in missed]) == pytest.approx(rate, abs=0.06)
-    spurious = SimulatedReviewer(replace(OPTIONS, spurious_rate=rate)).pull(many(()))
+    spurious = simulated(spurious_rate=rate).pull(many(()))
     assert np.mean([bool(r.intervals) for r in spurious]) == pytest.approx(rate, abs=0.06)
-    shifted = SimulatedReviewer(replace(OPTIONS, shift_rate=rate, shift_points=3)).pull(many(labels))
+    shifted = simulated(shift_rate=rate, shift_points=3).pull(many(labels))
     moved = [r.intervals[0] for r in shifted if r.intervals != labels]
     assert len(moved) / 600 == pytest.approx(rate * 48 / 49, abs=0.06)
     assert all(abs(i.start - 40 * MINUTE) <= 3 * MINUTE and abs(i.end - 60 * MINUTE) <= 3 * MINUTE for i in moved)
 
 
 def test_the_same_window_gets_the_same_answer_in_any_order() -> None:
-    reviewer = SimulatedReviewer(replace(OPTIONS, miss_rate=0.5, shift_rate=0.5))
+    reviewer = simulated(miss_rate=0.5, shift_rate=0.5)
     choices = many((span(10, 20), span(40, 60)), 40)
     first = {r.window.window_id: r.intervals for r in reviewer.pull(choices)}
-    again = {r.window.window_id: r.intervals for r in SimulatedReviewer(reviewer.options).pull(choices[::-1])}
+    again = {r.window.window_id: r.intervals for r in SimulatedReviewer(reviewer.settings).pull(choices[::-1])}
     assert first == again
-    other = SimulatedReviewer(replace(reviewer.options, seed=1)).pull(choices)
+    other = simulated(miss_rate=0.5, shift_rate=0.5, seed=1).pull(choices)
     assert {r.window.window_id: r.intervals for r in other} != first
 
 
 def test_rates_outside_the_unit_range_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"review\.miss_rate"):
-        SimulatedReviewer(replace(OPTIONS, miss_rate=1.5))
+    with pytest.raises(ValueError, match="miss_rate"):
+        simulated(miss_rate=1.5)

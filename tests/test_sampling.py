@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsad.core.errors import ConfigError
-from tsad.core.options import SamplingOptions
 from tsad.core.series import Series, Window
-from tsad.review.sampling import STRATEGIES, capped, inclusion_probabilities, select
+from tsad.review.sampling import capped, inclusion_probabilities, select
+from tsad.review.strategies.base import Strategy
+from tsad.review.strategies.low_confidence import LowConfidence
+from tsad.review.strategies.mix import Mix
+from tsad.review.strategies.random import Random
+from tsad.review.strategies.top_score import TopScore
 
-OPTIONS = SamplingOptions(
-    strategy="mix", windows=8, mix={"top_score": 0.5, "low_confidence": 0.25, "random": 0.25}, temperature=0.1,
-    max_per_series=0, seed=3,
-)
+KINDS = {kind.name: kind for kind in (TopScore, LowConfidence, Random, Mix)}
+STRATEGIES = ("top_score", "low_confidence", "random")
+VALUES = {
+    "windows": 8, "mix": {"top_score": 0.5, "low_confidence": 0.25, "random": 0.25}, "temperature": 0.1,
+    "max_per_series": 0, "seed": 3,
+}  # fmt: skip
+
+
+def made(strategy: str = "mix", **changes: Any) -> Strategy:
+    """A strategy by name, with those of VALUES that it takes."""
+    kind = KINDS[strategy]
+    return kind(**{key: value for key, value in (VALUES | changes).items() if key in kind.options_model.model_fields})
+
+
+OPTIONS = made()
 
 
 def candidates(series: int, each: int, length: int = 4) -> list[Window]:
@@ -40,12 +54,12 @@ def test_reported_probability_is_the_frequency_and_horvitz_thompson_is_unbiased(
     windows = candidates(6, 6)
     scores, doubts = scored(len(windows))
     truth = (scores > 0.3).astype(float)
-    options = replace(OPTIONS, strategy=strategy, max_per_series=limit)
+    options = made(strategy, max_per_series=limit)
     draws = 800
     hits, reported, totals = np.zeros(len(windows)), np.zeros(len(windows)), []
     for seed in range(draws):
         picks = select(windows, scores, doubts, options, seed)
-        assert len(picks) == options.windows
+        assert len(picks) == options.settings.windows
         index = np.array([i for i, _, _ in picks])
         weights = np.array([p for _, p, _ in picks])
         assert len(set(index)) == len(index)
@@ -58,7 +72,7 @@ def test_reported_probability_is_the_frequency_and_horvitz_thompson_is_unbiased(
     seen = reported > 0
     error = np.sqrt(reported * (1 - reported) / draws) + 1e-9
     assert (np.abs(hits / draws - reported)[seen] <= 5 * error[seen] + 1e-9).all()
-    assert reported.sum() == pytest.approx(options.windows, abs=0.1)  # all but the never drawn ones
+    assert reported.sum() == pytest.approx(options.settings.windows, abs=0.1)  # all but the never drawn ones
     standard_error = np.std(totals) / np.sqrt(draws)
     assert abs(np.mean(totals) - truth.sum()) <= 4 * standard_error + 0.02
 
@@ -66,10 +80,10 @@ def test_reported_probability_is_the_frequency_and_horvitz_thompson_is_unbiased(
 def test_top_score_prefers_high_scores_without_certainty_or_impossibility() -> None:
     windows = candidates(1, 200)
     scores = np.linspace(0, 1, 200)
-    weights = np.maximum(np.exp((scores - 1) / OPTIONS.temperature), 1e-3)
+    weights = np.maximum(np.exp((scores - 1) / 0.1), 1e-3)
     probabilities = capped(weights, 10)
     assert probabilities.min() > 0 and probabilities.max() < 1
-    picks = select(windows, scores, 1 - scores, replace(OPTIONS, strategy="top_score", windows=10), 1)
+    picks = select(windows, scores, 1 - scores, made("top_score", windows=10), 1)
     assert np.mean([scores[i] for i, _, _ in picks]) > 0.75
     assert [p for i, p, _ in picks] == pytest.approx([probabilities[i] for i, _, _ in picks])
 
@@ -79,7 +93,7 @@ def test_mix_names_the_strategies_in_their_shares() -> None:
     scores, doubts = scored(400, 5)
     names = [n for seed in range(200) for _, _, n in select(windows, scores, doubts, OPTIONS, seed)]
     shares = {n: names.count(n) / len(names) for n in STRATEGIES}
-    assert shares == pytest.approx(OPTIONS.mix, abs=0.06)
+    assert shares == pytest.approx(VALUES["mix"], abs=0.06)
 
 
 def test_the_same_seed_draws_the_same_and_another_seed_another() -> None:
@@ -90,9 +104,9 @@ def test_the_same_seed_draws_the_same_and_another_seed_another() -> None:
 
 def test_more_windows_than_candidates_takes_all_with_certainty() -> None:
     windows, (scores, doubts) = candidates(2, 3), scored(6)
-    picks = select(windows, scores, doubts, replace(OPTIONS, windows=50), 0)
+    picks = select(windows, scores, doubts, made(windows=50), 0)
     assert [(i, p) for i, p, _ in picks] == [(i, 1.0) for i in range(6)]
-    assert len(select(windows, scores, doubts, replace(OPTIONS, windows=50, max_per_series=2), 0)) == 4
+    assert len(select(windows, scores, doubts, made(windows=50, max_per_series=2), 0)) == 4
     assert select([], np.array([]), np.array([]), OPTIONS, 0) == []
 
 
@@ -117,16 +131,16 @@ def test_probabilities_sum_to_what_is_drawn(weights: list[float], size: int, lim
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        ({"strategy": "best"}, "sampling.strategy=best"),
-        ({"temperature": 0.0}, "sampling.temperature"),
-        ({"mix": {"top_score": 1.0}}, "sampling.mix"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"mix": {"top_score": 1.0}}, "random is 0"),
         ({"mix": {"random": 0.5, "lucky": 0.5}}, "lucky"),
+        ({"mix": {"random": 0.5, "top_score": 0.6}}, "add up to 1.1"),
+        ({"windows": 0}, "windows"),
     ],
 )
 def test_impossible_options_are_refused_by_name(change: dict, key: str) -> None:
-    windows, (scores, doubts) = candidates(1, 4), scored(4)
-    with pytest.raises(ConfigError, match=key):
-        select(windows, scores, doubts, replace(OPTIONS, **change), 0)
+    with pytest.raises(ValueError, match=key):
+        made(**change)
 
 
 def test_scores_outside_the_unit_range_are_refused() -> None:

@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as hnp
 from reading_kit import fetched
 from sources_kit import DATA, csv_source
 
-from tsad.command.checks import WARNINGS
 from tsad.config import Settings
 from tsad.core.errors import ConfigError
 from tsad.core.options import QualityOptions
+from tsad.core.options.quality import WARNINGS
 from tsad.core.series import Series
 from tsad.core.types import Interval
 from tsad.sources import quality as module

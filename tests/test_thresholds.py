@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,16 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tsad.core.errors import ConfigError
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.options import ThresholdOptions
 from tsad.core.types import NS_PER_SECOND
-from tsad.detectors.thresholds import choose_threshold, to_intervals
+from tsad.detectors.rules.base import Evidence
+from tsad.detectors.rules.calibrated import CalibratedRule
+from tsad.detectors.rules.fixed import FixedRule
+from tsad.detectors.rules.quantile import QuantileRule
+from tsad.detectors.rules.reviewed import ReviewedRule
+from tsad.detectors.thresholds import to_intervals
 
-PLAIN = ThresholdOptions(
-    rule="reviewed", default=0.5, quantile=0.9, shrinkage=8.0, merge_gap=0, min_length=1, max_length=0
-)
+PLAIN = ThresholdOptions(default=0.5, merge_gap=0, min_length=1, max_length=0)
 SCORES = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 1) | st.just(float("nan")))
+
+
+def changed(**changes: float) -> ThresholdOptions:
+    return PLAIN.model_copy(update=changes)
 
 
 def stamps(scores: np.ndarray) -> np.ndarray:
@@ -37,7 +42,7 @@ def test_plain_intervals_cover_exactly_the_points_above(scores: np.ndarray, thre
 def test_intervals_are_disjoint_ordered_inside_and_of_legal_length(
     scores: np.ndarray, threshold: float, gap: int, least: int, most: int
 ) -> None:
-    options = replace(PLAIN, merge_gap=gap, min_length=least, max_length=most)
+    options = changed(merge_gap=gap, min_length=least, max_length=most)
     intervals = to_intervals(scores, stamps(scores), threshold, options)
     end = len(scores) * NS_PER_SECOND
     assert all(0 <= i.start < i.end <= end for i in intervals)
@@ -49,14 +54,14 @@ def test_intervals_are_disjoint_ordered_inside_and_of_legal_length(
 
 def test_neighbours_merge_before_short_ones_are_dropped() -> None:
     scores = np.array([0, 1, 0, 1, 0, 0, 0, 1, 0], float)
-    options = replace(PLAIN, merge_gap=1, min_length=2)
+    options = changed(merge_gap=1, min_length=2)
     (only,) = to_intervals(scores, stamps(scores), 0.5, options)
     assert (only.start, only.end) == (1 * NS_PER_SECOND, 4 * NS_PER_SECOND)
 
 
 def test_a_long_proposal_is_cut_to_its_highest_stretch() -> None:
     scores = np.array([0.6, 0.6, 0.6, 0.9, 0.9, 0.6, 0.6])
-    (only,) = to_intervals(scores, stamps(scores), 0.5, replace(PLAIN, max_length=2))
+    (only,) = to_intervals(scores, stamps(scores), 0.5, changed(max_length=2))
     assert (only.start, only.end, only.score) == (3 * NS_PER_SECOND, 5 * NS_PER_SECOND, 0.9)
 
 
@@ -76,17 +81,26 @@ def reviewed(count: int, positives: int, level: float, seed: int = 0) -> tuple[l
 
 def choose(options: ThresholdOptions, scores: list, truths: list, weights: np.ndarray | None = None) -> float:
     weights = np.ones(len(scores)) if weights is None else weights
-    return choose_threshold(options, scores=scores, truths=truths, weights=weights, unlabelled=[])
+    rule = ReviewedRule(**{"shrinkage": 8.0, **dict(options)})
+    return rule.choose(Evidence(scores=scores, truths=truths, weights=weights))
 
 
 def test_fixed_and_quantile_rules() -> None:
     scores = [np.linspace(0, 1, 101)]
-    given_ = {"scores": [], "truths": [], "weights": np.empty(0)}
-    assert choose_threshold(replace(PLAIN, rule="fixed"), unlabelled=scores, **given_) == 0.5
-    assert choose_threshold(replace(PLAIN, rule="quantile"), unlabelled=scores, **given_) == pytest.approx(0.9)
-    assert choose_threshold(replace(PLAIN, rule="quantile"), unlabelled=[], **given_) == 0.5
-    with pytest.raises(ConfigError, match=r"threshold.rule=best"):
-        choose_threshold(replace(PLAIN, rule="best"), unlabelled=scores, **given_)
+    quantile = QuantileRule(quantile=0.9, **dict(PLAIN))
+    assert FixedRule(PLAIN).choose(Evidence(unlabelled=scores)) == 0.5
+    assert quantile.choose(Evidence(unlabelled=scores)) == pytest.approx(0.9)
+    assert quantile.choose(Evidence()) == 0.5
+    assert [rule.reads_unlabelled for rule in (FixedRule, QuantileRule, ReviewedRule)] == [False, True, False]
+    with pytest.raises(ValueError, match="quantile"):
+        QuantileRule(quantile=1.0, **dict(PLAIN))
+
+
+def test_the_calibrated_rule_hands_the_threshold_to_its_proposer() -> None:
+    usual = CalibratedRule(default=0.0).first_proposer("patch").threshold
+    assert 0 < usual < 1
+    assert CalibratedRule(default=0.9).first_proposer("patch").threshold == 0.9
+    assert FixedRule(PLAIN).first_proposer("patch") is None and not FixedRule.proposes
 
 
 @pytest.mark.parametrize("level", [0.3, 0.7])

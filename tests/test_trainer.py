@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 import random
@@ -238,7 +237,7 @@ def test_too_little_to_train_is_a_result_with_a_reason(tmp_path: Path) -> None:
     ):
         result = run(tmp_path, **options)
         assert result.adapter is None and reason in result.reason and result.steps == 0
-    empty = run(tmp_path, version=build([], Purpose.TRAIN, 0), min_windows=0, min_positive=0)
+    empty = run(tmp_path, version=build([], Purpose.TRAIN, 0), min_windows=1, min_positive=0)
     assert empty.adapter is None
     assert list(tmp_path.iterdir()) == []
 
@@ -252,7 +251,7 @@ def test_gold_never_trains(tmp_path: Path) -> None:
     ("key", "value"), [("steps", 0), ("replay_share", 1.0), ("r", 0), ("learning_rate", 0.0), ("validation_share", 0.9)]
 )
 def test_impossible_options_are_named(tmp_path: Path, key: str, value: float) -> None:
-    with pytest.raises(TrainingError, match=f"adapter.{key}="):
+    with pytest.raises(ValueError, match=key):
         run(tmp_path, **{key: value})
 
 
@@ -362,7 +361,7 @@ def shipped(name: str) -> dict[str, Any]:
 
 
 def test_the_shipped_options_are_complete() -> None:
-    assert set(shipped("lora")) == {f.name for f in dataclasses.fields(AdapterOptions)}
+    assert set(shipped("lora")) == set(AdapterOptions.model_fields)
     assert shipped("none") == {"defaults": ["lora", "_self_"], "enabled": False}
 
 

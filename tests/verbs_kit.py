@@ -6,18 +6,19 @@ from typing import Any
 
 import yaml
 
-from tsad.cli import verb_keys, verb_module
+from tsad.config.validation import validated
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
 from tsad.core.results import Result
 from tsad.files.locate import shipped
 from tsad.verbs.console import Console
+from tsad.verbs.lookup import verb_module
 
 
 def keys(verb: str, **given: Any) -> Options:
     """The verb's own keys: those of ``conf/task/<verb>.yaml``, and what is given instead."""
     values = yaml.safe_load((shipped("conf") / "task" / f"{verb}.yaml").read_text("utf-8")) or {}
-    return verb_keys(verb, verb_module(verb).keys_model, values | given)
+    return validated(verb_module(verb).keys_model, values | given, owner=verb)
 
 
 def call(verb: str, bench: Workbench, **given: Any) -> Any:

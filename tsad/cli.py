@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import json
 import logging
@@ -11,13 +10,12 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tsad import __version__
-from tsad.command.explain import explain
+from tsad.command.naming import nearest
 from tsad.command.overrides import (
     FLAGS,
     OUTPUTS,
@@ -30,22 +28,20 @@ from tsad.command.overrides import (
     with_verb,
 )
 from tsad.command.quoting import quoted
-from tsad.command.schema import UNSET, nearest
-from tsad.command.schema import words as in_words
 from tsad.command.secrets import refuse_secrets
 from tsad.config import (
     CONFIG_NAME,
-    GROUPS,
     VERSION_BASE,
     compose,
+    explained,
     finish,
     home,
-    known_keys,
     options_of,
     search_folders,
     search_here_first,
     settings,
     workbench,
+    yaml_text,
 )
 from tsad.core.context import Context
 from tsad.core.environment import set_environment
@@ -53,13 +49,12 @@ from tsad.core.errors import ConfigError, TsadError
 from tsad.files.locate import shipped
 from tsad.verbs.console import Console
 from tsad.verbs.interrupts import Interrupts
+from tsad.verbs.lookup import verb_module
 from tsad.verbs.progress import TerminalProgress
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-    from pydantic import ValidationError
 
-    from tsad.core.option_model import Options
 
 log = logging.getLogger("tsad")
 DONE, FAILED, PEOPLE, INTERRUPTED = 0, 1, 3, 130  # exit codes; 130 = 128 + SIGINT, as shells say it
@@ -121,67 +116,18 @@ def main() -> None:
         sys.exit(FAILED)
 
 
-def verb_module(verb: str) -> ModuleType:
-    """The module behind a verb, ``tsad.verbs.<verb>``: its ``keys_model`` and ``run``.
-
-    Raises:
-        ConfigError: no such verb.
-    """
-    name = f"tsad.verbs.{verb}"
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise ConfigError(f"unknown verb {verb}", nearest(verb, options_of("task"))) from error
-    if verb not in options_of("task"):  # what verbs share lies beside them
-        raise ConfigError(f"unknown verb {verb}", nearest(verb, options_of("task")))
-    return module
-
-
-def verb_keys(verb: str, model: type[Options], values: Mapping[str, Any]) -> Options:
-    """A verb's own keys, checked.
-
-    Raises:
-        ConfigError: an unknown key (with the nearest known one), a missing one, a value that it does not take.
-    """
-    from pydantic import ValidationError
-
-    unknown = [key for key in values if key not in model.model_fields]
-    if unknown:
-        raise ConfigError(f"{verb} has no key {unknown[0]}", nearest(unknown[0], [*model.model_fields, *GROUPS]))
-    try:
-        return model(**{key: value for key, value in values.items() if value != UNSET})
-    except ValidationError as error:
-        raise _refused_key(model, values, error) from None
-
-
-def _refused_key(model: type[Options], values: Mapping[str, Any], error: ValidationError) -> ConfigError:
-    """The first fault in our words."""
-    fault = error.errors()[0]
-    key = str(fault["loc"][0])
-    takes, value = in_words(model.model_fields[key].annotation), values.get(key)
-    if fault["type"] == "missing":
-        return ConfigError(f"{key} is not set", f"Give it, e.g. {key}=...; it takes {takes}.")
-    if fault["type"].startswith(("greater", "less", "too_", "literal")):
-        return ConfigError(f"{key}={value}", f"{fault['msg'].rstrip('.')}.")
-    shown = "null" if value is None else repr(value)
-    return ConfigError(f"{key} is {shown} ({type(value).__name__})", f"It takes {takes}.")
-
-
 def run_verb(
     call: Invocation, cfg: DictConfig, verb: str, choices: dict[str, Any], overrides: Sequence[str]
 ) -> float | None:
     """Check the whole config, then run the verb; returns what a sweeper optimises."""
-    checked = settings(finish(cfg, choices), overrides)
     module = verb_module(verb)
-    keys = verb_keys(verb, module.keys_model, checked.task)
+    checked = settings(finish(cfg, choices), overrides, module.keys_model, verb)
     as_json = call.options.as_json
     console = Console(as_json, sys.stdout)
     context = Context(progress=TerminalProgress(console), control=call.control)
     # What libraries print is no part of an answer in JSON.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        result = module.run(workbench(checked, context), keys, console)
+        result = module.run(workbench(checked, context), checked.keys, console)
     call.codes.append(PEOPLE if result.people_have_to_act else DONE)
     optimised: float | None = result.optimised
     return optimised
@@ -297,11 +243,10 @@ def _about(verb: str) -> str:
 
 
 def _yaml(name: str) -> str:
-    for place in search_folders():
-        path = place / f"{name}.yaml"
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    raise ConfigError(f"there is no verb {name.removeprefix('task/')}", nearest(name[5:], options_of("task")))
+    text = yaml_text(name)
+    if text is None:
+        raise ConfigError(f"there is no verb {name.removeprefix('task/')}", nearest(name[5:], options_of("task")))
+    return text
 
 
 def _complete(call: Invocation) -> int:
@@ -363,7 +308,7 @@ def _parts(error: Exception, words: Sequence[str]) -> tuple[str, str, str]:
     overrides = [w for w in words if is_override(w)]
     with contextlib.suppress(TsadError):
         overrides = [w for w in with_verb(words, options_of("task")) if is_override(w)]
-    named = explain(error, lambda: known_keys(overrides)) if "hydra" in sys.modules else error
+    named = explained(error, overrides) if "hydra" in sys.modules else error
     if isinstance(named, TsadError):
         return type(named).__name__, named.found, named.remedy
     kind = type(error).__name__

@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from tsad.core.errors import ReviewError
-from tsad.core.options import ReviewOptions
 from tsad.core.reviews import Choice, Purpose, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, TimeKind
 from tsad.review import server
 from tsad.review.label_studio import LabelStudioReviewer
+from tsad.review.label_studio_options import LabelStudioOptions
 
 if TYPE_CHECKING:
     from conftest import Studio
@@ -29,11 +29,10 @@ pytestmark = pytest.mark.live
 SECOND = 1_000_000_000
 START = 1_767_225_600 * SECOND  # 2026-01-01 00:00:00 UTC
 STEP = 300 * SECOND
-OPTIONS = ReviewOptions(
-    mode="label_studio", wait=False, poll_seconds=1.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="X",
-    project="", template="timeseries.xml", utc_offset="+08:00", chunk=7, max_channels=3, miss_rate=0.0,
-    shift_rate=0.0, shift_points=3, spurious_rate=0.0, seed=0,
-)
+OPTIONS = LabelStudioOptions(
+    wait=False, poll_seconds=1.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="X",
+    project="", template="timeseries.xml", utc_offset="+08:00", chunk=7, max_channels=3,
+)  # fmt: skip
 
 
 def series(name: str = "AC6403B.PV", count: int = 400, channels: int = 1, kind: TimeKind = "time") -> Series:
@@ -66,7 +65,8 @@ def reviewer(studio: Studio) -> LabelStudioReviewer:
 
 def made(studio: Studio, loop: str = "", **options: Any) -> LabelStudioReviewer:
     name = loop or f"live-{uuid.uuid4().hex[:8]}"
-    return LabelStudioReviewer(replace(OPTIONS, **options), url=studio.url, token=studio.token, loop=name)
+    settings = LabelStudioOptions(**{**dict(OPTIONS), **options})
+    return LabelStudioReviewer(settings, url=studio.url, token=studio.token, loop=name)
 
 
 def tasks_of(studio: Studio, reviewer: LabelStudioReviewer) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,18 @@ from tsad.core.options import (
     QualityOptions,
     ReviewOptions,
     SamplingOptions,
-    ThresholdOptions,
+    ThresholdRuleOptions,
     TrackingOptions,
     WindowOptions,
 )
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
+    from tsad.detectors.rules.base import ThresholdRule
+    from tsad.review.base import Reviewer
+    from tsad.review.gold.base import GoldRule
+    from tsad.review.label_studio_options import LabelStudioOptions
+    from tsad.review.strategies.base import Strategy
     from tsad.sources.base import Source
 
 
@@ -35,20 +40,22 @@ class Workbench:
         context: who watches this call, who may stop it, what it holds in memory.
         home: the store's folder ($TSAD_HOME, else ./mlruns), absolute.
         config_yaml: the composed config with secrets masked; what an iteration freezes.
-        source_config: keyword arguments and ``_target_`` of the source.
-        detector_config: keyword arguments and ``_target_`` of the detector.
+        configs: keyword arguments and ``_target_`` of what is chosen so, by group, secrets masked.
         overrides: what the user typed for this run, e.g. ``adapter.r=16``.
+        threshold_rule, strategy, gold_rule: what ``threshold``, ``sampling`` and ``gold`` choose.
+        reviewer: the class that ``review`` chooses; see :meth:`make_reviewer`.
         detector_named: builds the detector of ``conf/detector/<name>.yaml``; what the user set for the detector of
             this config counts where that is the one named.
+        threshold_named: the rule of ``conf/threshold/<name>.yaml``.
         csv_at: a CSV source over another file or folder, read as this config's source where that is one.
         label_export: a Label Studio export that labels the series (``source.labels=FILE.json``).
-        label_studio_token: reads the token where it is kept; raises ReviewError where it is not.
+        label_studio: how windows look in Label Studio, also where somebody else reviews.
         thaw: builds the workbench that an iteration's frozen config describes.
     """
 
     loop: LoopOptions
     windows: WindowOptions
-    threshold: ThresholdOptions
+    threshold: ThresholdRuleOptions
     adapter: AdapterOptions
     sampling: SamplingOptions
     gold: GoldOptions
@@ -60,16 +67,48 @@ class Workbench:
     context: Context
     home: Path
     config_yaml: str
-    source_config: Mapping[str, Any]
-    detector_config: Mapping[str, Any]
+    configs: Mapping[str, Mapping[str, Any]]
     overrides: tuple[str, ...]
     label_export: Path | None
+    threshold_rule: ThresholdRule
+    strategy: Strategy
+    gold_rule: GoldRule
+    reviewer: type[Reviewer]
     make_source: Callable[[], Source]
     make_detector: Callable[[], Detector]
     detector_named: Callable[[str], Detector]
+    threshold_named: Callable[[str], ThresholdRule]
     csv_at: Callable[[Path], Source]
-    label_studio_token: Callable[[], str]
+    label_studio: Callable[[], LabelStudioOptions]
     thaw: Callable[[str], Workbench]  # a workbench from the frozen config (YAML) of an iteration
+
+    @property
+    def source_config(self) -> Mapping[str, Any]:
+        """Keyword arguments and ``_target_`` of the source."""
+        return self.configs["source"]
+
+    @property
+    def detector_config(self) -> Mapping[str, Any]:
+        """Keyword arguments and ``_target_`` of the detector."""
+        return self.configs["detector"]
+
+    def make_reviewer(self) -> Reviewer:
+        """The reviewer of this loop, not yet connected.
+
+        Raises:
+            ReviewError: its address or token is not there.
+        """
+        return self.reviewer.of_loop(self.review, loop=self.loop.name, home=self.home)
+
+    def build_once(self) -> None:
+        """Build reviewer, source and detector, and let them go: what cannot be built is said before work starts.
+
+        Raises:
+            TsadError: one of them cannot be built; names the key.
+        """
+        self.make_reviewer()
+        self.make_source()
+        self.make_detector()
 
     def named(self, loop: str) -> Workbench:
         """The same workbench for a loop of another name, its frozen config included."""
@@ -80,16 +119,16 @@ class Workbench:
         config = yaml.safe_load(self.config_yaml)
         config["loop"]["name"] = loop
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        return replace(self, loop=replace(self.loop, name=loop), config_yaml=text)
+        return replace(self, loop=self.loop.model_copy(update={"name": loop}), config_yaml=text)
 
     def parameters(self) -> dict[str, Any]:
         """The leaves people compare between iterations; everything else is in the config artifact."""
         groups = {
-            "adapter": asdict(self.adapter), "threshold": asdict(self.threshold), "sampling": asdict(self.sampling),
-            "gold": asdict(self.gold), "windows": asdict(self.windows), "detector": dict(self.detector_config),
-            "source": dict(self.source_config),
+            "adapter": dict(self.adapter), "threshold": self.configs["threshold"], "sampling": self.configs["sampling"],
+            "gold": self.configs["gold"], "windows": dict(self.windows), "detector": self.configs["detector"],
+            "source": self.configs["source"],
         }
-        found: dict[str, Any] = {"loop.name": self.loop.name, "review.mode": self.review.mode}
+        found: dict[str, Any] = {"loop.name": self.loop.name, "review._target_": self.configs["review"]["_target_"]}
         for group, leaves in groups.items():
             found |= {f"{group}.{key}": value for key, value in leaves.items() if value is not None}
         return found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 UNSET = "???"  # how YAML says: to be given by the user
+WRONG_TYPE = "wrong_type"  # pydantic's name of the fault where _exact refuses what pydantic would convert
 
 
 class Options(BaseModel):
@@ -20,17 +23,37 @@ class Options(BaseModel):
     ``1`` no truth value, ``5.0`` no whole number, infinity and NaN are refused.
 
     Raises:
-        pydantic.ValidationError: all faults at once; ``config`` says them by their full keys.
+        pydantic.ValidationError: all faults at once; ``config.validation`` says them by their full keys.
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, protected_namespaces=()
-    )
+        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, protected_namespaces=(),
+        hide_input_in_errors=True,  # a secret where none belongs is not shown
+    )  # fmt: skip
 
     @field_validator("*", mode="before")
     @classmethod
     def _exact(cls, value: Any, info: ValidationInfo) -> Any:
         return _exact(cls.model_fields[str(info.field_name)].annotation, value)
+
+
+class Refusal(ValueError):
+    """What a validator refuses, in our words; keys are named in full where the model is part of a config.
+
+    Args:
+        found: what was found, e.g. ``"{most} is {0}, below {least}={1}"``: ``{name}`` stands for the full key of the
+            field ``name``, ``{key}`` for that of the field at fault, ``{0}`` for the first of ``values``.
+        remedy: what to do about it, in the same way.
+    """
+
+    def __init__(self, found: str, remedy: str = "", *values: object) -> None:
+        self.found, self.remedy = found, remedy
+        self.values = {str(at): value for at, value in enumerate(values)}
+        super().__init__(" ".join(f"{text.rstrip('.')}." for text in self.in_words(_Names()) if text))
+
+    def in_words(self, keys: Mapping[str, str]) -> tuple[str, str]:
+        """What was found and the remedy, with keys as ``keys`` names them."""
+        return _filled(self.found, self.values, keys), _filled(self.remedy, self.values, keys)
 
 
 class Configured:
@@ -49,6 +72,18 @@ class Configured:
         return cls.options_model(**given) if options is None else options
 
 
+class _Names(dict[str, str]):
+    """Every field by its own name: for a model that is no part of a config."""
+
+    def __missing__(self, key: str) -> str:
+        return "the value" if key == "key" else key
+
+
+def _filled(template: str, values: Mapping[str, object], keys: Mapping[str, str]) -> str:
+    """The template with ``{name}`` and ``{0}`` filled in; what is filled in is never read as a template itself."""
+    return re.sub(r"\{(\w+)\}", lambda m: str(values[m[1]] if m[1] in values else keys[m[1]]), template)
+
+
 def _exact(annotation: Any, value: Any) -> Any:
     """The value, refused where pydantic would take a truth value for a number or the other way round."""
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
@@ -61,12 +96,9 @@ def _exact(annotation: Any, value: Any) -> Any:
         return [_exact(args[0], item) for item in value]
     if isinstance(value, Mapping) and len(args) == 2:
         return {key: _exact(args[1], item) for key, item in value.items()}
-    if annotation is bool and not isinstance(value, bool):
-        raise ValueError("not a truth value")
-    if annotation in (int, float) and isinstance(value, bool):
-        raise ValueError("a truth value is no number")
+    truth = isinstance(value, bool)
+    if (annotation is bool) != truth and annotation in (bool, int, float):
+        raise PydanticCustomError(WRONG_TYPE, "a truth value is no number, and a number no truth value")
     if annotation is int and isinstance(value, float):
-        raise ValueError("not a whole number")
-    if annotation is str and isinstance(value, bool):
-        return str(value).lower()
-    return value
+        raise PydanticCustomError(WRONG_TYPE, "not a whole number")
+    return str(value).lower() if annotation is str and truth else value

@@ -1,20 +1,12 @@
-"""From scores to intervals, and the choice of the score from which a point counts as abnormal."""
+"""From scores to intervals: runs of points that score at least a threshold. Which threshold, say the ``rules``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from tsad.core.errors import ConfigError
 from tsad.core.intervals import merge_runs, runs_of, runs_to_intervals
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import BoolArray, FloatArray, IntArray, Interval
-from tsad.metrics.interval import composite_counts, interval_counts
-
-GRID = np.linspace(0.02, 0.98, 49)  # thresholds that rule "reviewed" compares
-RESAMPLES = 200  # bootstrap draws of the reviewed windows
-WEIGHT_CAP = 10.0  # times the median weight: one rarely drawn window must not decide alone
+from tsad.core.types import FloatArray, IntArray, Interval
 
 
 def to_intervals(
@@ -43,105 +35,3 @@ def _highest_stretch(scores: FloatArray, start: int, stop: int, length: int) -> 
     total = np.concatenate(([0.0], np.cumsum(np.nan_to_num(scores[start:stop]))))
     first = start + int(np.argmax(total[length:] - total[:-length]))
     return first, first + length
-
-
-def choose_threshold(
-    options: ThresholdOptions,
-    *,
-    scores: Sequence[FloatArray],
-    truths: Sequence[BoolArray],
-    weights: FloatArray,
-    unlabelled: Sequence[FloatArray],
-) -> float:
-    """The score threshold by the configured rule; it never sees a gold window (DESIGN.md 5, rule 3).
-
-    ``fixed`` takes ``default``. ``quantile`` takes that quantile of the unlabelled scores, ``default`` where there
-    are none. ``reviewed`` maximises the mean of interval F1 (one-to-one) and composite F1 over the reviewed windows.
-
-    Args:
-        scores: per reviewed training window [L], by the detector that will use the threshold.
-        truths: per reviewed training window [L] bool, in the same order.
-        weights: inverse inclusion probability of each reviewed window.
-        unlabelled: scores of series (or windows) nobody has looked at.
-
-    Returns:
-        A score in 0..1.
-
-    Raises:
-        ConfigError: an unknown rule.
-    """
-    if options.rule == "fixed":
-        return options.default
-    if options.rule == "quantile":
-        return _quantile(options, unlabelled)
-    if options.rule == "reviewed":
-        return _reviewed(options, scores, truths, np.asarray(weights, float))
-    raise ConfigError(f"threshold.rule={options.rule} is unknown", "Use fixed, quantile or reviewed.")
-
-
-def _quantile(options: ThresholdOptions, unlabelled: Sequence[FloatArray]) -> float:
-    if sum(len(s) for s in unlabelled) == 0:
-        return options.default
-    return float(np.clip(np.nanquantile(np.concatenate(unlabelled), options.quantile), 0.0, 1.0))
-
-
-def _reviewed(
-    options: ThresholdOptions, scores: Sequence[FloatArray], truths: Sequence[BoolArray], weights: FloatArray
-) -> float:
-    """Bagged best threshold, drawn towards the default as if ``shrinkage`` windows had voted for it.
-
-    The best point of one noisy curve swings from review to review; the mean of the best points of bootstrap
-    resamples of the windows (Breiman 1996, Bagging Predictors) moves slowly.
-    """
-    if len(scores) == 0:
-        return options.default
-    weights = np.minimum(weights, WEIGHT_CAP * float(np.median(weights)))
-    if any(t.any() for t in truths):
-        best = _bagged(_counts(options, scores, truths), weights)
-    else:  # only false alarms can be learned: never lower the threshold on such evidence
-        best = max(options.default, min(0.98, max(float(np.nanmax(s)) for s in scores) + 0.01))
-    votes = float(weights.sum() ** 2 / np.square(weights).sum())  # Kish's effective number of windows
-    return float((votes * best + options.shrinkage * options.default) / (votes + options.shrinkage))
-
-
-def _bagged(counts: FloatArray, weights: FloatArray) -> float:
-    """Mean over resamples of the threshold with the highest smoothed objective. counts [N, G, 6]."""
-    draws = np.random.default_rng(0).multinomial(len(weights), np.full(len(weights), 1 / len(weights)), RESAMPLES)
-    sums = np.einsum("rn,ngk->rgk", draws * weights, counts)
-    curve = _objective(sums)  # [R, G]
-    padded = np.pad(curve, ((0, 0), (2, 2)), mode="edge")
-    smooth = np.mean([padded[:, k : k + curve.shape[1]] for k in range(5)], axis=0)
-    informative = sums[:, 0, 1] > 0  # resamples that hold a true interval
-    top = smooth >= smooth.max(axis=1, keepdims=True) - 1e-9  # the middle of a plateau, not its edge
-    best = (top * GRID).sum(axis=1) / top.sum(axis=1)
-    return float(best[informative].mean())
-
-
-def _objective(sums: FloatArray) -> FloatArray:
-    """Mean of interval F1 and composite F1 from summed counts. [..., 6] -> [...]."""
-    matched, true, proposed, events_hit, points_hit, points = np.moveaxis(sums, -1, 0)
-    interval = 2 * matched / np.maximum(true + proposed, 1e-12)
-    recall = events_hit / np.maximum(true, 1e-12)
-    precision = points_hit / np.maximum(points, 1e-12)
-    composite = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    return (interval + composite) / 2
-
-
-def _counts(options: ThresholdOptions, scores: Sequence[FloatArray], truths: Sequence[BoolArray]) -> FloatArray:
-    """What each window adds at each threshold, [N, G, 6]: intervals matched, true, proposed; true intervals hit,
-    proposed points that are abnormal, proposed points."""
-    out = np.zeros((len(scores), len(GRID), 6))
-    for n, (score, truth) in enumerate(zip(scores, truths, strict=True)):
-        true = runs_of(truth)
-        below = np.searchsorted(np.sort(score), GRID)
-        for g, threshold in enumerate(GRID):
-            if g and below[g] == below[g - 1]:  # most scores are low: most thresholds change nothing
-                out[n, g] = out[n, g - 1]
-                continue
-            runs = to_runs(score, float(threshold), options)
-            matched, inside, hit = 0.0, 0.0, 0.0
-            if len(true) and len(runs):
-                matched = interval_counts(true, runs).tp
-                inside, _, hit, _ = composite_counts(true, runs, len(truth))
-            out[n, g] = (matched, len(true), len(runs), hit, inside, (runs[:, 1] - runs[:, 0]).sum())
-    return out

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from tsad.config.workbench import Workbench
 from tsad.core.reviews import DatasetVersion
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore, StepRun
 
 BASE_ROLE, ADAPTED_ROLE = "base", "adapted"
-CALIBRATED = "calibrated"  # the threshold rule that proposes calibrated candidates
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,7 +67,7 @@ def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequ
             registry.promote(version)
             return version
     detector = bench.make_detector()
-    proposer = first_proposer(bench, detector)
+    proposer = bench.threshold_rule.first_proposer(detector.name)
     threshold = proposer.threshold if proposer else _first_threshold(bench, detector, pool)
     model = log_candidate(bench, step, Candidate(detector=detector, threshold=threshold, proposer=proposer))
     version = registry.register(run_id=step.run_id, model_uri=model.model_uri, tags=model.tags)
@@ -90,7 +87,7 @@ def log_candidate(bench: Workbench, step: StepRun, candidate: Candidate) -> Logg
     origin = {"detector": detector.name, "dataset_version": version, "config_hash": detector.config_hash}
     described = Described(
         detector=dict(detector.describe()), base=base, threshold=candidate.threshold,
-        threshold_options=asdict(bench.threshold), origin=origin, proposer=_described(candidate.proposer),
+        threshold_options=bench.configs["threshold"], origin=origin, proposer=_described(candidate.proposer),
     )
     uri = log_model(step, described, candidate.adapter, bench.home / "work" / step.run_id / "model")
     tags = {
@@ -105,16 +102,6 @@ def log_candidate(bench: Workbench, step: StepRun, candidate: Candidate) -> Logg
     return LoggedModel(uri, tags)
 
 
-def first_proposer(bench: Workbench, detector: Detector) -> Proposer | None:
-    """What makes proposals before any review under ``threshold=calibrated``; ``None`` under the other rules."""
-    if bench.threshold.rule != CALIBRATED:
-        return None
-    from tsad.detectors.proposals.proposer import default_proposer
-
-    proposer = default_proposer(detector.name)
-    return replace(proposer, threshold=bench.threshold.default) if bench.threshold.default else proposer
-
-
 def _described(proposer: Proposer | None) -> dict[str, Any] | None:
     from tsad.detectors.proposals.proposer import to_state
 
@@ -125,7 +112,7 @@ def _described(proposer: Proposer | None) -> dict[str, Any] | None:
 
 def _first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series]) -> float:
     """The threshold before any review: from the options alone, or from unlabelled scores."""
-    from tsad.detectors.thresholds import choose_threshold
+    from tsad.detectors.rules.base import Evidence
 
-    unlabelled = detector.score(list(pool)) if bench.threshold.rule == "quantile" else []
-    return choose_threshold(bench.threshold, scores=[], truths=[], weights=np.empty(0), unlabelled=unlabelled)
+    rule = bench.threshold_rule
+    return rule.choose(Evidence(unlabelled=detector.score(list(pool)) if rule.reads_unlabelled else []))

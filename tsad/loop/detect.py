@@ -13,13 +13,14 @@ import numpy as np
 from tsad.config.workbench import Workbench
 from tsad.core.errors import RegistryError, TsadError
 from tsad.core.intervals import clip
+from tsad.core.options.threshold import kept_threshold
 from tsad.core.results import Result
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, FloatArray, Origin
 from tsad.core.windows import without_overlap
 from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_of
-from tsad.loop.champion import ensure_champion, first_proposer, load_registered, registry_of
+from tsad.loop.champion import ensure_champion, load_registered, registry_of
 from tsad.loop.common import read_series
 from tsad.loop.datasets import latest_training
 from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
@@ -99,7 +100,7 @@ def score_history(
         loaded = _asked(bench, loop, version)
         source = bench.make_source()
         origin = loaded.origin
-        identity = f"{origin.model_version} {origin.config_hash} {bench.downsample}"
+        identity = f"{origin.model_version} {origin.config_hash} {bench.downsample!r}"
         history = history_of(source, source.select(points), stretch, identity)
         folder = Path(output) if output else None
         scored = backfill(Scoring(bench, loop, step, loaded, folder), source, history)
@@ -124,7 +125,7 @@ def _detect(turn: Turn, step: StepRun, reading: Reading) -> Detected:
         candidates = without_overlap(candidates, [c.window for c in drawn])
         peaks = _peaks(candidates, series, detections)
     chosen = _choose(bench, turn.iteration.number, candidates, peaks, series, detections)
-    keep_queue(step, [*drawn, *chosen], bench.windows.context, labelled=bench.review.mode == "simulated")
+    keep_queue(step, [*drawn, *chosen], bench.windows.context, labelled=bench.reviewer.needs_labels)
     return Detected(
         champion=champion.version, model_version=loaded.origin.model_version, threshold=loaded.threshold,
         queued=len(chosen), gold_queued=len(drawn), gold_version=gold.version if gold else None, series=len(series),
@@ -163,9 +164,9 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
     if version == "none":
         detector = bench.make_detector()
         origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-        proposer = first_proposer(bench, detector)
+        proposer = bench.threshold_rule.first_proposer(detector.name)
         threshold = proposer.threshold if proposer else bench.threshold.default
-        return LoadedVersion(detector, threshold, bench.threshold, origin, None, proposer)
+        return LoadedVersion(detector, threshold, kept_threshold(dict(bench.threshold)), origin, None, proposer)
     registry = registry_of(bench, loop)
     found = registry.resolve(version)
     if found is None:
@@ -177,11 +178,11 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
 
 
 def _unreviewed(bench: Workbench, loop: LoopStore, pool: Sequence[Window]) -> list[Window]:
-    """The pool without what is in the training set already; only labelled series for the simulated reviewer."""
-    if bench.review.mode == "simulated":
+    """The pool without what is in the training set already; only labelled series for a reviewer that needs labels."""
+    if bench.reviewer.needs_labels:
         silent = {w.point_id for w in pool if w.series.labels is None}
         if silent and len(silent) < len({w.point_id for w in pool}):
-            log.warning("%d series without labels are not put to the simulated reviewer", len(silent))
+            log.warning("%d series without labels are not put to the reviewer, who answers from labels", len(silent))
             pool = [w for w in pool if w.point_id not in silent]
     known = latest_training(loop)
     return without_overlap(pool, [r.window for r in known.windows]) if known else list(pool)
@@ -219,7 +220,7 @@ def _choose(
     # 1 at the threshold, 0 at either end of the scale: where the detector knows least.
     uncertainty = 1.0 - np.abs(peaks - threshold) / np.where(peaks > threshold, 1 - threshold, threshold).clip(1e-9)
     seed = bench.sampling.seed + number
-    picked = disputed_first(candidates, peaks, uncertainty.clip(0, 1), bench.sampling, seed=seed)
+    picked = disputed_first(candidates, peaks, uncertainty.clip(0, 1), bench.strategy, seed=seed)
     choices = []
     for k, probability, strategy in picked:
         window, detection = candidates[k], said[id(candidates[k].series)]

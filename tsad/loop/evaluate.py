@@ -154,7 +154,7 @@ def score_versions(
 
 def compare(bench: Workbench, champion: Sequence[Unit], challenger: Sequence[Unit]) -> dict[str, PairedGain]:
     """Challenger minus champion on the gate's metric and its guard, over the same resamples."""
-    paired = {}
+    paired: dict[str, PairedGain] = {}
     for metric in (bench.gold.metric, bench.gold.guard):
         answer = paired_bootstrap(champion, challenger, metric, resamples=bench.gold.resamples, seed=bench.gold.seed)
         paired[metric] = PairedGain(answer.gain, answer.low, answer.high, answer.p_value, answer.resampled)

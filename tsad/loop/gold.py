@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ConfigError, LabelError
+from tsad.core.errors import ConfigError
 from tsad.core.intervals import clip
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
@@ -16,22 +16,6 @@ from tsad.loop.datasets import fetch, put
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore
-
-
-def uses_people(bench: Workbench, series: Sequence[Series]) -> bool:
-    """Whether people have to review the gold windows: asked for, or nobody has labelled anything.
-
-    Raises:
-        LabelError: ``gold.origin=labels`` and no series has labels.
-    """
-    labelled = any(s.labels is not None for s in series)
-    if bench.gold.origin == "labels" and not labelled:
-        raise LabelError(
-            "gold.origin=labels, but none of the series has a label column",
-            "Set source.label_column, bring intervals by source.labels=FILE.csv, or let people review the gold "
-            "windows with gold.origin=people review=label_studio.",
-        )
-    return bench.gold.origin == "people" or not labelled
 
 
 def find_gold(loop: LoopStore) -> DatasetVersion | None:
@@ -49,7 +33,7 @@ def fix_gold(
     from tsad.review.splits import reviewable
 
     gold = find_gold(loop)
-    if gold is None and not uses_people(bench, series):
+    if gold is None and not bench.gold_rule.by_people(any(s.labels is not None for s in series)):
         gold = put_gold(bench, loop, iteration, _given(bench, series))
     everything = reviewable([w for s in series for w in cut(s, bench.windows.length)])
     if gold is None:
@@ -69,10 +53,10 @@ def draw_for_people(bench: Workbench, candidates: Sequence[Window], peaks: Float
 
     Disputed windows are not among them: they wait in the queue for training.
     """
-    from tsad.review.splits import draw_gold, is_disputed
+    from tsad.review.splits import is_disputed
 
     clear = [k for k, window in enumerate(candidates) if not is_disputed(window)]
-    drawn = draw_gold([candidates[k] for k in clear], peaks[clear], bench.gold)
+    drawn = bench.gold_rule.draw([candidates[k] for k in clear], peaks[clear])
     return [
         Choice(candidates[clear[k]], probability, f"gold:{stratum}", Purpose.GOLD, None, None, float(peaks[clear[k]]))
         for k, probability, stratum in drawn
@@ -80,15 +64,13 @@ def draw_for_people(bench: Workbench, candidates: Sequence[Window], peaks: Float
 
 
 def _given(bench: Workbench, series: Sequence[Series]) -> list[ReviewedWindow]:
-    from tsad.review.splits import split_gold
-
     labelled = [s for s in series if s.labels is not None]
-    split = split_gold(labelled, bench.gold, bench.windows.length)
+    split = bench.gold_rule.split(labelled, bench.windows.length)
     if not split.gold or not split.pool:
         raise ConfigError(
-            f"gold.split={bench.gold.split} with gold.share={bench.gold.share:g} leaves {len(split.gold)} gold and "
-            f"{len(split.pool)} training windows of {len(labelled)} labelled series",
-            "Use gold.split=time where series are few, or another gold.share.",
+            f"the gold rule leaves {len(split.gold)} gold and {len(split.pool)} training windows of {len(labelled)} "
+            "labelled series",
+            "Use gold=time where series are few, or another gold.share.",
         )
     return [_from_labels(w) for w in split.gold]
 

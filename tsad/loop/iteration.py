@@ -14,11 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from tsad.config.freeze import differences
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError, TsadError
-from tsad.core.moved import current
 from tsad.core.results import Result
 from tsad.loop.detect import DETECT
 from tsad.loop.evaluate import EVALUATE
@@ -26,7 +24,6 @@ from tsad.loop.promote import PROMOTE
 from tsad.loop.pull import DATASET, collect
 from tsad.loop.push import PUSH
 from tsad.loop.report import REPORT, IterationDone, iterations_done, seconds_of
-from tsad.loop.reviewers import label_studio, make_reviewer
 from tsad.loop.runner import Stage, Turn, finished, result_of, run
 from tsad.loop.train import REGISTER, TRAIN
 from tsad.tracking.runs import LoopStore
@@ -101,7 +98,7 @@ def iterate(bench: Workbench, new: bool = False) -> LoopState:
     store = open_store(bench.tracking, bench.home)
     frozen = None if new else _open_iteration(store, bench)
     asked, bench = bench, bench.thaw(frozen.config_yaml) if frozen is not None else bench
-    make_reviewer(bench)  # its address and token have to be there before any long work
+    bench.build_once()  # before any long work, and before anything is frozen
     bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
     loop = LoopStore(store, bench.loop.name, bench.loop.lease)
     done = {i.number for i in loop.iterations() if not i.open}
@@ -202,7 +199,7 @@ def _open_iteration(store: Store, bench: Workbench) -> Iteration | None:
     if frozen is None:
         return None
     only_named = {override.partition("=")[0] for override in bench.overrides} == {"loop.name"}
-    refused = [] if only_named else _differences(bench.config_yaml, frozen.config_yaml)
+    refused = [] if only_named else differences(bench.config_yaml, frozen.config_yaml)
     if refused:
         raise LoopError(
             f"iteration {frozen.number} of loop {bench.loop.name} is open and its config is frozen; it differs in "
@@ -210,26 +207,6 @@ def _open_iteration(store: Store, bench: Workbench) -> Iteration | None:
             "Leave the override out, or start afresh with new=true.",
         )
     return frozen
-
-
-def _differences(asked: str, frozen: str) -> list[str]:
-    """Keys of the groups whose values differ, as ``key=asked (frozen: value)``; the verb's own keys do not count."""
-    now, then = _leaves(yaml.safe_load(asked)), _leaves(yaml.safe_load(frozen))
-    then = {key: current(value) if key.endswith("._target_") else value for key, value in then.items()}  # moved since
-    return [
-        f"{key}={now[key]} (frozen: {then[key]})"
-        for key in now
-        if "." in key and key in then and now[key] != then[key] and key != "loop.name"
-    ]
-
-
-def _leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= _leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    return found
 
 
 def _fresh_name(store: Store, bench: Workbench) -> str:
@@ -268,7 +245,7 @@ def _state(bench: Workbench, loop: LoopStore, done: Collection[int]) -> LoopStat
     completed, waiting = _completed(loop), loop.open_iteration()
     people = None
     if waiting is not None and waiting.state == REVIEWING:
-        people = Waiting(waiting.number, label_studio(bench).project_url)
+        people = Waiting(waiting.number, bench.make_reviewer().project_url)
     return LoopState(
         loop=loop.name, iterations=iterations_done(loop), outages=tuple(_outages(loop, done)), waiting=people,
         ended=_ended(bench, loop), limit=bench.loop.iterations,

@@ -19,7 +19,6 @@ from tsad.loop.opening import open_loop
 from tsad.loop.queue import queue_of, queue_with_reading
 from tsad.loop.reading import Reading
 from tsad.loop.results import Collected, Withdrawn
-from tsad.loop.reviewers import label_studio, make_reviewer
 from tsad.loop.runner import Stage, Turn, record_of, run
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def collect(turn: Turn) -> Collected | None:
     version is kept: before that, a resumed pull would miss the tasks that are gone.
     """
     collected = run(turn, DATASET)
-    if collected is not None and collected.pending and turn.bench.review.mode == "label_studio":
+    if collected is not None and collected.pending and turn.bench.reviewer.people:
         run(turn, WITHDRAW)
     return collected
 
@@ -92,7 +91,7 @@ def _answers(turn: Turn) -> Answers | None:
     """Waits where ``review.wait`` says so; ``None`` = too few are in."""
     bench, context = turn.bench, turn.bench.context
     choices, reading = queue_with_reading(bench, record_of(turn.iteration, DETECT))
-    reviewer = make_reviewer(bench)
+    reviewer = bench.make_reviewer()
     while True:
         reviewed = reviewer.pull(choices)
         if missing(bench, reviewed) == 0:
@@ -158,7 +157,7 @@ def _draw(step: StepRun, reviewed: Sequence[ReviewedWindow]) -> None:
 
 def _withdraw(turn: Turn, step: StepRun, _: Turn) -> Withdrawn:
     choices = queue_of(turn.bench, record_of(turn.iteration, DETECT))
-    return Withdrawn(label_studio(turn.bench).withdraw(choices))
+    return Withdrawn(turn.bench.make_reviewer().withdraw(choices))
 
 
 DATASET = Stage("DATASET", Collected, _build, _answers)

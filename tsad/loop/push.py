@@ -12,7 +12,6 @@ from tsad.loop.detect import DETECT
 from tsad.loop.opening import open_loop
 from tsad.loop.queue import queue_of
 from tsad.loop.results import Pushed
-from tsad.loop.reviewers import label_studio, make_reviewer
 from tsad.loop.runner import Stage, Turn, record_of
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def push_queue(bench: Workbench) -> QueueMoved:
         ReviewError: Label Studio unreachable, token refused, project gone.
     """
     number, choices = _open_queue(bench)
-    return QueueMoved(number, created=make_reviewer(bench).push(choices))
+    return QueueMoved(number, created=bench.make_reviewer().push(choices))
 
 
 def withdraw_queue(bench: Workbench) -> QueueMoved:
@@ -48,7 +47,7 @@ def withdraw_queue(bench: Workbench) -> QueueMoved:
         ReviewError: Label Studio unreachable, token refused, project gone.
     """
     number, choices = _open_queue(bench)
-    return QueueMoved(number, withdrawn=label_studio(bench).withdraw(choices))
+    return QueueMoved(number, withdrawn=bench.make_reviewer().withdraw(choices))
 
 
 def _open_queue(bench: Workbench) -> tuple[int, list[Choice]]:
@@ -63,7 +62,7 @@ def _open_queue(bench: Workbench) -> tuple[int, list[Choice]]:
 def _push(turn: Turn, step: StepRun, _: Turn) -> Pushed:
     """REVIEWING begins: tasks that are there already are found by their window's id."""
     choices = queue_of(turn.bench, record_of(turn.iteration, DETECT))
-    return Pushed(len(choices), make_reviewer(turn.bench).push(choices))
+    return Pushed(len(choices), turn.bench.make_reviewer().push(choices))
 
 
 PUSH = Stage("PUSH", Pushed, _push)

@@ -23,7 +23,7 @@ from tsad.loop.reading import Reading
 if TYPE_CHECKING:
     from tsad.tracking.runs import StepRecord, StepRun
 
-LABELS = "labels.json"  # beside the queue: what the simulated reviewer answers from
+LABELS = "labels.json"  # beside the queue: what a reviewer who needs labels answers from
 
 
 def keep_queue(step: StepRun, choices: Sequence[Choice], context: int, *, labelled: bool) -> None:
@@ -52,14 +52,14 @@ def queue_of(bench: Workbench, record: StepRecord) -> list[Choice]:
 def queue_with_reading(bench: Workbench, record: StepRecord) -> tuple[list[Choice], Reading | None]:
     """The choices, and what was read for them: nothing, but for the queue of an older tsad.
 
-    The simulated reviewer answers from labels, which such a queue does not carry: they are read from the source again.
+    A reviewer who answers from labels, which such a queue does not carry, has them read from the source again.
     """
     from tsad.training.queues import load_queue
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = record.fetch("queue", Path(scratch))
         choices, labels = load_queue(folder), folder / LABELS
-        if bench.review.mode == "label_studio":
+        if not bench.reviewer.needs_labels:
             return choices, None
         if labels.is_file():
             return _with_labels(choices, labels), None

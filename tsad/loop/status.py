@@ -17,7 +17,6 @@ from tsad.loop.detect import DETECT
 from tsad.loop.promote import PROMOTE
 from tsad.loop.pull import DATASET, progress_of
 from tsad.loop.queue import queue_of
-from tsad.loop.reviewers import make_reviewer
 from tsad.loop.runner import finished, record_of
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def store_status(bench: Workbench) -> StoreStatus:
 
     store = open_store(bench.tracking, bench.home)
     loops = tuple(_standing(bench, LoopStore(store, name, bench.loop.lease)) for name in store.loops())
-    return StoreStatus(store.uri, False, describe(bench.review, bench.home), loops, _disk(bench.home))
+    return StoreStatus(store.uri, False, describe(bench.label_studio(), bench.home), loops, _disk(bench.home))
 
 
 def _standing(bench: Workbench, loop: LoopStore) -> LoopStanding:
@@ -125,9 +124,9 @@ def _newest(frozen: Workbench, iteration: Iteration) -> IterationState:
 
 
 def _reviews(frozen: Workbench, iteration: Iteration) -> Mapping[str, int]:
-    if frozen.review.mode != "label_studio":
+    if not frozen.reviewer.people:
         return {state.value: 0 for state in ReviewState}
-    return progress_of(make_reviewer(frozen).pull(queue_of(frozen, record_of(iteration, DETECT)))).states
+    return progress_of(frozen.make_reviewer().pull(queue_of(frozen, record_of(iteration, DETECT)))).states
 
 
 def _disk(home: Path) -> dict[str, int]:

@@ -15,7 +15,7 @@ from tsad.core.errors import DatasetError
 from tsad.core.protocols import Trainable
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
-from tsad.loop.champion import CALIBRATED, Candidate, first_proposer, load_registered, log_candidate, registry_of
+from tsad.loop.champion import Candidate, load_registered, log_candidate, registry_of
 from tsad.loop.datasets import fetch, latest_training, record_of
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.pull import DATASET
@@ -162,7 +162,7 @@ def _helps(bench: Workbench, metrics: Mapping[str, float]) -> bool:
 
     Without calibrated proposals the adapter is all that learns, and the gate on the gold set decides.
     """
-    if bench.threshold.rule != CALIBRATED:
+    if not bench.threshold_rule.proposes:
         return True
     before, after = metrics.get("validation_loss_start"), metrics.get("validation_loss")
     return before is not None and after is not None and after < before
@@ -170,7 +170,7 @@ def _helps(bench: Workbench, metrics: Mapping[str, float]) -> bool:
 
 def fit_proposer(bench: Workbench, detector: Detector, version: DatasetVersion) -> Proposer | None:
     """The default proposer corrected by all reviewed windows of the version; ``None`` under the point-wise rules."""
-    proposer = first_proposer(bench, detector)
+    proposer = bench.threshold_rule.first_proposer(detector.name)
     if proposer is None or not version.windows:
         return proposer
     from tsad.detectors.proposals.proposer import corrected
@@ -180,12 +180,10 @@ def fit_proposer(bench: Workbench, detector: Detector, version: DatasetVersion) 
 
 def fit_threshold(bench: Workbench, detector: Detector, version: DatasetVersion) -> float:
     """The threshold from the reviewed training windows, each weighted by its inverse probability; never gold."""
-    from tsad.detectors.thresholds import choose_threshold
+    from tsad.detectors.rules.base import Evidence
 
     windows = [r.window for r in version.windows]
     scores = score_windows(detector, windows) if windows else []
     weights = np.array([1.0 / r.choice.probability for r in version.windows])
-    return choose_threshold(
-        bench.threshold, scores=scores, truths=[truth_mask(r) for r in version.windows], weights=weights,
-        unlabelled=scores,
-    )
+    truths = [truth_mask(r) for r in version.windows]
+    return bench.threshold_rule.choose(Evidence(scores=scores, truths=truths, weights=weights, unlabelled=scores))

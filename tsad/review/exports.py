@@ -13,10 +13,10 @@ import numpy as np
 
 from tsad.core.errors import LabelError
 from tsad.core.intervals import merge
-from tsad.core.options import ReviewOptions
 from tsad.core.reviews import ReviewedWindow
 from tsad.core.types import ANOMALY, NS_PER_SECOND, Interval, TimeKind
 from tsad.review import convert
+from tsad.review.label_studio_options import LabelStudioOptions
 from tsad.review.template import SERIES_KEY, TIME_COLUMN, Template
 
 
@@ -51,7 +51,7 @@ def read_export(path: Path) -> dict[str, tuple[Interval, ...]]:
     return {point: _merged(items) for point, items in found.items()}
 
 
-def to_label_studio(windows: Sequence[ReviewedWindow], options: ReviewOptions) -> list[dict[str, Any]]:
+def to_label_studio(windows: Sequence[ReviewedWindow], options: LabelStudioOptions) -> list[dict[str, Any]]:
     """Reviewed windows as tasks with annotations, as Label Studio imports them and :func:`read_export` reads.
 
     Args:

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tsad.core.errors import ConfigError, ReviewError
-from tsad.core.options import ReviewOptions
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow
 from tsad.files.locate import shipped
-from tsad.review import convert, template
+from tsad.review import convert, server, template
 from tsad.review.agreement import resolve
+from tsad.review.base import Reviewer
 from tsad.review.client import ANSWERED, Client
+from tsad.review.label_studio_options import LabelStudioOptions
 from tsad.review.sampling import DISPUTED
 from tsad.review.template import Template
 
@@ -43,8 +44,8 @@ class Progress:
     answered: int
 
 
-class LabelStudioReviewer:
-    """The Reviewer protocol over a Label Studio project, found by its title or created with the first push.
+class LabelStudioReviewer(Reviewer):
+    """People, over a Label Studio project, found by its title or created with the first push.
 
     Nothing is kept here: what was pushed and answered is looked up in Label Studio every time, so a killed push
     or pull is simply done again.
@@ -58,18 +59,23 @@ class LabelStudioReviewer:
     Raises:
         ReviewError: from push, pull, withdraw, progress: the server is down, the token refused, the project or tasks
             gone, the template changed by hand, an annotation that does not fit; each with the remedy.
-        ConfigError: ``review.utc_offset``, ``chunk``, ``max_channels`` or ``template`` cannot be honoured.
+        ConfigError: ``review.project`` or ``template`` cannot be honoured.
     """
 
+    people = True
+    options_model = LabelStudioOptions
+    settings: LabelStudioOptions
+
+    @classmethod
+    def of_loop(cls, options: LabelStudioOptions, *, loop: str, home: Path) -> Self:
+        """The reviewer of a loop; the server and the token have to be there."""
+        return cls(options, url=server.service_url(options, home), token=server.token(options, home), loop=loop)
+
     def __init__(
-        self, options: ReviewOptions, *, url: str, token: str, loop: str = "", push_id: str = "",
+        self, options: LabelStudioOptions, *, url: str, token: str, loop: str = "", push_id: str = "",
         client: Client | None = None,
     ) -> None:
-        convert.offset_ns(options.utc_offset)
-        for key in ("chunk", "max_channels"):
-            if getattr(options, key) < 1:
-                raise ConfigError(f"review.{key}={getattr(options, key)} is less than 1", "Use 1 or more.")
-        self.options, self.push_id = options, push_id
+        self.settings, self.push_id = options, push_id
         self.title = options.project or f"tsad-{loop}"
         if len(self.title) < 3 or len(self.title) > 50:
             raise ConfigError(
@@ -102,8 +108,8 @@ class LabelStudioReviewer:
         known = self._known(project, wanted)
         fresh = sorted((c for w, c in wanted.items() if w not in known), key=_place, reverse=True)
         created = 0
-        for at in range(0, len(fresh), self.options.chunk):
-            part = [self._task(c, form) for c in fresh[at : at + self.options.chunk]]
+        for at in range(0, len(fresh), self.settings.chunk):
+            part = [self._task(c, form) for c in fresh[at : at + self.settings.chunk]]
             created += self.client.import_tasks(project, part)
         if created != len(fresh):
             raise ReviewError(
@@ -131,7 +137,7 @@ class LabelStudioReviewer:
             if name in wanted:
                 answers[name] += convert.read_annotations(found, wanted[name], form)
         self._check_present(project["id"], wanted, answers)
-        return [resolve(c, answers[c.window.window_id], self.options.agreement_iou) for c in choices]
+        return [resolve(c, answers[c.window.window_id], self.settings.agreement_iou) for c in choices]
 
     def progress(self, choices: Sequence[Choice]) -> Progress:
         """How many of these windows have an answer, without reading the answers."""
@@ -211,9 +217,9 @@ class LabelStudioReviewer:
         return project["id"], form
 
     def _filled(self, choices: Sequence[Choice], kinds: Iterable[str]) -> str:
-        path = find_template(self.options.template)
+        path = find_template(self.settings.template)
         widths = [c.window.values.shape[1] for c in choices]
-        drawn = min(max(widths), self.options.max_channels)
+        drawn = min(max(widths), self.settings.max_channels)
         names = {c.window.series.channels for c in choices}
         same = len(names) == 1 and drawn == widths[0]
         legends = next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)]
@@ -223,7 +229,7 @@ class LabelStudioReviewer:
 
     def _task(self, choice: Choice, form: Template) -> dict[str, Any]:
         version = choice.origin.model_version if choice.origin else str(choice.purpose)
-        return convert.task(choice, form, self.options.utc_offset, self.push_id or version)
+        return convert.task(choice, form, self.settings.utc_offset, self.push_id or version)
 
     def _known(self, project: int, wanted: dict[str, Choice]) -> dict[str, dict[str, Any]]:
         """The one task of each window that has one. Of several, the answered or else the oldest stays."""
@@ -248,8 +254,8 @@ class LabelStudioReviewer:
             made = convert.prediction(wanted[name], form, str(found["data"].get("utc_offset", "+00:00")))
             if made and not _touched(found) and _versions(found) != {made["model_version"]}:
                 stale.append({"task": found["id"], **made})
-        for at in range(0, len(stale), self.options.chunk):
-            self.client.replace_predictions(project, stale[at : at + self.options.chunk])
+        for at in range(0, len(stale), self.settings.chunk):
+            self.client.replace_predictions(project, stale[at : at + self.settings.chunk])
 
     def _check_present(self, project: int, wanted: dict[str, Choice], answers: dict[str, list[Any]]) -> None:
         """Windows without an answer must still have their task; looked up again only when tasks came or went."""

@@ -9,57 +9,52 @@ probability are unbiased, however sharply a strategy prefers some windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from tsad.core.errors import ConfigError
-from tsad.core.options import SamplingOptions
 from tsad.core.series import Window
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.review.splits import is_disputed
+from tsad.review.strategies.base import Strategy
+from tsad.review.strategies.random import Random
 
-STRATEGIES = ("top_score", "low_confidence", "random")
 DISPUTED = "disputed"  # no strategy to configure: what people at the source disagree about
-FLOOR = 1e-3  # least weight beside the highest: no window has probability zero, no estimate one window's mercy
 
 
 def select(
     candidates: Sequence[Window],
     window_scores: FloatArray,
     uncertainty: FloatArray,
-    options: SamplingOptions,
+    strategy: Strategy,
     seed: int = 0,
 ) -> list[tuple[int, float, str]]:
-    """Draw ``options.windows`` candidates without replacement.
+    """Draw as many candidates as the strategy's ``windows`` says, without replacement.
 
     Args:
         candidates: N windows that nobody has reviewed; the caller leaves out the reviewed ones.
         window_scores: [N] highest score in each window, 0..1.
         uncertainty: [N] 0..1, higher = the detector is less sure.
-        seed: varies the draw between iterations, beside ``options.seed``.
+        strategy: which windows it prefers, and how many it takes.
+        seed: varies the draw between iterations, beside the strategy's own.
 
     Returns:
-        (index, inclusion probability, strategy) by index. With ``strategy=mix`` the probability is that of the whole
+        (index, inclusion probability, strategy) by index. With a mix the probability is that of the whole
         mixed design, and the strategy is drawn in proportion to what each contributed to it. ``max_per_series`` is
         honoured exactly; it lowers the probabilities inside a crowded series and raises those elsewhere, and
         the probabilities given account for it. Fewer windows come back where the limit leaves no more.
-
-    Raises:
-        ConfigError: an unknown strategy, a mix without ``random``, a temperature that is not positive.
     """
-    check_options(options)
-    count = len(candidates)
-    if count == 0 or options.windows <= 0:
+    options, count = strategy.settings, len(candidates)
+    if count == 0:
         return []
     scores, doubts = _unit(window_scores, count, "window_scores"), _unit(uncertainty, count, "uncertainty")
     rng = np.random.default_rng([options.seed, seed])
     groups = np.unique([w.point_id for w in candidates], return_inverse=True)[1].astype(np.int64)
-    shares = options.mix if options.strategy == "mix" else {options.strategy: 1.0}
-    parts = strategy_parts(shares, scores, doubts, options)
+    weighed = strategy.parts(scores, doubts)
+    total = sum(part.share for part in weighed)
+    parts = np.array([capped(part.weights, options.windows * part.share / total) for part in weighed])  # [S, N]
     probabilities = inclusion_probabilities(parts.sum(axis=0), groups, options.windows, options.max_per_series)
     chosen = systematic(probabilities, groups, rng)
-    names = list(shares)
+    names = [part.name for part in weighed]
     picks = []
     for i in np.flatnonzero(chosen):
         origin = rng.choice(len(names), p=parts[:, i] / parts[:, i].sum())
@@ -71,7 +66,7 @@ def disputed_first(
     candidates: Sequence[Window],
     window_scores: FloatArray,
     uncertainty: FloatArray,
-    options: SamplingOptions,
+    strategy: Strategy,
     seed: int = 0,
 ) -> list[tuple[int, float, str]]:
     """As :func:`select`, but windows that the source's annotators disagree about come before all others.
@@ -82,52 +77,20 @@ def disputed_first(
     """
     first = np.array([is_disputed(w) for w in candidates], dtype=bool)
     if not first.any():
-        return select(candidates, window_scores, uncertainty, options, seed)
-    check_options(options)
+        return select(candidates, window_scores, uncertainty, strategy, seed)
     doubtful, others = np.flatnonzero(first), np.flatnonzero(~first)
     alike = np.zeros(len(doubtful))
-    plain = replace(options, strategy="random", max_per_series=0)
+    options = strategy.settings
+    plain = Random(windows=options.windows, max_per_series=0, seed=options.seed)
     picks = select([candidates[i] for i in doubtful], alike, alike, plain, seed)
     chosen = [(int(doubtful[k]), probability, DISPUTED) for k, probability, _ in picks]
-    left = replace(options, windows=options.windows - len(chosen))
-    rest = select([candidates[i] for i in others], window_scores[others], uncertainty[others], left, seed)
+    left = options.windows - len(chosen)
+    if not left:
+        return chosen
+    rest = select(
+        [candidates[i] for i in others], window_scores[others], uncertainty[others], strategy.drawing(left), seed
+    )
     return [*chosen, *((int(others[k]), probability, name) for k, probability, name in rest)]
-
-
-def check_options(options: SamplingOptions) -> None:
-    """Refuse what cannot be drawn from, by the name of the key.
-
-    Raises:
-        ConfigError: see :func:`select`.
-    """
-    known = ", ".join((*STRATEGIES, "mix"))
-    if options.strategy not in (*STRATEGIES, "mix"):
-        raise ConfigError(f"sampling.strategy={options.strategy} is unknown", f"Choose one of {known}.")
-    if options.temperature <= 0:
-        raise ConfigError(f"sampling.temperature={options.temperature} is not positive", "Use for example 0.1.")
-    if options.strategy != "mix":
-        return
-    unknown = sorted(set(options.mix) - set(STRATEGIES))
-    if unknown:
-        raise ConfigError(f"sampling.mix names unknown strategies: {', '.join(unknown)}", f"Known: {known}.")
-    if any(share < 0 for share in options.mix.values()) or options.mix.get("random", 0.0) <= 0:
-        raise ConfigError(
-            f"sampling.mix={options.mix} needs shares >= 0 and random > 0",
-            "Without a random share nothing can be said of the windows that no strategy prefers.",
-        )
-
-
-def strategy_parts(
-    shares: dict[str, float], scores: FloatArray, doubts: FloatArray, options: SamplingOptions
-) -> FloatArray:
-    """What each strategy would contribute alone: its inclusion probabilities at its share of the windows. [S, N]."""
-    total = sum(shares.values())
-    values = {"top_score": scores, "low_confidence": doubts, "random": np.zeros_like(scores)}
-    rows = []
-    for name, share in shares.items():
-        weights = np.exp((values[name] - values[name].max()) / options.temperature)
-        rows.append(capped(np.maximum(weights, FLOOR), options.windows * share / total))
-    return np.array(rows)
 
 
 def capped(weights: FloatArray, size: float) -> FloatArray:

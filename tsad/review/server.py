@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tsad.core.errors import MissingPackageError, ReviewError, StorageError
-from tsad.core.options import ReviewOptions
+from tsad.review.label_studio_options import LabelStudioOptions
 
 HOST = "127.0.0.1"
 USER = "tsad@localhost.localdomain"
@@ -148,7 +148,7 @@ def status(home: Path) -> dict[str, Any] | None:
     return state if state.get("created") and _created(state["pid"]) == state["created"] else None
 
 
-def service_url(options: ReviewOptions, home: Path) -> str:
+def service_url(options: LabelStudioOptions, home: Path) -> str:
     """The URL of the server that the config means.
 
     Raises:
@@ -160,6 +160,22 @@ def service_url(options: ReviewOptions, home: Path) -> str:
     if state is None:
         raise ReviewError("The embedded Label Studio is not running", "Start it with tsad studio, then try again.")
     return str(state["url"])
+
+
+def token(options: LabelStudioOptions, home: Path) -> str:
+    """The token: the embedded server keeps its own, a shared server's comes from the environment.
+
+    Raises:
+        ReviewError: it is not there.
+    """
+    if not options.url:
+        return read_token(home)
+    value = os.environ.get(options.token_env, "") if options.token_env else ""
+    if not value:
+        name = options.token_env or "review.token_env="
+        remedy = f"export {name}=...; {options.url} shows it under Account & Settings."
+        raise ReviewError(f"no token for {options.url}: environment variable {name} is not set", remedy)
+    return value
 
 
 def read_token(home: Path) -> str:
@@ -187,7 +203,7 @@ def read_credentials(home: Path) -> Credentials:
         ) from error
 
 
-def describe(options: ReviewOptions, home: Path) -> str:
+def describe(options: LabelStudioOptions, home: Path) -> str:
     """One phrase on the server: where it runs, or why it cannot be reached. Takes at most three seconds."""
     if not options.url:
         state = status(home)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsad.core.intervals import mask_of_runs, runs_of
-from tsad.core.options import ThresholdOptions
+from tsad.core.options.threshold import kept_threshold
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.proposals.choose import GAPS, Rated, propose
 from tsad.detectors.proposals.fitting import LabelledLook, touches
 from tsad.detectors.proposals.proposer import Judged, Proposer, corrected, look_at
-from tsad.detectors.thresholds import choose_threshold, to_runs
+from tsad.detectors.rules.base import Evidence, ThresholdRule
+from tsad.detectors.thresholds import to_runs
 from tsad.metrics.affiliation import affiliation_prf
 from tsad.metrics.calibration import expected_calibration_error
 from tsad.metrics.figures import counts_of, f1_of
@@ -247,19 +248,17 @@ def by_calibrator(split: Split, count: int, noise: float, base: Proposer, learn:
     return Said(probability, runs, ranking, seconds, proposer, allowed)
 
 
-def by_threshold(split: Split, count: int, noise: float, options: ThresholdOptions) -> Said:
-    """Points above a score threshold that the first ``count`` windows ask for (``threshold.rule=reviewed``)."""
+def by_threshold(split: Split, count: int, noise: float, rule: ThresholdRule) -> Said:
+    """Points above a score threshold that the first ``count`` windows ask for (``threshold=reviewed``)."""
     line = split.line
     _, said = answers(split, count, noise)
     windows = split.windows[:count]
     started = time.process_time()
-    threshold = choose_threshold(
-        options, scores=[line.scores[a:b] for a, b in windows], truths=[said[a:b] for a, b in windows],
-        weights=np.ones(len(windows)), unlabelled=[],
-    )  # fmt: skip
+    scores, truths = [line.scores[a:b] for a, b in windows], [said[a:b] for a, b in windows]
+    threshold = rule.choose(Evidence(scores=scores, truths=truths, weights=np.ones(len(windows))))
     seconds = time.process_time() - started
     nothing: FloatArray = np.zeros(0)
-    runs = to_runs(line.scores, threshold, options)
+    runs = to_runs(line.scores, threshold, kept_threshold(dict(rule.settings)))
     return Said(nothing, runs, line.scores, seconds, None, np.zeros(0, bool))
 
 

@@ -82,6 +82,6 @@ def _write_csv(version: DatasetVersion, path: Path) -> int:
 def _write_label_studio(bench: Workbench, version: DatasetVersion, path: Path) -> int:
     from tsad.review.exports import to_label_studio
 
-    tasks = to_label_studio(version.windows, bench.review)
+    tasks = to_label_studio(version.windows, bench.label_studio())
     path.write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
     return len(tasks)

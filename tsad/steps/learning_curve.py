@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -138,7 +138,7 @@ def _bases(detector: Detector, lines: Sequence[Line], leave_out: bool) -> list[P
 
 def _of_set(bench: Workbench, line: Line, base: Proposer, given: dict[str, Any], cases: Cases) -> list[Row]:
     """Rows of one set, by strategy, seed and reviewed windows; what was said of candidates goes into ``cases``."""
-    options = replace(bench.threshold, rule="reviewed")
+    rule = bench.threshold_named("reviewed")
     rows: list[Row] = []
     for seed in range(given["seeds"]):
         bench.context.control.safe_point()
@@ -148,7 +148,7 @@ def _of_set(bench: Workbench, line: Line, base: Proposer, given: dict[str, Any],
             for count in given["reviews"]:
                 said: Said
                 if strategy == "threshold":
-                    said = by_threshold(split, count, given["noise"], options)
+                    said = by_threshold(split, count, given["noise"], rule)
                 else:
                     said = by_calibrator(split, count, given["noise"], base, strategy == "calibrator")
                     answer = line.confirmed[split.inside], said.probability[split.inside], _series(split)

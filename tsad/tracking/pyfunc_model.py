@@ -24,6 +24,7 @@ from tsad.core.building import build
 from tsad.core.environment import set_environment
 from tsad.core.errors import StorageError, WeightsError
 from tsad.core.options import ThresholdOptions
+from tsad.core.options.threshold import kept_threshold
 from tsad.core.series import Series
 from tsad.core.types import Detection, FloatArray, Origin
 from tsad.files.hashing import digest_of_folder
@@ -202,7 +203,7 @@ def load_folder(
     return LoadedVersion(
         detector,
         described["threshold"],
-        ThresholdOptions(**described["threshold_options"]),
+        kept_threshold(described["threshold_options"]),
         _origin(described["origin"], model_version),
         adapter if digest is not None else None,
         _proposer(described.get("proposer"), allowed),

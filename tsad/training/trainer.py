@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import math
@@ -81,7 +80,7 @@ def train(
         WeightsError: ``start_adapter`` is damaged or does not fit.
         StorageError: disk full.
     """
-    _validate(version, options)
+    _refuse_gold(version)
     reason = _too_little(version, options)
     positive = [bool(r.intervals) for r in version.windows]
     if reason:
@@ -266,21 +265,9 @@ def _training_mode(model: torch.nn.Module) -> None:
             module.eval()
 
 
-def _validate(version: DatasetVersion, options: AdapterOptions) -> None:
+def _refuse_gold(version: DatasetVersion) -> None:
     if version.purpose != Purpose.TRAIN:
         raise TrainingError(f"Dataset version {version.version} is a gold set", "Gold windows never train.")
-    bounds = {
-        "r": options.r >= 1, "steps": options.steps >= 1, "batch_size": options.batch_size >= 1,
-        "eval_every": options.eval_every >= 1, "patience": options.patience >= 1,
-        "checkpoint_every": options.checkpoint_every >= 0, "learning_rate": options.learning_rate > 0,
-        "grad_clip": options.grad_clip >= 0, "dropout": 0 <= options.dropout < 1, "warmup": 0 <= options.warmup <= 1,
-        "replay_share": 0 <= options.replay_share < 1, "validation_share": 0 <= options.validation_share <= 0.5,
-    }  # fmt: skip
-    wrong = [key for key, right in bounds.items() if not right]
-    if wrong:
-        raise TrainingError(
-            f"adapter.{wrong[0]}={getattr(options, wrong[0])} is out of range", "See conf/adapter/lora.yaml."
-        )
 
 
 def _too_little(version: DatasetVersion, options: AdapterOptions) -> str:
@@ -288,8 +275,8 @@ def _too_little(version: DatasetVersion, options: AdapterOptions) -> str:
     total, positive = len(version.windows), sum(bool(r.intervals) for r in version.windows)
     if not options.enabled:
         return "adapter.enabled is false"
-    if total < max(1, options.min_windows):
-        return f"{total} usable reviewed windows, adapter.min_windows asks for {max(1, options.min_windows)}"
+    if total < options.min_windows:
+        return f"{total} usable reviewed windows, adapter.min_windows asks for {options.min_windows}"
     if positive < options.min_positive:
         return f"{positive} reviewed windows with an anomaly, adapter.min_positive asks for {options.min_positive}"
     return ""
@@ -302,7 +289,7 @@ def _fingerprint(
     return json.dumps({
         "dataset": version.version, "base": _base(detector).get("sha256", ""),
         "start_adapter": adapters.weights_digest(start_adapter) if start_adapter else "",
-        **{f"adapter.{key}": value for key, value in dataclasses.asdict(options).items()},
+        **{f"adapter.{key}": value for key, value in dict(options).items()},
     })  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def run(bench: Workbench, keys: StudioKeys, console: Console) -> StudioState:
     from tsad.review import server
 
     if keys.action == "status":
-        return console.answer(StudioState("status", server.describe(bench.review, bench.home)), _present)
+        return console.answer(StudioState("status", server.describe(bench.label_studio(), bench.home)), _present)
     if keys.action == "stop":
         stopped = server.stop(bench.home)
         state = "Label Studio stopped" if stopped else "Label Studio was not running"

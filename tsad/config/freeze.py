@@ -1,0 +1,148 @@
+"""What an iteration freezes of its config, and how it thaws, also where an older version of tsad froze it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tsad.command.secrets import literal, masked, unmasked
+from tsad.config.composing import flatten, plain
+from tsad.core.errors import ConfigError
+from tsad.core.moved import current
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_REVIEW = ("wait", "poll_seconds", "min_reviewed", "agreement_iou")
+_SERVER = ("url", "token_env", "project", "template", "utc_offset", "chunk", "max_channels")
+_ERRORS = ("miss_rate", "shift_rate", "shift_points", "spurious_rate", "seed")
+_SAMPLING = ("windows", "max_per_series", "seed")
+_RUNS = ("default", "merge_gap", "min_length", "max_length")
+_GATE = ("min_intervals", "metric", "guard", "min_gain", "alpha", "resamples", "seed")
+_LABELS, _PEOPLE = ("share", *_GATE), ("windows", "strata", *_GATE)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A class, and those of a group's former keys that it takes."""
+
+    target: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Former:
+    """How a group was before it was chosen by ``_target_``: which keys chose, and what each choice is now."""
+
+    chosen_by: tuple[str, ...]
+    choices: Mapping[tuple[str, ...], Choice]
+
+
+FORMER = {
+    "review": Former(
+        ("mode",),
+        {
+            ("simulated",): Choice("tsad.review.simulated.SimulatedReviewer", (*_REVIEW, *_ERRORS)),
+            ("label_studio",): Choice("tsad.review.label_studio.LabelStudioReviewer", (*_REVIEW, *_SERVER)),
+        },
+    ),
+    "sampling": Former(
+        ("strategy",),
+        {
+            ("mix",): Choice("tsad.review.strategies.mix.Mix", (*_SAMPLING, "mix", "temperature")),
+            ("top_score",): Choice("tsad.review.strategies.top_score.TopScore", (*_SAMPLING, "temperature")),
+            ("low_confidence",): Choice(
+                "tsad.review.strategies.low_confidence.LowConfidence", (*_SAMPLING, "temperature")
+            ),
+            ("random",): Choice("tsad.review.strategies.random.Random", _SAMPLING),
+        },
+    ),
+    "threshold": Former(
+        ("rule",),
+        {
+            ("calibrated",): Choice("tsad.detectors.rules.calibrated.CalibratedRule", ("default",)),
+            ("fixed",): Choice("tsad.detectors.rules.fixed.FixedRule", _RUNS),
+            ("quantile",): Choice("tsad.detectors.rules.quantile.QuantileRule", (*_RUNS, "quantile")),
+            ("reviewed",): Choice("tsad.detectors.rules.reviewed.ReviewedRule", (*_RUNS, "shrinkage")),
+        },
+    ),
+    "gold": Former(
+        ("origin", "split"),
+        {
+            ("auto", "series"): Choice("tsad.review.gold.auto.AutoSeriesGold", (*_LABELS, *_PEOPLE)),
+            ("auto", "time"): Choice("tsad.review.gold.auto.AutoTimeGold", (*_LABELS, *_PEOPLE)),
+            ("labels", "series"): Choice("tsad.review.gold.series.SeriesGold", _LABELS),
+            ("labels", "time"): Choice("tsad.review.gold.time.TimeGold", _LABELS),
+            ("people", "series"): Choice("tsad.review.gold.people.PeopleGold", _PEOPLE),
+            ("people", "time"): Choice("tsad.review.gold.people.PeopleGold", _PEOPLE),
+        },
+    ),
+}
+
+
+def translated(frozen: Mapping[str, Any]) -> dict[str, Any]:
+    """A frozen config as this version would have frozen it; one that it froze itself stays as it is.
+
+    Raises:
+        ConfigError: a choice that no version had.
+    """
+    return {group: _translated(group, values) for group, values in frozen.items()}
+
+
+def _translated(group: str, values: Any) -> Any:
+    former = FORMER.get(group)
+    if former is None or not isinstance(values, Mapping) or "_target_" in values:
+        return values
+    chosen = tuple(str(values.get(key)) for key in former.chosen_by)
+    choice = former.choices.get(chosen)
+    if choice is None:
+        asked = " and ".join(f"{group}.{key}={name}" for key, name in zip(former.chosen_by, chosen, strict=True))
+        raise ConfigError(f"the frozen config has {asked}, which no version had", "Start afresh with new=true.")
+    return {"_target_": choice.target, **{key: value for key, value in values.items() if key in choice.keys}}
+
+
+def masked_yaml(cfg: DictConfig, groups: Sequence[str] = ()) -> str:
+    """The resolved config (or these groups of it) as YAML with secrets masked; resolves again to the same."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    values = masked(plain(cfg), raw)
+    kept = {g: values[g] for g in groups if g in values} if groups else values
+    return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+
+
+def thawed(text: str, now: Mapping[str, Mapping[str, Any]], written: str) -> DictConfig:
+    """An iteration's frozen config; masked secrets, and groups that it does not have, come from the config in use now.
+
+    Args:
+        now: every group of the config in use, plain values.
+        written: the config in use as it would be frozen.
+
+    Raises:
+        ConfigError: not YAML, or a secret or an environment variable that the config in use does not have there.
+    """
+    from omegaconf import OmegaConf
+
+    return OmegaConf.create({**literal(now), **unmasked(translated(_read(text)), now, _read(written))})
+
+
+def differences(asked: str, frozen: str) -> list[str]:
+    """Keys of the groups whose values differ, as ``key=asked (frozen: value)``; the verb's own keys do not count."""
+    now, then = flatten(translated(_read(asked))), flatten(translated(_read(frozen)))
+    then = {key: current(value) if key.endswith("._target_") else value for key, value in then.items()}  # moved since
+    return [
+        f"{key}={now[key]} (frozen: {then[key]})"
+        for key in now
+        if "." in key and key in then and now[key] != then[key] and key != "loop.name"
+    ]
+
+
+def _read(text: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        return dict(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the frozen config is not YAML: {error}") from error

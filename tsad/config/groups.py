@@ -1,0 +1,48 @@
+"""The groups of a config, and the option model of each that is no choice between classes."""
+
+from __future__ import annotations
+
+from tsad.core.option_model import Options
+from tsad.core.options import (
+    AdapterOptions,
+    CacheOptions,
+    DownsampleOptions,
+    LoopOptions,
+    QualityOptions,
+    TrackingOptions,
+    WindowOptions,
+)
+
+OPTIONS: dict[str, type[Options]] = {
+    "loop": LoopOptions,
+    "windows": WindowOptions,
+    "adapter": AdapterOptions,
+    "tracking": TrackingOptions,
+    "cache": CacheOptions,
+    "quality": QualityOptions,
+    "downsample": DownsampleOptions,
+}
+# Chosen by _target_; the class has the model beside it and derives from the base that is named here.
+BASES = {
+    "source": "tsad.sources.base.Source",
+    "detector": "tsad.detectors.base.Detector",
+    "threshold": "tsad.detectors.rules.base.ThresholdRule",
+    "sampling": "tsad.review.strategies.base.Strategy",
+    "review": "tsad.review.base.Reviewer",
+    "gold": "tsad.review.gold.base.GoldRule",
+}
+GROUPS = (
+    "loop", "source", "detector", "windows", "threshold", "adapter", "sampling", "gold", "review", "tracking", "cache",
+    "quality", "downsample",
+)  # fmt: skip
+# How this machine works, not what an iteration computes: never frozen, so that offline=only may finish an iteration.
+UNFROZEN = ("cache",)
+# Keys that there were: what to type instead.
+SUCCESSORS = {
+    "review.mode": "Choose review=simulated or review=label_studio.",
+    "sampling.strategy": "Choose sampling=mix, top_score, low_confidence or random.",
+    "threshold.rule": "Choose threshold=calibrated, fixed, quantile or reviewed.",
+    "gold.origin": "Choose gold=default (labels where there are any, else people), gold=labels or gold=people.",
+    "gold.split": "Whole series are held back by gold=default or gold=labels, the end of each one by gold=time or "
+    "gold=labels_time.",
+}

@@ -1,0 +1,16 @@
+"""``review``: what every reviewer says; the rest lies beside each of them in ``review``."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tsad.core.option_model import Options
+
+
+class ReviewOptions(Options):
+    """What every reviewer has."""
+
+    wait: bool  # block with a progress line instead of stopping
+    poll_seconds: float = Field(gt=0)
+    min_reviewed: int = Field(ge=0)  # queue windows to be reviewed before the loop goes on; 0 = all
+    agreement_iou: float = Field(ge=0, le=1)  # below it, two people's answers are a CONFLICT

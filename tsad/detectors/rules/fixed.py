@@ -1,0 +1,16 @@
+"""One threshold for good."""
+
+from __future__ import annotations
+
+from tsad.core.options import ThresholdOptions
+from tsad.detectors.rules.base import Evidence, ThresholdRule
+
+
+class FixedRule(ThresholdRule):
+    """The default, whatever people say."""
+
+    options_model = ThresholdOptions
+
+    def choose(self, evidence: Evidence) -> float:
+        """See :meth:`ThresholdRule.choose`."""
+        return self.settings.default

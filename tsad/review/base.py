@@ -1,0 +1,58 @@
+"""What every reviewer answers; ``conf/review`` chooses by ``_target_``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from tsad.core.option_model import Configured, Options
+from tsad.core.options import ReviewOptions
+from tsad.core.reviews import Choice, ReviewedWindow
+
+
+class Reviewer(Configured, ABC):
+    """Who answers the windows of a queue.
+
+    Attributes:
+        people: whether people answer, in their own time: what nobody has answered can be withdrawn.
+        needs_labels: whether the answers come from the series' labels, which no artifact carries.
+    """
+
+    people: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
+    options_model: ClassVar[type[Options]] = ReviewOptions
+    settings: ReviewOptions
+
+    @classmethod
+    def of_loop(cls, options: Any, *, loop: str, home: Path) -> Self:
+        """The reviewer of a loop.
+
+        Args:
+            options: what ``options_model`` says. loop: its name. home: the store's folder.
+
+        Raises:
+            ReviewError: its address or token is not there.
+        """
+        return cls(options)
+
+    def __init__(self, options: ReviewOptions | None = None, **given: Any) -> None:
+        self.settings = self.configured(options, given)
+
+    @abstractmethod
+    def push(self, choices: Sequence[Choice]) -> int:
+        """Take a queue; how many windows are new."""
+
+    @abstractmethod
+    def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
+        """Every window of ``choices`` as it was left, in the same order; ``PENDING`` where nobody answered."""
+
+    def withdraw(self, choices: Sequence[Choice]) -> int:
+        """Take back what nobody has answered or begun to; how many windows. Nothing where nothing waits."""
+        return 0
+
+    @property
+    def project_url(self) -> str:
+        """Where people review; "" where nobody has to go anywhere."""
+        return ""

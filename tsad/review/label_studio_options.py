@@ -1,0 +1,54 @@
+"""``review=label_studio``: where the server is, and what people see."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field, field_validator
+
+from tsad.core.option_model import Refusal
+from tsad.core.options import ReviewOptions
+
+
+class LabelStudioOptions(ReviewOptions):
+    """What :class:`~tsad.review.label_studio.LabelStudioReviewer` takes."""
+
+    url: str  # "" = the embedded one
+    token_env: str  # name of the environment variable that holds the token
+    project: str  # "" = tsad-<loop>
+    template: str  # file in label_studio/
+    utc_offset: str  # fixed offset people see, e.g. +08:00
+    chunk: int = Field(ge=1)  # tasks per import call
+    max_channels: int = Field(ge=1)  # channels drawn per task
+
+    @field_validator("utc_offset")
+    @classmethod
+    def _fixed(cls, text: str) -> str:
+        offset = re.fullmatch(r"[+-](\d\d):([0-5]\d)", text)
+        if offset is None or int(offset[1]) * 60 + int(offset[2]) > 14 * 60:
+            raise Refusal(
+                "{key} is {0}",
+                "People see one fixed offset, never a zone with daylight saving, e.g. +08:00 or +00:00.",
+                repr(text),
+            )
+        return text
+
+    @field_validator("token_env")
+    @classmethod
+    def _a_name(cls, variable: str) -> str:
+        # 40 hex digits are a token, and what stands here is never shown
+        if variable and not re.fullmatch(r"(?![0-9a-f]{20,}$)[A-Za-z_]\w*", variable, re.ASCII):
+            raise Refusal(
+                "{key} is not the name of an environment variable",
+                "Put the token into a variable and name that, e.g. LABEL_STUDIO_TOKEN.",
+            )
+        return variable
+
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise Refusal(
+                "{key} is {0}", 'It starts with http:// or https://, or is "" for the embedded Label Studio.', repr(url)
+            )
+        return url

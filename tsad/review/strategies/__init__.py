@@ -1,0 +1,1 @@
+"""Which windows people are shown: one file per strategy; ``conf/sampling`` chooses by ``_target_``."""

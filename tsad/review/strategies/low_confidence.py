@@ -1,0 +1,20 @@
+"""Windows whose scores lie near the threshold: settles doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tsad.core.types import FloatArray
+from tsad.review.strategies.base import Part, SharpOptions, Strategy, sharpened
+
+
+class LowConfidence(Strategy):
+    """Prefers what the detector is least sure of."""
+
+    name = "low_confidence"
+    options_model = SharpOptions
+    settings: SharpOptions
+
+    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Part]:
+        """See :meth:`Strategy.parts`."""
+        return [Part(self.name, 1.0, sharpened(doubts, self.settings.temperature))]

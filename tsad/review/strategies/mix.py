@@ -1,0 +1,62 @@
+"""A mix, so that likely anomalies are confirmed, doubts are settled and nothing is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, ClassVar
+
+from pydantic import Field, field_validator
+
+from tsad.command.naming import nearest
+from tsad.core.option_model import Refusal
+from tsad.core.types import FloatArray
+from tsad.review.strategies.base import Part, SharpOptions, Strategy
+from tsad.review.strategies.low_confidence import LowConfidence
+from tsad.review.strategies.random import Random
+from tsad.review.strategies.top_score import TopScore
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class MixOptions(SharpOptions):
+    """What :class:`Mix` takes."""
+
+    members: ClassVar[tuple[type[Strategy], ...]] = (TopScore, LowConfidence, Random)
+
+    mix: dict[str, Share]  # share of each strategy; random must be > 0, or nothing can be said of the rest
+
+    @field_validator("mix")
+    @classmethod
+    def _fair(cls, mix: dict[str, float]) -> dict[str, float]:
+        known = [member.name for member in cls.members]
+        for name in mix:
+            if name not in known:
+                raise Refusal("unknown key {key}.{0}", "{1}", name, nearest(name, known))
+        total = sum(mix.values())
+        if abs(total - 1) > 1e-6:
+            raise Refusal("the shares of {key} add up to {0}", "They have to add up to 1.", f"{total:g}")
+        if mix.get(Random.name, 0.0) <= 0:
+            raise Refusal(
+                "{key}.random is 0",
+                "Without a random share some windows are never seen and no estimate is fair; give it at least 0.1.",
+            )
+        return mix
+
+
+class Mix(Strategy):
+    """Several strategies at once, each with its share of the windows."""
+
+    name = "mix"
+    options_model = MixOptions
+    settings: MixOptions
+
+    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Part]:
+        """See :meth:`Strategy.parts`; in the order of the shares."""
+        made = []
+        members = {member.name: member for member in self.settings.members}
+        for name, share in self.settings.mix.items():
+            member = members[name]
+            own = {key: getattr(self.settings, key) for key in member.options_model.model_fields}
+            made += [replace(part, share=share) for part in member(**own).parts(scores, doubts)]
+        return made

@@ -1,0 +1,20 @@
+"""Windows with the highest scores: confirms or refutes what would alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tsad.core.types import FloatArray
+from tsad.review.strategies.base import Part, SharpOptions, Strategy, sharpened
+
+
+class TopScore(Strategy):
+    """Prefers high scores."""
+
+    name = "top_score"
+    options_model = SharpOptions
+    settings: SharpOptions
+
+    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Part]:
+        """See :meth:`Strategy.parts`."""
+        return [Part(self.name, 1.0, sharpened(scores, self.settings.temperature))]
