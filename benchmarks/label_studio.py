@@ -20,7 +20,7 @@ import numpy as np
 from tsad.core.options import ReviewOptions
 from tsad.core.reviews import Choice, ReviewState
 from tsad.core.series import Series, Window
-from tsad.core.types import Interval, Origin
+from tsad.core.types import Interval, Origin, Proposal
 from tsad.review import convert, server, template
 from tsad.review.label_studio import LabelStudioReviewer
 
@@ -30,6 +30,7 @@ OPTIONS = ReviewOptions(
     project="", template="timeseries.xml", utc_offset="+00:00", chunk=50, max_channels=6, miss_rate=0.0, shift_rate=0.0,
     shift_points=0, spurious_rate=0.0, seed=0,
 )
+ORIGIN = Origin("patch", "bench:1")
 
 
 def windows(count: int, points: int) -> list[Choice]:
@@ -42,7 +43,7 @@ def windows(count: int, points: int) -> list[Choice]:
         window = Window(series, k * points, (k + 1) * points)
         t = window.timestamps
         proposal = tuple(Interval(int(t[a]), int(t[a + 30]), score=0.8) for a in (points // 4, points // 2))
-        out.append(Choice(window, 0.5, "mix", proposal=proposal, origin=Origin("patch", "bench:1"), score=k / count))
+        out.append(Choice(window, 0.5, "mix", proposals=(Proposal(proposal, ORIGIN),), score=k / count))
     return out
 
 

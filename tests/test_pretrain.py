@@ -24,7 +24,7 @@ from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.patch import crops
 from tsad.detectors.patch.detector import PatchDetector
-from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
+from tsad.detectors.patch.pretrain import CHECKPOINT, PretrainOptions, pretrain
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
 from tsad.tracking.store import open_store
 from tsad.verbs import pretrain as verb
@@ -68,8 +68,14 @@ def small_chunks() -> Any:
 
 
 def run(folder: Path, recorder: Any = None, **changes: Any) -> dict[str, float]:
-    options: dict[str, Any] = {"seed": 5, "steps": 6, "batch_size": 2, "save_every": 2, "network": TINY}
-    return pretrain(folder=folder, recorder=recorder, **{**options, **changes})
+    options: dict[str, Any] = {
+        "seed": 5, "steps": 6, "batch_size": 2, "save_every": 2, "network": TINY, "learning_rate": 1e-3, "warmup": 150,
+        "cooldown": 2000, "max_seconds": 0.0, "device": "cpu", "precision": "float32", "compile": False, "workers": 0,
+    }  # fmt: skip
+    context = changes.pop("context", None)
+    network = {"evidence": True, **changes.pop("network", TINY)}
+    made = PretrainOptions.of(**{**options, **changes, "network": network})
+    return pretrain(made, folder, recorder=recorder, context=context)
 
 
 def weights(folder: Path) -> bytes:
@@ -150,7 +156,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     for change, word in (
         ({"seed": 6}, "seed"), ({"batch_size": 3}, "batch_size"), ({"learning_rate": 0.1}, "learning_rate"),
         ({"precision": "bf16"}, "precision"), ({"network": {**TINY, "layers": 2}}, "network"),
-        ({"network": {**TINY, "evidence": []}}, "network"),
+        ({"network": {**TINY, "evidence": False}}, "network"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=rf"another {word}.*delete the file"):
             run(tmp_path, **change)
@@ -193,7 +199,7 @@ def test_impossible_options_are_refused_before_anything_is_made(tmp_path: Path, 
 
 def test_compiling_is_for_cuda(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"compile=true on cpu.*compile=false"):
-        run(tmp_path, compiled=True)
+        run(tmp_path, compile=True)
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
@@ -255,5 +261,5 @@ def test_a_set_that_cannot_be_read_costs_no_training(tmp_path: Path, bench: Call
 
 
 def test_without_evidence_the_network_sees_values_alone(tmp_path: Path) -> None:
-    run(tmp_path, steps=1, network={**TINY, "evidence": []})
+    run(tmp_path, steps=1, network={**TINY, "evidence": False})
     assert json.loads((tmp_path / "config.json").read_text())["evidence"] == []

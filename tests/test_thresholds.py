@@ -14,8 +14,9 @@ from hypothesis.extra import numpy as hnp
 from tsad.core.errors import ConfigError
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.options import ThresholdOptions
+from tsad.core.proposing import to_intervals
 from tsad.core.types import NS_PER_SECOND
-from tsad.detectors.thresholds import choose_threshold, to_intervals
+from tsad.detectors.thresholds import choose_threshold
 
 PLAIN = ThresholdOptions(
     rule="reviewed", default=0.5, quantile=0.9, shrinkage=8.0, merge_gap=0, min_length=1, max_length=0

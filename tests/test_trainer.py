@@ -24,16 +24,18 @@ from hypothesis import strategies as st
 from test_adapters import logits_of, make_options, tiny_network
 from test_datasets import largest_file, make_series, review
 
+from tsad.adapters import lora, saved
+from tsad.core.context import Context
 from tsad.core.errors import StorageError, TrainingError, WeightsError
 from tsad.core.options import AdapterOptions
 from tsad.core.protocols import Trainable
 from tsad.core.reviews import DatasetVersion, Purpose
 from tsad.core.series import Series, Window
+from tsad.core.tuning import Tuned, TuningCall
 from tsad.core.types import BoolArray
-from tsad.training import adapters
 from tsad.training.batches import MIN_POSITIVE, BalancedDraws, split
 from tsad.training.datasets import build
-from tsad.training.trainer import TrainResult, learning_rate, train
+from tsad.training.small import SmallTuner, learning_rate
 
 LENGTH = 64
 
@@ -50,15 +52,18 @@ class TinyDetector:
 
     def encode(
         self, windows: Sequence[Window], masks: Sequence[BoolArray], rng: np.random.Generator
-    ) -> Mapping[str, torch.Tensor]:
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         self.encoded.append(len(windows))
         values = np.stack([np.nan_to_num(w.values[:, 0]) for w in windows])
         values = values * rng.uniform(0.9, 1.1, (len(windows), 1))
-        return _batch(values, np.stack(masks))
+        return list(zip(values, masks, strict=True))
 
-    def replay(self, count: int, rng: np.random.Generator) -> Mapping[str, torch.Tensor]:
+    def collate(self, rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Mapping[str, torch.Tensor]:
+        return _batch(np.stack([values for values, _ in rows]), np.stack([mask for _, mask in rows]))
+
+    def replay(self, count: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
         self.replayed.append(count)
-        return _batch(rng.normal(size=(count, 50)), np.zeros((count, 50)))  # another length than the windows'
+        return list(zip(rng.normal(size=(count, 50)), np.zeros((count, 50)), strict=True))  # another length
 
 
 def _batch(values: np.ndarray, labels: np.ndarray) -> dict[str, torch.Tensor]:
@@ -108,17 +113,17 @@ def make_version(windows: int = 24, purpose: Purpose = Purpose.TRAIN, series: in
 
 def run(
     folder: Path, recorder: Notebook | None = None, start: Path | None = None, version: DatasetVersion | None = None,
-    detector: TinyDetector | None = None, **options: Any,
-) -> TrainResult:  # fmt: skip
-    return train(
-        detector or TinyDetector(), version or make_version(), make_options(**options),
-        start_adapter=start, folder=folder, recorder=recorder or Notebook(),
-    )  # fmt: skip
+    detector: Any = None, context: Context | None = None, **options: Any,
+) -> Tuned:  # fmt: skip
+    call = TuningCall(folder=folder, start_adapter=start, context=context or Context())
+    return SmallTuner().fit(
+        detector or TinyDetector(), version or make_version(), make_options(**options), call, recorder or Notebook()
+    )
 
 
-def digest(result: TrainResult) -> str:
+def digest(result: Tuned) -> str:
     assert result.adapter is not None
-    return adapters.weights_digest(result.adapter)
+    return saved.weights_digest(result.adapter)
 
 
 def test_it_learns_and_says_so_live(tmp_path: Path) -> None:
@@ -133,7 +138,7 @@ def test_it_learns_and_says_so_live(tmp_path: Path) -> None:
     assert notes.noted == {"training.validation": "series"}
     assert [step for step, _ in notes.rows] == list(range(0, result.steps + 1, 5))
     assert {"train_loss", "learning_rate", "grad_norm", "validation_loss", "validation_f1"} <= notes.rows[-1][1].keys()
-    assert not torch.allclose(logits_of(adapters.load(tiny_network(), result.adapter)), logits_of(tiny_network()))
+    assert not torch.allclose(logits_of(lora.load(tiny_network(), result.adapter)), logits_of(tiny_network()))
     assert [p.name for p in tmp_path.iterdir()] == ["adapter"]  # the checkpoint is gone
 
 
@@ -221,7 +226,7 @@ def test_it_goes_on_from_an_adapter(tmp_path: Path) -> None:
     fresh = run(tmp_path / "b", seed=1)
     second = run(tmp_path / "c", start=first.adapter, seed=1, dropout=0.0)
     assert second.metrics["validation_loss_start"] < fresh.metrics["validation_loss_start"]
-    assert second.adapter and adapters.settings_of(second.adapter) == adapters.settings_of(tmp_path / "a/adapter")
+    assert second.adapter and saved.settings_of(second.adapter) == saved.settings_of(tmp_path / "a/adapter")
     with pytest.raises(TrainingError, match=r"adapter.r is 4, but .* has 2.*start_from=base"):
         run(tmp_path / "d", start=first.adapter, r=4)
     assert first.adapter
@@ -248,18 +253,10 @@ def test_gold_never_trains(tmp_path: Path) -> None:
         run(tmp_path, version=make_version(purpose=Purpose.GOLD))
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("steps", 0), ("replay_share", 1.0), ("r", 0), ("learning_rate", 0.0), ("validation_share", 0.9)]
-)
-def test_impossible_options_are_named(tmp_path: Path, key: str, value: float) -> None:
-    with pytest.raises(TrainingError, match=f"adapter.{key}="):
-        run(tmp_path, **{key: value})
-
-
 def test_a_loss_that_is_not_finite_stops_at_once(tmp_path: Path) -> None:
     class Broken(TinyDetector):
-        def encode(self, windows: Any, masks: Any, rng: Any) -> Mapping[str, torch.Tensor]:
-            batch = dict(super().encode(windows, masks, rng))
+        def collate(self, rows: Any) -> Mapping[str, torch.Tensor]:
+            batch = dict(super().collate(rows))
             if len(self.encoded) > 3:
                 batch["values"] = batch["values"] * float("inf")
             return batch
@@ -379,11 +376,11 @@ def test_the_shipped_options_train_the_patch_detector(tmp_path: Path) -> None:
     detector = PatchDetector(weights=str(tmp_path / "base"), batch_size=8, device="cpu", stride=32, blend=0.0)
     version = make_version()
     options = AdapterOptions(**{**shipped("lora"), "steps": 40, "learning_rate": 0.02, "min_positive": 4})
-    result = train(detector, version, options, start_adapter=None, folder=tmp_path, recorder=Notebook())
+    result = SmallTuner().fit(detector, version, options, TuningCall(folder=tmp_path), Notebook())
     assert result.adapter and result.metrics["validation_loss"] < 0.8 * result.metrics["validation_loss_start"]
     assert result.metrics["validation_auc_pr"] > 0.5
     series = [version.windows[0].window.series]
     base, adapted = detector.score(series)[0], detector.with_adapter(result.adapter).score(series)[0]
     assert np.abs(base - adapted).max() > 0.05
-    adapters.zero(detector.network(), result.adapter, tmp_path / "zero")
+    lora.zero(detector.network(), result.adapter, tmp_path / "zero")
     assert np.array_equal(detector.with_adapter(tmp_path / "zero").score(series)[0], base)

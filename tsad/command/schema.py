@@ -41,6 +41,8 @@ def keywords(target: Callable[..., object], skip: Iterable[str] = ("self", "benc
     Annotations are evaluated one by one, so that a skipped parameter may name a type that only a type
     checker imports.
     """
+    if model := getattr(target, "options_model", None):
+        return {name: Keyword(name, f.annotation, f.is_required()) for name, f in model.model_fields.items()}
     found: dict[str, Keyword] = {}
     for name, parameter in inspect.signature(target).parameters.items():
         if name in skip or parameter.kind is inspect.Parameter.VAR_POSITIONAL:

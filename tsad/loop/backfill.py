@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,9 +159,10 @@ def _scored(
         detection = in_source_time(detection, shorter)
         part = series.slice(first, len(series))
         span = spans[series.point_id]
-        own = Detection(
-            series.point_id, detection.scores[first:], clip(detection.intervals, *span), detection.origin,
-            detection.threshold, None if detection.candidates is None else clip(detection.candidates, *span),
+        own = replace(
+            detection, scores=None if detection.scores is None else detection.scores[first:],
+            intervals=clip(detection.intervals, *span),
+            candidates=None if detection.candidates is None else clip(detection.candidates, *span),
         )
         yield part, own
 

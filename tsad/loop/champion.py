@@ -117,5 +117,5 @@ def _first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series
     """The threshold before any review: from the options alone, or from unlabelled scores."""
     from tsad.detectors.thresholds import choose_threshold
 
-    unlabelled = detector.score(list(pool)) if bench.threshold.rule == "quantile" else []
+    unlabelled = detector.confidence(list(pool)) if bench.threshold.rule == "quantile" else []
     return choose_threshold(bench.threshold, scores=[], truths=[], weights=np.empty(0), unlabelled=unlabelled)

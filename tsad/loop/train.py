@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tsad.config import locate
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
 from tsad.core.protocols import Trainable
 from tsad.core.reviews import DatasetVersion
+from tsad.core.tuning import Tuner, TuningCall
 from tsad.loop import pull
 from tsad.loop.champion import CALIBRATED, first_proposer, log_detector, registry_of
 from tsad.loop.common import finished, open_loop, show, standalone
@@ -105,10 +107,10 @@ def fit(
     elif not isinstance(detector, Trainable):
         reason = f"the detector {detector.name} has no network to adapt"
     else:
-        from tsad.training.trainer import train
-
+        tuner = locate(detector.tuner, "tuner", Tuner)()  # type: ignore[type-abstract]
+        call = TuningCall(folder=work, start_adapter=start, context=bench.context)
         with step.system_metrics():
-            result = train(detector, version, bench.adapter, start_adapter=start, folder=work, recorder=step)
+            result = tuner.fit(detector, version, bench.adapter, call, step)
         reason, metrics = result.reason, dict(result.metrics)
         trained = result.adapter is not None and _helps(bench, metrics)
         if trained:

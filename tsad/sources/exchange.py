@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from tsad.core.errors import FileNameError, LabelError
-from tsad.core.intervals import intervals_to_mask, point_ends
+from tsad.core.intervals import intervals_to_mask, point_ends, point_scores
 from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import Detection, FloatArray, IntArray, Interval
@@ -53,7 +53,8 @@ def write_detection(folder: Path, series: Series, detection: Detection, algorith
         text = np.datetime_as_string(series.timestamps.view("M8[ns]"), unit="ns" if fine else "s")
         stamps = np.char.add(text, "Z")
     mask = intervals_to_mask(detection.intervals, series.timestamps)
-    columns = {"timestamp": stamps, "score": detection.scores, "anomaly": mask.astype(np.int8)}
+    scores = point_scores(detection, series.timestamps)
+    columns = {"timestamp": stamps, "score": scores, "anomaly": mask.astype(np.int8)}
     return _write(folder, series, algorithm or detection.origin.model_version, columns)
 
 

@@ -42,18 +42,18 @@ def run(
         ConfigError: impossible options or sizes, or a checkpoint of another recipe in ``output``.
         SourceError: a set that cannot be read.
     """
-    from tsad.detectors.patch.pretrain import pretrain
+    from tsad.detectors.patch.pretrain import PretrainOptions, pretrain
 
+    options = PretrainOptions.of(
+        seed=seed, steps=steps, batch_size=batch_size, learning_rate=learning_rate, warmup=warmup, cooldown=cooldown,
+        max_seconds=max_seconds, save_every=save_every, workers=workers, device=device, precision=precision,
+        compile=compile, network={**network, "evidence": evidence},
+    )  # fmt: skip
     folder = Path(output).expanduser()
     seen = Validation(_labelled(bench, validate_on, validate_points), device, network["length"] * 7 // 8)
-    shape: dict[str, object] = dict(network) | ({} if evidence else {"evidence": []})
     with standalone(open_loop(bench), "PRETRAIN") as step, step.system_metrics():
         step.params({"validate_on": validate_on, "validate_points": validate_points})
-        metrics = pretrain(
-            seed=seed, steps=steps, batch_size=batch_size, learning_rate=learning_rate, warmup=warmup,
-            cooldown=cooldown, max_seconds=max_seconds, save_every=save_every, workers=workers, device=device,
-            precision=precision, compiled=compile, network=shape, folder=folder, check=seen, recorder=step,
-        )  # fmt: skip
+        metrics = pretrain(options, folder, context=bench.context, check=seen, recorder=step)
         step.result(dict(metrics))
         for name in WEIGHTS:
             step.file(folder / name, "weights")

@@ -10,7 +10,7 @@ import numpy as np
 
 from tsad.core.durations import parse_duration
 from tsad.core.errors import AccessError, ConfigError, SeriesError, SourceError, TooManyRowsError
-from tsad.core.intervals import intervals_to_mask
+from tsad.core.intervals import intervals_to_mask, point_scores
 from tsad.core.series import Series
 from tsad.core.types import Detection, FloatArray, IntArray, Interval
 from tsad.files.hashing import digest_of_parts
@@ -189,7 +189,8 @@ class IotdbSource(Source):
                 "Write back what was read from this server.",
             )
         flags = intervals_to_mask(detection.intervals, series.timestamps)
-        return write_detection(self._connection, self.model, place, stamps, detection.scores, flags)
+        scores = point_scores(detection, series.timestamps)
+        return write_detection(self._connection, self.model, place, stamps, scores, flags)
 
     def close(self) -> None:
         self._connection.close()
