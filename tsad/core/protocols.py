@@ -127,9 +127,3 @@ class Trainable(Protocol):
     ) -> Sequence[Any]: ...
 
     def collate(self, rows: Sequence[Any]) -> Mapping[str, Any]: ...
-
-
-class Scores(Protocol):
-    """Anything that scores series: a detector or a loaded registered version."""
-
-    def score(self, series: Sequence[Series]) -> list[FloatArray]: ...
