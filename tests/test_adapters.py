@@ -240,3 +240,28 @@ def test_settings_of_an_adapter(adapter: Path) -> None:
     assert saved.settings_of(adapter) == {
         "r": 2, "alpha": 4, "target_modules": ["down_proj", "q_proj"], "modules_to_save": ["anomaly_head"],
     }  # fmt: skip
+
+
+def test_targets_are_names_an_expression_or_all_linear(tmp_path: Path) -> None:
+    def on(targets: Any, **changes: Any) -> set[str]:
+        model = lora.attach(tiny_network(), make_options(target_modules=targets, modules_to_save=[], **changes))
+        return {n.split(".lora_")[0].rpartition(".")[2] for n, p in model.named_parameters() if p.requires_grad}
+
+    assert on(["q_proj"]) == {"q_proj"} and on(r"(q|down)_proj") == {"q_proj", "down_proj"}
+    assert on("all-linear") == {"q_proj", "down_proj", "anomaly_head"}
+    with pytest.raises(TrainingError, match=r"target_modules names k_\.\*, which TinyNetwork does not have"):
+        on(r"k_.*")
+    with pytest.raises(TrainingError, match=r"names norm, .* as a linear layer"):
+        on(r"norm")
+    with pytest.raises(TrainingError, match="is no regular expression"):
+        on(r"(q_proj")
+    model = lora.attach(tiny_network(), make_options(target_modules=r"(q|down)_proj", modules_to_save=[]))
+    lora.save(model, tmp_path / "adapter")
+    assert saved.settings_of(tmp_path / "adapter")["target_modules"] == r"(q|down)_proj"
+    lora.load(tiny_network(), tmp_path / "adapter", trainable=True)
+
+
+def test_a_merged_network_scores_as_the_adapter_does(adapter: Path) -> None:
+    plain = lora.merged(tiny_network(), adapter)
+    assert torch.allclose(logits_of(plain), logits_of(lora.load(tiny_network(), adapter)), atol=1e-5)
+    assert not [name for name, _ in plain.named_parameters() if "lora_" in name]

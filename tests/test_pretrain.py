@@ -19,6 +19,8 @@ from sources_kit import write
 
 from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
+from tsad.core.context import Context
+from tsad.core.control import StopRequested, Switch
 from tsad.core.errors import ConfigError, SourceError, StorageError
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
@@ -125,6 +127,20 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, stop: int) -> N
     notes = Notes()
     run(tmp_path / "broken", notes)
     assert weights(tmp_path / "broken") == weights(tmp_path / "whole") and notes.rows[0]["step"] == stop + 2
+
+
+def test_a_stop_keeps_what_was_learned(tmp_path: Path) -> None:
+    class StopAt(Notes):
+        def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+            super().metrics(values, step)
+            switch.stop()
+
+    run(tmp_path / "whole", steps=4, save_every=3)
+    switch = Switch()
+    with pytest.raises(StopRequested):
+        run(tmp_path / "a", StopAt(), context=Context(control=switch), steps=4, save_every=3)
+    run(tmp_path / "a", steps=4, save_every=3)
+    assert weights(tmp_path / "a") == weights(tmp_path / "whole")
 
 
 def test_kill_9_goes_on_to_the_same_bytes(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class AdapterOptions:
     r: int
     alpha: int
     dropout: float
-    target_modules: list[str] | str  # names, a regular expression or all-linear
+    target_modules: list[str]
     modules_to_save: list[str]  # trained in full beside the LoRA matrices, e.g. the head
     learning_rate: float
     weight_decay: float
