@@ -20,11 +20,12 @@ from tsad.config.workbench import Workbench
 from tsad.core.intervals import mask_to_intervals
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
+from tsad.core.tuning import TuningCall
 from tsad.detectors.proposals.proposer import default_proposer
 from tsad.steps.curve_protocol import Line, Split, answers, by_calibrator, measured, subjects_of
 from tsad.steps.sets import open_sets
 from tsad.training.datasets import build
-from tsad.training.trainer import train
+from tsad.training.small import SmallTuner
 
 
 class Silent:
@@ -67,10 +68,8 @@ def compared(bench: Workbench, pairs: list[tuple[Series, np.ndarray]], reviews: 
     before = measured(split, by_calibrator(split, reviews, 0.0, base, True), reviews, 0.0)
     with tempfile.TemporaryDirectory() as folder:
         version = dataset(split, pairs, reviews, bench.windows.context)
-        result = train(
-            detector, version, bench.adapter, start_adapter=None, folder=Path(folder),
-            recorder=Silent(),  # type: ignore[arg-type]
-        )  # fmt: skip
+        call = TuningCall(folder=Path(folder))
+        result = SmallTuner().fit(detector, version, bench.adapter, call, Silent())  # type: ignore[arg-type]
         found = [before["interval_f1"], before["composite_f1"]]
         if result.adapter is None:
             return [*found, *found, *found, 0.0, 0.0]

@@ -154,7 +154,7 @@ def quality(data: Path, sets: list[str], makers: dict[str, Callable[[], Detector
 
 
 def _figures(detector: Detector, pairs: list[tuple[Series, BoolArray]]) -> tuple[float, ...]:
-    from tsad.detectors.thresholds import to_runs
+    from tsad.core.proposing import to_runs
     from tsad.metrics.interval import composite_counts, composite_of, interval_counts
     from tsad.metrics.point import precision_recall_f1
     from tsad.metrics.ranking import auc_pr

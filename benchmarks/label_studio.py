@@ -29,6 +29,7 @@ OPTIONS = LabelStudioOptions(
     wait=False, poll_seconds=5.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="",
     project="", template="timeseries.xml", utc_offset="+00:00", chunk=50, max_channels=6,
 )  # fmt: skip
+ORIGIN = Origin("patch", "bench:1")
 
 
 def windows(count: int, points: int) -> list[Choice]:

@@ -133,7 +133,7 @@ from tsad.loop.champion import load_registered, registry_of
 from tsad.loop.common import load_series
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import open_store
-from tsad.training.adapters import zero
+from tsad.adapters.lora import zero
 number, point, into, *overrides = sys.argv[1:]
 bench = workbench(settings(compose(overrides)))
 series = load_series(bench, [point])

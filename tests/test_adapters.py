@@ -14,9 +14,9 @@ import torch
 from test_datasets import largest_file
 from torch import nn
 
+from tsad.adapters import lora, saved
 from tsad.core.errors import StorageError, TrainingError, WeightsError
 from tsad.core.options import AdapterOptions
-from tsad.training import adapters
 
 QWEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -66,12 +66,12 @@ def logits_of(model: nn.Module) -> torch.Tensor:
 def adapter(tmp_path: Path) -> Path:
     """An adapter whose matrices have moved away from their start."""
     torch.manual_seed(0)
-    model = adapters.attach(tiny_network(), make_options(), "tsad/tiny")
+    model = lora.attach(tiny_network(), make_options(), "tsad/tiny")
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * 0.3)
-    adapters.save(model, tmp_path / "adapter")
+    lora.save(model, tmp_path / "adapter")
     return tmp_path / "adapter"
 
 
@@ -86,7 +86,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_attach_changes_nothing_before_training() -> None:
     base = logits_of(tiny_network())
-    model = adapters.attach(tiny_network(), make_options())
+    model = lora.attach(tiny_network(), make_options())
     assert torch.equal(logits_of(model), base)
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
     assert trained and all(".lora_" in n or ".modules_to_save." in n for n in trained)
@@ -96,14 +96,14 @@ def test_attach_changes_nothing_before_training() -> None:
 def test_saved_and_loaded_gives_equal_scores(adapter: Path, tmp_path: Path) -> None:
     from peft import PeftModel
 
-    model = adapters.load(tiny_network(), adapter)
+    model = lora.load(tiny_network(), adapter)
     scores = logits_of(model)
     assert not torch.allclose(scores, logits_of(tiny_network()))
     assert not any(p.requires_grad for p in model.parameters())
     plain = PeftModel.from_pretrained(tiny_network(), str(adapter))  # what other rooms and other programs do
     assert torch.equal(logits_of(plain), scores)
-    adapters.save(adapters.load(tiny_network(), adapter, trainable=True), tmp_path / "again")
-    assert adapters.weights_digest(tmp_path / "again") == adapters.weights_digest(adapter)
+    lora.save(lora.load(tiny_network(), adapter, trainable=True), tmp_path / "again")
+    assert saved.weights_digest(tmp_path / "again") == saved.weights_digest(adapter)
 
 
 def test_an_adapter_is_three_files_without_pickle_or_paths(adapter: Path) -> None:
@@ -119,19 +119,19 @@ def test_an_adapter_is_three_files_without_pickle_or_paths(adapter: Path) -> Non
 
 
 def test_zeroing_an_adapter_restores_the_base(adapter: Path, tmp_path: Path) -> None:
-    adapters.zero(tiny_network(), adapter, tmp_path / "zero")
-    assert torch.equal(logits_of(adapters.load(tiny_network(), tmp_path / "zero")), logits_of(tiny_network()))
+    lora.zero(tiny_network(), adapter, tmp_path / "zero")
+    assert torch.equal(logits_of(lora.load(tiny_network(), tmp_path / "zero")), logits_of(tiny_network()))
 
 
 def test_unknown_targets_are_refused_with_what_there_is() -> None:
     with pytest.raises(TrainingError, match=r"names k_proj, .*It has: anomaly_head, down_proj, q_proj, stem"):
-        adapters.attach(tiny_network(), make_options(target_modules=["q_proj", "k_proj"]))
+        lora.attach(tiny_network(), make_options(target_modules=["q_proj", "k_proj"]))
     with pytest.raises(TrainingError, match="names norm"):  # there, but nothing LoRA can go on
-        adapters.attach(tiny_network(), make_options(target_modules=["norm"]))
+        lora.attach(tiny_network(), make_options(target_modules=["norm"]))
     with pytest.raises(TrainingError, match="modules_to_save names fuse"):
-        adapters.attach(tiny_network(), make_options(modules_to_save=["fuse"]))
+        lora.attach(tiny_network(), make_options(modules_to_save=["fuse"]))
     with pytest.raises(TrainingError, match="empty"):
-        adapters.attach(tiny_network(), make_options(enabled=False, target_modules=[]))
+        lora.attach(tiny_network(), make_options(enabled=False, target_modules=[]))
 
 
 @pytest.mark.usefixtures("no_network")
@@ -150,7 +150,7 @@ def test_qwens_names_serve_a_real_qwen(tmp_path: Path) -> None:
         with torch.no_grad():
             return model(input_ids=torch.arange(10)[None]).logits
 
-    model = adapters.attach(network(), make_options(target_modules=QWEN, modules_to_save=[]), "Qwen/Qwen3")
+    model = lora.attach(network(), make_options(target_modules=QWEN, modules_to_save=[]), "Qwen/Qwen3")
     on = {n.split(".lora_")[0] for n, p in model.named_parameters() if p.requires_grad}
     assert len(on) == 2 * len(QWEN)
     model.train()(input_ids=torch.arange(10)[None], labels=torch.arange(10)[None]).loss.backward()
@@ -158,8 +158,8 @@ def test_qwens_names_serve_a_real_qwen(tmp_path: Path) -> None:
         for p in model.parameters():
             if p.grad is not None:
                 p -= p.grad
-    adapters.save(model, tmp_path / "adapter")
-    assert torch.equal(scores(adapters.load(network(), tmp_path / "adapter")), scores(model.eval()))
+    lora.save(model, tmp_path / "adapter")
+    assert torch.equal(scores(lora.load(network(), tmp_path / "adapter")), scores(model.eval()))
     assert not torch.equal(scores(model), scores(network()))
 
 
@@ -169,43 +169,43 @@ def test_a_corrupted_or_missing_file_is_named(adapter: Path, name: str) -> None:
     content[-3] ^= 1  # one bit in the last tensor: safetensors alone would not notice
     (adapter / name).write_bytes(content)
     with pytest.raises(WeightsError, match=f"{name} is corrupted"):
-        adapters.load(tiny_network(), adapter)
+        lora.load(tiny_network(), adapter)
     (adapter / name).unlink()
     with pytest.raises(WeightsError, match=f"{name} is missing"):
-        adapters.load(tiny_network(), adapter)
+        lora.load(tiny_network(), adapter)
 
 
 def test_damage_is_found_without_checksums_too(adapter: Path) -> None:
     (adapter / "adapter.sha256").unlink()
-    adapters.check(adapter)
+    saved.check(adapter)
     weights = adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-50])
     with pytest.raises(WeightsError, match=r"adapter_model\.safetensors is corrupted"):
-        adapters.check(adapter)
+        saved.check(adapter)
     (adapter / "adapter_config.json").write_text("{}")
     with pytest.raises(WeightsError, match=r"adapter_config\.json is corrupted"):
-        adapters.check(adapter)
+        saved.check(adapter)
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    model = adapters.attach(tiny_network(), make_options())
+    model = lora.attach(tiny_network(), make_options())
     with torch.no_grad():
         next(p for p in model.parameters() if p.requires_grad).fill_(float("nan"))
-    adapters.save(model, tmp_path / "adapter")
+    lora.save(model, tmp_path / "adapter")
     with pytest.raises(WeightsError, match="not finite"):
-        adapters.check(tmp_path / "adapter")
+        saved.check(tmp_path / "adapter")
 
 
 @pytest.mark.parametrize("name", ["adapter_model.bin", "optimizer.pt", "x.PKL"])
 def test_pickle_is_refused(adapter: Path, name: str) -> None:
     (adapter / name).write_bytes(b"\x80\x04")
     with pytest.raises(WeightsError, match=rf"{name} may hold pickled code.*Remove it"):
-        adapters.load(tiny_network(), adapter)
+        lora.load(tiny_network(), adapter)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="nowhere is missing"):
-        adapters.load(tiny_network(), tmp_path / "nowhere")
+        lora.load(tiny_network(), tmp_path / "nowhere")
 
 
 def test_an_adapter_of_another_network_is_refused(adapter: Path) -> None:
@@ -223,20 +223,45 @@ def test_an_adapter_of_another_network_is_refused(adapter: Path) -> None:
 
     for network in (Wider(), Renamed(), nn.Sequential(nn.Linear(8, 8))):
         with pytest.raises(WeightsError, match="does not fit this network"):
-            adapters.load(network, adapter)
+            lora.load(network, adapter)
 
 
 def test_a_full_disk_is_named_and_leaves_the_old_adapter(adapter: Path) -> None:
-    before = adapters.weights_digest(adapter)
-    model = adapters.attach(tiny_network(), make_options(r=8))
+    before = saved.weights_digest(adapter)
+    model = lora.attach(tiny_network(), make_options(r=8))
     with largest_file(1500), pytest.raises(StorageError, match="Free space"):
-        adapters.save(model, adapter)
-    assert adapters.weights_digest(adapter) == before
-    adapters.check(adapter)
+        lora.save(model, adapter)
+    assert saved.weights_digest(adapter) == before
+    saved.check(adapter)
     assert [p.name for p in adapter.parent.iterdir()] == ["adapter"]
 
 
 def test_settings_of_an_adapter(adapter: Path) -> None:
-    assert adapters.settings_of(adapter) == {
+    assert saved.settings_of(adapter) == {
         "r": 2, "alpha": 4, "target_modules": ["down_proj", "q_proj"], "modules_to_save": ["anomaly_head"],
     }  # fmt: skip
+
+
+def test_targets_are_names_an_expression_or_all_linear(tmp_path: Path) -> None:
+    def on(targets: Any, **changes: Any) -> set[str]:
+        model = lora.attach(tiny_network(), make_options(target_modules=targets, modules_to_save=[], **changes))
+        return {n.split(".lora_")[0].rpartition(".")[2] for n, p in model.named_parameters() if p.requires_grad}
+
+    assert on(["q_proj"]) == {"q_proj"} and on(r"(q|down)_proj") == {"q_proj", "down_proj"}
+    assert on("all-linear") == {"q_proj", "down_proj", "anomaly_head"}
+    with pytest.raises(TrainingError, match=r"target_modules names k_\.\*, which TinyNetwork does not have"):
+        on(r"k_.*")
+    with pytest.raises(TrainingError, match=r"names norm, .* as a linear layer"):
+        on(r"norm")
+    with pytest.raises(TrainingError, match="is no regular expression"):
+        on(r"(q_proj")
+    model = lora.attach(tiny_network(), make_options(target_modules=r"(q|down)_proj", modules_to_save=[]))
+    lora.save(model, tmp_path / "adapter")
+    assert saved.settings_of(tmp_path / "adapter")["target_modules"] == r"(q|down)_proj"
+    lora.load(tiny_network(), tmp_path / "adapter", trainable=True)
+
+
+def test_a_merged_network_scores_as_the_adapter_does(adapter: Path) -> None:
+    plain = lora.merged(tiny_network(), adapter)
+    assert torch.allclose(logits_of(plain), logits_of(lora.load(tiny_network(), adapter)), atol=1e-5)
+    assert not [name for name, _ in plain.named_parameters() if "lora_" in name]

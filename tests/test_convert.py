@@ -15,7 +15,7 @@ from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.intervals import mask_to_intervals, runs_of
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
-from tsad.core.types import Interval, Origin, TimeKind
+from tsad.core.types import Interval, Origin, Proposal, TimeKind
 from tsad.review import convert, template
 from tsad.review.positions import labelled_runs_to_intervals
 
@@ -138,7 +138,8 @@ def test_results_of_further_controls_are_left_alone() -> None:
 
 
 def chosen(shown: Window, proposal: tuple[Interval, ...] | None = (), **kwargs) -> Choice:
-    return Choice(shown, 0.25, "mix", proposal=proposal, origin=ORIGIN, score=0.71, **kwargs)
+    proposals = () if proposal is None else (Proposal(proposal, ORIGIN),)
+    return Choice(shown, 0.25, "mix", proposals=proposals, score=0.71, **kwargs)
 
 
 def test_a_task_holds_what_people_see_and_its_prediction() -> None:

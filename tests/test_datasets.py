@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from tsad.core.errors import DatasetError, StorageError
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
-from tsad.core.types import NS_PER_SECOND, Interval, Origin
+from tsad.core.types import NS_PER_SECOND, Interval, Origin, Proposal
 from tsad.training.datasets import build, content_hash, load, masks, merge, save
 
 START = 1_700_000_000 * NS_PER_SECOND
+
+ORIGIN = Origin("patch", "tsad-x-patch:3", None, "abc")
 
 
 def make_series(point_id: str = "U1.TI1001.PV", length: int = 400, channels: int = 1, seed: int = 0) -> Series:
@@ -50,8 +52,7 @@ def review(
     intervals = tuple(Interval(int(stamps[a]), int(stamps[b]), label) for a, b in runs)
     choice = Choice(
         Window(series, start, stop), probability, strategy, Purpose.TRAIN,
-        (Interval(int(stamps[start]), int(stamps[start + 1]), score=0.7),),
-        Origin("patch", "tsad-x-patch:3", None, "abc"), 0.7,
+        (Proposal((Interval(int(stamps[start]), int(stamps[start + 1]), score=0.7),), ORIGIN),), 0.7,
     )
     return ReviewedWindow(choice, (Annotation(annotator, intervals, START, False, "12"),), state, intervals)
 
@@ -70,7 +71,7 @@ def largest_file(size: int) -> Iterator[None]:
 def assert_same(a: DatasetVersion, b: DatasetVersion) -> None:
     assert (a.version, a.purpose, dict(a.meta)) == (b.version, b.purpose, dict(b.meta))
     for one, other in zip(a.windows, b.windows, strict=True):
-        for key in ("probability", "strategy", "purpose", "proposal", "origin", "score"):
+        for key in ("probability", "strategy", "purpose", "proposals", "score"):
             assert getattr(one.choice, key) == getattr(other.choice, key)
         assert (one.annotations, one.state, one.intervals) == (other.annotations, other.state, other.intervals)
         left, right = one.window.series, other.window.series

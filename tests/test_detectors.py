@@ -12,10 +12,12 @@ from hypothesis.extra import numpy as hnp
 
 from tsad.core.errors import DetectorError
 from tsad.core.options import ThresholdOptions
+from tsad.core.proposing import PointThreshold
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, Origin
-from tsad.detectors.base import Detector, fill_missing, squash
+from tsad.detectors.base import Detector
 from tsad.detectors.isolation_forest import IsolationForest
+from tsad.detectors.numeric import fill_missing, squash
 from tsad.detectors.robust_zscore import RobustZScore
 
 PLAIN = ThresholdOptions(default=0.5, merge_gap=0, min_length=1, max_length=0)
@@ -87,7 +89,7 @@ class TestPromises:
 
     def test_detect_carries_scores_intervals_and_origin(self, detector: Detector) -> None:
         origin = Origin(detector.name, f"{detector.name}:base")
-        (found,) = detector.detect([make_series(spiky())], 0.5, PLAIN, origin)
+        (found,) = detector.detect([make_series(spiky())], PointThreshold(0.5, PLAIN, origin))
         assert found.point_id == "T1.PV" and found.origin == origin and found.threshold == 0.5
         (only,) = found.intervals
         assert only.start // NS_PER_SECOND in range(290, 301) and only.end // NS_PER_SECOND in range(303, 315)

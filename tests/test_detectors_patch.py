@@ -13,9 +13,9 @@ from tsad.core.errors import DetectorError, WeightsError
 from tsad.core.protocols import Trainable
 from tsad.core.series import Series, Window
 from tsad.core.types import NS_PER_SECOND
-from tsad.detectors.base import combine_channels
 from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Evidence, evidence_of
 from tsad.detectors.evidence.examined import series_rows
+from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import examples
 from tsad.detectors.patch.detector import PatchDetector, blend_in, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, load_base
@@ -65,6 +65,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def detector(weights: Path, **changes: object) -> PatchDetector:
     options = {"weights": str(weights), "batch_size": 4, "device": "cpu", "stride": 32, "blend": 0.0}
     return PatchDetector(**{**options, **changes})
+
+
+def encoded(one: PatchDetector, windows: list[Window], masks: list[np.ndarray], rng: np.random.Generator) -> dict:
+    return one.collate(one.encode(windows, masks, rng))
 
 
 def make_adapter(weights: Path, folder: Path, zero: bool = False) -> Path:
@@ -378,17 +382,20 @@ def test_adapted_scores_equal_those_of_peft(weights: Path, tmp_path: Path) -> No
 def test_unusable_adapters_are_named(weights: Path, tmp_path: Path) -> None:
     good = make_adapter(weights, tmp_path / "good")
     base = detector(weights)
-    with pytest.raises(WeightsError, match=r"adapter_config\.json is missing"):
+    with pytest.raises(WeightsError, match=r"nowhere is missing"):
         base.with_adapter(tmp_path / "nowhere")
     cut = copy_of(good, tmp_path / "cut")
     file = cut / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(WeightsError, match=r"adapter_model\.safetensors cannot be loaded"):
+    with pytest.raises(WeightsError, match=r"adapter_model\.safetensors is corrupted"):
         base.with_adapter(cut)
     file.write_bytes(b"junk")
-    with pytest.raises(WeightsError, match=r"adapter_model\.safetensors cannot be loaded"):
+    with pytest.raises(WeightsError, match=r"adapter_model\.safetensors is corrupted"):
         base.with_adapter(cut)
     file.rename(cut / "adapter_model.bin")
+    with pytest.raises(WeightsError, match=r"adapter_model\.bin may hold pickled code"):
+        base.with_adapter(cut)
+    (cut / "adapter_model.bin").unlink()
     with pytest.raises(WeightsError, match=r"adapter_model\.safetensors is missing"):
         base.with_adapter(cut)
 
@@ -400,14 +407,15 @@ def test_a_flipped_bit_or_a_foreign_or_infinite_adapter_is_refused(weights: Path
     base = detector(weights)
     flipped = copy_of(good, tmp_path / "flipped")
     file = flipped / "adapter_model.safetensors"
-    (flipped / "adapter.sha256").write_text(f"{digest_of_file(file)}  {file.name}\n")
+    both = (file, flipped / "adapter_config.json")
+    (flipped / "adapter.sha256").write_text("".join(f"{digest_of_file(path)}  {path.name}\n" for path in both))
     base.with_adapter(flipped)
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
     with pytest.raises(WeightsError, match="SHA-256"):
         base.with_adapter(flipped)
     tensors = load_file(good / "adapter_model.safetensors")
     first = sorted(tensors)[0]
-    for change, words in (("drop", "does not fit"), ("shape", "cannot be loaded"), ("infinite", "not finite")):
+    for change, words in (("drop", "does not fit"), ("shape", "does not fit"), ("infinite", "not finite")):
         odd = copy_of(good, tmp_path / change)
         other = dict(tensors)
         if change == "drop":
@@ -444,7 +452,7 @@ def test_encode_sees_what_scoring_sees(weights: Path, monkeypatch: pytest.Monkey
 def test_what_is_missing_is_not_judged(weights: Path) -> None:
     x = noise(64)[:, 0]
     x[10:30] = np.nan
-    batch = detector(weights).encode([Window(make_series(x), 0, 64)], [np.ones(64, bool)], np.random.default_rng(0))
+    batch = encoded(detector(weights), [Window(make_series(x), 0, 64)], [np.ones(64, bool)], np.random.default_rng(0))
     assert batch["weight"][0].tolist() == (~np.isnan(x)).tolist() == batch["observed"][0].tolist()
 
 
@@ -454,7 +462,7 @@ def test_examples_fit_any_window(weights: Path, total: int, start: int, stop: in
     mask = np.zeros(stop - start, bool)
     mask[3:6] = True
     for truth in (mask, np.zeros_like(mask)):
-        batch = detector(weights).encode([window] * 6, [truth] * 6, np.random.default_rng(0))
+        batch = encoded(detector(weights), [window] * 6, [truth] * 6, np.random.default_rng(0))
         rows = {"evidence": (6, len(CHANNELS), LENGTH)}
         assert {k: tuple(v.shape) for k, v in batch.items()} == rows | dict.fromkeys(
             ("values", "observed", "labels", "weight"), (6, LENGTH)
@@ -471,7 +479,7 @@ def test_people_label_machines_so_the_telling_channel_trains(weights: Path) -> N
     evidence: list = [evidence_of(v) for v in values.T]
     assert examples._telling_channel(window, mask, evidence, [0, 1, 2, 3]) == 2
     assert examples._telling_channel(window, mask, [None, evidence[1], None, evidence[3]], [1, 3]) in (1, 3)
-    batch = detector(weights).encode([Window(make_series(np.ones(80)), 0, 32)], [mask], np.random.default_rng(0))
+    batch = encoded(detector(weights), [Window(make_series(np.ones(80)), 0, 32)], [mask], np.random.default_rng(0))
     assert not batch["weight"].any()  # a constant series teaches nothing
 
 
@@ -479,7 +487,7 @@ def test_the_loss_looks_at_reviewed_points_only(weights: Path) -> None:
     import torch
 
     base = detector(weights)
-    batch = dict(base.replay(4, np.random.default_rng(0)))
+    batch = base.collate(base.replay(4, np.random.default_rng(0)))
     assert set(batch) == {"values", "observed", "labels", "weight", "evidence"}
     batch["weight"][:, :32] = 0
     network = base.network()
@@ -518,7 +526,7 @@ def test_a_few_steps_learn_a_reviewed_pattern(weights: Path) -> None:
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     losses = []
     for _ in range(60):
-        loss = network(**base.encode([window] * 4, [mask] * 4, rng)).loss
+        loss = network(**encoded(base, [window] * 4, [mask] * 4, rng)).loss
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

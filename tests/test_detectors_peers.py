@@ -13,10 +13,11 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import DetectorError, MissingPackageError
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
-from tsad.detectors.base import Detector, combine_channels
+from tsad.detectors.base import Detector
 from tsad.detectors.kmeans import KMeans
 from tsad.detectors.matrix_profile import BLOCK, MatrixProfile, _profile
 from tsad.detectors.nearest_neighbour import NearestNeighbour
+from tsad.detectors.numeric import combine_channels
 from tsad.detectors.poly import Poly
 from tsad.detectors.sub_pca import SubPCA
 from tsad.detectors.subsequences import condense, robust_excess, subsequences, to_points

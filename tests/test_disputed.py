@@ -16,7 +16,7 @@ from test_splits import made as gold
 from tsad.config.workbench import Workbench
 from tsad.core.reviews import Choice
 from tsad.core.series import Series, Window
-from tsad.core.types import Detection, Interval, Origin
+from tsad.core.types import Detection, Interval, Origin, Proposal
 from tsad.core.windows import cut
 from tsad.loop.detect import _choose
 from tsad.loop.gold import draw_for_people
@@ -109,7 +109,7 @@ def test_people_see_them_before_the_highest_score() -> None:
     windows: list[Window] = cut(series("A", None), 100)
     drawn = (("mix", 1.0), ("disputed", 0.0), ("mix", 0.3), ("disputed", 0.2))
     queue = [
-        Choice(window, 0.5, strategy, proposal=(), origin=Origin("x", "x:1"), score=score)
+        Choice(window, 0.5, strategy, proposals=(Proposal((), Origin("x", "x:1")),), score=score)
         for window, (strategy, score) in zip(windows, drawn, strict=True)
     ]
     fake = FakeServer()

@@ -22,6 +22,7 @@ from tsad.metrics import hub
 from tsad.metrics.interval import composite_counts, composite_prf, interval_counts, interval_prf, match
 from tsad.metrics.point import pa_point_counts, pa_point_prf, point_counts, point_prf
 from tsad.metrics.ranking import auc_pr, oracle_interval_f1, oracle_point_f1, vus_pr
+from tsad.metrics.vus import Stretches
 
 
 def _reference() -> ModuleType:
@@ -281,17 +282,17 @@ def test_vus_pr_of_stretches_does_not_reach_across_their_edges() -> None:
     rng = np.random.default_rng(3)
     truth, scores = rng.random(400) < 0.03, rng.random(400)
     lengths = [150, 1, 249]
-    apart = vus_pr(truth, scores, 20, 50, lengths=lengths)
-    assert apart == pytest.approx(vus_pr(truth, scores, 20, 50, lengths=lengths, weights=np.full(400, 3.0)))
+    apart = vus_pr(truth, scores, 20, 50, stretches=Stretches(lengths))
+    assert apart == pytest.approx(vus_pr(truth, scores, 20, 50, stretches=Stretches(lengths, np.full(400, 3.0))))
     order = np.concatenate((np.arange(151, 400), np.arange(150, 151), np.arange(150)))
-    assert apart == pytest.approx(vus_pr(truth[order], scores[order], 20, 50, lengths=[249, 1, 150]))
-    assert vus_pr(truth, scores, 20, 50, lengths=[400]) == vus_pr(truth, scores, 20, 50)
-    assert vus_pr(truth, scores, 1, 50, lengths=lengths) == pytest.approx(vus_pr(truth, scores, 1, 50))
+    assert apart == pytest.approx(vus_pr(truth[order], scores[order], 20, 50, stretches=Stretches([249, 1, 150])))
+    assert vus_pr(truth, scores, 20, 50, stretches=Stretches([400])) == vus_pr(truth, scores, 20, 50)
+    assert vus_pr(truth, scores, 1, 50, stretches=Stretches(lengths)) == pytest.approx(vus_pr(truth, scores, 1, 50))
     # a stretch counted twice is a stretch of weight 2
-    twice = vus_pr(np.tile(truth, 2), np.tile(scores, 2), 20, 50, lengths=[400, 400])
+    twice = vus_pr(np.tile(truth, 2), np.tile(scores, 2), 20, 50, stretches=Stretches([400, 400]))
     assert twice == pytest.approx(vus_pr(truth, scores, 20, 50), abs=0.02)
     with pytest.raises(ValueError, match="add up"):
-        vus_pr(truth, scores, lengths=[1, 2])
+        vus_pr(truth, scores, stretches=Stretches([1, 2]))
 
 
 def test_vus_pr_takes_100_000_points_in_seconds() -> None:

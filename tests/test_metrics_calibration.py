@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tsad.metrics.calibration import ece_interval, expected_calibration_error, reliability_table, wilson
+from tsad.metrics.calibration import Resampling, ece_interval, expected_calibration_error, reliability_table, wilson
 
 few = settings(max_examples=50, deadline=None)
 cases = st.integers(1, 60).flatmap(
@@ -62,19 +62,19 @@ def test_known_errors() -> None:
 
 @pytest.mark.parametrize(("bend", "error"), [(1.0, 0.0), (1.5, 0.094)])
 def test_the_interval_covers_the_truth(bend: float, error: float) -> None:
-    ends = [ece_interval(*drawn(500, bend, seed), resamples=200, seed=seed) for seed in range(80)]
+    ends = [ece_interval(*drawn(500, bend, seed), resampling=Resampling(200, seed)) for seed in range(80)]
     assert np.mean([low <= error <= high for low, high in ends]) >= 0.85
     estimate = expected_calibration_error(*drawn(500, bend, 0))
     assert ends[0][0] <= estimate <= ends[0][1]
-    assert ece_interval(*drawn(500, bend, 0), resamples=200, seed=0) == ends[0]
+    assert ece_interval(*drawn(500, bend, 0), resampling=Resampling(200)) == ends[0]
 
 
 def test_cases_that_go_together_are_drawn_together() -> None:
     truth, said = drawn(60, 1.0, 3)
     groups = [f"series {k}" for k in range(60) for _ in range(20)]
     many = np.repeat(truth, 20), np.repeat(said, 20)  # each case told twenty times is no more evidence than once
-    low, high = ece_interval(*many, groups, seed=1)
-    alone_low, alone_high = ece_interval(*many, seed=1)
+    low, high = ece_interval(*many, groups, resampling=Resampling(seed=1))
+    alone_low, alone_high = ece_interval(*many, resampling=Resampling(seed=1))
     assert high - low > 1.5 * (alone_high - alone_low)
     assert all(np.isnan(ece_interval(*many, ["one"] * 1200)))
 
@@ -97,4 +97,4 @@ def test_what_is_no_probability_is_refused(arguments: tuple, said: str) -> None:
     with pytest.raises(ValueError, match="bins=0"):
         expected_calibration_error([True], [0.5], 0)
     with pytest.raises(ValueError, match="resamples=0"):
-        ece_interval([True], [0.5], resamples=0)
+        ece_interval([True], [0.5], resampling=Resampling(0))

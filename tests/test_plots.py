@@ -16,7 +16,15 @@ from hypothesis.extra import numpy as hnp
 from tsad.core.intervals import mask_to_intervals
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, Interval
-from tsad.plots import canvas, comparison_figure, decimate, kinds_figure, metric_history_figure, series_figure
+from tsad.plots import (
+    ScoreCurve,
+    canvas,
+    comparison_figure,
+    decimate,
+    kinds_figure,
+    metric_history_figure,
+    series_figure,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +58,7 @@ def test_every_kind_of_interval_has_its_row_and_the_score_its_threshold() -> Non
     series = made()
     figure = series_figure(
         series, intervals(series, (10, 40)), intervals(series, (20, 60), (100, 110)), intervals(series, (10, 45)),
-        np.linspace(0, 1, 300), 0.7, "tsad-demo-patch:3",
+        ScoreCurve(np.linspace(0, 1, 300), 0.7), "tsad-demo-patch:3",
     )  # fmt: skip
     assert png(figure).startswith(b"\x89PNG")
     values, lanes, scores = figure.axes
@@ -91,16 +99,16 @@ def test_many_channels_are_cut_to_the_six_that_move_most() -> None:
 
 def test_short_constant_and_missing_series_are_drawn() -> None:
     single, pair, constant = made(1), made(2), made(3, kind="index")
-    assert png(series_figure(single, truth=intervals(single, (0, 1)), scores=np.zeros(1), threshold=0.5))
+    assert png(series_figure(single, truth=intervals(single, (0, 1)), curve=ScoreCurve(np.zeros(1), 0.5)))
     pair.values[:] = np.nan
-    assert png(series_figure(pair, scores=np.full(2, np.nan)))
+    assert png(series_figure(pair, curve=ScoreCurve(np.full(2, np.nan))))
     constant.values[:] = 3.0
     assert png(series_figure(constant))
 
 
 def test_scores_must_fit() -> None:
     with pytest.raises(ValueError, match="299 scores do not fit"):
-        series_figure(made(300), scores=np.zeros(299))
+        series_figure(made(300), curve=ScoreCurve(np.zeros(299)))
 
 
 def test_long_series_keep_their_spike_and_their_gaps() -> None:

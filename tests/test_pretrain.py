@@ -19,12 +19,14 @@ from sources_kit import write
 from verbs_kit import call
 
 from tsad.config.workbench import Workbench
+from tsad.core.context import Context
+from tsad.core.control import StopRequested, Switch
 from tsad.core.errors import ConfigError, SourceError, StorageError
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.patch import crops
 from tsad.detectors.patch.detector import PatchDetector
-from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
+from tsad.detectors.patch.pretrain import CHECKPOINT, PretrainOptions, pretrain
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
 
 TINY = {
@@ -66,8 +68,14 @@ def small_chunks() -> Any:
 
 
 def run(folder: Path, recorder: Any = None, **changes: Any) -> dict[str, float]:
-    options: dict[str, Any] = {"seed": 5, "steps": 6, "batch_size": 2, "save_every": 2, "network": TINY}
-    return pretrain(folder=folder, recorder=recorder, **{**options, **changes})
+    options: dict[str, Any] = {
+        "seed": 5, "steps": 6, "batch_size": 2, "save_every": 2, "network": TINY, "learning_rate": 1e-3, "warmup": 150,
+        "cooldown": 2000, "max_seconds": 0.0, "device": "cpu", "precision": "float32", "compile": False, "workers": 0,
+    }  # fmt: skip
+    context = changes.pop("context", None)
+    network = {"evidence": True, "network": TINY}
+    made = PretrainOptions.of(**{**network, **options, **changes})
+    return pretrain(made, folder, recorder=recorder, context=context)
 
 
 def weights(folder: Path) -> bytes:
@@ -119,6 +127,20 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path: Path, stop: int) -> N
     assert weights(tmp_path / "broken") == weights(tmp_path / "whole") and notes.rows[0]["step"] == stop + 2
 
 
+def test_a_stop_keeps_what_was_learned(tmp_path: Path) -> None:
+    class StopAt(Notes):
+        def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+            super().metrics(values, step)
+            switch.stop()
+
+    run(tmp_path / "whole", steps=4, save_every=3)
+    switch = Switch()
+    with pytest.raises(StopRequested):
+        run(tmp_path / "a", StopAt(), context=Context(control=switch), steps=4, save_every=3)
+    run(tmp_path / "a", steps=4, save_every=3)
+    assert weights(tmp_path / "a") == weights(tmp_path / "whole")
+
+
 def test_kill_9_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import os, signal
@@ -148,7 +170,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     for change, word in (
         ({"seed": 6}, "seed"), ({"batch_size": 3}, "batch_size"), ({"learning_rate": 0.1}, "learning_rate"),
         ({"precision": "bf16"}, "precision"), ({"network": {**TINY, "layers": 2}}, "network"),
-        ({"network": {**TINY, "evidence": []}}, "network"),
+        ({"evidence": False}, "network"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=rf"another {word}.*delete the file"):
             run(tmp_path, **change)
@@ -200,7 +222,7 @@ def test_impossible_options_are_refused_before_anything_is_made(tmp_path: Path, 
 
 def test_compiling_is_for_cuda(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"compile=true on cpu.*compile=false"):
-        run(tmp_path, compiled=True)
+        run(tmp_path, compile=True)
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
@@ -255,5 +277,5 @@ def test_a_set_that_cannot_be_read_costs_no_training(tmp_path: Path, bench: Call
 
 
 def test_without_evidence_the_network_sees_values_alone(tmp_path: Path) -> None:
-    run(tmp_path, steps=1, network={**TINY, "evidence": []})
+    run(tmp_path, steps=1, evidence=False)
     assert json.loads((tmp_path / "config.json").read_text())["evidence"] == []

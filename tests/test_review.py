@@ -8,7 +8,7 @@ import pytest
 from tsad.core.errors import LabelError
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewState
 from tsad.core.series import Series, Window
-from tsad.core.types import Interval
+from tsad.core.types import Interval, Origin, Proposal
 from tsad.review.agreement import resolve
 from tsad.review.simulated import SimulatedOptions, SimulatedReviewer
 
@@ -33,7 +33,8 @@ def window(labels: tuple[Interval, ...] | None = None, name: str = "P1", start: 
 
 
 def choice(proposal: tuple[Interval, ...] | None = (), **kwargs) -> Choice:
-    return Choice(window(**kwargs), 0.5, "random", proposal=proposal)
+    proposals = () if proposal is None else (Proposal(proposal, Origin("x", "x:1")),)
+    return Choice(window(**kwargs), 0.5, "random", proposals=proposals)
 
 
 def said(who: str, *intervals: Interval, at: int = 0, skipped: bool = False) -> Annotation:

@@ -13,7 +13,7 @@ import pytest
 from tsad.core.errors import ConfigError, LabelError, MissingPackageError, ReviewError
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
-from tsad.core.types import Interval, Origin
+from tsad.core.types import Interval, Origin, Proposal
 from tsad.review import server
 from tsad.review.exports import read_export, to_label_studio
 from tsad.review.label_studio import LabelStudioReviewer, find_template
@@ -34,10 +34,14 @@ def windows(count: int = 5, name: str = "P1", kind: Any = "time") -> list[Window
     return [Window(series, 10 * k, 10 * k + 10) for k in range(count)]
 
 
+def proposed(version: str, *intervals: Interval) -> tuple[Proposal, ...]:
+    return (Proposal(intervals, Origin("patch", version)),)
+
+
 def choices(count: int = 5, version: str = "m:1") -> list[Choice]:
     return [
-        Choice(w, 0.5, "mix", proposal=(Interval(int(w.timestamps[2]), int(w.timestamps[5])),),
-               origin=Origin("patch", version), score=k / 10)
+        Choice(w, 0.5, "mix", proposals=proposed(version, Interval(int(w.timestamps[2]), int(w.timestamps[5]))),
+               score=k / 10)
         for k, w in enumerate(windows(count))
     ]
 
@@ -142,7 +146,7 @@ def test_a_retrained_model_brings_its_own_proposals_to_tasks_that_wait() -> None
 def test_withdraw_takes_unanswered_tasks_of_the_push_named() -> None:
     fake, queue = FakeServer(), choices(4)
     reviewer(fake).push(queue[:2])
-    reviewer(fake).push([replace(c, origin=Origin("patch", "m:2")) for c in queue[2:]])
+    reviewer(fake).push([replace(c, proposals=proposed("m:2", *(c.proposal or ()))) for c in queue[2:]])
     fake.rows[0]["annotations"] = [{"id": 1, "completed_by": 3, "result": []}]
     with pytest.raises(ValueError, match="choices, a model version or a push"):
         reviewer(fake).withdraw()
@@ -168,7 +172,7 @@ def reviewed(kind: Any = "time") -> list[ReviewedWindow]:
     for window, span in zip(windows(3, "AC.PV", kind), spans, strict=True):
         ends = [*window.timestamps.tolist(), window.span[1]]
         said = (Interval(ends[span[0]], ends[span[1]], "spike"),) if span else ()
-        choice = Choice(window, 1.0, "mix", Purpose.TRAIN, ())
+        choice = Choice(window, 1.0, "mix", Purpose.TRAIN, proposed("m:1"))
         out.append(ReviewedWindow(choice, (), ReviewState.CORRECTED, said))
     return out
 

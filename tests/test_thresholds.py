@@ -12,13 +12,13 @@ from hypothesis.extra import numpy as hnp
 
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.options import ThresholdOptions
+from tsad.core.proposing import to_intervals
 from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.rules.base import Evidence
 from tsad.detectors.rules.calibrated import CalibratedRule
 from tsad.detectors.rules.fixed import FixedRule
 from tsad.detectors.rules.quantile import QuantileRule
 from tsad.detectors.rules.reviewed import ReviewedRule
-from tsad.detectors.thresholds import to_intervals
 
 PLAIN = ThresholdOptions(default=0.5, merge_gap=0, min_length=1, max_length=0)
 SCORES = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 1) | st.just(float("nan")))

@@ -90,7 +90,7 @@ def die() -> None:
 class TinyDetector(DetectorBase):
     """Scores a value by itself times a gain, plus the bias in its adapter; its base is one file."""
 
-    name = "tiny"
+    name, scored = "tiny", True
     detect = Detector.detect
 
     def __init__(self, *, weights: str, gain: float) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tsad.core.errors import ReviewError
 from tsad.core.reviews import Choice, Purpose, ReviewState
 from tsad.core.series import Series, Window
-from tsad.core.types import Interval, Origin, TimeKind
+from tsad.core.types import Interval, Origin, Proposal, TimeKind
 from tsad.review import server
 from tsad.review.label_studio import LabelStudioReviewer
 from tsad.review.label_studio_options import LabelStudioOptions
@@ -44,10 +44,14 @@ def series(name: str = "AC6403B.PV", count: int = 400, channels: int = 1, kind: 
     return Series(name, stamps, values, tuple(f"ch{c}" for c in range(channels)), kind)
 
 
+def proposed(version: str, *intervals: Interval) -> tuple[Proposal, ...]:
+    return (Proposal(intervals, Origin("patch", version)),)
+
+
 def choice(window: Window, spans: tuple[tuple[int, int], ...] = ((120, 140),), score: float = 0.7) -> Choice:
     ends = np.append(window.timestamps, window.span[1])
     proposal = tuple(Interval(int(ends[a]), int(ends[b]), score=0.83) for a, b in spans)
-    return Choice(window, 0.5, "mix", proposal=proposal, origin=Origin("patch", "tsad-x-patch:1"), score=score)
+    return Choice(window, 0.5, "mix", proposals=proposed("tsad-x-patch:1", *proposal), score=score)
 
 
 def queue(count: int = 20, length: int = 50) -> list[Choice]:
@@ -250,7 +254,7 @@ def test_a_new_model_version_replaces_what_waits_and_leaves_what_is_answered(
     reviewer.push(choices)
     answered = tasks_of(studio, reviewer)[0]
     annotate(studio, answered)
-    newer = [replace(c, origin=Origin("patch", "tsad-x-patch:2"), proposal=()) for c in choices]
+    newer = [replace(c, proposals=proposed("tsad-x-patch:2")) for c in choices]
     assert reviewer.push(newer) == 0
     for task in tasks_of(studio, reviewer):
         versions = [p["model_version"] for p in task["predictions"]]
@@ -261,7 +265,7 @@ def test_a_new_model_version_replaces_what_waits_and_leaves_what_is_answered(
 def test_gold_windows_go_out_without_a_proposal_and_skips_are_rejected(
     studio: Studio, reviewer: LabelStudioReviewer
 ) -> None:
-    gold = [replace(c, purpose=Purpose.GOLD, proposal=None, origin=None) for c in queue(2)]
+    gold = [replace(c, purpose=Purpose.GOLD, proposals=()) for c in queue(2)]
     reviewer.push(gold)
     first, second = tasks_of(studio, reviewer)
     assert first["predictions"] == [] and first["data"]["confidence"] is None
@@ -278,7 +282,7 @@ def test_a_wrong_push_is_withdrawn_but_not_what_people_have_begun(
 ) -> None:
     choices = queue(6)
     reviewer.push(choices[:4])
-    other = [replace(c, origin=Origin("patch", "tsad-x-patch:9")) for c in choices[4:]]
+    other = [replace(c, proposals=proposed("tsad-x-patch:9", *(c.proposal or ()))) for c in choices[4:]]
     reviewer.push(other)
     tasks = tasks_of(studio, reviewer)
     annotate(studio, tasks[0])
@@ -349,7 +353,7 @@ def test_a_new_kind_is_added_to_the_template_and_people_s_changes_stay(
     )
     studio.call("PATCH", f"/api/projects/{project['id']}/", json={"label_config": extra})
     spike = tuple(Interval(i.start, i.end, "spike", i.score) for i in second.proposal or ())
-    assert reviewer.push([replace(second, proposal=spike)]) == 1
+    assert reviewer.push([replace(second, proposals=proposed("tsad-x-patch:1", *spike))]) == 1
     config = reviewer._project()["label_config"]
     assert 'value="spike"' in config and "comment" in config
 

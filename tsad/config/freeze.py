@@ -92,7 +92,9 @@ def translated(frozen: Mapping[str, Any]) -> dict[str, Any]:
 
 def _translated(group: str, values: Any) -> Any:
     former = FORMER.get(group)
-    if former is None or not isinstance(values, Mapping) or "_target_" in values:
+    if isinstance(values, Mapping) and "_target_" in values:
+        return {**values, "_target_": current(str(values["_target_"]))}
+    if former is None or not isinstance(values, Mapping):
         return values
     chosen = tuple(str(values.get(key)) for key in former.chosen_by)
     choice = former.choices.get(chosen)
@@ -131,7 +133,6 @@ def thawed(text: str, now: Mapping[str, Mapping[str, Any]], written: str) -> Dic
 def differences(asked: str, frozen: str) -> list[str]:
     """Keys of the groups whose values differ, as ``key=asked (frozen: value)``; the verb's own keys do not count."""
     now, then = flatten(translated(_read(asked))), flatten(translated(_read(frozen)))
-    then = {key: current(value) if key.endswith("._target_") else value for key, value in then.items()}  # moved since
     return [
         f"{key}={now[key]} (frozen: {then[key]})"
         for key in now

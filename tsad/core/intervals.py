@@ -7,11 +7,12 @@ int64 array [K, 2] of half-open positions, which is what the metrics take.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from tsad.core.types import ANOMALY, NS_PER_SECOND, BoolArray, FloatArray, IntArray, Interval
+from tsad.core.types import ANOMALY, NS_PER_SECOND, BoolArray, Detection, FloatArray, IntArray, Interval
 
 Span = tuple[int, int]  # a range of time that nobody calls abnormal: start, end in ns UTC, half-open, start < end
 
@@ -100,23 +101,40 @@ def mask_to_intervals(
 def clip(intervals: Iterable[Interval], start: int, end: int) -> tuple[Interval, ...]:
     """The parts of the intervals inside ``[start, end)``, ns UTC."""
     return tuple(
-        Interval(max(i.start, start), min(i.end, end), i.label, i.score)
+        replace(i, start=max(i.start, start), end=min(i.end, end))
         for i in intervals
         if i.start < end and start < i.end
     )
 
 
 def merge(intervals: Iterable[Interval], gap: int = 0) -> tuple[Interval, ...]:
-    """Join intervals at most ``gap`` ns apart; label and score of the most confident one stay."""
+    """Join intervals at most ``gap`` ns apart; label, score and note of the most confident one stay."""
     merged: list[Interval] = []
     for item in sorted(intervals):
         if merged and item.start <= merged[-1].end + gap:
             last = merged[-1]
             best = item if item.score > last.score else last
-            merged[-1] = Interval(last.start, max(last.end, item.end), best.label, best.score)
+            merged[-1] = replace(best, start=last.start, end=max(last.end, item.end))
         else:
             merged.append(item)
     return tuple(merged)
+
+
+def confidence_along(intervals: Iterable[Interval], timestamps: IntArray) -> FloatArray:
+    """The score of the interval over each point, 0 between them; the highest where they overlap. [T]."""
+    along = np.zeros(len(timestamps))
+    for interval in intervals:
+        part = slice(*np.searchsorted(timestamps, (interval.start, interval.end)))
+        np.maximum(along[part], interval.score, out=along[part])
+    return along
+
+
+def point_scores(detection: Detection, timestamps: IntArray) -> FloatArray:
+    """A score per point for those who need one: the detection's own, else the confidence of what it considered. [T]."""
+    if detection.scores is not None:
+        return detection.scores
+    considered = detection.intervals if detection.candidates is None else detection.candidates
+    return confidence_along(considered, timestamps)
 
 
 def iou(a: Interval, b: Interval) -> float:

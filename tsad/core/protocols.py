@@ -12,7 +12,7 @@ import numpy as np
 from tsad.core.reading import ReadItem
 from tsad.core.reviews import Choice, ReviewedWindow
 from tsad.core.series import Series, Window
-from tsad.core.types import BoolArray, FloatArray
+from tsad.core.types import BoolArray, Detection, FloatArray, Interval, Origin
 
 if TYPE_CHECKING:
     import torch
@@ -86,25 +86,53 @@ class Reviewer(Protocol):
     def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]: ...
 
 
+class Examining(Protocol):
+    """What proposals are made from: a detector's scores or its own candidates, alone or with the series' evidence.
+
+    ``scored`` tells which of ``score`` and ``candidates`` it answers; ``examine`` gives one
+    ``detectors.evidence.examined.Examined`` per series.
+    """
+
+    @property
+    def scored(self) -> bool: ...
+
+    def score(self, series: Sequence[Series]) -> list[FloatArray]: ...
+
+    def candidates(self, series: Series) -> tuple[Interval, ...]: ...
+
+    def examine(self, series: Sequence[Series]) -> Iterator[Any]: ...
+
+
+class Proposing(Protocol):
+    """What turns a detector's knowledge of series into proposals, each under one origin."""
+
+    @property
+    def origin(self) -> Origin: ...
+
+    @property
+    def threshold(self) -> float: ...
+
+    def propose(self, detector: Examining, series: Sequence[Series]) -> Iterator[Detection]:
+        """What it proposes of each series, in the order given, one at a time."""
+
+
 @runtime_checkable
 class Trainable(Protocol):
     """A detector whose network takes a LoRA adapter.
 
     ``network()`` is a fresh copy of the base on the CPU or GPU, without an adapter. ``encode`` turns windows and
-    their truth (masks [L] bool each) into the network's inputs; the trainer calls ``network(**batch)`` and
-    uses its ``.loss``. Index 0 of every tensor is the example.
+    their truth (masks [L] bool each) into one row per window, whatever a row is; ``collate`` makes a batch of rows: the
+    keyword arguments of the network, whose output has a ``.loss``. A tensor of it need not be indexed by example.
+
+    A detector may also offer ``replay(count, rng)``, rows of synthetic windows against forgetting, and
+    ``validate(network, windows, masks)``, metrics that take the place of the validation loss: among them
+    ``validation_loss``, lower = better (e.g. 1 - F1 of generated answers).
     """
 
     def network(self) -> torch.nn.Module: ...
 
     def encode(
         self, windows: Sequence[Window], masks: Sequence[BoolArray], rng: np.random.Generator
-    ) -> Mapping[str, torch.Tensor]: ...
+    ) -> Sequence[Any]: ...
 
-    def replay(self, count: int, rng: np.random.Generator) -> Mapping[str, torch.Tensor]: ...
-
-
-class Scores(Protocol):
-    """Anything that scores series: a detector or a loaded registered version."""
-
-    def score(self, series: Sequence[Series]) -> list[FloatArray]: ...
+    def collate(self, rows: Sequence[Any]) -> Mapping[str, Any]: ...

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from tsad.core.series import Window
-from tsad.core.types import Interval, Origin
+from tsad.core.types import Interval, Origin, Proposal
 
 
 class ReviewState(StrEnum):
@@ -67,7 +67,8 @@ class Choice:
     Attributes:
         probability: inclusion probability in (0, 1].
         strategy: sampler that chose it, e.g. ``top_score``, ``random``, ``gold``.
-        proposal: the pre-annotation shown with it; ``None`` for gold windows, which are shown without.
+        proposals: what detector versions propose for it, the champion's first; none for gold windows, which are shown
+            without.
         score: what the queue is ordered by, 0..1.
     """
 
@@ -75,9 +76,18 @@ class Choice:
     probability: float
     strategy: str
     purpose: Purpose = Purpose.TRAIN
-    proposal: tuple[Interval, ...] | None = None
-    origin: Origin | None = None
+    proposals: tuple[Proposal, ...] = ()
     score: float = 0.0
+
+    @property
+    def proposal(self) -> tuple[Interval, ...] | None:
+        """The champion's intervals, which are shown and which count for ``ACCEPTED``; ``None`` where shown without."""
+        return self.proposals[0].intervals if self.proposals else None
+
+    @property
+    def origin(self) -> Origin | None:
+        """The champion version that proposed them."""
+        return self.proposals[0].origin if self.proposals else None
 
 
 @dataclass(frozen=True, eq=False)

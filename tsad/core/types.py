@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ class Interval:
         end: first normal instant after it, ns; always greater than ``start``.
         label: the kind, as annotators name it.
         score: confidence in 0..1; 1.0 for what a person or a label column says.
+        note: why, in words; for people alone, no digest holds it.
 
     Raises:
         ValueError: ``end <= start`` or a score outside 0..1.
@@ -35,6 +36,7 @@ class Interval:
     end: int
     label: str = ANOMALY
     score: float = 1.0
+    note: str = field(default="", repr=False)  # digests of labels kept from before are taken over the representation
 
     def __post_init__(self) -> None:
         if self.end <= self.start:
@@ -64,12 +66,25 @@ class Origin:
     config_hash: str = ""
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """What one detector version proposes for one window.
+
+    Attributes:
+        intervals: in time order, each with its confidence as score; empty = it finds nothing.
+    """
+
+    intervals: tuple[Interval, ...]
+    origin: Origin
+
+
 @dataclass(frozen=True, eq=False)
 class Detection:
     """What one detector version said of one series or window.
 
     Attributes:
-        scores: [T] float64 in 0..1, higher = more abnormal.
+        scores: [T] float64 in 0..1, higher = more abnormal; ``None`` of a detector that gives intervals alone (see
+            :func:`~tsad.core.intervals.point_scores`). A metric that needs scores has no value then.
         intervals: proposals above the threshold, in time order, disjoint.
         threshold: the score from which a point counted as abnormal, or (with ``candidates``) the probability from
             which a candidate is proposed.
@@ -78,8 +93,23 @@ class Detection:
     """
 
     point_id: str
-    scores: FloatArray
+    scores: FloatArray | None
     intervals: tuple[Interval, ...]
     origin: Origin
     threshold: float
     candidates: tuple[Interval, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a detector cannot do without; known before it is built.
+
+    Attributes:
+        device: ``cuda`` = a CUDA device; ``cpu`` = any will do.
+        memory_gb: memory of that device for weights and one batch, in GB (1e9 bytes); 0 = next to nothing.
+        packages: modules to be installed beside what tsad itself depends on.
+    """
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    memory_gb: float = 0.0
+    packages: tuple[str, ...] = ()

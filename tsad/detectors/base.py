@@ -1,56 +1,120 @@
-"""What every detector offers, and the few lines they share."""
+"""What every detector offers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from abc import ABC
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
+from pydantic import ValidationError
 
 from tsad.core.bases import DetectorBase
 from tsad.core.errors import DetectorError
+from tsad.core.intervals import confidence_along
 from tsad.core.moved import recorded
-from tsad.core.options import ThresholdOptions
+from tsad.core.option_model import Configured, Options
+from tsad.core.protocols import Proposing
 from tsad.core.series import Series
-from tsad.core.types import BoolArray, Detection, FloatArray, Origin
-from tsad.detectors.thresholds import to_intervals
-
-if TYPE_CHECKING:
-    from tsad.detectors.evidence.examined import Examined
+from tsad.core.types import Detection, FloatArray, Interval, Needs
+from tsad.detectors.evidence.examined import Examined, Own, series_rows
+from tsad.detectors.faults import faults_of, misspelt
 
 
-class Detector(DetectorBase, ABC):
-    """Gives each point of a series a score in 0..1, higher = more abnormal.
+class Detector(Configured, DetectorBase, ABC):
+    """Says of a series which intervals are abnormal and, where it can, gives each point a score in 0..1.
 
-    A detector is made from typed keyword arguments, keeps no state between calls and scores each series by
-    itself: a call with several series equals as many calls with one.
+    A detector is made from its options, keeps nothing between calls that a caller could pick up, may be used by several
+    threads at once, and looks at each series by itself: a call with several series equals as many calls with one.
+
+    A subclass gives scores (:meth:`score`; higher = more abnormal), or sets ``scored = False`` and makes candidates of
+    its own (:meth:`candidates`); what follows from them is here. Everything at the class is known without building it:
+
+    Attributes:
+        name: short name, e.g. ``patch``; part of the registered model's.
+        trainable: whether it implements core.protocols.Trainable.
+        scored: whether it gives each point a score.
+        tuner: dotted path of the class that trains it (core.tuning.Tuner).
+        settings: its options.
     """
 
     name: ClassVar[str]
-    trainable: ClassVar[bool] = False  # whether it implements core.protocols.Trainable
+    trainable: ClassVar[bool] = False
+    scored: ClassVar[bool] = True
+    tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
+    settings: Any
 
-    @abstractmethod
+    def __init__(self, options: Options | None = None, **given: Any) -> None:
+        self.settings = self.configured(options, given)
+
+    @classmethod
+    def configured(cls, options: Options | None, given: Mapping[str, Any]) -> Any:
+        """The options as given, or made from keyword arguments.
+
+        Raises:
+            DetectorError: values that are out of bounds, all of them.
+            TypeError: unknown or missing keywords.
+        """
+        try:
+            return super().configured(options, given)
+        except ValidationError as error:
+            if names := misspelt(error):
+                raise TypeError(f"{cls.__name__}: unknown or missing options {', '.join(names)}") from error
+            rows = faults_of(error, "detector.")
+            found, remedies = (list(column) for column in zip(*rows, strict=True))
+            raise DetectorError(f"{cls.name}: {', '.join(found)}", " ".join(remedies)) from error
+
+    @classmethod
+    def needs(cls, options: Options | None = None) -> Needs:
+        """What it cannot do without under these options (``None`` = under any), before it is built."""
+        return Needs()
+
     def score(self, series: Sequence[Series]) -> list[FloatArray]:
         """Scores of each series, [T] float64 in 0..1; missing points and constant series score 0.
 
         Raises:
-            DetectorError: the detector cannot score what it was given.
+            DetectorError: the detector cannot score what it was given, or gives no scores.
         """
+        raise DetectorError(
+            f"Detector {self.name} gives intervals, no scores", "Use what it detects, or a detector with scores."
+        )
+
+    def candidates(self, series: Series) -> tuple[Interval, ...]:
+        """Of a detector without scores: all it considers, in time order, disjoint, each with its confidence as score.
+
+        Raises:
+            DetectorError: the detector cannot judge what it was given.
+        """
+        raise DetectorError(f"Detector {self.name} makes no candidates of its own", "They are made of its scores.")
+
+    def confidence(self, series: Sequence[Series]) -> list[FloatArray]:
+        """What thresholds are fitted to: scores, or the confidence of the candidate over each point. [T] of each."""
+        if self.scored:
+            return self.score(series)
+        return [confidence_along(self.candidates(one), one.timestamps) for one in series]
 
     def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
-        """Scores and evidence of each series, one at a time: what proposals are made from."""
-        from tsad.detectors.evidence.examined import Examined, series_rows
-
+        """Scores (or candidates) and evidence of each series, one at a time: what proposals are learned from."""
         for one in series:
-            yield Examined(self.score([one])[0], series_rows(one))
+            rows = series_rows(one)
+            if self.scored:
+                yield Examined(self.score([one])[0], rows)
+            else:
+                candidates = self.candidates(one)
+                yield Examined(confidence_along(candidates, one.timestamps), rows, Own.of(candidates, one.timestamps))
 
-    @abstractmethod
+    def detect(self, series: Sequence[Series], proposing: Proposing) -> Iterator[Detection]:
+        """What it proposes of each series, in the order given, under the origin of ``proposing``.
+
+        A detector may propose in a way of its own; origin and threshold are those of ``proposing`` then, too.
+        """
+        return proposing.propose(self, series)
+
     def options(self) -> dict[str, Any]:
         """The keyword arguments that rebuild this detector, as JSON-able values."""
+        return dict(self.settings.model_dump(mode="json"))
 
     def describe(self) -> dict[str, Any]:
         """``_target_`` and keyword arguments: what a registered version keeps to rebuild the detector."""
@@ -77,70 +141,3 @@ class Detector(DetectorBase, ABC):
         if folder is None:
             return self
         raise DetectorError(f"Detector {self.name} takes no adapter (asked for {folder})", "Use detector=patch.")
-
-    def detect(
-        self, series: Sequence[Series], threshold: float, options: ThresholdOptions, origin: Origin
-    ) -> list[Detection]:
-        """Scores and proposed intervals of each series, in the order given."""
-        return [
-            Detection(one.point_id, scores, to_intervals(scores, one.timestamps, threshold, options), origin, threshold)
-            for one, scores in zip(series, self.score(series), strict=True)
-        ]
-
-
-def fill_missing(values: FloatArray) -> tuple[FloatArray, BoolArray]:
-    """Missing values of one channel filled by straight lines, edges held. [T] -> filled [T], observed [T].
-
-    A channel without any value comes back as zeros.
-    """
-    observed = np.isfinite(values)
-    if observed.all():
-        return values, observed
-    if not observed.any():
-        return np.zeros(len(values)), observed
-    at = np.flatnonzero(observed)
-    return np.interp(np.arange(len(values)), at, values[at]), observed
-
-
-def tame(values: FloatArray) -> FloatArray:
-    """Values in a unit where their squares neither overflow nor vanish; scores do not depend on the unit. Any shape."""
-    low, high = extent(values)
-    peak = max(abs(low), abs(high))
-    return values / peak if peak > 1e100 or 0.0 < peak < 1e-100 else values
-
-
-def squash(deviation: FloatArray, half: float) -> FloatArray:
-    """Deviations 0.. to scores 0..1, monotonic: ``d / (d + half)``, so ``half`` scores 0.5. Any shape."""
-    return 1.0 - half / (deviation + half)  # written so that an infinite deviation scores 1
-
-
-def is_constant(values: FloatArray) -> bool:
-    """Whether a channel has no value, or one value only up to rounding. values [T], NaN where missing."""
-    low, high = extent(values)
-    return high - low <= 1e-12 * max(abs(low), abs(high))
-
-
-def extent(values: FloatArray) -> tuple[float, float]:
-    """Lowest and highest value, without a copy of the values; (0, 0) where all are missing. Any shape."""
-    if values.size == 0:
-        return 0.0, 0.0
-    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
-    return (float(low), float(high)) if np.isfinite(low) else (0.0, 0.0)
-
-
-def combine_channels(channels: Sequence[FloatArray], count: int) -> FloatArray:
-    """One score for the machine: the mean of the highest ``count // 8`` (at least one) channel scores, point by point.
-
-    Below 16 channels that is the highest; the highest of many is always high somewhere.
-
-    Args:
-        channels: [T] each, those that vary; the others of ``count`` score 0.
-        count: how many channels the series has.
-    """
-    top = max(1, count // 8)
-    if len(channels) == 1:
-        return channels[0] / top
-    stacked = np.stack(channels)
-    if len(stacked) > top:
-        stacked = np.partition(stacked, len(stacked) - top, axis=0)[-top:]
-    return stacked.sum(axis=0) / top

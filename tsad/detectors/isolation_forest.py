@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
-from tsad.core.errors import DetectorError
+from tsad.core.option_model import Options
 from tsad.core.series import Series
 from tsad.core.types import FloatArray
-from tsad.detectors.base import Detector, fill_missing, is_constant, squash, tame
+from tsad.detectors.base import Detector
+from tsad.detectors.numeric import fill_missing, is_constant, squash, tame
 
 if TYPE_CHECKING:
     from sklearn.ensemble import IsolationForest as Forest
+
+
+class IsolationForestOptions(Options):
+    """Keyword arguments of :class:`IsolationForest`."""
+
+    window: int = Field(ge=1)
+    stride: int = Field(ge=1)
+    trees: int = Field(ge=1)
+    fit_windows: int = Field(ge=1)
+    half: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    seed: int
+
+    @model_validator(mode="after")
+    def _without_gaps(self) -> IsolationForestOptions:
+        if self.stride > self.window:
+            raise ValueError("detector.stride is longer than detector.window: points between would have no score")
+        return self
 
 
 class IsolationForest(Detector):
@@ -38,29 +58,8 @@ class IsolationForest(Detector):
     """
 
     name = "isolation_forest"
-
-    def __init__(
-        self, *, window: int, stride: int, trees: int, fit_windows: int, half: float, batch_size: int, seed: int
-    ) -> None:
-        sizes = {"window": window, "stride": stride, "trees": trees, "fit_windows": fit_windows}
-        for key, value in {**sizes, "batch_size": batch_size}.items():
-            if value < 1:
-                raise DetectorError(f"isolation_forest: {key} is {value}", f"Set detector.{key} to at least 1.")
-        if half <= 0:
-            raise DetectorError(f"isolation_forest: half is {half}", "Set detector.half above 0, e.g. 6.")
-        if stride > window:
-            raise DetectorError(
-                f"isolation_forest: stride {stride} is longer than window {window}",
-                "Points between two windows would have no score; lower detector.stride.",
-            )
-        self.window, self.stride, self.trees, self.fit_windows = window, stride, trees, fit_windows
-        self.half, self.batch_size, self.seed = half, batch_size, seed
-
-    def options(self) -> dict[str, Any]:
-        return {
-            "window": self.window, "stride": self.stride, "trees": self.trees, "fit_windows": self.fit_windows,
-            "half": self.half, "batch_size": self.batch_size, "seed": self.seed,
-        }  # fmt: skip
+    options_model = IsolationForestOptions
+    settings: IsolationForestOptions
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]:
         return [self._score(one) for one in series]
@@ -68,15 +67,15 @@ class IsolationForest(Detector):
     def _score(self, series: Series) -> FloatArray:
         filled = [_standard(fill_missing(tame(c))[0]) for c in series.values.T if not is_constant(c)]
         total = len(series)
-        width = min(self.window, max(1, total // 4))  # a short series still gives windows to compare
+        width = min(self.settings.window, max(1, total // 4))  # a short series still gives windows to compare
         if not filled or total < 2:
             return np.zeros(total)
         values = np.stack(filled, axis=1)  # [T, C] float32
-        starts = np.unique(np.append(np.arange(0, total - width + 1, min(self.stride, width)), total - width))
+        starts = np.unique(np.append(np.arange(0, total - width + 1, min(self.settings.stride, width)), total - width))
         isolation = self._isolation(self._fit(values, width), values, starts, width)
         distance = np.maximum(isolation - np.median(isolation), 0.0)
         spread = 1.4826 * float(np.median(np.abs(isolation - np.median(isolation)))) or float(np.mean(distance))
-        scores = squash(distance / spread, self.half) if spread > 1e-12 else np.zeros(total)
+        scores = squash(distance / spread, self.settings.half) if spread > 1e-12 else np.zeros(total)
         scores[~np.isfinite(series.values).any(axis=1)] = 0.0
         return scores
 
@@ -84,8 +83,8 @@ class IsolationForest(Detector):
         from sklearn.ensemble import IsolationForest as Forest
 
         last = len(values) - width
-        starts = np.unique(np.linspace(0, last, min(self.fit_windows, last + 1)).astype(np.int64))
-        forest = Forest(n_estimators=self.trees, random_state=self.seed, n_jobs=1)
+        starts = np.unique(np.linspace(0, last, min(self.settings.fit_windows, last + 1)).astype(np.int64))
+        forest = Forest(n_estimators=self.settings.trees, random_state=self.settings.seed, n_jobs=1)
         return forest.fit(_windows(values, starts, width))
 
     def _isolation(
@@ -93,8 +92,8 @@ class IsolationForest(Detector):
     ) -> FloatArray:
         """Mean isolation score of the windows that cover each point, [T] in 0..1."""
         total, steps, count = len(values), np.zeros(len(values) + 1), np.zeros(len(values) + 1)
-        for k in range(0, len(starts), self.batch_size):
-            batch = starts[k : k + self.batch_size]
+        for k in range(0, len(starts), self.settings.batch_size):
+            batch = starts[k : k + self.settings.batch_size]
             isolation = -forest.score_samples(_windows(values, batch, width))
             for edge, sign in ((batch, 1.0), (batch + width, -1.0)):
                 np.add.at(steps, edge, sign * isolation)

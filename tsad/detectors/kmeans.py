@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from pydantic import Field
 
 from tsad.core.types import FloatArray
 from tsad.detectors.subsequences import (
     SubsequenceDetector,
-    at_least,
+    SubsequenceOptions,
     batches,
     condense,
     evenly,
     subsequences,
     to_points,
 )
+
+
+class KMeansOptions(SubsequenceOptions):
+    """Keyword arguments of :class:`KMeans`."""
+
+    clusters: int = Field(ge=1)
+    shape: bool
+    most_values: int = Field(ge=1)
+    fit_windows: int = Field(ge=1)
+    seed: int
 
 
 class KMeans(SubsequenceDetector):
@@ -38,28 +47,16 @@ class KMeans(SubsequenceDetector):
     """
 
     name = "kmeans"
-
-    def __init__(
-        self, *, window: int, clusters: int, shape: bool, most_values: int, fit_windows: int, half: float, seed: int
-    ) -> None:
-        super().__init__(window=window, half=half)
-        at_least(self.name, clusters=clusters, most_values=most_values, fit_windows=fit_windows)
-        self.clusters, self.shape, self.seed = clusters, shape, seed
-        self.most_values, self.fit_windows = most_values, fit_windows
-
-    def options(self) -> dict[str, Any]:
-        return {
-            "window": self.window, "clusters": self.clusters, "shape": self.shape, "most_values": self.most_values,
-            "fit_windows": self.fit_windows, "half": self.half, "seed": self.seed,
-        }  # fmt: skip
+    options_model = KMeansOptions
+    settings: KMeansOptions
 
     def deviation(self, values: FloatArray, window: int) -> FloatArray:
         from sklearn.cluster import MiniBatchKMeans
 
-        short, width, factor = condense(values, window, self.most_values)
-        chosen = evenly(len(short) - width + 1, self.fit_windows)
-        centres = MiniBatchKMeans(min(self.clusters, len(chosen)), random_state=self.seed, n_init=3)
-        centres.fit(subsequences(short, width, chosen, shape=self.shape))
-        distances = [centres.transform(rows).min(axis=1) for rows in batches(short, width, shape=self.shape)]
+        short, width, factor = condense(values, window, self.settings.most_values)
+        chosen = evenly(len(short) - width + 1, self.settings.fit_windows)
+        centres = MiniBatchKMeans(min(self.settings.clusters, len(chosen)), random_state=self.settings.seed, n_init=3)
+        centres.fit(subsequences(short, width, chosen, shape=self.settings.shape))
+        distances = [centres.transform(rows).min(axis=1) for rows in batches(short, width, shape=self.settings.shape)]
         mean = to_points(np.concatenate(distances).astype(np.float64), width) / np.sqrt(width)
         return np.repeat(mean, factor)[: len(values)]

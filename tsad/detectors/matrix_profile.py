@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tsad.core.errors import MissingPackageError
-from tsad.core.types import FloatArray
+from tsad.core.option_model import Options
+from tsad.core.types import FloatArray, Needs
 from tsad.detectors.subsequences import SubsequenceDetector, to_points
 
 BLOCK = 20_000  # points compared with each other: time grows with its square
@@ -34,13 +35,14 @@ class MatrixProfile(SubsequenceDetector):
 
     name = "matrix_profile"
 
-    def __init__(self, *, window: int, half: float) -> None:
-        super().__init__(window=window, half=half)
+    def __init__(self, options: Options | None = None, **given: Any) -> None:
+        super().__init__(options, **given)
         if importlib.util.find_spec("stumpy") is None:
             raise MissingPackageError("detector matrix_profile needs stumpy", "Run: pip install 'tsad[peers]'")
 
-    def options(self) -> dict[str, Any]:
-        return {"window": self.window, "half": self.half}
+    @classmethod
+    def needs(cls, options: Options | None = None) -> Needs:
+        return Needs(packages=("stumpy",))
 
     def deviation(self, values: FloatArray, window: int) -> FloatArray:
         width = min(window, BLOCK // 4)

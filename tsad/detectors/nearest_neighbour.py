@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from pydantic import Field
 
 from tsad.core.types import FloatArray
 from tsad.detectors.subsequences import (
     SubsequenceDetector,
-    at_least,
+    SubsequenceOptions,
     batches,
     condense,
     evenly,
     subsequences,
     to_points,
 )
+
+
+class NearestNeighbourOptions(SubsequenceOptions):
+    """Keyword arguments of :class:`NearestNeighbour`."""
+
+    references: int = Field(ge=1)
+    neighbours: int = Field(ge=1)
+    shape: bool
+    most_values: int = Field(ge=1)
 
 
 class NearestNeighbour(SubsequenceDetector):
@@ -39,28 +47,17 @@ class NearestNeighbour(SubsequenceDetector):
     """
 
     name = "nearest_neighbour"
-
-    def __init__(
-        self, *, window: int, references: int, neighbours: int, shape: bool, most_values: int, half: float
-    ) -> None:
-        super().__init__(window=window, half=half)
-        at_least(self.name, references=references, neighbours=neighbours, most_values=most_values)
-        self.references, self.neighbours, self.shape, self.most_values = references, neighbours, shape, most_values
-
-    def options(self) -> dict[str, Any]:
-        return {
-            "window": self.window, "references": self.references, "neighbours": self.neighbours, "shape": self.shape,
-            "most_values": self.most_values, "half": self.half,
-        }  # fmt: skip
+    options_model = NearestNeighbourOptions
+    settings: NearestNeighbourOptions
 
     def deviation(self, values: FloatArray, window: int) -> FloatArray:
         from sklearn.metrics.pairwise import euclidean_distances
 
-        short, width, factor = condense(values, window, self.most_values)
-        places = evenly(len(short) - width + 1, self.references)
-        references = subsequences(short, width, places, shape=self.shape)
+        short, width, factor = condense(values, window, self.settings.most_values)
+        places = evenly(len(short) - width + 1, self.settings.references)
+        references = subsequences(short, width, places, shape=self.settings.shape)
         found, first = [], 0
-        for rows in batches(short, width, shape=self.shape, width=len(references)):
+        for rows in batches(short, width, shape=self.settings.shape, width=len(references)):
             distances = euclidean_distances(rows, references)
             near = np.searchsorted(places, [first - width, first + len(rows) + width])
             for column in range(*near.tolist()):  # those that overlap: within a width of the reference
@@ -73,7 +70,7 @@ class NearestNeighbour(SubsequenceDetector):
 
     def _nearest(self, distances: np.ndarray) -> FloatArray:
         """Mean of the smallest distances of each row, those that are finite; 0 where none is. [N, K] -> [N]."""
-        count = min(self.neighbours, distances.shape[1])
+        count = min(self.settings.neighbours, distances.shape[1])
         if count == 1:
             nearest = distances.min(axis=1, keepdims=True)
         else:

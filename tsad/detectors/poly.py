@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-from tsad.core.errors import DetectorError
 from tsad.core.types import FloatArray, IntArray
-from tsad.detectors.subsequences import SubsequenceDetector
+from tsad.detectors.subsequences import SubsequenceDetector, SubsequenceOptions
 
 SIDES = 5  # blocks on either side of a block that its polynomial is fitted to
 SPAN = 2 * SIDES + 1  # blocks of a neighbourhood
 CELLS = 1 << 21  # numbers in the neighbourhoods predicted at once: bounds memory
+
+
+class PolyOptions(SubsequenceOptions):
+    """Keyword arguments of :class:`Poly`."""
+
+    degree: int = Field(ge=0, le=10)
+    smooth: float = Field(ge=0)
 
 
 class Poly(SubsequenceDetector):
@@ -35,17 +41,8 @@ class Poly(SubsequenceDetector):
     """
 
     name = "poly"
-
-    def __init__(self, *, window: int, degree: int, smooth: float, half: float) -> None:
-        super().__init__(window=window, half=half)
-        if not 0 <= degree <= 10:
-            raise DetectorError(f"poly: degree is {degree}", "Set detector.degree to 0..10, e.g. 4.")
-        if smooth < 0:
-            raise DetectorError(f"poly: smooth is {smooth}", "Set detector.smooth to 0 or above, e.g. 1.")
-        self.degree, self.smooth = degree, smooth
-
-    def options(self) -> dict[str, Any]:
-        return {"window": self.window, "degree": self.degree, "smooth": self.smooth, "half": self.half}
+    options_model = PolyOptions
+    settings: PolyOptions
 
     def deviation(self, values: FloatArray, window: int) -> FloatArray:
         from scipy.ndimage import uniform_filter1d
@@ -54,7 +51,7 @@ class Poly(SubsequenceDetector):
         if len(values) < SPAN * width:
             return np.zeros(len(values))
         squares = np.square(self._residuals(values, width))
-        around = round(self.smooth * width)
+        around = round(self.settings.smooth * width)
         return np.sqrt(np.maximum(uniform_filter1d(squares, around) if around > 1 else squares, 0.0))
 
     def _residuals(self, values: FloatArray, width: int) -> FloatArray:
@@ -82,7 +79,7 @@ class Poly(SubsequenceDetector):
             Neighbourhood to coefficients [SPAN * width, degree + 1], coefficients to block [degree + 1, width], and
             sqrt(1 + leverage) of each of its points [width].
         """
-        basis = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, SPAN * width), self.degree)
+        basis = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, SPAN * width), self.settings.degree)
         kept = np.ones(SPAN * width, bool)
         kept[place : place + width] = False
         solve = np.linalg.pinv(basis[kept])

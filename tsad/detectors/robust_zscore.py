@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from pydantic import Field, field_validator
 
-from tsad.core.errors import DetectorError
+from tsad.core.option_model import Options
 from tsad.core.series import Series
 from tsad.core.types import FloatArray
-from tsad.detectors.base import Detector, squash, tame
+from tsad.detectors.base import Detector
+from tsad.detectors.numeric import squash, tame
 
 MAD_TO_SIGMA = 1.4826  # MAD of a normal distribution times this is its standard deviation
 MEAN_TO_SIGMA = 1.2533  # the same for the mean absolute deviation
 FLOOR = 0.05  # moving window: a quiet stretch is judged by at least this share of the whole series' scale
+
+
+class RobustZScoreOptions(Options):
+    """Keyword arguments of :class:`RobustZScore`."""
+
+    half: float = Field(gt=0)
+    window: int = Field(ge=0)
+
+    @field_validator("window")
+    @classmethod
+    def _median(cls, value: int) -> int:
+        if value in (1, 2):
+            raise ValueError("should be 0 or at least 3")
+        return value
 
 
 class RobustZScore(Detector):
@@ -32,16 +47,8 @@ class RobustZScore(Detector):
     """
 
     name = "robust_zscore"
-
-    def __init__(self, *, half: float, window: int) -> None:
-        if half <= 0:
-            raise DetectorError(f"robust_zscore: half is {half}", "Set detector.half above 0, e.g. 6.")
-        if window < 0 or window in (1, 2):
-            raise DetectorError(f"robust_zscore: window is {window}", "Set detector.window to 0 or to at least 3.")
-        self.half, self.window = half, window
-
-    def options(self) -> dict[str, Any]:
-        return {"half": self.half, "window": self.window}
+    options_model = RobustZScoreOptions
+    settings: RobustZScoreOptions
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]:
         return [self._score(one) for one in series]
@@ -50,7 +57,7 @@ class RobustZScore(Detector):
         scores = np.zeros(len(series))
         for channel in series.values.T:
             z = self._deviation(tame(channel))
-            np.maximum(scores, squash(np.nan_to_num(z, nan=0.0), self.half), out=scores)
+            np.maximum(scores, squash(np.nan_to_num(z, nan=0.0), self.settings.half), out=scores)
         return scores
 
     def _deviation(self, x: FloatArray) -> FloatArray:
@@ -62,9 +69,9 @@ class RobustZScore(Detector):
         scale = _scale(np.abs(seen - middle), middle)
         if scale == 0:
             return np.zeros(len(x))
-        if self.window == 0:
+        if self.settings.window == 0:
             return np.abs(x - middle) / scale
-        return _moving(x, self.window, scale)
+        return _moving(x, self.settings.window, scale)
 
 
 def _scale(distance: FloatArray, middle: float) -> float:

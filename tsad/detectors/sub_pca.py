@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from pydantic import Field
 
-from tsad.core.errors import DetectorError
 from tsad.core.types import FloatArray
 from tsad.detectors.subsequences import (
     SubsequenceDetector,
-    at_least,
+    SubsequenceOptions,
     batches,
     condense,
     evenly,
     subsequences,
     to_points,
 )
+
+
+class SubPCAOptions(SubsequenceOptions):
+    """Keyword arguments of :class:`SubPCA`."""
+
+    variance: float = Field(gt=0, lt=1)
+    most_values: int = Field(ge=1)
+    fit_windows: int = Field(ge=1)
 
 
 class SubPCA(SubsequenceDetector):
@@ -38,26 +44,15 @@ class SubPCA(SubsequenceDetector):
     """
 
     name = "sub_pca"
-
-    def __init__(self, *, window: int, variance: float, most_values: int, fit_windows: int, half: float) -> None:
-        super().__init__(window=window, half=half)
-        at_least(self.name, most_values=most_values, fit_windows=fit_windows)
-        if not 0 < variance < 1:
-            raise DetectorError(f"sub_pca: variance is {variance}", "Set detector.variance between 0 and 1, e.g. 0.9.")
-        self.variance, self.most_values, self.fit_windows = variance, most_values, fit_windows
-
-    def options(self) -> dict[str, Any]:
-        return {
-            "window": self.window, "variance": self.variance, "most_values": self.most_values,
-            "fit_windows": self.fit_windows, "half": self.half,
-        }  # fmt: skip
+    options_model = SubPCAOptions
+    settings: SubPCAOptions
 
     def deviation(self, values: FloatArray, window: int) -> FloatArray:
         from sklearn.decomposition import PCA
 
-        short, width, factor = condense(values, window, self.most_values)
-        chosen = evenly(len(short) - width + 1, self.fit_windows)
-        pca = PCA(n_components=self.variance, svd_solver="full")
+        short, width, factor = condense(values, window, self.settings.most_values)
+        chosen = evenly(len(short) - width + 1, self.settings.fit_windows)
+        pca = PCA(n_components=self.settings.variance, svd_solver="full")
         pca.fit(subsequences(short, width, chosen, shape=False).astype(np.float64))
         rest = max(float(pca.noise_variance_), 1e-6)  # values have deviation 1: what is below is rounding
         parts = []

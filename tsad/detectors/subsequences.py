@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, field_validator
 
-from tsad.core.errors import DetectorError
+from tsad.core.option_model import Options
 from tsad.core.series import Series
 from tsad.core.types import FloatArray
-from tsad.detectors.base import Detector, combine_channels, fill_missing, is_constant, squash, tame
+from tsad.detectors.base import Detector
 from tsad.detectors.evidence.period import find_period
+from tsad.detectors.numeric import combine_channels, fill_missing, is_constant, squash, tame
 
 Rows = npt.NDArray[np.float32]
 
@@ -22,11 +25,25 @@ FLAT = 0.05  # of the channel's deviation: a flatter sub-sequence is not blown u
 CELLS = 1 << 21  # numbers in the sub-sequences made at once: 8 MB
 
 
+class SubsequenceOptions(Options):
+    """Keyword arguments that all of them take."""
+
+    window: int = Field(ge=0)
+    half: float = Field(gt=0)
+
+    @field_validator("window")
+    @classmethod
+    def _long_enough(cls, value: int) -> int:
+        if 0 < value < SHORTEST:
+            raise ValueError(f"should be 0 (the period) or at least {SHORTEST}")
+        return value
+
+
 class SubsequenceDetector(Detector):
     """Scores each channel by itself: how far points lie from what is usual there, in robust deviations d.
 
     The score is ``d / (d + half)``, d counted from the channel's median; of several channels see
-    ``base.combine_channels``. Missing values are filled by straight lines and score 0.
+    ``numeric.combine_channels``. Missing values are filled by straight lines and score 0.
 
     Args:
         window: points of a sub-sequence; 0 = the channel's own period (``evidence.period``). Never more than a
@@ -37,14 +54,8 @@ class SubsequenceDetector(Detector):
         DetectorError: a window below 4 points, or ``half`` not above 0.
     """
 
-    def __init__(self, *, window: int, half: float) -> None:
-        if window < 0 or 0 < window < SHORTEST:
-            raise DetectorError(
-                f"{self.name}: window is {window}", f"Set detector.window to 0 (the period) or at least {SHORTEST}."
-            )
-        if half <= 0:
-            raise DetectorError(f"{self.name}: half is {half}", "Set detector.half above 0, e.g. 6.")
-        self.window, self.half = window, half
+    options_model: ClassVar[type[Options]] = SubsequenceOptions
+    settings: SubsequenceOptions
 
     @abstractmethod
     def deviation(self, values: FloatArray, window: int) -> FloatArray:
@@ -68,21 +79,10 @@ class SubsequenceDetector(Detector):
         filled, observed = fill_missing(tame(values))
         centred = filled - filled.mean()  # before the division: a large offset must not eat the variation
         standard = centred / centred.std()
-        window = min(self.window or round(find_period(standard.astype(np.float32)).points), len(standard) // 4)
-        scores = squash(robust_excess(self.deviation(standard, window)), self.half)
+        window = min(self.settings.window or round(find_period(standard.astype(np.float32)).points), len(standard) // 4)
+        scores = squash(robust_excess(self.deviation(standard, window)), self.settings.half)
         scores[~observed] = 0.0
         return scores
-
-
-def at_least(name: str, **options: int) -> None:
-    """Refuse options below 1 by name.
-
-    Raises:
-        DetectorError: the first of them.
-    """
-    for key, value in options.items():
-        if value < 1:
-            raise DetectorError(f"{name}: {key} is {value}", f"Set detector.{key} to at least 1.")
 
 
 def robust_excess(deviation: FloatArray) -> FloatArray:

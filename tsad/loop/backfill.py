@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -250,8 +250,9 @@ class _Batches:
         for view, outward in zip(views, detections, strict=True):
             detection, series = in_source_time(outward, view.shorter), view.series
             span = spans[series.point_id]
-            own = Detection(
-                series.point_id, detection.scores[view.first :], clip(detection.intervals, *span), detection.origin,
-                detection.threshold, None if detection.candidates is None else clip(detection.candidates, *span),
+            own = replace(
+                detection, scores=None if detection.scores is None else detection.scores[view.first :],
+                intervals=clip(detection.intervals, *span),
+                candidates=None if detection.candidates is None else clip(detection.candidates, *span),
             )
             yield series.slice(view.first, len(series)), own

@@ -115,4 +115,4 @@ def _first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series
     from tsad.detectors.rules.base import Evidence
 
     rule = bench.threshold_rule
-    return rule.choose(Evidence(unlabelled=detector.score(list(pool)) if rule.reads_unlabelled else []))
+    return rule.choose(Evidence(unlabelled=detector.confidence(list(pool)) if rule.reads_unlabelled else []))

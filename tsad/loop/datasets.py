@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import DatasetError
+from tsad.core.errors import DatasetError, SourceError
 from tsad.core.reviews import DatasetVersion, Purpose, ReviewedWindow
 from tsad.tracking.dataset_records import DatasetRecord, NewDataset
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore
+
+log = logging.getLogger("tsad")
 
 
 def put(
@@ -36,10 +39,28 @@ def put(
         save(version, folder)
         kept = NewDataset(
             version=version.version, purpose=purpose.value, name=f"{bench.loop.name}-{purpose.value}",
-            source=bench.make_source().describe(), channels=tuple(_channels(version)), windows=len(version.windows),
+            source=bench.make_source().describe(), source_digest=_source_digest(bench, iteration),
+            channels=tuple(_channels(version)), windows=len(version.windows),
         )
         loop.put_dataset(kept, folder, iteration)
     return version
+
+
+def _source_digest(bench: Workbench, iteration: Iteration) -> str:
+    """The source's digest, asked for once per iteration and call; "" where the source cannot be asked.
+
+    Nothing is read for it: files answer by how they are read and by size and time of change of each, a database, which
+    does not say when its rows change, by where and how it is read (``Source.digest``).
+    """
+
+    def ask() -> str:
+        try:
+            return bench.make_source().digest()
+        except SourceError as error:  # people have answered meanwhile: their dataset version is not lost over it
+            log.warning("the dataset version's record is without the digest of its source: %s", error)
+            return ""
+
+    return bench.context.shared(("source digest", iteration.run_id), ask)
 
 
 def record_of(loop: LoopStore, version: str) -> DatasetRecord:

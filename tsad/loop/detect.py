@@ -12,12 +12,12 @@ import numpy as np
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import RegistryError, TsadError
-from tsad.core.intervals import clip
+from tsad.core.intervals import clip, confidence_along, point_scores
 from tsad.core.options.threshold import kept_threshold
 from tsad.core.results import Result
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
-from tsad.core.types import Detection, FloatArray, Origin
+from tsad.core.types import Detection, FloatArray, Origin, Proposal
 from tsad.core.windows import without_overlap
 from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_of
 from tsad.loop.champion import ensure_champion, load_registered, registry_of
@@ -197,13 +197,8 @@ def _peaks(candidates: Sequence[Window], series: Sequence[Series], detections: S
 def _along(series: Series, detection: Detection) -> FloatArray:
     """[T] the probability of the candidate at each point, 0 between them; the scores where there are no candidates."""
     if detection.candidates is None:
-        return detection.scores
-    along = np.zeros(len(series))
-    starts = np.searchsorted(series.timestamps, [c.start for c in detection.candidates])
-    stops = np.searchsorted(series.timestamps, [c.end for c in detection.candidates])
-    for start, stop, candidate in zip(starts, stops, detection.candidates, strict=True):
-        along[start:stop] = candidate.score
-    return along
+        return point_scores(detection, series.timestamps)
+    return confidence_along(detection.candidates, series.timestamps)
 
 
 def _choose(
@@ -224,8 +219,6 @@ def _choose(
     choices = []
     for k, probability, strategy in picked:
         window, detection = candidates[k], said[id(candidates[k].series)]
-        proposal = clip(detection.intervals, *window.span)
-        choices.append(
-            Choice(window, probability, strategy, Purpose.TRAIN, proposal, detection.origin, float(peaks[k]))
-        )
+        proposal = Proposal(clip(detection.intervals, *window.span), detection.origin)
+        choices.append(Choice(window, probability, strategy, Purpose.TRAIN, (proposal,), float(peaks[k])))
     return choices

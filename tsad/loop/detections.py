@@ -19,6 +19,7 @@ from tsad.core.times import format_time
 from tsad.core.types import Detection
 
 if TYPE_CHECKING:
+    from tsad.plots import ScoreCurve
     from tsad.sources.base import Source
     from tsad.tracking.pyfunc_model import LoadedVersion
     from tsad.tracking.runs import StepRun
@@ -68,13 +69,21 @@ def record_detections(
     busiest = sorted(range(len(series)), key=lambda k: -len(detections[k].intervals))[: bench.tracking.plots]
     for k in busiest:
         figure = series_figure(
-            series[k], truth=series[k].labels or (), preannotation=detections[k].intervals, scores=detections[k].scores,
-            threshold=None if detections[k].candidates is not None else detections[k].threshold,
+            series[k], truth=series[k].labels or (), preannotation=detections[k].intervals, curve=_curve(detections[k]),
             title=detections[k].origin.model_version,
         )
         step.figure(figure, f"plots/{safe_name(series[k].point_id)}.png")
     step.table([row.table_row() for row in rows], "series.json")
     return rows
+
+
+def _curve(detection: Detection) -> ScoreCurve | None:
+    """The scores, with their threshold where points are compared with it; ``None`` where there are no scores."""
+    from tsad.plots import ScoreCurve
+
+    if detection.scores is None:
+        return None
+    return ScoreCurve(detection.scores, None if detection.candidates is not None else detection.threshold)
 
 
 def _row(series: Series, detection: Detection) -> SeriesDetected:

@@ -58,7 +58,7 @@ def draw_for_people(bench: Workbench, candidates: Sequence[Window], peaks: Float
     clear = [k for k, window in enumerate(candidates) if not is_disputed(window)]
     drawn = bench.gold_rule.draw([candidates[k] for k in clear], peaks[clear])
     return [
-        Choice(candidates[clear[k]], probability, f"gold:{stratum}", Purpose.GOLD, None, None, float(peaks[clear[k]]))
+        Choice(candidates[clear[k]], probability, f"gold:{stratum}", Purpose.GOLD, (), float(peaks[clear[k]]))
         for k, probability, stratum in drawn
     ]
 

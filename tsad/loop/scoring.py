@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsad.core.intervals import intervals_to_mask
-from tsad.core.protocols import Scores
 from tsad.core.reviews import DatasetVersion, ReviewedWindow
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, FloatArray
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from tsad.tracking.pyfunc_model import LoadedVersion
 
 
-def score_windows(detector: Scores, windows: Sequence[Window]) -> list[FloatArray]:
-    """Scores [L] of each window; its whole series (or excerpt) is scored once, as context."""
+def score_windows(detector: Detector, windows: Sequence[Window]) -> list[FloatArray]:
+    """Scores [L] (or confidence) of each window; its whole series (or excerpt) is scored once, as context."""
     unique: dict[int, Series] = {id(w.series): w.series for w in windows}
-    scores = dict(zip(unique, detector.score(list(unique.values())), strict=True))
+    scores = dict(zip(unique, detector.confidence(list(unique.values())), strict=True))
     return [scores[id(w.series)][w.start : w.stop] for w in windows]
 
 
@@ -62,8 +61,8 @@ def gold_units(version: LoadedVersion, gold: DatasetVersion) -> list[Unit]:
             truth = np.concatenate([truth_mask(r) for r in stretch])
             units.append(
                 Unit(
-                    group=one.point_id, truth=truth, predicted=predicted[a:b], scores=scores[a:b],
-                    weight=1.0 / stretch[0].choice.probability,
+                    group=one.point_id, truth=truth, predicted=predicted[a:b],
+                    scores=None if scores is None else scores[a:b], weight=1.0 / stretch[0].choice.probability,
                 )
             )
     return units

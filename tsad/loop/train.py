@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tsad.config.parts import located
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
 from tsad.core.protocols import Trainable
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
+from tsad.core.tuning import Tuner, TuningCall
 from tsad.loop.champion import Candidate, load_registered, log_candidate, registry_of
 from tsad.loop.datasets import fetch, latest_training, record_of
 from tsad.loop.opening import open_loop, standalone
@@ -144,11 +146,11 @@ def _fit_adapter(
         return _Adapter(kept, False, "adapter.enabled=false", {})
     if not isinstance(detector, Trainable):
         return _Adapter(kept, False, f"the detector {detector.name} has no network to adapt", {})
-    from tsad.training.trainer import train
-
+    tuner = located(detector.tuner, "tuner", Tuner)()  # type: ignore[type-abstract]
     start = kept if bench.adapter.start_from == "champion" else None
+    call = TuningCall(folder=work, start_adapter=start, context=bench.context)
     with step.system_metrics():
-        outcome = train(detector, version, bench.adapter, start_adapter=start, folder=work, recorder=step)
+        outcome = tuner.fit(detector, version, bench.adapter, call, step)
     metrics = dict(outcome.metrics)
     if outcome.adapter is None:
         return _Adapter(kept, False, outcome.reason, metrics)

@@ -61,16 +61,26 @@ def expected_calibration_error(truth: npt.ArrayLike, probability: npt.ArrayLike,
     return float(np.abs(np.bincount(_equal_mass(said, bins), true - said, bins)).sum() / len(said))
 
 
+class Resampling(NamedTuple):
+    """How a bootstrap interval is taken.
+
+    Attributes:
+        resamples: at least 1; 1,000 or more for stable ends.
+        level: 0..1.
+    """
+
+    resamples: int = 1000
+    seed: int = 0
+    level: float = 0.95
+
+
+USUAL = Resampling()
+
+
 def ece_interval(
-    truth: npt.ArrayLike,
-    probability: npt.ArrayLike,
-    groups: npt.ArrayLike | None = None,
-    *,
-    bins: int = 10,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[float, float]:
+    truth: npt.ArrayLike, probability: npt.ArrayLike, groups: npt.ArrayLike | None = None, *, bins: int = 10,
+    resampling: Resampling = USUAL,
+) -> tuple[float, float]:  # fmt: skip
     """Bootstrap interval of the expected calibration error, on the bins of the whole sample.
 
     A resample's error is larger than the sample's, as the sample's is larger than the truth, so plain percentiles
@@ -83,8 +93,6 @@ def ece_interval(
         truth: [N] bool.
         probability: [N] in 0..1.
         groups: [N] what belongs together and is drawn together, e.g. the series; ``None`` = every case by itself.
-        resamples: at least 1; 1,000 or more for stable ends.
-        level: 0..1.
 
     Returns:
         (low, high); NaN both where fewer than two groups could be drawn.
@@ -93,6 +101,7 @@ def ece_interval(
         ValueError: as :func:`expected_calibration_error`; groups of another length; fewer than 1 resample.
     """
     true, said = _checked(truth, probability, bins)
+    resamples, seed, level = resampling
     if resamples < 1:
         raise ValueError(f"resamples={resamples} must be at least 1")
     names = np.arange(len(said)) if groups is None else np.asarray(groups)

@@ -18,6 +18,7 @@ from tsad.metrics.affiliation import affiliation_prf
 from tsad.metrics.interval import match, spaced
 from tsad.metrics.point import hit_runs, same_masks, scored
 from tsad.metrics.ranking import auc_pr, oracle_interval_f1, oracle_point_f1, vus_pr
+from tsad.metrics.vus import Stretches
 
 # The columns of a count vector. Their sum over any set of units gives that set's metrics.
 COUNTS = (
@@ -179,7 +180,7 @@ def ranking_of(units: Sequence[Unit], name: str) -> float:
     if name == "auc_pr":
         return auc_pr(truth, scores, weights)
     if name == "vus_pr":
-        return vus_pr(truth, scores, lengths=lengths, weights=weights)
+        return vus_pr(truth, scores, stretches=Stretches(lengths, weights))
     raise ValueError(f"{name} is not a ranking metric; those are {', '.join(RANKING_METRICS)}")
 
 

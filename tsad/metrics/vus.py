@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,25 @@ from tsad.metrics.interval import check_lengths, spaced
 from tsad.metrics.point import scored
 
 
+class Stretches(NamedTuple):
+    """What a line of points consists of.
+
+    Attributes:
+        lengths: points of each stretch; flanks and joins do not cross them.
+        weights: [T], constant within a stretch; ``None`` = all alike.
+    """
+
+    lengths: Sequence[int] | None = None
+    weights: FloatArray | None = None
+
+
+WHOLE = Stretches()
+
+
 def vus_pr(
-    truth: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    max_buffer: int = 100,
-    thresholds: int = 250,
-    step: int = 1,
-    *,
-    lengths: Sequence[int] | None = None,
-    weights: FloatArray | None = None,
-) -> float:
+    truth: npt.ArrayLike, scores: npt.ArrayLike, max_buffer: int = 100, thresholds: int = 250, step: int = 1, *,
+    stretches: Stretches = WHOLE,
+) -> float:  # fmt: skip
     """Volume under the precision-recall surface: AUC-PR with soft edges, averaged over their width.
 
     For every buffer w = 0, step, ..., ``max_buffer`` each true run gets flanks of w // 2 points in which a point at
@@ -37,8 +47,7 @@ def vus_pr(
     Args:
         truth: [T] bool.
         scores: [T], finite; cut at ``thresholds`` of their quantiles.
-        lengths: stretches that ``truth`` consists of; flanks and joins do not cross them. Default: one.
-        weights: [T], constant within a stretch.
+        stretches: what ``truth`` consists of; by default one.
 
     Returns:
         0..1, NaN where nothing is true.
@@ -48,13 +57,14 @@ def vus_pr(
         raise ValueError("max_buffer must be at least 0, thresholds and step at least 1")
     if not true.any():
         return float("nan")
+    weights = stretches.weights
     mass = np.ones(len(true)) if weights is None else np.asarray(weights, np.float64)
-    place = spaced(check_lengths(lengths, len(true)), max_buffer + 1)  # further apart than two flanks reach
-    runs = _runs_of_stretches(true, place)
+    place = spaced(check_lengths(stretches.lengths, len(true)), max_buffer + 1)  # further apart than two flanks reach
     descending = np.sort(values)[::-1]
     cuts = descending[np.linspace(0, len(values) - 1, thresholds).astype(np.int64)]
     bucket = np.searchsorted(-cuts, -values, side="left")  # the first, highest cut that each point reaches
-    flanks = _Flanks(true, place, runs, bucket, mass, max_buffer // 2, thresholds)
+    line = _Line(true, place, _runs_of_stretches(true, place), bucket, mass, thresholds)
+    flanks = _Flanks(line, max_buffer // 2)
     called = np.cumsum(_by_cut(bucket, mass, thresholds))
     core = np.cumsum(_by_cut(bucket[true], mass[true], thresholds))
     total = float(mass[true].sum())
@@ -63,7 +73,7 @@ def vus_pr(
     for width in range(0, max_buffer + 1, step):
         half = width // 2
         if half not in existence_of:
-            existence_of[half] = _existence(place, runs, bucket, mass, half, thresholds)
+            existence_of[half] = _existence(line, half)
         soft = core + np.cumsum(flanks.mass(width))
         # TSB-AD's P_new: the mean of hard positives and soft positives reached; so that wide flanks cost no recall
         positives = total + (soft - core) / 2
@@ -71,6 +81,17 @@ def vus_pr(
         precision = np.divide(soft, called, out=np.zeros(thresholds), where=called > 0)
         areas.append(float(np.sum(np.diff(recall, prepend=0.0) * precision)))
     return float(np.mean(areas))
+
+
+class _Line(NamedTuple):
+    """Points in order, [T] each: truth, place, highest cut reached, mass; and runs [K, 2] of the truth, as places."""
+
+    true: BoolArray
+    place: IntArray
+    runs: IntArray
+    bucket: IntArray
+    mass: FloatArray
+    thresholds: int
 
 
 def _runs_of_stretches(true: BoolArray, place: IntArray) -> IntArray:
@@ -85,18 +106,15 @@ def _runs_of_stretches(true: BoolArray, place: IntArray) -> IntArray:
 class _Flanks:
     """The soft truth around the runs, summed by threshold, for buffers asked for in ascending order."""
 
-    def __init__(
-        self, true: BoolArray, place: IntArray, runs: IntArray, bucket: IntArray, mass: FloatArray,
-        reach: int, thresholds: int,
-    ) -> None:
-        near, second = _edge_distances(place, runs, reach + 1)
-        inside = np.flatnonzero(~true & (near <= reach))
+    def __init__(self, line: _Line, reach: int) -> None:
+        near, second = _edge_distances(line.place, line.runs, reach + 1)
+        inside = np.flatnonzero(~line.true & (near <= reach))
         self.near, self.second = near[inside], second[inside]
-        self.bucket, self.weight = bucket[inside], mass[inside]
-        self.shape = (thresholds, reach + 2)
+        self.bucket, self.weight = line.bucket[inside], line.mass[inside]
+        self.shape = (line.thresholds, reach + 2)
         # [threshold, distance]: points with one run edge in reach so far, and mass of those with two
         self.single = self._histogram(np.ones(len(inside), bool))
-        self.double = np.zeros(thresholds)
+        self.double = np.zeros(line.thresholds)
         self.half = 0
 
     def _histogram(self, chosen: BoolArray) -> FloatArray:
@@ -132,10 +150,9 @@ def _edge_distances(place: IntArray, runs: IntArray, far: int) -> tuple[IntArray
     return distances[0], distances[1]
 
 
-def _existence(
-    place: IntArray, runs: IntArray, bucket: IntArray, mass: FloatArray, half: int, thresholds: int
-) -> FloatArray:
+def _existence(line: _Line, half: int) -> FloatArray:
     """Share of buffered runs with a predicted point, by threshold; runs whose buffers touch are one. [thresholds]."""
+    place, runs, thresholds = line.place, line.runs, line.thresholds
     apart = runs[:-1, 1] + half < runs[1:, 0] - half
     first = runs[np.concatenate(([True], apart)), 0]
     last = runs[np.append(apart, True), 1]
@@ -143,8 +160,8 @@ def _existence(
     end = np.searchsorted(place, last + half, side="right")
     # reduceat takes pairs of positions; the sentinel lets the last pair end at T
     pairs = np.stack((begin, end), axis=1).ravel()
-    reached = np.minimum.reduceat(np.append(bucket, thresholds), pairs)[::2]
-    weight = mass[np.searchsorted(place, first, side="left")]
+    reached = np.minimum.reduceat(np.append(line.bucket, thresholds), pairs)[::2]
+    weight = line.mass[np.searchsorted(place, first, side="left")]
     return np.cumsum(_by_cut(reached, weight, thresholds)) / weight.sum()
 
 

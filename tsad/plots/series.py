@@ -34,15 +34,22 @@ class Lane(NamedTuple):
         return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": edge, "linewidth": 0.3}
 
 
+class ScoreCurve(NamedTuple):
+    """What the panel of the scores shows.
+
+    Attributes:
+        scores: [T], 0..1.
+        threshold: drawn as a line; ``None`` = none.
+    """
+
+    scores: FloatArray
+    threshold: float | None = None
+
+
 def series_figure(
-    series: Series,
-    truth: Sequence[Interval] = (),
-    preannotation: Sequence[Interval] = (),
-    annotation: Sequence[Interval] = (),
-    scores: FloatArray | None = None,
-    threshold: float | None = None,
-    title: str = "",
-) -> Figure:
+    series: Series, truth: Sequence[Interval] = (), preannotation: Sequence[Interval] = (),
+    annotation: Sequence[Interval] = (), curve: ScoreCurve | None = None, title: str = "",
+) -> Figure:  # fmt: skip
     """A series, one row for each kind of interval given, and the scores with their threshold.
 
     At most six channels are drawn: of more, those whose mean moves most inside the intervals, in standard deviations.
@@ -50,14 +57,13 @@ def series_figure(
 
     Args:
         series: [T, C]; gaps in time and missing values interrupt the line.
-        scores: [T], 0..1.
-        threshold: drawn as a line in the panel of the scores.
+        curve: scores and their threshold; ``None`` = no panel for them.
 
     Raises:
         ValueError: scores of another length than the series.
     """
-    if scores is not None and len(scores) != len(series):
-        raise ValueError(f"{len(scores)} scores do not fit {series.point_id} of {len(series)} points")
+    if curve is not None and len(curve.scores) != len(series):
+        raise ValueError(f"{len(curve.scores)} scores do not fit {series.point_id} of {len(series)} points")
     lanes = [
         Lane("truth", BLUE, "", truth),
         Lane("pre-annotation", ORANGE, "////", preannotation),
@@ -66,7 +72,7 @@ def series_figure(
     lanes = [lane for lane in lanes if lane.intervals]
     shown = _channels_to_show(series, [i for lane in lanes for i in lane.intervals])
     heights = [2.2 if len(shown) == 1 else 1.3] * len(shown) + [0.3 * len(lanes)] * bool(lanes)
-    heights += [1.1] * (scores is not None)
+    heights += [1.1] * (curve is not None)
     figure = empty_figure(12, 1.3 + sum(heights))
     panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     x = _x(series.timestamps, series)
@@ -76,8 +82,8 @@ def series_figure(
         _shade(axes, lanes, series)
     if lanes:
         _draw_lanes(panels[len(shown)], lanes, series)
-    if scores is not None:
-        _draw_scores(panels[-1], x, np.asarray(scores, np.float64), threshold)
+    if curve is not None:
+        _draw_scores(panels[-1], x, np.asarray(curve.scores, np.float64), curve.threshold)
     panels[0].set_xlim(*_x(np.array([series.timestamps[0], series.timestamps[-1] + series.step]), series))
     _label_time(panels[-1], series)
     _head(figure, panels[0], series, len(shown), lanes, title)

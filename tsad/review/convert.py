@@ -226,7 +226,10 @@ def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict
 
 
 def prediction(choice: Choice, template: Template, utc_offset: str) -> dict[str, Any] | None:
-    """The pre-annotation of a choice; ``None`` for gold windows and where nothing was proposed by anybody."""
+    """The pre-annotation of a choice, the champion's; ``None`` for gold windows and where nobody proposed anything.
+
+    What other versions propose stays in the record of the choice.
+    """
     if choice.purpose is Purpose.GOLD or choice.proposal is None:
         return None
     return {

@@ -52,13 +52,13 @@ class Downsampled:
     def original(self, interval: Interval) -> Interval:
         """An interval on the shorter series (``start <= t < end``) as the stretch of original time behind its points.
 
-        Label and score stay; one that covers no point, or lies on a series that was not shortened, stays as it is.
+        The rest stays; one that covers no point, or lies on a series that was not shortened, stays as it is.
         """
         runs = intervals_to_runs([interval], self.series.timestamps)
         if self.starts is None or self.ends is None or not len(runs):
             return interval
         first, stop = runs[0]
-        return Interval(int(self.starts[first]), int(self.ends[stop - 1]), interval.label, interval.score)
+        return replace(interval, start=int(self.starts[first]), end=int(self.ends[stop - 1]))
 
 
 def downsample(series: Series, options: DownsampleOptions) -> Downsampled:

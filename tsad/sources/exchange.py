@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from tsad.core.errors import FileNameError, LabelError
-from tsad.core.intervals import intervals_to_mask, point_ends
+from tsad.core.intervals import intervals_to_mask, point_ends, point_scores
 from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import Detection, FloatArray, IntArray, Interval
@@ -59,7 +59,7 @@ def write_detection(folder: Path, series: Series, detection: Detection, algorith
     mask = intervals_to_mask(detection.intervals, series.timestamps)
     version = detection.origin.model_version
     columns = {
-        "timestamp": stamps, "score": detection.scores, "anomaly": mask.astype(np.int8),
+        "timestamp": stamps, "score": point_scores(detection, series.timestamps), "anomaly": mask.astype(np.int8),
         "model_version": pa.array([version] * len(series)),
     }  # fmt: skip
     return _write(folder, series, algorithm or version, columns)

@@ -18,12 +18,12 @@ from pydantic import Field
 
 from tsad.config.workbench import Workbench
 from tsad.core.context import Context
-from tsad.core.errors import SourceError
+from tsad.core.errors import DetectorError, SourceError
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.option_model import Options
 from tsad.core.results import Result
 from tsad.core.series import Series
-from tsad.core.types import NS_PER_SECOND, BoolArray, Detection
+from tsad.core.types import NS_PER_SECOND, BoolArray, Detection, FloatArray, Interval
 from tsad.loop.opening import open_loop, standalone
 from tsad.metrics.figures import series_counts, series_figures
 from tsad.steps.leaderboard import MEAN, Row, keep, kept, mean_rows, pooled_rows, score_file, table, write
@@ -123,7 +123,10 @@ def _one_detector(
                 warm()
                 named = {"set": one.name, "detector": name, "series": series.point_id}
                 detection, costs = _measured(detector, series)
-                row = {**named, **_figures(series, truth, detection, settings), **costs}
+                if detection.scores is None:
+                    remedy = "Leave it out of detectors=: the rank is by VUS-PR, which needs scores."
+                    raise DetectorError(f"detector {name} gives intervals, no scores", remedy)
+                row = {**named, **_figures(series, truth, detection.scores, detection.intervals, settings), **costs}
                 keep(path, series, detection.scores, row, key)
                 fresh += 1
             mine.append(row)
@@ -202,11 +205,13 @@ def _peak() -> Iterator[list[float]]:
         growth[0] = max(growth[0], float(process.memory_info().rss - before))
 
 
-def _figures(series: Series, truth: BoolArray, detection: Detection, settings: dict[str, int]) -> dict[str, float]:
-    predicted = intervals_to_runs(detection.intervals, series.timestamps)
+def _figures(
+    series: Series, truth: BoolArray, scores: FloatArray, intervals: Sequence[Interval], settings: dict[str, int]
+) -> dict[str, float]:
+    predicted = intervals_to_runs(intervals, series.timestamps)
     wanted = {key: settings[key] for key in ("vus_step", "rotations", "seed")}
     counts = series_counts(truth, predicted, rotations=settings["rotations"], seed=settings["seed"])
-    return {**series_figures(truth, detection.scores, predicted, **wanted), **counts}
+    return {**series_figures(truth, scores, predicted, **wanted), **counts}
 
 
 def _record(run: StepRun, rows: Sequence[Row], means: Sequence[Row]) -> None:

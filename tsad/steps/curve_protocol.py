@@ -16,13 +16,13 @@ import numpy as np
 
 from tsad.core.intervals import mask_of_runs, runs_of
 from tsad.core.options.threshold import kept_threshold
+from tsad.core.proposing import to_runs
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.proposals.choose import GAPS, Rated, propose
 from tsad.detectors.proposals.fitting import LabelledLook, touches
 from tsad.detectors.proposals.proposer import Judged, Proposer, corrected, look_at
 from tsad.detectors.rules.base import Evidence, ThresholdRule
-from tsad.detectors.thresholds import to_runs
 from tsad.metrics.affiliation import affiliation_prf
 from tsad.metrics.calibration import expected_calibration_error
 from tsad.metrics.figures import counts_of, f1_of

@@ -19,7 +19,7 @@ from tsad.core.results import Result
 from tsad.core.types import BoolArray, FloatArray
 from tsad.files.atomic import atomic
 from tsad.loop.opening import open_loop, standalone
-from tsad.metrics.calibration import ece_interval, expected_calibration_error
+from tsad.metrics.calibration import Resampling, ece_interval, expected_calibration_error
 from tsad.steps.curve_protocol import Line, Said, Split, by_calibrator, by_threshold, measured, subjects_of
 from tsad.steps.sets import LabelledSet, open_sets
 
@@ -177,7 +177,7 @@ def _overall(rows: Sequence[Row], cases: Cases, resamples: int) -> list[Row]:
         if (strategy, count) in cases:
             truth, said, series = (np.concatenate(part) for part in zip(*cases[strategy, count], strict=True))
             row["ece"] = expected_calibration_error(truth, said)
-            row["ece_low"], row["ece_high"] = ece_interval(truth, said, series, resamples=resamples)
+            row["ece_low"], row["ece_high"] = ece_interval(truth, said, series, resampling=Resampling(resamples))
         found.append(row)
     return found
 

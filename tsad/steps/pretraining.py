@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
 from tsad.config.workbench import Workbench
-from tsad.core.option_model import Options
 from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.types import BoolArray
+from tsad.detectors.patch.pretrain import PretrainOptions, pretrain
 from tsad.loop.opening import open_loop, standalone
 from tsad.steps.sets import open_sets
 
@@ -25,24 +25,10 @@ MEAN = "mean"
 WEIGHTS = ("config.json", "model.safetensors")
 
 
-class PretrainKeys(Options):
-    """Own keys of ``tsad pretrain``; see ``conf/task/pretrain.yaml``. ``network``: sizes, as in ``PatchConfig``."""
+class PretrainKeys(PretrainOptions):
+    """Own keys of ``tsad pretrain``; see ``conf/task/pretrain.yaml``."""
 
     output: str
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    seed: int
-    learning_rate: float = Field(gt=0)
-    warmup: int = Field(ge=0)
-    cooldown: int = Field(ge=0)
-    max_seconds: float = Field(ge=0)
-    save_every: int = Field(ge=1)
-    workers: int = Field(ge=0)
-    device: str
-    precision: Literal["float32", "bf16"]
-    compile: bool
-    evidence: bool
-    network: dict[str, int]
     validate_on: list[str]
     validate_points: int = Field(ge=0)
 
@@ -67,20 +53,12 @@ def pretrain_weights(bench: Workbench, keys: PretrainKeys) -> Pretrained:
         ConfigError: impossible options or sizes, or a checkpoint of another recipe in ``output``.
         SourceError: a set that cannot be read.
     """
-    from tsad.detectors.patch.pretrain import pretrain
-
     folder = Path(keys.output).expanduser()
     labelled = _labelled(bench, keys.validate_on, keys.validate_points)
-    seen = Validation(labelled, keys.device, keys.network["length"] * 7 // 8)
-    shape: dict[str, object] = dict(keys.network) | ({} if keys.evidence else {"evidence": []})
+    seen = Validation(labelled, keys.device, keys.network.length * 7 // 8)
     with standalone(open_loop(bench), "PRETRAIN") as (_, step), step.system_metrics():
         step.params({"validate_on": keys.validate_on, "validate_points": keys.validate_points})
-        metrics = pretrain(
-            seed=keys.seed, steps=keys.steps, batch_size=keys.batch_size, learning_rate=keys.learning_rate,
-            warmup=keys.warmup, cooldown=keys.cooldown, max_seconds=keys.max_seconds, save_every=keys.save_every,
-            workers=keys.workers, device=keys.device, precision=keys.precision, compiled=keys.compile, network=shape,
-            folder=folder, check=seen, recorder=step,
-        )  # fmt: skip
+        metrics = pretrain(keys, folder, context=bench.context, check=seen, recorder=step)
         step.result(dict(metrics))
         for name in WEIGHTS:
             step.file(folder / name, "weights")

@@ -2,7 +2,8 @@
 
 The frame has ``timestamp`` (datetime, naive = UTC; whole numbers = an integer index), an optional ``point_id`` and one
 numeric column per channel, in any row order. What comes back has ``point_id``, ``timestamp``, ``score`` (0..1, higher =
-more abnormal) and ``anomaly`` (the row lies in a proposed interval) for each row, under the same index.
+more abnormal; of a detector without scores the confidence of what it considered there) and ``anomaly`` (the row lies in
+a proposed interval) for each row, under the same index.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsad.core.errors import SeriesError
-from tsad.core.intervals import intervals_to_mask
+from tsad.core.intervals import intervals_to_mask, point_scores
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray, TimeKind
 
@@ -30,7 +31,7 @@ def predict_frame(version: LoadedVersion, frame: pd.DataFrame) -> pd.DataFrame:
     scores, abnormal = np.zeros(len(frame)), np.zeros(len(frame), bool)
     found = version.detections([series for series, _ in parts])
     for (series, rows), one in zip(parts, found, strict=True):
-        scores[rows] = one.scores
+        scores[rows] = point_scores(one, series.timestamps)
         abnormal[rows] = intervals_to_mask(one.intervals, series.timestamps)
     names = frame["point_id"].astype(str) if "point_id" in frame else pd.Series("", index=frame.index)
     return pd.DataFrame(

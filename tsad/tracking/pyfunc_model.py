@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,8 @@ from tsad.core.environment import set_environment
 from tsad.core.errors import StorageError, WeightsError
 from tsad.core.options import ThresholdOptions
 from tsad.core.options.threshold import kept_threshold
+from tsad.core.proposing import PointThreshold
+from tsad.core.protocols import Proposing
 from tsad.core.series import Series
 from tsad.core.types import Detection, FloatArray, Origin
 from tsad.files.hashing import digest_of_folder
@@ -42,9 +44,7 @@ class AnyDetector(Protocol):
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]: ...
 
-    def detect(
-        self, series: Sequence[Series], threshold: float, options: ThresholdOptions, origin: Origin
-    ) -> list[Detection]: ...
+    def detect(self, series: Sequence[Series], proposing: Proposing) -> Iterator[Detection]: ...
 
     def base_reference(self) -> Mapping[str, str]: ...
 
@@ -54,7 +54,7 @@ class AnyDetector(Protocol):
 class AnyProposer(Protocol):
     """What makes proposals of a detector's scores; built like the detector."""
 
-    def detections(self, detector: Any, series: Sequence[Series], origin: Origin) -> Iterable[Detection]: ...
+    def under(self, origin: Origin) -> Proposing: ...
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,14 @@ class LoadedVersion:
 
     def detections(self, series: Sequence[Series]) -> list[Detection]:
         """Scores and proposals of each series, in the order given."""
+        return list(self.detector.detect(series, self.proposing))
+
+    @property
+    def proposing(self) -> Proposing:
+        """What its detector proposes by."""
         if self.proposer is not None:
-            return list(self.proposer.detections(self.detector, series, self.origin))
-        return list(self.detector.detect(series, self.threshold, self.threshold_options, self.origin))
+            return self.proposer.under(self.origin)
+        return PointThreshold(self.threshold, self.threshold_options, self.origin)
 
 
 @dataclass(frozen=True, kw_only=True)

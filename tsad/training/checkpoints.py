@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ FILE = "checkpoint.safetensors"
 
 
 @dataclass
-class Progress:
-    """How far a run has come, apart from its tensors.
+class TrainingState:
+    """How far a run has come, apart from its network.
 
     Attributes:
         step: optimiser steps done.
@@ -28,6 +28,7 @@ class Progress:
         stale: evaluations since then.
         start_loss: validation loss before the first step; ``None`` without validation.
         train_loss: mean training loss before the last evaluation.
+        best_adapter: :func:`adapter_state` at the best evaluation; kept apart on disk.
     """
 
     step: int = 0
@@ -37,6 +38,7 @@ class Progress:
     stale: int = 0
     start_loss: float | None = None
     train_loss: float = 0.0
+    best_adapter: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
 
 def adapter_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -49,12 +51,7 @@ def adapter_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def write(
-    folder: Path,
-    fingerprint: str,
-    progress: Progress,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    best: dict[str, torch.Tensor],
+    folder: Path, fingerprint: str, state: TrainingState, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
     """Replace the checkpoint in ``folder``.
 
@@ -64,21 +61,19 @@ def write(
     from safetensors.torch import save as to_bytes
 
     tensors = {f"adapter|{name}": tensor for name, tensor in adapter_state(model).items()}
-    tensors |= {f"best|{name}": tensor for name, tensor in best.items()}
+    tensors |= {f"best|{name}": tensor for name, tensor in state.best_adapter.items()}
     for index, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer|{index}|{key}": tensor for key, tensor in entry.items()}
-    head = {"fingerprint": fingerprint, "progress": json.dumps(asdict(progress))}
+    plain = {f.name: getattr(state, f.name) for f in fields(state) if f.name != "best_adapter"}
+    head = {"fingerprint": fingerprint, "progress": json.dumps(plain)}
     content = to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, head)
     atomic.write_file(folder / FILE, content)
 
 
 def restore(
     folder: Path, fingerprint: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, torch.Tensor]] | None:
+) -> TrainingState | None:
     """Put model and optimiser where the checkpoint in ``folder`` left them; ``None`` where there is none.
-
-    Returns:
-        The progress and the best adapter state so far.
 
     Raises:
         TrainingError: the checkpoint is damaged, or belongs to another training run.
@@ -92,7 +87,7 @@ def restore(
         with safe_open(path, framework="pt") as file:
             head = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-        progress = Progress(**json.loads(head["progress"]))
+        state = TrainingState(**json.loads(head["progress"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"Checkpoint {path} is damaged: {error}", "Delete it to train from step 0.") from error
     if head.get("fingerprint") != fingerprint:
@@ -112,7 +107,8 @@ def restore(
             parts[kind][rest] = tensor
     model.load_state_dict(parts["adapter"], strict=False)  # the rest is the base, which training leaves alone
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return progress, parts["best"]
+    state.best_adapter = parts["best"]
+    return state
 
 
 def _difference(found: str, wanted: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
-from tsad.core.types import Interval, Origin
+from tsad.core.types import Interval, Origin, Proposal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 def window_record(reviewed: ReviewedWindow, excerpt: int) -> dict[str, Any]:
     """One reviewed window as JSON-able values; ``excerpt`` is the row of its series in the table.
 
-    Times are ns since 1970-01-01 UTC as integers, intervals ``[start, end, label, score]``, half-open.
+    Times are ns since 1970-01-01 UTC as integers, intervals ``[start, end, label, score]``, half-open, and a fifth
+    item where there is a note. ``proposal`` and ``origin`` are the champion's; ``proposals`` holds all, where others
+    than the champion propose.
     """
     choice, window = reviewed.choice, reviewed.window
-    origin = choice.origin
+    several = {"proposals": [[_pack(p.intervals), _origin(p.origin)] for p in choice.proposals]}
     return {
         "window_id": window.window_id, "point_id": window.point_id,
         "excerpt": excerpt, "start": window.start, "stop": window.stop,
@@ -37,26 +39,31 @@ def window_record(reviewed: ReviewedWindow, excerpt: int) -> dict[str, Any]:
         ],
         "probability": choice.probability, "strategy": choice.strategy, "score": choice.score,
         "proposal": None if choice.proposal is None else _pack(choice.proposal),
-        "origin": None if origin is None else [
-            origin.detector, origin.model_version, origin.dataset_version, origin.config_hash
-        ],
-    }  # fmt: skip
+        "origin": None if choice.origin is None else _origin(choice.origin),
+    } | (several if len(choice.proposals) > 1 else {})  # fmt: skip
 
 
 def window_of(record: Mapping[str, Any], excerpts: Sequence[Series], purpose: Purpose) -> ReviewedWindow:
     """The inverse of :func:`window_record`."""
     choice = Choice(
         Window(excerpts[record["excerpt"]], record["start"], record["stop"]),
-        record["probability"], record["strategy"], purpose,
-        None if record["proposal"] is None else _unpack(record["proposal"]),
-        None if record["origin"] is None else Origin(*record["origin"]),
-        record["score"],
+        record["probability"], record["strategy"], purpose, _proposals(record), record["score"],
     )  # fmt: skip
     annotations = tuple(
         Annotation(a["annotator"], _unpack(a["intervals"]), a["submitted_at"], a["skipped"], a["annotation_id"])
         for a in record["annotations"]
     )
     return ReviewedWindow(choice, annotations, ReviewState(record["state"]), _unpack(record["intervals"]))
+
+
+def _proposals(record: Mapping[str, Any]) -> tuple[Proposal, ...]:
+    """All proposals of a record; a file of before holds the champion's alone."""
+    own = [] if record["proposal"] is None else [[record["proposal"], record["origin"] or ["", "unversioned"]]]
+    return tuple(Proposal(_unpack(rows), Origin(*origin)) for rows, origin in record.get("proposals", own))
+
+
+def _origin(origin: Origin) -> list[str | None]:
+    return [origin.detector, origin.model_version, origin.dataset_version, origin.config_hash]
 
 
 def series_table(excerpts: Sequence[Series]) -> pa.Table:
@@ -103,8 +110,8 @@ def _arrays(table: pa.Table, name: str) -> list[np.ndarray]:
 
 
 def _pack(intervals: Sequence[Interval]) -> list[list[Any]]:
-    return [[i.start, i.end, i.label, i.score] for i in intervals]
+    return [[i.start, i.end, i.label, i.score, *([i.note] if i.note else [])] for i in intervals]
 
 
 def _unpack(rows: Sequence[Sequence[Any]]) -> tuple[Interval, ...]:
-    return tuple(Interval(start, end, label, score) for start, end, label, score in rows)
+    return tuple(Interval(*row) for row in rows)

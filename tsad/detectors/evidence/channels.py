@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.core.types import BoolArray, FloatArray
-from tsad.detectors.base import fill_missing
 from tsad.detectors.evidence.neighbours import neighbour_distances
 from tsad.detectors.evidence.period import Period, find_period
 from tsad.detectors.evidence.ranks import PART, Floats, box, positive, quantiles, rarity, signed, signed_rarity
 from tsad.detectors.evidence.residuals import polynomial_residual, seasonal_residual
+from tsad.detectors.numeric import fill_missing
 
 CHANNELS = (
     "amplitude", "difference", "short_residual", "short_energy", "short_energy_rarity", "energy", "energy_rarity",

@@ -8,10 +8,32 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tsad.core.intervals import intervals_to_runs
 from tsad.core.series import Series
-from tsad.core.types import FloatArray
-from tsad.detectors.base import is_constant, tame
+from tsad.core.types import FloatArray, IntArray, Interval
 from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, evidence_of
+from tsad.detectors.numeric import is_constant, tame
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """Candidates that a detector made itself, in time order, disjoint.
+
+    Attributes:
+        intervals: K of them, each with its confidence, label and note.
+        runs: [K, 2] the same as half-open positions.
+    """
+
+    intervals: tuple[Interval, ...]
+    runs: IntArray
+
+    @classmethod
+    def of(cls, candidates: Sequence[Interval], timestamps: IntArray) -> Own:
+        """Those of the candidates that cover a point. timestamps [T] ns UTC."""
+        held = [(c, intervals_to_runs([c], timestamps)) for c in candidates]
+        kept = [(c, run) for c, run in held if len(run)]
+        runs = np.concatenate([run for _, run in kept]) if kept else np.empty((0, 2), np.int64)
+        return cls(tuple(c for c, _ in kept), runs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +41,14 @@ class Examined:
     """Scores and evidence of one series.
 
     Attributes:
-        scores: [T] float64 in 0..1.
+        scores: [T] float64 in 0..1; of a detector without scores the confidence of its candidates, 0 between them.
+        own: these candidates; ``None`` = candidates are to be found in scores and evidence.
         rows: [E, T] int16 in steps of ``channels.UNIT``; of several channels, at each point the figure farthest from 0.
     """
 
     scores: FloatArray
     rows: npt.NDArray[np.int16]
+    own: Own | None = None
 
     def row(self, name: str) -> npt.NDArray[np.float32]:
         """One statistic as float32, [T]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tsad.detectors.evidence.ranks import Floats, between, box
@@ -12,6 +14,22 @@ LONG = 1 << 18  # points: of longer series one group must do
 FURTHEST = 1e30
 BLOCK = 512  # sub-sequences compared at once: their distances stay in the processor's cache
 SHARE = 4  # sub-sequences begin every quarter of their length
+
+
+class _Compared(NamedTuple):
+    """The sub-sequences of a series and those that they are compared with.
+
+    Attributes:
+        own: [N, width]; they begin at ``starts`` [N].
+        references: [groups, K] positions.
+        unit, level: what deviations and levels are measured by.
+    """
+
+    own: Floats
+    starts: np.ndarray
+    references: np.ndarray
+    unit: float
+    level: float
 
 
 def neighbour_distances(values: Floats, length: float, *, shape: bool) -> list[Floats]:
@@ -39,11 +57,11 @@ def neighbour_distances(values: Floats, length: float, *, shape: bool) -> list[F
     references = np.sort(references[: len(references) // groups * groups].reshape(groups, -1), axis=1)
     spread = own[:: max(1, len(own) // 8192)].std(axis=1)
     unit = float(np.median(spread)) + 1e-3 * float(coarse.std()) + 1e-9
-    level = float(np.median(coarse))
+    compared = _Compared(own, starts, references, unit, float(np.median(coarse)))
     found = []
     for by_shape in ((True, False) if shape else (False,)):
-        targets = torch.from_numpy(_describe(every[references.ravel()], unit, level, by_shape))
-        distances = _nearest(own, starts, references, targets, unit, level, by_shape)
+        targets = torch.from_numpy(_describe(every[references.ravel()], compared, by_shape))
+        distances = _nearest(compared, targets, by_shape)
         centre = (starts + width / 2) * rate
         spread_out = between(np.arange(total), centre, distances)
         found.append(box(spread_out, length / 2) / np.float32(np.sqrt(width)))
@@ -58,28 +76,28 @@ def _resampled(values: Floats, rate: float, count: int) -> Floats:
     return (np.diff(edges) / rate).astype(np.float32)
 
 
-def _describe(rows: Floats, unit: float, level: float, by_shape: bool) -> Floats:
+def _describe(rows: Floats, compared: _Compared, by_shape: bool) -> Floats:
     """What is compared: [N, width] of shapes, or [N, width + 1] of deviations and the weighted level."""
     middle = rows.mean(axis=1, keepdims=True)
     away = rows - middle
     if by_shape:
-        return away / np.maximum(away.std(axis=1, keepdims=True), 0.25 * unit)
+        return away / np.maximum(away.std(axis=1, keepdims=True), 0.25 * compared.unit)
     weight = 0.5 * np.sqrt(rows.shape[1])
-    return np.asarray(np.concatenate((away, (middle - level) * weight), axis=1) / unit, np.float32)
+    return np.asarray(np.concatenate((away, (middle - compared.level) * weight), axis=1) / compared.unit, np.float32)
 
 
-def _nearest(
-    own: Floats, starts: np.ndarray, references: np.ndarray, targets: object, unit: float, level: float, by_shape: bool
-) -> Floats:
+def _nearest(compared: _Compared, targets: object, by_shape: bool) -> Floats:
+    """Mean distance of each sub-sequence to the nearest target of each group, [N]."""
     import torch
 
     assert isinstance(targets, torch.Tensor)
+    own, starts, references = compared.own, compared.starts, compared.references
     near = 0.75 * own.shape[1]
     squares = (targets * targets).sum(1)
     flat = references.ravel()
     out = np.empty(len(own), np.float32)
     for begin in range(0, len(own), BLOCK):
-        rows = torch.from_numpy(_describe(own[begin : begin + BLOCK], unit, level, by_shape))
+        rows = torch.from_numpy(_describe(own[begin : begin + BLOCK], compared, by_shape))
         table = torch.addmm(squares[None], rows, targets.T, alpha=-2)
         _leave_out(table, starts[begin : begin + BLOCK], flat, near)
         best = table.view(len(rows), len(references), -1).amin(2) + (rows * rows).sum(1, keepdim=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from transformers import PretrainedConfig
+
+USUAL: dict[str, Any] = {
+    "length": 1024, "patch": 32, "evidence": (), "hidden_size": 128, "layers": 4, "heads": 4, "intermediate_size": 344,
+    "point_size": 32, "kinds": 20,
+}  # fmt: skip
 
 
 class PatchConfig(PretrainedConfig):
@@ -25,20 +29,19 @@ class PatchConfig(PretrainedConfig):
 
     model_type = "tsad_patch"
 
-    def __init__(
-        self,
-        length: int = 1024,
-        patch: int = 32,
-        evidence: Sequence[str] = (),
-        hidden_size: int = 128,
-        layers: int = 4,
-        heads: int = 4,
-        intermediate_size: int = 344,
-        point_size: int = 32,
-        kinds: int = 20,
-        **kwargs: Any,
-    ) -> None:
-        self.length, self.patch, self.evidence = length, patch, list(evidence)
-        self.hidden_size, self.layers, self.heads = hidden_size, layers, heads
-        self.intermediate_size, self.point_size, self.kinds = intermediate_size, point_size, kinds
-        super().__init__(**kwargs)
+    length: int
+    patch: int
+    evidence: list[str]
+    hidden_size: int
+    layers: int
+    heads: int
+    intermediate_size: int
+    point_size: int
+    kinds: int
+
+    def __init__(self, **given: Any) -> None:
+        shape = {name: given.pop(name, usual) for name, usual in USUAL.items()}
+        for name, value in shape.items():
+            setattr(self, name, value)
+        self.evidence = list(shape["evidence"])
+        super().__init__(**given)

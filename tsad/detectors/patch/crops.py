@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.core.types import FloatArray
-from tsad.detectors.base import fill_missing
 from tsad.detectors.evidence.channels import FAR, GROUPS, INDEX, SIGNED, Evidence, evidence_of, scale_of
+from tsad.detectors.numeric import fill_missing
 from tsad.detectors.patch.examples import Example, to_tensors
 from tsad.detectors.patch.windows import Floats, Sheet, cut_piece, sheet_of, shrink
 from tsad.synthetic.generator import make_batch

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import copy
 import itertools
+import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+from pydantic import Field
 
+from tsad.adapters.lora import merged
 from tsad.core.errors import DetectorError
+from tsad.core.option_model import Options
 from tsad.core.series import Series, Window
-from tsad.core.types import BoolArray, FloatArray
+from tsad.core.types import BoolArray, FloatArray, Needs
 from tsad.core.windows import stitch
-from tsad.detectors.base import Detector, combine_channels, is_constant, tame
+from tsad.detectors.base import Detector
+from tsad.detectors.base_digest import BaseDigest
 from tsad.detectors.evidence.channels import Evidence, evidence_of
 from tsad.detectors.evidence.examined import Examined, combined_rows
+from tsad.detectors.numeric import combine_channels, is_constant, tame
 from tsad.detectors.patch import crops, examples
-from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, check_base, load_adapter, load_base
+from tsad.detectors.patch.examples import Example
+from tsad.detectors.patch.loading import SHIPPED, check_base, load_base
 from tsad.detectors.patch.windows import Piece, pieces, scales_for, sheet_of
-from tsad.files.hashing import digest_of_file
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +54,16 @@ class _Job:
         return self.series, self.channel, self.scale, self.total
 
 
+class PatchOptions(Options):
+    """Keyword arguments of :class:`PatchDetector`."""
+
+    weights: str
+    batch_size: int = Field(ge=1)
+    device: Literal["auto", "cpu", "cuda"]
+    stride: int = Field(ge=1)
+    blend: float = Field(ge=0)
+
+
 class PatchDetector(Detector):
     """A small transformer that marks abnormal points, zero-shot or under a LoRA adapter.
 
@@ -71,30 +87,26 @@ class PatchDetector(Detector):
 
     name = "patch"
     trainable = True
+    options_model = PatchOptions
+    settings: PatchOptions
 
-    def __init__(self, *, weights: str, batch_size: int, device: str, stride: int, blend: float) -> None:
-        if batch_size < 1 or stride < 1 or not 0 <= blend < float("inf"):
-            raise DetectorError(
-                f"patch: batch_size={batch_size}, stride={stride}, blend={blend}",
-                "Set batch_size and stride to at least 1, blend to 0 or more.",
-            )
-        self.folder = Path(weights) if weights else SHIPPED
+    def __init__(self, options: PatchOptions | None = None, **given: Any) -> None:
+        super().__init__(options, **given)
+        self.folder = Path(self.settings.weights) if self.settings.weights else SHIPPED
         check_base(self.folder)
-        self._device = resolve_device(device)
-        self.weights, self.batch_size, self.device = weights, batch_size, device
-        self.stride, self.blend = stride, blend
-        self._base: PatchModel | None = None
-        self._adapted: PatchModel | None = None
+        self._device = resolve_device(self.settings.device)
+        self._digest = BaseDigest(self.folder)
+        self._lock = threading.Lock()  # of the network and the evidence, which are made when they are first needed
+        self._network: PatchModel | None = None
         self._known: weakref.WeakKeyDictionary[Series, list[Evidence | None]] = weakref.WeakKeyDictionary()
 
-    def options(self) -> dict[str, Any]:
-        return {
-            "weights": self.weights, "batch_size": self.batch_size, "device": self.device, "stride": self.stride,
-            "blend": self.blend,
-        }  # fmt: skip
+    @classmethod
+    def needs(cls, options: Options | None = None) -> Needs:
+        wanted = getattr(options, "device", "auto")
+        return Needs(device="cuda" if wanted == "cuda" else "cpu", memory_gb=0.5)
 
     def base_reference(self) -> dict[str, str]:
-        return {"id": "tsad/patch", "path": str(self.folder), "sha256": digest_of_file(self.folder / WEIGHTS)}
+        return {"id": "tsad/patch", "path": str(self.folder), "sha256": self._digest.hexdigest()}
 
     def with_adapter(self, folder: Path | None) -> PatchDetector:
         """A detector of its own that scores under the adapter in ``folder`` (peft, LoRA, safetensors).
@@ -103,7 +115,8 @@ class PatchDetector(Detector):
             WeightsError: a missing, corrupted or ill-fitting file, by name.
         """
         other = copy.copy(self)
-        other._adapted = None if folder is None else load_adapter(self.network(), Path(folder))
+        other._lock, other._known = threading.Lock(), weakref.WeakKeyDictionary()
+        other._network = None if folder is None else cast("PatchModel", merged(self.network(), Path(folder)))
         return other
 
     # ---- scoring
@@ -146,8 +159,8 @@ class PatchDetector(Detector):
                 total += np.repeat(logits, scale)[: len(total)] if scale > 1 else logits
                 count += 1
             total /= count
-            if self.blend:
-                blend_in(total, held[at, channel], self.blend)
+            if self.settings.blend:
+                blend_in(total, held[at, channel], self.settings.blend)
             yield at, channel, total
 
     def _scale_logits(
@@ -159,7 +172,7 @@ class PatchDetector(Detector):
             yield at, channel, scale, stitch(((job.piece.start, logits) for job, logits in group), total)
 
     def _jobs(self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]) -> Iterator[_Job]:
-        length = self._network().config.length
+        length = self._scoring().config.length
         for at, one in enumerate(series):
             for channel, values in enumerate(one.values.T):
                 if is_constant(values):
@@ -167,27 +180,27 @@ class PatchDetector(Detector):
                 held[at, channel] = evidence = evidence_of(tame(values))
                 for scale in scales_for(len(values), length):
                     sheet = sheet_of(evidence, scale)
-                    for piece in pieces(sheet, length, self.stride):
+                    for piece in pieces(sheet, length, self.settings.stride):
                         yield _Job(at, channel, scale, len(sheet.values), piece)
 
     def _logits(self, jobs: Iterator[_Job]) -> Iterator[tuple[_Job, FloatArray]]:
         """Each job with the logits of its points, in order, one batch in memory at a time."""
         import torch
 
-        network = self._network()
-        while batch := list(itertools.islice(jobs, self.batch_size)):
+        network = self._scoring()
+        while batch := list(itertools.islice(jobs, self.settings.batch_size)):
             inputs = stack([job.piece for job in batch], self._device)
             with torch.inference_mode():
                 logits = network(**inputs).logits.float().cpu().numpy()
             for job, row in zip(batch, logits, strict=True):
                 yield job, row[: job.piece.size].astype(np.float64)
 
-    def _network(self) -> PatchModel:
-        if self._adapted is not None:
-            return self._adapted
-        if self._base is None:
-            self._base = self.network()
-        return self._base
+    def _scoring(self) -> PatchModel:
+        """The network that scores, loaded at its first use, by one thread."""
+        with self._lock:
+            if self._network is None:
+                self._network = self.network()
+            return self._network
 
     # ---- training (core.protocols.Trainable)
 
@@ -197,28 +210,34 @@ class PatchDetector(Detector):
 
     def encode(
         self, windows: Sequence[Window], masks: Sequence[BoolArray], rng: np.random.Generator
-    ) -> Mapping[str, torch.Tensor]:
-        """One example per window: ``values``, ``observed``, ``labels``, ``weight`` [N, L] and ``evidence`` [N, E, L].
-
-        Scale and place of the crop are drawn anew each time; weight is 1 inside the window and 0 around it.
-        """
-        length = self._network().config.length
-        made = [
+    ) -> list[Example]:
+        """One example per window; scale and place of the crop are drawn anew each time."""
+        length = self._scoring().config.length
+        return [
             examples.from_window(w, m, self._evidence(w.series), rng, length=length)
             for w, m in zip(windows, masks, strict=True)
         ]
-        return examples.to_tensors(made, self._device)
+
+    def collate(self, rows: Sequence[Example]) -> dict[str, torch.Tensor]:
+        """``values``, ``observed``, ``labels``, ``weight`` [N, L] and ``evidence`` [N, E, L] on the detector's device.
+
+        Weight is 1 inside the window and 0 around it.
+        """
+        return examples.to_tensors(rows, self._device)
 
     def _evidence(self, series: Series) -> list[Evidence | None]:
         """Of each channel, ``None`` where it is constant; kept while the series is in use: a window is drawn often."""
-        if series not in self._known:
-            channels = series.values.T
-            self._known[series] = [None if is_constant(v) else evidence_of(tame(v)) for v in channels]
-        return self._known[series]
+        with self._lock:
+            known = self._known.get(series)
+        if known is None:
+            known = [None if is_constant(v) else evidence_of(tame(v)) for v in series.values.T]
+            with self._lock:
+                self._known[series] = known
+        return known
 
-    def replay(self, count: int, rng: np.random.Generator) -> Mapping[str, torch.Tensor]:
-        """Synthetic examples with the same keys as :meth:`encode`, against forgetting."""
-        return examples.to_tensors(crops.replay(count, rng, self._network().config.length), self._device)
+    def replay(self, count: int, rng: np.random.Generator) -> list[Example]:
+        """Synthetic examples, against forgetting."""
+        return crops.replay(count, rng, self._scoring().config.length)
 
 
 def blend_in(scores: FloatArray, evidence: Evidence, blend: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,35 +12,42 @@ POSITIVE = 2.0  # an abnormal point counts twice: a few per cent of the points a
 DICE, RESTORE, KIND = 0.25, 0.25, 0.1  # weights beside the cross-entropy
 
 
-def segmentation_loss(
-    logits: Tensor,
-    labels: Tensor,
-    weight: Tensor | None,
-    *,
-    kind_logits: Tensor,
-    kinds: Tensor | None,
-    expected: Tensor,
-    clean: Tensor | None,
-) -> Tensor:
+class Truth(NamedTuple):
+    """What a window should have given.
+
+    Attributes:
+        labels: [B, L] true where abnormal.
+        weight: [B, L] >= 0 or ``None`` for ones; points of weight 0 count nowhere.
+        kinds: [B, L] int, or ``None`` for no such term.
+        clean: [B, L], what the restoring head should say; ``None`` for no such term.
+    """
+
+    labels: Tensor
+    weight: Tensor | None = None
+    kinds: Tensor | None = None
+    clean: Tensor | None = None
+
+
+def segmentation_loss(logits: Tensor, kind_logits: Tensor, expected: Tensor, truth: Truth) -> Tensor:
     """Weighted cross-entropy + 0.25 Dice, and in pre-training + 0.25 restored values + 0.1 kinds. Scalar.
 
     Args:
-        logits, labels: [B, L]. weight: [B, L] >= 0 or ``None`` for ones; points of weight 0 count nowhere.
-        kind_logits: [B, T, K]. kinds: [B, L] int, or ``None`` for no such term.
-        expected, clean: [B, L], what the restoring head says and should say; ``None`` for no such term.
+        logits: [B, L].
+        kind_logits: [B, T, K].
+        expected: [B, L], what the restoring head says.
     """
-    logits, target = logits.float(), labels.float()
-    weight = torch.ones_like(logits) if weight is None else weight.float()
+    logits, target = logits.float(), truth.labels.float()
+    weight = torch.ones_like(logits) if truth.weight is None else truth.weight.float()
     total = weight.sum().clamp(min=1e-6)
     positive = torch.tensor(POSITIVE, device=logits.device)
     entropy = F.binary_cross_entropy_with_logits(logits, target, pos_weight=positive, reduction="none")
     loss = (entropy * weight).sum() / total + DICE * dice(logits, target, weight)
-    if clean is not None:
-        wide = F.smooth_l1_loss(expected.float(), clean.float(), reduction="none")
+    if truth.clean is not None:
+        wide = F.smooth_l1_loss(expected.float(), truth.clean.float(), reduction="none")
         loss = loss + RESTORE * (wide * weight).sum() / total
-    if kinds is not None:
+    if truth.kinds is not None:
         tokens = kind_logits.shape[1]
-        per_token = kinds.view(len(kinds), tokens, -1).amax(-1).long()
+        per_token = truth.kinds.view(len(truth.kinds), tokens, -1).amax(-1).long()
         loss = loss + KIND * F.cross_entropy(kind_logits.float().flatten(0, 1), per_token.flatten())
     return loss
 

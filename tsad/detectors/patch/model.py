@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 
 from tsad.detectors.evidence.channels import UNIT
 from tsad.detectors.patch.configuration import PatchConfig
-from tsad.detectors.patch.loss import segmentation_loss
+from tsad.detectors.patch.loss import Truth, segmentation_loss
 
 FEATURES = 4  # channels that :func:`features` makes of a window
 PRIOR_LOGIT = -3.0  # an untrained network calls about 5% of the points abnormal
@@ -149,9 +149,7 @@ class PatchModel(PreTrainedModel):
         evidence: Tensor | None = None,
         labels: Tensor | None = None,
         weight: Tensor | None = None,
-        kinds: Tensor | None = None,
-        clean: Tensor | None = None,
-        **_: Any,
+        **more: Any,
     ) -> PatchOutput:
         """Logits, and the loss where ``labels`` are given.
 
@@ -161,8 +159,8 @@ class PatchModel(PreTrainedModel):
             evidence: [B, E, L] int16 or float, the rows that ``config.evidence`` names; ``None`` = nothing is known.
             labels: [B, L] true where abnormal.
             weight: [B, L] >= 0, what each point counts in the loss; 0 outside the reviewed window.
-            kinds: [B, L] int, kind of anomaly, 0 = normal; adds the loss of the kind head.
-            clean: [B, L] float, the values without their anomalies; adds the loss of the restoring head.
+            more: in pre-training ``kinds``, [B, L] int, kind of anomaly, 0 = normal: adds the loss of the kind head;
+                and ``clean``, [B, L] float, the values without their anomalies: adds the loss of the restoring head.
         """
         seen = torch.ones_like(values) if observed is None else observed.to(values.dtype)
         inputs, level, spread = features(values, seen)
@@ -182,11 +180,10 @@ class PatchModel(PreTrainedModel):
             expected=self.restore(decoded).squeeze(1),
         )
         if labels is not None:
+            clean = more.get("clean")
             target = None if clean is None else torch.asinh((clean - level) / spread)
-            out.loss = segmentation_loss(
-                out.logits, labels, weight,
-                kind_logits=out.kind_logits, kinds=kinds, expected=out.expected, clean=target,
-            )  # fmt: skip
+            truth = Truth(labels, weight, more.get("kinds"), target)
+            out.loss = segmentation_loss(out.logits, out.kind_logits, out.expected, truth)
         return out
 
     def _evidence(self, evidence: Tensor | None, like: Tensor) -> Tensor:

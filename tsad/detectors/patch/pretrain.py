@@ -14,13 +14,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+from pydantic import Field, ValidationError, model_validator
 
+from tsad.core.context import Context
+from tsad.core.control import StopRequested
 from tsad.core.errors import ConfigError, StorageError
+from tsad.core.option_model import Options
 from tsad.core.protocols import Recorder
 from tsad.detectors.evidence.channels import CHANNELS
+from tsad.detectors.faults import faults_of
 from tsad.detectors.patch.crops import ExampleStream, held_out
 from tsad.detectors.patch.detector import resolve_device
 from tsad.files.atomic import write_file
@@ -37,7 +42,7 @@ if TYPE_CHECKING:
 PACE_STEPS = 100  # before them nobody knows how fast it goes
 CHECKPOINT = "pretrain.checkpoint.safetensors"
 OLD_CHECKPOINT = "pretrain.checkpoint.pt"  # by torch.save, as tsad wrote it up to 0.1: not read any more
-PRECISIONS = ("float32", "bf16")
+WEIGHT_DECAY = 0.02
 VALIDATION = 256  # held-out crops, from a generator of their own
 
 
@@ -57,45 +62,99 @@ class Recipe:
     kinds: tuple[str, ...] = KINDS
 
 
+class NetworkOptions(Options):
+    """Sizes of the network, as in ``PatchConfig``."""
+
+    length: int = Field(ge=1)
+    patch: int = Field(ge=1)
+    hidden_size: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    intermediate_size: int = Field(ge=1)
+    point_size: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> NetworkOptions:
+        if self.length % self.patch:
+            raise ValueError("network.length should be a multiple of network.patch")
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError("network.hidden_size should be a multiple of twice network.heads")
+        return self
+
+
+class PretrainOptions(Options):
+    """How the base is made; see ``conf/task/pretrain.yaml``.
+
+    Attributes:
+        seed: of weights, series and crops; same seed and steps give the same weights on the same machine.
+        steps: optimiser steps.
+        warmup, cooldown: the learning rate rises over the first and falls to 0 over the last so many steps.
+        max_seconds: start the cooldown early enough to end about then; 0 = no limit. The recipe beside the weights
+            names the steps really taken, and running it with those gives the same weights.
+        save_every: steps between intermediate weights in the folder and validation figures.
+        workers: processes that make series; the weights do not depend on their number.
+        device: the same seed is promised to give the same weights on the CPU only, for one number of threads.
+        precision: of activations. bf16 (autocast) is fast on GPUs since Ampere, slower than float32 on CPUs without
+            AVX512-BF16 or AMX.
+        compile: ``torch.compile`` the network: some minutes at first, faster steps then; CUDA only.
+        evidence: ``False`` = a network that sees the values alone.
+    """
+
+    seed: int = Field(ge=0)
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    warmup: int = Field(ge=1)
+    cooldown: int = Field(ge=1)
+    max_seconds: float = Field(ge=0)
+    save_every: int = Field(ge=1)
+    workers: int = Field(ge=0)
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["float32", "bf16"]
+    compile: bool
+    evidence: bool
+    network: NetworkOptions
+
+    @classmethod
+    def of(cls, **given: Any) -> PretrainOptions:
+        """Checked options.
+
+        Raises:
+            ConfigError: all that is wrong with them.
+        """
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            found, remedies = (list(c) for c in zip(*faults_of(error, ""), strict=True))
+            raise ConfigError(f"pretrain: {', '.join(found)}", " ".join(remedies)) from error
+
+    def config(self) -> PatchConfig:
+        """The network as it takes its sizes."""
+        from tsad.detectors.patch.configuration import PatchConfig
+
+        evidence = CHANNELS if self.evidence else ()
+        return PatchConfig(kinds=len(KINDS), evidence=evidence, **self.network.model_dump())
+
+    def recipe(self) -> Recipe:
+        """What determines the weights; a short run has a short warm-up and cooldown."""
+        return Recipe(
+            seed=self.seed, steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate,
+            weight_decay=WEIGHT_DECAY, warmup=min(self.warmup, max(1, self.steps // 10)),
+            cooldown=min(self.cooldown, max(1, self.steps // 3)), precision=self.precision,
+        )  # fmt: skip
+
+
 def pretrain(
-    *,
-    seed: int,
-    steps: int,
-    folder: Path,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 0.02,
-    warmup: int = 150,
-    cooldown: int = 2000,
-    max_seconds: float = 0.0,
-    save_every: int = 500,
-    device: str = "cpu",
-    precision: str = "float32",
-    compiled: bool = False,
-    workers: int = 0,
-    network: Mapping[str, Any] | None = None,
-    check: Check | None = None,
+    options: PretrainOptions, folder: Path, *, context: Context | None = None, check: Check | None = None,
     recorder: Recorder | None = None,
-) -> dict[str, float]:
+) -> dict[str, float]:  # fmt: skip
     """Train a network from random weights and write ``config.json`` and ``model.safetensors`` to ``folder``.
 
     Warm-up, constant rate, linear cooldown (Haegele et al. 2024, arXiv 2405.18392), so that the run can be ended
     whenever time is up.
 
     Args:
-        seed: of weights, series and crops; same seed and steps give the same weights on the same machine.
-        steps: optimiser steps.
-        warmup, cooldown: the learning rate rises over the first and falls to 0 over the last so many steps.
-        max_seconds: start the cooldown early enough to end about then; 0 = no limit. The recipe beside the weights
-            names the steps really taken, and running it with those gives the same weights.
-        save_every: steps between intermediate weights in ``folder`` and validation figures.
-        device: auto | cpu | cuda. The same seed is promised to give the same weights on the CPU only, for one number
-            of threads.
-        precision: float32, or bf16 for activations in bfloat16 (autocast): fast on GPUs since Ampere, slower than
-            float32 on CPUs without AVX512-BF16 or AMX.
-        compiled: ``torch.compile`` the network: some minutes at first, faster steps then; CUDA only.
-        workers: processes that make series; the weights do not depend on their number.
-        network: overrides of ``PatchConfig``: another size, or no evidence.
+        context: progress goes there; its control is asked at every step.
         check: is told the folder of the weights just saved and their figures, and gives more, e.g. on labelled real
             series; nothing is fitted to them.
         recorder: gets the recipe as params, loss and validation figures as metrics.
@@ -104,90 +163,95 @@ def pretrain(
         ``loss`` (mean of the last 100 steps), ``validation_loss``, ``validation_auc_pr``, ``steps`` and ``seconds``.
 
     Raises:
-        ConfigError: an impossible option, or ``folder`` holds the checkpoint of another recipe.
+        ConfigError: ``compile`` without CUDA, or ``folder`` holds the checkpoint of another recipe.
         DetectorError: CUDA asked for where there is none.
         StorageError: ``folder`` cannot be written.
+        StopRequested: the context's control asked for it; the same call goes on from there.
     """
     import torch
 
-    from tsad.detectors.patch.configuration import PatchConfig
     from tsad.detectors.patch.model import PatchModel
 
-    device = resolve_device(device)
-    recipe = Recipe(
-        seed=seed, steps=steps, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
-        weight_decay=weight_decay, warmup=min(warmup, max(1, steps // 10)), cooldown=min(cooldown, max(1, steps // 3)),
-    )  # fmt: skip
-    _refuse_impossible(recipe, save_every, workers, device, compiled)
-    sizes = {"kinds": len(KINDS), "evidence": CHANNELS, **(network or {})}
-    config = PatchConfig(**sizes)
-    _refuse_misshapen(config)
-    if recorder is not None:
-        noted = {k: v for k, v in asdict(recipe).items() if k != "kinds"} | {"device": device, "compile": compiled}
-        recorder.params(noted | {f"network.{k}": len(v) if k == "evidence" else v for k, v in sizes.items()})
-    torch.manual_seed(seed)
-    model = PatchModel(config)
-    torch.nn.Module.to(model, device)  # in place
-    return _run(model, recipe, Path(folder), max_seconds, save_every, workers, compiled, check, recorder)
-
-
-def _refuse_impossible(recipe: Recipe, save_every: int, workers: int, device: str, compiled: bool) -> None:
-    least = {"steps": recipe.steps, "batch_size": recipe.batch_size, "save_every": save_every}
-    for name, value in least.items():
-        if value < 1:
-            raise ConfigError(f"pretrain: {name}={value}", f"Set {name} to at least 1.")
-    if min(recipe.seed, workers) < 0 or not 0 < recipe.learning_rate < float("inf"):
-        found = f"pretrain: seed={recipe.seed}, workers={workers}, learning_rate={recipe.learning_rate}"
-        raise ConfigError(found, "Give seed and workers from 0 on and a learning rate above 0.")
-    if recipe.precision not in PRECISIONS:
-        raise ConfigError(f"pretrain: precision={recipe.precision}", f"Set precision to {' or '.join(PRECISIONS)}.")
-    if compiled and device != "cuda":
+    device, recipe = resolve_device(options.device), options.recipe()
+    if options.compile and device != "cuda":
         raise ConfigError(f"pretrain: compile=true on {device}", "Set compile=false: it pays on CUDA only.")
+    if recorder is not None:
+        noted = {k: v for k, v in asdict(recipe).items() if k != "kinds"}
+        sizes = {f"network.{key}": value for key, value in options.network.model_dump().items()}
+        sizes |= {"network.kinds": len(KINDS), "network.evidence": len(options.config().evidence)}
+        recorder.params(noted | {"device": device, "compile": options.compile} | sizes)
+    torch.manual_seed(options.seed)
+    model = PatchModel(options.config())
+    torch.nn.Module.to(model, device)  # in place
+    return _Run(model, recipe, Path(folder), options, context or Context()).run(check, recorder)
 
 
-def _refuse_misshapen(config: PatchConfig) -> None:
-    for name in ("length", "patch", "hidden_size", "layers", "heads", "intermediate_size", "point_size"):
-        if getattr(config, name) < 1:
-            raise ConfigError(f"pretrain: network.{name}={getattr(config, name)}", "Set it to at least 1.")
-    if config.length % config.patch or config.hidden_size % (2 * config.heads):
-        raise ConfigError(
-            f"pretrain: network.length={config.length}, patch={config.patch}, hidden_size={config.hidden_size}, "
-            f"heads={config.heads}",
-            "Make length a multiple of patch, and hidden_size one of twice the heads.",
-        )
-
-
-def _run(
-    model: PatchModel, recipe: Recipe, folder: Path, max_seconds: float, save_every: int, workers: int,
-    compiled: bool, check: Check | None, recorder: Recorder | None,
-) -> dict[str, float]:
+class _Run:
     """The optimiser's steps, with intermediate weights and figures on the way."""
-    optimiser = _optimiser(model, recipe)
-    length, device = model.config.length, str(model.device)
-    stream = ExampleStream(recipe.seed, recipe.batch_size, length, workers=workers)
-    validation = held_out(np.random.default_rng((recipe.seed, 1 << 31)), VALIDATION, length)
-    started, figures, losses = time.monotonic(), dict[str, float](), deque[float](maxlen=100)
-    first, recipe = _restore(folder, recipe, model, optimiser, stream)
-    network, step = _compiled(model) if compiled else model, first
-    while step < recipe.steps:
-        if max_seconds and first + PACE_STEPS <= step < recipe.steps - recipe.cooldown:
-            per_step = (time.monotonic() - started) / (step - first)
-            if (step - first + recipe.cooldown) * per_step > max_seconds:
-                recipe = replace(recipe, steps=step + recipe.cooldown)
-        losses.append(_step(network, optimiser, recipe, step, stream.batch(device)))
-        step += 1
-        if step % save_every == 0 or step == recipe.steps:
-            figures = {"loss": float(np.mean(losses)), **validate(model, validation)}
-            figures |= {"steps": float(step), "seconds": time.monotonic() - started}
-            save(model, folder, recipe, step)
-            if check is not None:
-                figures |= check(folder, figures)
-            _checkpoint(folder, recipe, step, model, optimiser, stream)
-            if recorder is not None:
-                recorder.metrics(figures, step)
-    stream.close()
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    return figures
+
+    def __init__(
+        self, model: PatchModel, recipe: Recipe, folder: Path, options: PretrainOptions, context: Context
+    ) -> None:
+        self.model, self.folder, self.options, self.context = model, folder, options, context
+        self.optimiser = _optimiser(model, recipe)
+        self.stream = ExampleStream(recipe.seed, recipe.batch_size, model.config.length, workers=options.workers)
+        self.first, self.recipe = _restore(folder, recipe, model, self.optimiser, self.stream)
+        self.step, self.losses = self.first, deque[float](maxlen=100)
+        self.started = time.monotonic()
+
+    def run(self, check: Check | None, recorder: Recorder | None) -> dict[str, float]:
+        """All remaining steps; the figures of the last save."""
+        figures = dict[str, float]()
+        length, device = self.model.config.length, str(self.model.device)
+        validation = held_out(np.random.default_rng((self.recipe.seed, 1 << 31)), VALIDATION, length)
+        network = _compiled(self.model) if self.options.compile else self.model
+        with self.context.progress.task("pre-training", self.recipe.steps, self.step) as advance:
+            while self.step < self.recipe.steps:
+                self._safe_point()
+                self._mind_the_clock()
+                batch = self.stream.batch(device)
+                self.losses.append(_step(network, self.optimiser, self.recipe, self.step, batch))
+                self.step += 1
+                if self.step % self.options.save_every == 0 or self.step == self.recipe.steps:
+                    figures = self._save(validation, check)
+                    if recorder is not None:
+                        recorder.metrics(figures, self.step)
+                advance(1)
+        self.stream.close()
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        return figures
+
+    def _safe_point(self) -> None:
+        """Between two steps: wait, or stop with nothing lost."""
+        if self.context.control.checkpoint_asked():
+            self._checkpoint()
+        try:
+            self.context.control.safe_point()
+        except StopRequested:
+            self._checkpoint()
+            self.stream.close()
+            raise
+
+    def _mind_the_clock(self) -> None:
+        """Begin the cooldown when it would end about at the limit of time."""
+        limit, recipe = self.options.max_seconds, self.recipe
+        if limit and self.first + PACE_STEPS <= self.step < recipe.steps - recipe.cooldown:
+            per_step = (time.monotonic() - self.started) / (self.step - self.first)
+            if (self.step - self.first + recipe.cooldown) * per_step > limit:
+                self.recipe = replace(recipe, steps=self.step + recipe.cooldown)
+
+    def _save(self, validation: list[dict[str, torch.Tensor]], check: Check | None) -> dict[str, float]:
+        figures = {"loss": float(np.mean(self.losses)), **validate(self.model, validation)}
+        figures |= {"steps": float(self.step), "seconds": time.monotonic() - self.started}
+        save(self.model, self.folder, self.recipe, self.step)
+        if check is not None:
+            figures |= check(self.folder, figures)
+        self._checkpoint()
+        return figures
+
+    def _checkpoint(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _checkpoint(self.folder, self.recipe, self.step, self.model, self.optimiser, self.stream)
 
 
 def _compiled(model: PatchModel) -> PatchModel:

@@ -47,7 +47,13 @@ def log_odds(scores: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 def find_candidates(examined: Examined) -> Candidates:
-    """Candidates in linear time: at most 60 per 10,000 points from the score, and 8 from each of five statistics."""
+    """Candidates in linear time: at most 60 per 10,000 points from the score, and 8 from each of five statistics.
+
+    Those of a detector that makes its own are taken as they are.
+    """
+    if examined.own is not None:
+        runs = examined.own.runs
+        return Candidates(runs, runs.sum(axis=1) // 2, np.zeros(len(runs), np.int64))
     total = len(examined.scores)
     taken = np.zeros(total, bool)
     rows: list[tuple[int, int, int, int]] = []

@@ -14,6 +14,7 @@ import numpy as np
 from tsad.core.bases import ProposerBase
 from tsad.core.errors import WeightsError
 from tsad.core.intervals import runs_to_intervals
+from tsad.core.protocols import Examining
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin
 from tsad.detectors.evidence.examined import Examined
@@ -84,22 +85,17 @@ class Proposer(ProposerBase):
 
     def intervals(self, series: Series, look: Look) -> tuple[Interval, ...]:
         """Proposals in time order, disjoint; the score of each is its probability."""
-        return self._intervals(series, self.rate(look))
+        return self.chosen(series, self.rate(look))
 
-    def _intervals(self, series: Series, rated: Rated) -> tuple[Interval, ...]:
+    def chosen(self, series: Series, rated: Rated) -> tuple[Interval, ...]:
+        """The same of candidates that are rated."""
         kept = ~self.rejected(series.point_id, series.timestamps, rated.runs)
         runs, probability = propose(Rated(rated.runs[kept], rated.probability[kept]), self.threshold, self.gap)
         return as_intervals(series, runs, probability)
 
-    def detections(self, detector: Detector, series: Sequence[Series], origin: Origin) -> Iterator[Detection]:
-        """Scores and calibrated proposals of each series, one at a time."""
-        for one, examined in zip(series, detector.examine(series), strict=True):
-            look = look_at(one.point_id, examined)
-            rated = self.rate(look)
-            yield Detection(
-                one.point_id, examined.scores, self._intervals(one, rated), origin, self.threshold,
-                as_intervals(one, rated.runs, rated.probability),
-            )
+    def under(self, origin: Origin) -> CalibratedProposing:
+        """What :meth:`Detector.detect` proposes by."""
+        return CalibratedProposing(self, origin)
 
     def rejected(self, point_id: str, timestamps: IntArray, runs: IntArray) -> BoolArray:
         """Which candidates lie, by more than half, where people have looked and said no. timestamps [T] ns UTC. [K]."""
@@ -115,6 +111,38 @@ class Proposer(ProposerBase):
         covered = np.r_[0, np.cumsum(np.cumsum(mark[:-1]) > 0)]
         inside = covered[runs[:, 1]] - covered[runs[:, 0]]
         return np.asarray(2 * inside > runs[:, 1] - runs[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedProposing:
+    """The :class:`~tsad.core.protocols.Proposing` of a proposer: every candidate has a calibrated probability."""
+
+    proposer: Proposer
+    origin: Origin
+
+    @property
+    def threshold(self) -> float:
+        return self.proposer.threshold
+
+    def propose(self, detector: Examining, series: Sequence[Series]) -> Iterator[Detection]:
+        """Scores (where there are any) and calibrated proposals of each series, one at a time."""
+        for one, examined in zip(series, detector.examine(series), strict=True):
+            rated = self.proposer.rate(look_at(one.point_id, examined))
+            proposed, candidates = self.proposer.chosen(one, rated), as_intervals(one, rated.runs, rated.probability)
+            if examined.own is not None:
+                proposed, candidates = (_described(said, examined.own.intervals) for said in (proposed, candidates))
+            scores = examined.scores if detector.scored else None
+            yield Detection(one.point_id, scores, proposed, self.origin, self.threshold, candidates)
+
+
+def _described(intervals: Sequence[Interval], own: Sequence[Interval]) -> tuple[Interval, ...]:
+    """The intervals with label and note of the most confident of the detector's own candidates in each."""
+    named = []
+    for interval in intervals:
+        inside = [c for c in own if c.overlaps(interval)]
+        best = max(inside, key=lambda c: c.score, default=interval)
+        named.append(replace(interval, label=best.label, note=best.note))
+    return tuple(named)
 
 
 def as_intervals(series: Series, runs: IntArray, probability: FloatArray) -> tuple[Interval, ...]:
@@ -163,7 +191,7 @@ def _stated(detector: str) -> dict[str, Any]:
 def default_detection(detector: Detector, series: Series) -> Detection:
     """What a detector proposes of a series before any review."""
     origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-    return next(default_proposer(detector.name).detections(detector, [series], origin))
+    return next(detector.detect([series], default_proposer(detector.name).under(origin)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from tsad.core.intervals import runs_of
 from tsad.core.options import ThresholdOptions
+from tsad.core.proposing import to_runs
 from tsad.core.types import BoolArray, FloatArray
 from tsad.detectors.rules.base import Evidence, ThresholdRule
-from tsad.detectors.thresholds import to_runs
 from tsad.metrics.interval import composite_counts, interval_counts
 
 GRID = np.linspace(0.02, 0.98, 49)  # thresholds that are compared

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tsad.core.errors import AccessError, SeriesError, SourceError, TooManyRowsError, TsadError
-from tsad.core.intervals import intervals_to_mask
+from tsad.core.intervals import intervals_to_mask, point_scores
 from tsad.core.option_model import Configured, Options
 from tsad.core.reading import Extents, ReadFailure
 from tsad.core.reviews import Labelling
@@ -158,7 +158,7 @@ class IotdbSource(Configured, Source):
                 "Write back what was read from this server.",
             )
         flags = intervals_to_mask(detection.intervals, series.timestamps)
-        judged = Judged(stamps, detection.scores, flags, detection.origin.model_version)
+        judged = Judged(stamps, point_scores(detection, series.timestamps), flags, detection.origin.model_version)
         return write_detection(self._connection, self.model, place, judged)
 
     def close(self) -> None:

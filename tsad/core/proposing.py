@@ -1,12 +1,46 @@
-"""From scores to intervals: runs of points that score at least a threshold. Which threshold, say the ``rules``."""
+"""Proposals from scores alone: points above a threshold."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tsad.core.intervals import merge_runs, runs_of, runs_to_intervals
 from tsad.core.options import ThresholdOptions
-from tsad.core.types import FloatArray, IntArray, Interval
+from tsad.core.series import Series
+from tsad.core.types import Detection, FloatArray, IntArray, Interval, Origin
+
+if TYPE_CHECKING:
+    from tsad.core.protocols import Examining
+
+
+@dataclass(frozen=True)
+class PointThreshold:
+    """The :class:`~tsad.core.protocols.Proposing` that compares each point's score with a threshold.
+
+    Attributes:
+        threshold: score from which a point counts as abnormal, 0..1.
+        options: what is joined, dropped and cut.
+    """
+
+    threshold: float
+    options: ThresholdOptions
+    origin: Origin
+
+    def propose(self, detector: Examining, series: Sequence[Series]) -> Iterator[Detection]:
+        """Runs of points above the threshold; of a detector without scores the candidates that reach it."""
+        if not detector.scored:
+            for one in series:
+                candidates = detector.candidates(one)
+                chosen = tuple(c for c in candidates if c.score >= self.threshold)
+                yield Detection(one.point_id, None, chosen, self.origin, self.threshold, candidates)
+            return
+        for one, scores in zip(series, detector.score(series), strict=True):
+            intervals = to_intervals(scores, one.timestamps, self.threshold, self.options)
+            yield Detection(one.point_id, scores, intervals, self.origin, self.threshold)
 
 
 def to_intervals(

@@ -1,0 +1,121 @@
+"""LoRA adapters on disk: a plain peft folder, checked before anything of it is used. Never pickle, never the network.
+
+An adapter is ``adapter_config.json``, ``adapter_model.safetensors`` and ``adapter.sha256`` in the format of
+``sha256sum -c``, since safetensors itself has no checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tsad.core.errors import WeightsError
+from tsad.files import atomic
+
+if TYPE_CHECKING:
+    import torch
+
+CONFIG, WEIGHTS, SUMS = "adapter_config.json", "adapter_model.safetensors", "adapter.sha256"
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
+_REMEDY = "Fetch it again from its registered version, or train it anew (adapter.start_from=base)."
+
+
+def write(folder: Path, settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    """Write an adapter to ``folder``, whole or not at all; the same adapter gives the same bytes.
+
+    Args:
+        settings: peft's configuration.
+        tensors: by peft's names.
+
+    Raises:
+        StorageError: disk full, read-only folder.
+    """
+    from safetensors.torch import save as to_bytes
+
+    files = {
+        CONFIG: (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode(),
+        WEIGHTS: to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"format": "pt"}),
+    }
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
+    with atomic.new_folder(Path(folder)) as fresh:
+        for name, content in {**files, SUMS: sums.encode()}.items():
+            (fresh / name).write_bytes(content)
+
+
+def check(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a sound adapter folder, by peft's names.
+
+    Raises:
+        WeightsError: a missing, corrupted or pickled file, by name.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise WeightsError(f"Adapter folder {folder} is missing", _REMEDY)
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in PICKLES:
+            raise WeightsError(
+                f"{file} may hold pickled code, which tsad never loads", f"Remove it; weights belong in {WEIGHTS}."
+            )
+    contents = {name: _read(folder / name) for name in (CONFIG, WEIGHTS)}  # an absent one: peft would ask the hub
+    _check_sums(folder, contents)
+    try:
+        kind = json.loads(contents[CONFIG])["peft_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{folder / CONFIG} is corrupted: {error}", _REMEDY) from error
+    if kind != "LORA":
+        raise WeightsError(f"{folder} holds a {kind} adapter; tsad reads LORA", "Train an adapter with tsad train.")
+    return _tensors(folder / WEIGHTS, contents[WEIGHTS])
+
+
+def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
+    if not (folder / SUMS).exists():  # absent only where another program made the adapter
+        return
+    stated = {line.split()[-1]: line.split()[0] for line in _read(folder / SUMS).decode().splitlines() if line}
+    for name, content in contents.items():
+        if stated.get(name) != hashlib.sha256(content).hexdigest():
+            raise WeightsError(f"{folder / name} is corrupted: its SHA-256 is not the one in {SUMS}", _REMEDY)
+
+
+def _tensors(path: Path, content: bytes) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    try:
+        tensors = from_bytes(content)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is corrupted: {error}", _REMEDY) from error
+    broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    if broken or not tensors:
+        what = f"{broken[0]} is not finite" if broken else "it holds no tensor"
+        raise WeightsError(f"{path} is unusable: {what}", _REMEDY)
+    return tensors
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 (hex) over config and weights of an adapter folder."""
+    folder = Path(folder)
+    return hashlib.sha256(_read(folder / CONFIG) + _read(folder / WEIGHTS)).hexdigest()
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """``r``, ``alpha``, ``target_modules`` and ``modules_to_save`` of an adapter on disk, named as in the config.
+
+    Names come sorted; a regular expression stays a text.
+    """
+    check(folder)
+    raw = json.loads(_read(Path(folder) / CONFIG))
+    targets = raw["target_modules"]
+    return {
+        "r": raw["r"], "alpha": raw["lora_alpha"],
+        "target_modules": targets if isinstance(targets, str) else sorted(targets),
+        "modules_to_save": sorted(raw["modules_to_save"] or []),
+    }  # fmt: skip
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} is missing or unreadable ({error.strerror})", _REMEDY) from error
