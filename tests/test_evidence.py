@@ -190,9 +190,9 @@ def test_comparisons_grow_in_proportion_to_the_series(monkeypatch: pytest.Monkey
     def compared(total: int) -> int:
         counts, plain = [0], neighbours._nearest
 
-        def counted(own, starts, references, *rest):  # type: ignore[no-untyped-def]
-            counts[0] += len(own) * references.size
-            return plain(own, starts, references, *rest)
+        def counted(compared, *rest):  # type: ignore[no-untyped-def]
+            counts[0] += len(compared.own) * compared.references.size
+            return plain(compared, *rest)
 
         with monkeypatch.context() as patch:
             patch.setattr(neighbours, "_nearest", counted)
