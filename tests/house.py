@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,8 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tsad"
 MOST_PARAMETERS, MOST_LINES, MOST_FUNCTION_LINES = 6, 400, 40
 PRESENTING = ("verbs/", "cli.py", "__main__.py")  # the only files that talk to people
-UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
-UNSAFE_CALLS = {"eval", "exec", "torch.load", "torch.save", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+UNSAFE = re.compile(
+    r"(.*\.)?(c?pickle|cPickle|dill|joblib|marshal|shelve|cloudpickle)(\..*)?|torch\.(load|save)"
+    r"|yaml\.(load|full_load|unsafe_load)|eval|exec|(.*\.)?pyfunc\.load_model|(.*\.)?read_pickle"
+)
+WRITERS = {"update", "setdefault", "pop", "popitem", "clear", "__setitem__", "putenv", "unsetenv"}
+ENVIRONMENTS = ("os.environ", "environ")
 MUTABLE = {"dict", "list", "set", "defaultdict", "OrderedDict", "WeakKeyDictionary", "WeakValueDictionary", "Lock"}
 ENVIRONMENT_WRITER = "core/environment.py"
 
@@ -54,8 +59,12 @@ def imported(module: str) -> set[str]:
 
 
 def circles() -> list[list[str]]:
-    """Groups of modules that reach each other by imports of any kind (Tarjan 1972)."""
-    graph = {name: sorted(imported(name)) for name in modules()}
+    """Groups of modules that reach each other by imports of any kind, also for type checkers and inside functions."""
+    return knots({name: sorted(imported(name)) for name in modules()})
+
+
+def knots(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Strongly connected groups of more than one node (Tarjan 1972)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -120,44 +129,42 @@ def long_modules() -> list[str]:
 
 
 def presenting() -> list[str]:
-    """Places outside the verbs and the command line that print or open a console."""
-    out = []
-    for module, tree in modules().items():
-        if where(module).startswith(PRESENTING):
-            continue
-        for node in ast.walk(tree):
-            prints = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
-            if prints or _imports(node, {"rich", "tsad.verbs"}):
-                out.append(f"{where(module)}:{node.lineno}")  # type: ignore[attr-defined]
-    return out
+    """Places outside the verbs and the command line that hold a console: ours, rich's, the builtin ``print``."""
+    return _places(consoles, lambda path: not path.startswith(PRESENTING))
+
+
+def consoles(tree: ast.AST) -> list[int]:
+    """Lines that do."""
+    lines = [node.lineno for node in ast.walk(tree) if _imports(node, {"rich", "tsad.verbs"})]  # type: ignore[attr-defined]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return sorted(lines + [call.lineno for call in calls if _dotted(call.func) == "print"])
 
 
 def unsafe() -> list[str]:
-    """Places that run what a file or a text says: pickle and its kin, eval, torch.load."""
-    out = []
-    for module, tree in modules().items():
-        for node in ast.walk(tree):
-            called = isinstance(node, ast.Call) and _dotted(node.func) in UNSAFE_CALLS
-            if called or _imports(node, UNSAFE):
-                out.append(f"{where(module)}:{node.lineno}")  # type: ignore[attr-defined]
-    return out
+    """Places that run what a file or a text says: pickle and its kin, eval, torch.load, MLflow's load_model."""
+    return _places(running)
+
+
+def running(tree: ast.AST) -> list[int]:
+    """Lines that do."""
+    return sorted(line for line, name in _names(tree) if UNSAFE.fullmatch(name))
 
 
 def environment_writers() -> list[str]:
-    """Places that write ``os.environ``, apart from the one that may."""
-    out = []
-    for module, tree in modules().items():
-        if where(module) == ENVIRONMENT_WRITER:
-            continue
-        for node in ast.walk(tree):
-            stored = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del)
-            if stored and _dotted(node.value).endswith("os.environ"):
-                out.append(f"{where(module)}:{node.lineno}")
-            if isinstance(node, ast.Call) and _dotted(node.func) in {
-                "os.environ.update", "os.environ.setdefault", "os.environ.pop", "os.putenv", "os.unsetenv",
-            }:  # fmt: skip
-                out.append(f"{where(module)}:{node.lineno}")
-    return out
+    """Places that write an environment variable, apart from the one that may."""
+    return _places(writing, lambda path: path != ENVIRONMENT_WRITER)
+
+
+def writing(tree: ast.AST) -> list[int]:
+    """Lines that do."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITERS:
+            if _dotted(node.func.value) in ENVIRONMENTS or node.func.attr in ("putenv", "unsetenv"):
+                lines.append(node.lineno)
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            lines += [node.lineno] if _dotted(node.value) in ENVIRONMENTS else []
+    return lines
 
 
 def process_state() -> list[str]:
@@ -219,6 +226,22 @@ def counts() -> dict[str, list[str]]:
         "state on the process": process_state(),
         "guesses at what a source is": source_guesses(),
     }
+
+
+def _places(lines: Callable[[ast.AST], list[int]], counts: Callable[[str], bool] = bool) -> list[str]:
+    trees = {where(module): tree for module, tree in modules().items()}
+    return [f"{path}:{line}" for path, tree in trees.items() if counts(path) for line in lines(tree)]
+
+
+def _names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything that is imported or called, as written."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield node.lineno, _dotted(node.func)
+        elif isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
 def _imports(node: ast.AST, names: Iterable[str]) -> bool:

@@ -112,7 +112,7 @@ def test_series_are_listed_with_span_labels_and_reviewed_share(one: Workbench, s
     loop = open_loop(one)
     reviewed: dict[str, int] = {}
     for record in loop.datasets():
-        for window in fetch(loop, record.version).windows:
+        for window in fetch(loop, record.digest).windows:
             reviewed[window.window.point_id] = reviewed.get(window.window.point_id, 0) + len(window.window)
     assert {p: r["reviewed"] for p, r in series.items()} == {p: f"{reviewed.get(p, 0) / POINTS:.0%}" for p in series}
     assert any(r["reviewed"] not in ("0%", "100%") for r in series.values())
@@ -140,7 +140,7 @@ def test_names_patterns_and_sources_filter(one: Workbench, shown: Callable[..., 
     assert "4 series" in shown(what="series", name="U1.*")
     assert "2 series" in shown(what="series", name=["U1.T1", "U2.温度"])
     gold = next(r for r in open_loop(one).datasets() if r.purpose == Purpose.GOLD)
-    for name in (gold.version, gold.version[:4], f"plant/{gold.version}", f"plant/{gold.version[:6]}*"):
+    for name in (gold.digest, gold.digest[:4], f"plant/{gold.digest}", f"plant/{gold.digest[:6]}*"):
         assert "0 series, 0 uploads, 1 dataset version, 0 exports" in shown(name=name)
     assert "8 series, 0 uploads, 2 dataset versions, 0 exports" in shown(from_source="csv:")
     assert "8 series" in shown(from_source="csv:*plant")
@@ -152,7 +152,7 @@ def test_names_patterns_and_sources_filter(one: Workbench, shown: Callable[..., 
 def test_one_is_shown_with_a_plot(one: Workbench, shown: Callable[..., str], tmp_path: Path) -> None:
     client = open_loop(one).store.client
     loop = open_loop(one)
-    for name, says in (("U2.温度", "U2.温度"), (loop.datasets()[0].version[:6], "with an anomaly")):
+    for name, says in (("U2.温度", "U2.温度"), (loop.datasets()[0].digest[:6], "with an anomaly")):
         picture = tmp_path / "plots" / "one.png"
         text = shown(action="show", name=name, output=str(picture))
         assert says in text and str(picture) in text.replace(" ", "")
@@ -222,7 +222,7 @@ def test_exports_are_listed_and_deleted_with_their_file(
     states = {name: row["file is"] for name, row in found.items()}
     assert states == {"a.csv": "there", "b.csv": "changed", "c.csv": "gone"}
     train = next(r for r in open_loop(one).datasets() if r.purpose == Purpose.TRAIN)
-    assert found["a.csv"]["dataset"] == train.version and found["a.csv"]["format"] == "csv"
+    assert found["a.csv"]["dataset"] == train.digest and found["a.csv"]["format"] == "csv"
     text = shown(action="delete", what="exports", name=str(tmp_path / "*"))
     assert "3 to delete, 0 in use; nothing was deleted" in text and len(assets(open_loop(one), EXPORT)) == 3
     assert "deleted 3 of 3" in shown(action="delete", what="exports", name=str(tmp_path / "*"), dry_run=False)
@@ -301,14 +301,14 @@ def test_datasets_in_use_are_not_deleted(one: Workbench, shown: Callable[..., st
     text = shown(action="delete", what="datasets", name="*", force=True)
     assert "1 to delete, 1 in use" in text and "gold set" in text
     for force in (False, True):
-        with pytest.raises(InUseError, match=f"nothing was deleted: {gold.version}: gold set.*cannot be forced"):
+        with pytest.raises(InUseError, match=f"nothing was deleted: {gold.digest}: gold set.*cannot be forced"):
             shown(action="delete", what="datasets", name="*", force=force, dry_run=False)
     with pytest.raises(InUseError, match=r"next iteration, tsad-plant-robust_zscore:2.*force=true"):
-        shown(action="delete", what="datasets", name=train.version, dry_run=False)
+        shown(action="delete", what="datasets", name=train.digest, dry_run=False)
 
     call("promote", one, version="2", force=True)
     with pytest.raises(InUseError, match=r"robust_zscore:2 \(.*champion.*cannot be forced"):
-        shown(action="delete", what="datasets", name=train.version, dry_run=False, force=True)
+        shown(action="delete", what="datasets", name=train.digest, dry_run=False, force=True)
     call("promote", one, version="1", force=True)
     assert len(loop.datasets()) == 2
 
@@ -321,14 +321,14 @@ def test_a_deleted_dataset_is_gone(one: Workbench, shown: Callable[..., str], mo
     registry = loop.registry("robust_zscore")
     train = next(r for r in loop.datasets() if r.purpose == Purpose.TRAIN)
     with pytest.raises(InUseError, match="previous"):
-        shown(action="delete", what="datasets", name=train.version, dry_run=False, force=True)
+        shown(action="delete", what="datasets", name=train.digest, dry_run=False, force=True)
     loop.store.client.delete_registered_model_alias(registry.name, "previous")
-    keys = {"action": "delete", "what": "datasets", "name": train.version[:6], "force": True}
+    keys = {"action": "delete", "what": "datasets", "name": train.digest[:6], "force": True}
     assert "deleted 1 of 1" in shown(**keys, dry_run=False)
     assert [r.purpose for r in loop.datasets()] == ["gold"]
     with pytest.raises(DatasetError):
-        fetch(loop, train.version)
-    assert all(row["version"] != train.version for row in rows(one, DATASETS))
+        fetch(loop, train.digest)
+    assert all(row["version"] != train.digest for row in rows(one, DATASETS))
 
 
 def test_a_figure_of_many_points_can_be_read(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def assert_same(a: DatasetVersion, b: DatasetVersion) -> None:
-    assert (a.version, a.purpose, dict(a.meta)) == (b.version, b.purpose, dict(b.meta))
+    assert (a.digest, a.purpose, dict(a.meta)) == (b.digest, b.purpose, dict(b.meta))
     for one, other in zip(a.windows, b.windows, strict=True):
         for key in ("probability", "strategy", "purpose", "proposals", "score"):
             assert getattr(one.choice, key) == getattr(other.choice, key)
@@ -117,13 +117,13 @@ def test_the_hash_is_the_same_on_every_machine_and_release() -> None:
     stamps = START + np.arange(8, dtype=np.int64) * NS_PER_SECOND
     series = Series("U1.PV", stamps, np.array([[0.1], [np.nan], [-0.0], [3], [4], [5e-324], [1e300], [7]]))
     version = build([review(series, 1, 7, [(3, 5)])], Purpose.TRAIN, 1)
-    assert version.version == "e56d68ae758f802e"  # a change here makes every stored version unreadable
+    assert version.digest == "e56d68ae758f802e"  # a change here makes every stored version unreadable
 
 
 def test_the_hash_follows_the_truth_and_nothing_else() -> None:
     series = make_series()
     first, second = review(series, 0, 64, [(5, 9)]), review(series, 100, 164)
-    name = build([first, second], Purpose.TRAIN, 20).version
+    name = build([first, second], Purpose.TRAIN, 20).digest
     same = [
         build([second, first], Purpose.TRAIN, 20),
         build([first, second], Purpose.TRAIN, 3, {"loop": "other"}),
@@ -132,7 +132,7 @@ def test_the_hash_follows_the_truth_and_nothing_else() -> None:
         build([first, second, first], Purpose.TRAIN, 20),  # imported twice
         build([first, second], Purpose.TRAIN, 400),
     ]
-    assert {v.version for v in same} == {name} and len(name) == 16
+    assert {v.digest for v in same} == {name} and len(name) == 16
     values = series.values.copy()
     values[10] += 1e-12
     moved = dataclasses.replace(series, values=values)
@@ -146,7 +146,7 @@ def test_the_hash_follows_the_truth_and_nothing_else() -> None:
         build([review(series, 0, 64, [(5, 9)], strategy="top_score"), second], Purpose.TRAIN, 20),
         build([review(moved, 0, 64, [(5, 9)]), second], Purpose.TRAIN, 20),
     ]
-    assert len({v.version for v in other} | {name}) == len(other) + 1
+    assert len({v.digest for v in other} | {name}) == len(other) + 1
 
 
 def test_only_usable_windows_with_their_context_and_without_labels() -> None:
@@ -186,8 +186,8 @@ def test_merge_lets_the_later_review_win(tmp_path: Path) -> None:
         ("U1.TI1001.PV", stamps[0]), ("U1.TI1001.PV", stamps[120]), ("other", other.timestamps[64]),
     ]  # fmt: skip
     assert merged.windows[0].intervals == new.windows[0].intervals
-    assert merged.meta["iteration"] == 2 and merge(merged, new).version == merged.version
-    assert merged.version == content_hash(merged.windows, Purpose.TRAIN) != parent.version
+    assert merged.meta["iteration"] == 2 and merge(merged, new).digest == merged.digest
+    assert merged.digest == content_hash(merged.windows, Purpose.TRAIN) != parent.digest
     save(merged, tmp_path / "merged")
     assert_same(merged, load(tmp_path / "merged"))
 
@@ -279,5 +279,5 @@ def test_thousands_of_windows_take_seconds(tmp_path: Path) -> None:
     began = time.perf_counter()
     save(version, tmp_path / "set")
     again = load(tmp_path / "set")
-    assert len(again.windows) == 2500 and again.version == version.version
+    assert len(again.windows) == 2500 and again.digest == version.digest
     assert time.perf_counter() - began < 10

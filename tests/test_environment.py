@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import subprocess
@@ -62,23 +61,6 @@ DESCRIPTION = """{"detector": {"_target_": "tsad.detectors.robust_zscore.RobustZ
 "shrinkage": 1.0, "merge_gap": 1, "min_length": 1, "max_length": 0},
 "origin": {"detector": "z"}, "adapter_sha256": null, "proposer": null}
 """
-
-
-def _writes(path: Path) -> list[int]:
-    """Lines of a module that write an environment variable."""
-    lines = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITERS:
-            if ast.unparse(node.func.value) in ("os.environ", "environ") or node.func.attr in ("putenv", "unsetenv"):
-                lines.append(node.lineno)
-        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
-            lines += [node.lineno] if ast.unparse(node.value) in ("os.environ", "environ") else []
-    return lines
-
-
-def test_one_module_writes_the_environment() -> None:
-    writers = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tsad").rglob("*.py") if _writes(p)}
-    assert writers == {"tsad/core/environment.py"}
 
 
 def test_what_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -105,59 +105,6 @@ def test_light_modules_stay_light(module: str) -> None:
     assert done.stdout.strip() == ""
 
 
-def edges(room: str) -> dict[str, set[str]]:
-    """File -> files of the same room that it imports, anywhere and by any kind of import."""
-    files = {
-        ".".join(("tsad", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
-        for path in MODULES
-        if path.relative_to(PACKAGE).parts[0] == room
-    }
-    found: dict[str, set[str]] = {name: set() for name in files}
-    for name, path in files.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                named = {f"{node.module}.{alias.name}" for alias in node.names} & files.keys()
-                found[name] |= named or ({node.module} & files.keys())
-            elif isinstance(node, ast.Import):
-                found[name] |= {alias.name for alias in node.names} & files.keys()
-        found[name].discard(name)
-    return found
-
-
-def circles(graph: dict[str, set[str]]) -> set[str]:
-    """Files that can be come back to by following imports."""
-
-    def reached(start: str) -> set[str]:
-        seen: set[str] = set()
-        ahead = list(graph[start])
-        while ahead:
-            name = ahead.pop()
-            if name not in seen:
-                seen.add(name)
-                ahead += graph[name]
-        return seen
-
-    return {name for name in graph if name in reached(name)}
-
-
-# Rooms whose circles another branch of issue 10 opens; the integration takes the marks away.
-OTHERS = {"sources", "detectors"}
-ROOMS = sorted({p.relative_to(PACKAGE).parts[0] for p in MODULES if len(p.relative_to(PACKAGE).parts) > 1})
-
-
-@pytest.mark.parametrize(
-    "room", [pytest.param(r, marks=[pytest.mark.xfail(strict=False)] if r in OTHERS else []) for r in ROOMS]
-)
-def test_no_files_import_each_other_around_a_circle(room: str) -> None:
-    assert not circles(edges(room)), "imports for type checkers and inside functions count too"
-
-
-def test_a_circle_is_seen() -> None:
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {"b", "c"}
-    assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
-    assert edges("tracking")["tsad.tracking.runs"] >= {"tsad.tracking.reaper", "tsad.tracking.experiment"}
-
-
 def test_label_studio_is_no_package() -> None:
     assert not list((ROOT / "label_studio").rglob("__init__.py")), "the server's own package has this name"
 

@@ -113,9 +113,9 @@ def test_the_open_iteration_of_a_moved_store_goes_on(home: Path, bench: Make) ->
     figures = {name: value for name, value in second.metrics.items() if name != "seconds"}
     assert figures.keys() == EXPECTED["figures"].keys()
     np.testing.assert_allclose([figures[k] for k in sorted(figures)], list(EXPECTED["figures"].values()), **CLOSE)
-    assert {r.version: r.purpose for r in loop.datasets()} == EXPECTED["datasets_after"]
+    assert {r.digest: r.purpose for r in loop.datasets()} == EXPECTED["datasets_after"]
     for version in EXPECTED["datasets_after"]:
-        assert fetch(loop, version).version == version, "the digest is that of the content"
+        assert fetch(loop, version).digest == version, "the digest is that of the content"
     assert not loop.search("attributes.status = 'RUNNING'")
 
 

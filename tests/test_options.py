@@ -13,7 +13,7 @@ import yaml
 from tsad.config import GROUPS, UNFROZEN, Settings, options_of, settings, thawed, yaml_text
 from tsad.config.freeze import FORMER, differences, translated
 from tsad.config.parts import base_of, located, model_of
-from tsad.config.validation import InvalidOptions, validated
+from tsad.config.validation import OptionsError, validated
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError
 from tsad.core.option_model import Options, Refusal
@@ -30,7 +30,7 @@ FROZEN = Path(__file__).parent / "frozen"  # what the version before options wer
 
 
 def test_everything_that_is_wrong_is_said_at_once(options: Make) -> None:
-    with pytest.raises(InvalidOptions) as caught:
+    with pytest.raises(OptionsError) as caught:
         options(
             "review=simulated", "adapter.r=0", "adapter.validation_share=0.7", "gold.windows=2", "sampling.windows=x",
             "review.miss_rate=2", "+detector.nonsense=1", "cache.offline=only", "cache.enabled=false",
@@ -105,7 +105,7 @@ def test_a_verb_s_own_keys_are_refused_with_the_rest(options: Make, home: Path) 
         count: int
 
     cfg = compose(["adapter.r=0", "+count=many", "+cuont=2"])
-    with pytest.raises(InvalidOptions) as caught:
+    with pytest.raises(OptionsError) as caught:
         settings(cfg, keys=Keys, verb="train")
     assert [fault.found for fault in caught.value.faults] == [
         "adapter.r is 0", "count is 'many' (str)", "train has no key cuont",
@@ -185,7 +185,7 @@ from tsad.core.reviews import ReviewState, ReviewedWindow
 from tsad.detectors.rules.base import ThresholdRule
 from tsad.review.base import Reviewer
 from tsad.review.gold.labels import LabelsGold
-from tsad.review.strategies.base import Part, Strategy
+from tsad.review.strategies.base import Component, Strategy
 
 
 class FirstOptions(SamplingOptions):
@@ -197,7 +197,7 @@ class First(Strategy):
     options_model = FirstOptions
 
     def parts(self, scores, doubts):
-        return [Part(self.name, 1.0, np.linspace(self.settings.favour, 1.0, len(scores)))]
+        return [Component(self.name, 1.0, np.linspace(self.settings.favour, 1.0, len(scores)))]
 
 
 class HalfOptions(ThresholdOptions):

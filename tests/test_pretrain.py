@@ -26,7 +26,8 @@ from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.patch import crops
 from tsad.detectors.patch.detector import PatchDetector
-from tsad.detectors.patch.pretrain import CHECKPOINT, PretrainOptions, pretrain
+from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
+from tsad.detectors.patch.pretrain_options import PretrainOptions
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
 
 TINY = {

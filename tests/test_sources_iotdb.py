@@ -19,7 +19,7 @@ from tsad.sources.iotdb.connection import Answer, Connection, Login, LostError, 
 from tsad.sources.iotdb.models import Field, Place, TableModel, TickRange, TreeModel, Windows, points_of
 from tsad.sources.iotdb.names import bare, identifier, literal, nodes, pattern, quoted, strict
 from tsad.sources.iotdb.reader import Known, Reader
-from tsad.sources.iotdb.writer import Judged, write_detection
+from tsad.sources.iotdb.writer import JudgedPoints, write_detection
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "source" / "iotdb.yaml"
 EVER = TickRange(None, None)
@@ -211,7 +211,8 @@ def test_what_is_written_back_carries_the_version_that_says_so(model: str) -> No
     if isinstance(asked, TableModel):
         asked.all_tags = ["unit"]
     device = ("root.u",) if model == "tree" else ("a",)
-    judged = Judged(np.array([1, 2, 3]), np.array([0.5, 1.0, 0.0]), np.array([True, False, True]), "tsad-x-patch:3")
+    flags = np.array([True, False, True])
+    judged = JudgedPoints(np.array([1, 2, 3]), np.array([0.5, 1.0, 0.0]), flags, "tsad-x-patch:3")
     assert write_detection(taker, asked, Place(device, (field("pv"),)), judged) == 3
     (tablet,) = taker.tablets
     text = struct.pack(">i", 14) + b"tsad-x-patch:3"

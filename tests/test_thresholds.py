@@ -14,7 +14,7 @@ from tsad.core.intervals import intervals_to_mask
 from tsad.core.options import ThresholdOptions
 from tsad.core.proposing import to_intervals
 from tsad.core.types import NS_PER_SECOND
-from tsad.detectors.rules.base import Evidence
+from tsad.detectors.rules.base import KnownScores
 from tsad.detectors.rules.calibrated import CalibratedRule
 from tsad.detectors.rules.fixed import FixedRule
 from tsad.detectors.rules.quantile import QuantileRule
@@ -82,15 +82,15 @@ def reviewed(count: int, positives: int, level: float, seed: int = 0) -> tuple[l
 def choose(options: ThresholdOptions, scores: list, truths: list, weights: np.ndarray | None = None) -> float:
     weights = np.ones(len(scores)) if weights is None else weights
     rule = ReviewedRule(**{"shrinkage": 8.0, **dict(options)})
-    return rule.choose(Evidence(scores=scores, truths=truths, weights=weights))
+    return rule.choose(KnownScores(scores=scores, truths=truths, weights=weights))
 
 
 def test_fixed_and_quantile_rules() -> None:
     scores = [np.linspace(0, 1, 101)]
     quantile = QuantileRule(quantile=0.9, **dict(PLAIN))
-    assert FixedRule(PLAIN).choose(Evidence(unlabelled=scores)) == 0.5
-    assert quantile.choose(Evidence(unlabelled=scores)) == pytest.approx(0.9)
-    assert quantile.choose(Evidence()) == 0.5
+    assert FixedRule(PLAIN).choose(KnownScores(unlabelled=scores)) == 0.5
+    assert quantile.choose(KnownScores(unlabelled=scores)) == pytest.approx(0.9)
+    assert quantile.choose(KnownScores()) == 0.5
     assert [rule.reads_unlabelled for rule in (FixedRule, QuantileRule, ReviewedRule)] == [False, True, False]
     with pytest.raises(ValueError, match="quantile"):
         QuantileRule(quantile=1.0, **dict(PLAIN))

@@ -29,7 +29,7 @@ def _files(folder: Path) -> Path:
 def _put(loop: LoopStore, folder: Path, purpose: str = "train") -> str:
     iteration = loop.create_iteration(1, "a: 1\n", {})
     dataset = NewDataset(
-        version=VERSION, purpose=purpose, name="nab-train", source="csv:/data/nab", source_digest="beef",
+        digest=VERSION, purpose=purpose, name="nab-train", source="csv:/data/nab", source_digest="beef",
         channels=("flow", "pressure"), windows=12,
     )  # fmt: skip
     return loop.put_dataset(dataset, folder, iteration)
@@ -38,7 +38,7 @@ def _put(loop: LoopStore, folder: Path, purpose: str = "train") -> str:
 def test_a_version_is_kept_once(store: Store, tmp_path: Path) -> None:
     loop, folder = LoopStore(store, "nab"), _files(tmp_path / "dataset")
     with pytest.raises(ClaimError, match="without the lock"):
-        loop.put_dataset(NewDataset(version=VERSION, purpose="train", name="x"), folder)
+        loop.put_dataset(NewDataset(digest=VERSION, purpose="train", name="x"), folder)
     with loop.lock() as loop:
         run_id = _put(loop, folder, Purpose.TRAIN)
         assert _put(loop, folder) == run_id
@@ -46,7 +46,7 @@ def test_a_version_is_kept_once(store: Store, tmp_path: Path) -> None:
             _put(loop, folder, "gold")
     (record,) = loop.datasets()
     assert record == loop.find_dataset(VERSION)
-    assert (record.version, record.purpose, record.windows, record.iteration) == (VERSION, "train", 12, 1)
+    assert (record.digest, record.purpose, record.windows, record.iteration) == (VERSION, "train", 12, 1)
     assert (record.source, record.source_digest, record.channels) == ("csv:/data/nab", "beef", ("flow", "pressure"))
     got = loop.fetch_dataset(VERSION, tmp_path / "out")
     assert (got / "values" / "a.parquet").read_bytes() == b"values"

@@ -176,7 +176,7 @@ def test_from_bare_csvs_to_a_dataset_version(
     found: dict[str, list[tuple[int, int]]] = {}
     names: dict[str, set[str]] = {}
     for record in loop.datasets():
-        kept = load(loop.fetch_dataset(record.version, tmp_path / record.version))
+        kept = load(loop.fetch_dataset(record.digest, tmp_path / record.digest))
         found |= {r.window.window_id: [(i.start, i.end) for i in r.intervals] for r in kept.windows}
         names[kept.purpose.value] = {r.window.window_id for r in kept.windows}
         assert all(0 < r.choice.probability <= 1 for r in kept.windows)

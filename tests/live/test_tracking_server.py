@@ -105,7 +105,7 @@ def test_the_whole_record_over_http(server: Server, tmp_path: Path) -> None:
                 uri = log_model(step, described, adapter, tmp_path / "work")
                 step.result({"uri": uri})
             registry.promote(registry.register(run_id=step.run_id, model_uri=uri, tags={"k": k}))
-        loop.put_dataset(NewDataset(version="abc", purpose="train", name="x", windows=1), adapter, iteration)
+        loop.put_dataset(NewDataset(digest="abc", purpose="train", name="x", windows=1), adapter, iteration)
         assert [v.version for v in registry.prune(1)] == [1]
         assert registry.rollback().version == 2
         iteration.complete({"f1": 0.5})

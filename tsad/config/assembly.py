@@ -13,7 +13,7 @@ from tsad.config.checked import Settings, settings
 from tsad.config.composing import option, options_of
 from tsad.config.freeze import thawed
 from tsad.config.groups import GROUPS
-from tsad.config.parts import Part, part
+from tsad.config.parts import Chosen, part
 from tsad.config.validation import validated
 from tsad.config.workbench import Workbench
 from tsad.core.context import Context
@@ -61,7 +61,7 @@ def workbench(checked: Settings, context: Context | None = None) -> Workbench:
     )
 
 
-def _detector_named(name: str, composed: Part[Detector]) -> Detector:
+def _detector_named(name: str, composed: Chosen[Detector]) -> Detector:
     """A detector by the name of its YAML; the composed one, with the user's own keys, where that is the one named.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tsad.config.composing import CONFIG_NAME, home, override_key, plain, search_folders
 from tsad.config.freeze import masked_yaml
 from tsad.config.groups import BASES, GROUPS, OPTIONS, UNFROZEN
-from tsad.config.parts import PARTIAL, Part, part
+from tsad.config.parts import PARTIAL, Chosen, part
 from tsad.config.rules import combinations
 from tsad.config.validation import Faults, validated
 from tsad.core.errors import ConfigError
@@ -58,7 +58,7 @@ class Settings:
     cache: CacheOptions
     quality: QualityOptions
     downsample: DownsampleOptions
-    parts: Mapping[str, Part[Any]]
+    parts: Mapping[str, Chosen[Any]]
     groups: Mapping[str, Mapping[str, Any]]
     task: Mapping[str, Any]
     keys: Options = field(default_factory=Options)
@@ -99,11 +99,11 @@ def settings(
 
 def _checked(
     values: Mapping[str, Any], task: Mapping[str, Any], keys: type[Options] | None, verb: str
-) -> tuple[dict[str, Options], dict[str, Part[Any]], Options]:
+) -> tuple[dict[str, Options], dict[str, Chosen[Any]], Options]:
     """Options by group, what is chosen by group, the verb's own keys.
 
     Raises:
-        InvalidOptions: every fault there is.
+        OptionsError: every fault there is.
     """
     faults, options, parts = Faults(), {}, {}
     for group, model in OPTIONS.items():

@@ -24,7 +24,7 @@ _LABELS, _PEOPLE = ("share", *_GATE), ("windows", "strata", *_GATE)
 
 
 @dataclass(frozen=True)
-class Choice:
+class Successor:
     """A class, and those of a group's former keys that it takes."""
 
     target: str
@@ -36,46 +36,46 @@ class Former:
     """How a group was before it was chosen by ``_target_``: which keys chose, and what each choice is now."""
 
     chosen_by: tuple[str, ...]
-    choices: Mapping[tuple[str, ...], Choice]
+    choices: Mapping[tuple[str, ...], Successor]
 
 
 FORMER = {
     "review": Former(
         ("mode",),
         {
-            ("simulated",): Choice("tsad.review.simulated.SimulatedReviewer", (*_REVIEW, *_ERRORS)),
-            ("label_studio",): Choice("tsad.review.label_studio.LabelStudioReviewer", (*_REVIEW, *_SERVER)),
+            ("simulated",): Successor("tsad.review.simulated.SimulatedReviewer", (*_REVIEW, *_ERRORS)),
+            ("label_studio",): Successor("tsad.review.label_studio.LabelStudioReviewer", (*_REVIEW, *_SERVER)),
         },
     ),
     "sampling": Former(
         ("strategy",),
         {
-            ("mix",): Choice("tsad.review.strategies.mix.Mix", (*_SAMPLING, "mix", "temperature")),
-            ("top_score",): Choice("tsad.review.strategies.top_score.TopScore", (*_SAMPLING, "temperature")),
-            ("low_confidence",): Choice(
+            ("mix",): Successor("tsad.review.strategies.mix.Mix", (*_SAMPLING, "mix", "temperature")),
+            ("top_score",): Successor("tsad.review.strategies.top_score.TopScore", (*_SAMPLING, "temperature")),
+            ("low_confidence",): Successor(
                 "tsad.review.strategies.low_confidence.LowConfidence", (*_SAMPLING, "temperature")
             ),
-            ("random",): Choice("tsad.review.strategies.random.Random", _SAMPLING),
+            ("random",): Successor("tsad.review.strategies.random.Random", _SAMPLING),
         },
     ),
     "threshold": Former(
         ("rule",),
         {
-            ("calibrated",): Choice("tsad.detectors.rules.calibrated.CalibratedRule", ("default",)),
-            ("fixed",): Choice("tsad.detectors.rules.fixed.FixedRule", _RUNS),
-            ("quantile",): Choice("tsad.detectors.rules.quantile.QuantileRule", (*_RUNS, "quantile")),
-            ("reviewed",): Choice("tsad.detectors.rules.reviewed.ReviewedRule", (*_RUNS, "shrinkage")),
+            ("calibrated",): Successor("tsad.detectors.rules.calibrated.CalibratedRule", ("default",)),
+            ("fixed",): Successor("tsad.detectors.rules.fixed.FixedRule", _RUNS),
+            ("quantile",): Successor("tsad.detectors.rules.quantile.QuantileRule", (*_RUNS, "quantile")),
+            ("reviewed",): Successor("tsad.detectors.rules.reviewed.ReviewedRule", (*_RUNS, "shrinkage")),
         },
     ),
     "gold": Former(
         ("origin", "split"),
         {
-            ("auto", "series"): Choice("tsad.review.gold.auto.AutoSeriesGold", (*_LABELS, *_PEOPLE)),
-            ("auto", "time"): Choice("tsad.review.gold.auto.AutoTimeGold", (*_LABELS, *_PEOPLE)),
-            ("labels", "series"): Choice("tsad.review.gold.series.SeriesGold", _LABELS),
-            ("labels", "time"): Choice("tsad.review.gold.time.TimeGold", _LABELS),
-            ("people", "series"): Choice("tsad.review.gold.people.PeopleGold", _PEOPLE),
-            ("people", "time"): Choice("tsad.review.gold.people.PeopleGold", _PEOPLE),
+            ("auto", "series"): Successor("tsad.review.gold.auto.AutoSeriesGold", (*_LABELS, *_PEOPLE)),
+            ("auto", "time"): Successor("tsad.review.gold.auto.AutoTimeGold", (*_LABELS, *_PEOPLE)),
+            ("labels", "series"): Successor("tsad.review.gold.series.SeriesGold", _LABELS),
+            ("labels", "time"): Successor("tsad.review.gold.time.TimeGold", _LABELS),
+            ("people", "series"): Successor("tsad.review.gold.people.PeopleGold", _PEOPLE),
+            ("people", "time"): Successor("tsad.review.gold.people.PeopleGold", _PEOPLE),
         },
     ),
 }

@@ -24,7 +24,7 @@ PARTIAL = ("source", "detector")  # whose keys may be ``???`` until they are bui
 
 
 @dataclass(frozen=True)
-class Part(Generic[T]):
+class Chosen(Generic[T]):
     """One interchangeable thing of a config, checked.
 
     Attributes:
@@ -50,7 +50,7 @@ class Part(Generic[T]):
         return self.kind(**{name: getattr(options, name) for name in options.model_fields_set})
 
 
-def part(group: str, config: Mapping[str, Any]) -> Part[Any]:
+def part(group: str, config: Mapping[str, Any]) -> Chosen[Any]:
     """What a group chooses, checked but for keys that are still ``???``.
 
     Raises:
@@ -58,7 +58,7 @@ def part(group: str, config: Mapping[str, Any]) -> Part[Any]:
     """
     kind: type[Any] = located(str(config.get("_target_", "")), group, base_of(group))
     options = validated(model_of(kind), config, group, partial=group in PARTIAL)
-    return Part(group, kind, config, options)
+    return Chosen(group, kind, config, options)
 
 
 def base_of(group: str) -> type:

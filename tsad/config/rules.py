@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from tsad.config.parts import Part
+from tsad.config.parts import Chosen
 from tsad.config.validation import Fault
 from tsad.core.options import ReviewOptions, SamplingOptions
 
 
-def combinations(parts: dict[str, Part[Any]]) -> list[Fault]:
+def combinations(parts: dict[str, Chosen[Any]]) -> list[Fault]:
     """What is wrong between groups that are each right.
 
     A group that a verb does not use is accepted: ``adapter.enabled`` with a detector that cannot be trained is

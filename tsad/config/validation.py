@@ -41,19 +41,19 @@ class Faults:
         """What ``check`` gives; ``None`` where it refuses, which is kept for :meth:`refuse`."""
         try:
             return check()
-        except InvalidOptions as error:
+        except OptionsError as error:
             self.faults += error.faults
         except ConfigError as error:
             self.faults.append(Fault(error.found, error.remedy))
         return None
 
     def refuse(self) -> None:
-        """Raises InvalidOptions where anything was wrong."""
+        """Raises OptionsError where anything was wrong."""
         if self.faults:
-            raise InvalidOptions(list(dict.fromkeys(self.faults)))
+            raise OptionsError(list(dict.fromkeys(self.faults)))
 
 
-class InvalidOptions(ConfigError):
+class OptionsError(ConfigError):
     """Everything that is wrong with the options of a call."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
@@ -77,7 +77,7 @@ def validated(
         owner: the verb whose own keys these are; its messages name it and the groups.
 
     Raises:
-        InvalidOptions: unknown keys (with the nearest known ones), missing ones, wrong types and values.
+        OptionsError: unknown keys (with the nearest known ones), missing ones, wrong types and values.
     """
     given = {key: value for key, value in values.items() if key != "_target_" and not is_unset(value)}
     try:
@@ -86,7 +86,7 @@ def validated(
         wrong = [d for d in error.errors() if not (partial and d["type"] == "missing")]
         if wrong:
             scope = _Scope(model, given, prefix, owner)
-            raise InvalidOptions(list(dict.fromkeys(scope.fault(detail) for detail in wrong))) from None
+            raise OptionsError(list(dict.fromkeys(scope.fault(detail) for detail in wrong))) from None
     return model.model_construct(**given)
 
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import typing
+from abc import ABC
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -83,7 +84,7 @@ def _refused(path: object, base: type, why: str) -> WeightsError:
 
 def _checked(target: Any, path: str, base: type[T]) -> type[T]:
     derived = isinstance(target, type) and issubclass(target, base) and target is not base
-    if not derived or inspect.isabstract(target):
+    if not derived or ABC in target.__bases__ or inspect.isabstract(target):
         raise _refused(path, base, f"it is no class that derives from {base.__module__}.{base.__name__}")
     return target
 

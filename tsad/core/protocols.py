@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tsad.core.reading import ReadItem
-from tsad.core.reviews import Choice, ReviewedWindow
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, Detection, FloatArray, Interval, Origin
 
@@ -43,7 +41,8 @@ class Progress(Protocol):
     def task(
         self, name: str, total: int | None = None, done: int = 0
     ) -> AbstractContextManager[Callable[[int], None]]:
-        """A part of the work while its block runs; the block calls what it is given with the number of items done.
+        """A part of the work while its block runs; the block calls what it is given with the number of items done
+        so far, those done before included.
 
         Args:
             name: what is being done, in a word or two, e.g. ``training``.
@@ -63,27 +62,6 @@ class Control(Protocol):
 
     def checkpoint_asked(self) -> bool:
         """Whether to keep the state now, where the work can; asked once, answered once."""
-
-
-class SeriesSource(Protocol):
-    """What steps read series from."""
-
-    def points(self) -> list[str]: ...
-
-    def describe(self) -> str: ...
-
-    def read(
-        self, point_ids: Sequence[str] | None = None, start: int | None = None, end: int | None = None
-    ) -> Iterator[ReadItem]:
-        """Series and named failures, then a :class:`~tsad.core.reading.ReadSummary`; ``start``, ``end`` in ns UTC."""
-
-
-class Reviewer(Protocol):
-    """Who answers: people in Label Studio or the simulated reviewer."""
-
-    def push(self, choices: Sequence[Choice]) -> int: ...
-
-    def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]: ...
 
 
 class Examining(Protocol):

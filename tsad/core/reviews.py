@@ -119,13 +119,13 @@ class DatasetVersion:
     """An immutable set of reviewed windows with their values, named by the hash of its content.
 
     Attributes:
-        version: 16 hex digits of the SHA-256 over windows, values and intervals.
+        digest: 16 hex digits of the SHA-256 over windows, values and intervals.
         windows: usable reviewed windows, sorted by point and start.
         purpose: training set or gold set.
         meta: anything that explains it (parent version, loop, iteration); not part of the hash.
     """
 
-    version: str
+    digest: str
     windows: tuple[ReviewedWindow, ...]
     purpose: Purpose
     meta: Mapping[str, Any] = field(default_factory=dict)

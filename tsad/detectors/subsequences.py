@@ -17,7 +17,7 @@ from tsad.detectors.base import Detector
 from tsad.detectors.evidence.period import find_period
 from tsad.detectors.numeric import combine_channels, fill_missing, is_constant, squash, tame
 
-Rows = npt.NDArray[np.float32]
+Subsequences = npt.NDArray[np.float32]
 
 SHORTEST = 4  # points of a sub-sequence; a series of fewer than four such scores 0
 FLOOR = 0.01  # standard deviations of the channel: differences below this are nobody's anomaly
@@ -107,7 +107,7 @@ def condense(values: FloatArray, window: int, most: int) -> tuple[FloatArray, in
     return padded.reshape(-1, factor).mean(axis=1), max(SHORTEST, window // factor), factor
 
 
-def subsequences(values: FloatArray, window: int, starts: npt.NDArray[np.int64], *, shape: bool) -> Rows:
+def subsequences(values: FloatArray, window: int, starts: npt.NDArray[np.int64], *, shape: bool) -> Subsequences:
     """The sub-sequences that begin at ``starts``, [N, window] float32.
 
     Args:
@@ -120,7 +120,7 @@ def subsequences(values: FloatArray, window: int, starts: npt.NDArray[np.int64],
     return rows
 
 
-def batches(values: FloatArray, window: int, *, shape: bool, width: int = 0) -> Iterator[Rows]:
+def batches(values: FloatArray, window: int, *, shape: bool, width: int = 0) -> Iterator[Subsequences]:
     """All T - window + 1 sub-sequences in order, some at a time, so that memory does not grow with T.
 
     Args:

@@ -82,7 +82,7 @@ def log_candidate(bench: Workbench, step: StepRun, candidate: Candidate) -> Logg
     """
     from tsad.tracking.pyfunc_model import Described, log_model
 
-    detector, version = candidate.detector, candidate.trained_on.version if candidate.trained_on else None
+    detector, version = candidate.detector, candidate.trained_on.digest if candidate.trained_on else None
     base = detector.base_reference()
     origin = {"detector": detector.name, "dataset_version": version, "config_hash": detector.config_hash}
     described = Described(
@@ -112,7 +112,7 @@ def _described(proposer: Proposer | None) -> dict[str, Any] | None:
 
 def _first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series]) -> float:
     """The threshold before any review: from the options alone, or from unlabelled scores."""
-    from tsad.detectors.rules.base import Evidence
+    from tsad.detectors.rules.base import KnownScores
 
     rule = bench.threshold_rule
-    return rule.choose(Evidence(unlabelled=detector.confidence(list(pool)) if rule.reads_unlabelled else []))
+    return rule.choose(KnownScores(unlabelled=detector.confidence(list(pool)) if rule.reads_unlabelled else []))

@@ -30,7 +30,7 @@ def put(
     """Build a dataset version of the usable windows (added to ``parent``) and store it exactly once."""
     from tsad.training.datasets import build, merge, save
 
-    meta = {"loop": bench.loop.name, "iteration": iteration.number, "parent": parent.version if parent else None}
+    meta = {"loop": bench.loop.name, "iteration": iteration.number, "parent": parent.digest if parent else None}
     version = build(reviewed, purpose, bench.windows.context, meta)
     if parent is not None:
         version = merge(parent, version)
@@ -38,7 +38,7 @@ def put(
         folder = Path(scratch) / "dataset"
         save(version, folder)
         kept = NewDataset(
-            version=version.version, purpose=purpose.value, name=f"{bench.loop.name}-{purpose.value}",
+            digest=version.digest, purpose=purpose.value, name=f"{bench.loop.name}-{purpose.value}",
             source=bench.make_source().describe(), source_digest=_source_digest(bench, iteration),
             channels=tuple(_channels(version)), windows=len(version.windows),
         )
@@ -63,7 +63,7 @@ def _source_digest(bench: Workbench, iteration: Iteration) -> str:
     return bench.context.shared(("source digest", iteration.run_id), ask)
 
 
-def record_of(loop: LoopStore, version: str) -> DatasetRecord:
+def dataset_record(loop: LoopStore, version: str) -> DatasetRecord:
     """Where a dataset version is kept.
 
     Raises:
@@ -90,7 +90,7 @@ def latest_training(loop: LoopStore, apart_from: Iteration | None = None) -> Dat
     records = [r for r in loop.datasets() if r.purpose == Purpose.TRAIN]
     if apart_from is not None:
         records = [r for r in records if r.iteration_run != apart_from.run_id]
-    return fetch(loop, records[-1].version) if records else None
+    return fetch(loop, records[-1].digest) if records else None
 
 
 def _channels(version: DatasetVersion) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ def _detect(turn: Turn, step: StepRun, reading: Reading) -> Detected:
     keep_queue(step, [*drawn, *chosen], bench.windows.context, labelled=bench.reviewer.needs_labels)
     return Detected(
         champion=champion.version, model_version=loaded.origin.model_version, threshold=loaded.threshold,
-        queued=len(chosen), gold_queued=len(drawn), gold_version=gold.version if gold else None, series=len(series),
+        queued=len(chosen), gold_queued=len(drawn), gold_version=gold.digest if gold else None, series=len(series),
         points=sum(len(s) for s in series), intervals=sum(len(d.intervals) for d in detections),
         outage=reading.outage(), not_written_back=_written_back(reading, detections),
     )

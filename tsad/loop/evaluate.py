@@ -15,7 +15,7 @@ from tsad.core.names import safe_name
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
 from tsad.loop.champion import load_registered, registry_of
-from tsad.loop.datasets import record_of
+from tsad.loop.datasets import dataset_record
 from tsad.loop.gold import find_gold
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.results import PairedGain, Scored
@@ -84,7 +84,7 @@ def evaluate_versions(bench: Workbench, versions: Sequence[str], output: str | N
     with standalone(loop, EVALUATE.name) as (held, step):
         scored = score_versions(bench, held, step, gold, known)
         evaluation = Evaluation(
-            gold.version, len(gold.windows), {name: one.metrics for name, one in scored.items()},
+            gold.digest, len(gold.windows), {name: one.metrics for name, one in scored.items()},
             {name: one.version for name, one in scored.items()}, bench.gold.metric,
         )  # fmt: skip
         step.result(evaluation.to_json())
@@ -104,13 +104,13 @@ def _evaluate(turn: Turn, step: StepRun, gold: DatasetVersion) -> Scored:
     if challenger is not None:
         named["challenger"] = registry.resolve(str(challenger))
     known = {name: version for name, version in named.items() if version is not None}
-    step.log_dataset(record_of(loop, gold.version), "gold")
+    step.log_dataset(dataset_record(loop, gold.digest), "gold")
     scored = score_versions(bench, loop, step, gold, known)
     paired = {}
     if "challenger" in scored:
         paired = compare(bench, scored["champion"].units, scored["challenger"].units)
     return Scored(
-        gold_version=gold.version, intervals=int(next(iter(scored.values())).metrics["intervals"]),
+        gold_version=gold.digest, intervals=int(next(iter(scored.values())).metrics["intervals"]),
         scores={name: one.metrics for name, one in scored.items()},
         versions={name: one.version for name, one in scored.items()}, paired=paired,
     )

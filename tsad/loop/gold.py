@@ -22,7 +22,7 @@ def find_gold(loop: LoopStore) -> DatasetVersion | None:
     """The loop's gold set, loaded from its artifact; ``None`` before it is fixed."""
     for record in loop.datasets():
         if record.purpose == Purpose.GOLD:
-            return fetch(loop, record.version)
+            return fetch(loop, record.digest)
     return None
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged(Result):
+class GateVerdict(Result):
     """What the gate, or force, made of one version."""
 
     promoted: bool
@@ -30,7 +30,7 @@ class Judged(Result):
     version: int
 
 
-def promote_version(bench: Workbench, version: str, force: bool) -> Judged:
+def promote_version(bench: Workbench, version: str, force: bool) -> GateVerdict:
     """Put a version through the gate against the champion and promote it if it passes.
 
     Args:
@@ -57,7 +57,7 @@ def promote_version(bench: Workbench, version: str, force: bool) -> Judged:
             if decision.promote:
                 registry.promote(candidate)
             step.tags({"tsad.reason": decision.reason})
-            judged = Judged(decision.promote, decision.reason, candidate.version)
+            judged = GateVerdict(decision.promote, decision.reason, candidate.version)
             step.result(judged.to_json())
     return judged
 

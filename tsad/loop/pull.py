@@ -136,8 +136,8 @@ def _build(turn: Turn, step: StepRun, answers: Answers) -> Collected:
     if answers.reading is not None:
         answers.reading.record(step)
     return Collected(
-        version=version.version, windows=len(version.windows), gold_version=gold.version,
-        parent=parent.version if parent else None, positive=sum(bool(r.intervals) for r in version.windows),
+        version=version.digest, windows=len(version.windows), gold_version=gold.digest,
+        parent=parent.digest if parent else None, positive=sum(bool(r.intervals) for r in version.windows),
         states=progress_of(reviewed).states, outage=answers.reading.outage() if answers.reading else "",
     )
 

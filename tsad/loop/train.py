@@ -18,12 +18,11 @@ from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
 from tsad.core.tuning import Tuner, TuningCall
 from tsad.loop.champion import Candidate, load_registered, log_candidate, registry_of
-from tsad.loop.datasets import fetch, latest_training, record_of
+from tsad.loop.datasets import dataset_record, fetch, latest_training
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.pull import DATASET
 from tsad.loop.results import Registered, Trained
-from tsad.loop.runner import Stage, Turn, result_of
-from tsad.loop.runner import record_of as stage_record
+from tsad.loop.runner import Stage, Turn, record_of, result_of
 from tsad.loop.scoring import judged_series, score_windows, truth_mask
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def train_challenger(bench: Workbench, dataset: str) -> Challenger:
 
 
 def _train(turn: Turn, step: StepRun, version: DatasetVersion) -> Trained:
-    step.log_dataset(record_of(turn.loop, version.version), "training")
+    step.log_dataset(dataset_record(turn.loop, version.digest), "training")
     return fit(turn.bench, turn.loop, step, version, _work_folder(turn))
 
 
@@ -81,7 +80,7 @@ def _challenger(turn: Turn, step: StepRun, _: Turn) -> Registered:
     outcome = result_of(turn.iteration, TRAIN)
     # Looked up by the TRAIN run: a kill between registering and this stage's end makes no second version.
     return Registered(
-        _register(turn.bench, turn.loop, stage_record(turn.iteration, TRAIN).run_id, outcome), outcome.reason
+        _register(turn.bench, turn.loop, record_of(turn.iteration, TRAIN).run_id, outcome), outcome.reason
     )
 
 
@@ -134,7 +133,7 @@ def fit(bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersio
             metrics=metrics,
         )
         model = log_candidate(bench, step, candidate)
-    return Trained(adapter.trained, adapter.reason, metrics, threshold, model, version.version)
+    return Trained(adapter.trained, adapter.reason, metrics, threshold, model, version.digest)
 
 
 def _fit_adapter(
@@ -182,10 +181,10 @@ def fit_proposer(bench: Workbench, detector: Detector, version: DatasetVersion) 
 
 def fit_threshold(bench: Workbench, detector: Detector, version: DatasetVersion) -> float:
     """The threshold from the reviewed training windows, each weighted by its inverse probability; never gold."""
-    from tsad.detectors.rules.base import Evidence
+    from tsad.detectors.rules.base import KnownScores
 
     windows = [r.window for r in version.windows]
     scores = score_windows(detector, windows) if windows else []
     weights = np.array([1.0 / r.choice.probability for r in version.windows])
     truths = [truth_mask(r) for r in version.windows]
-    return bench.threshold_rule.choose(Evidence(scores=scores, truths=truths, weights=weights, unlabelled=scores))
+    return bench.threshold_rule.choose(KnownScores(scores=scores, truths=truths, weights=weights, unlabelled=scores))

@@ -36,7 +36,7 @@ HIDDEN = (
 
 
 @dataclass(frozen=True)
-class Progress:
+class ReviewProgress:
     """How far people are. ``answered`` counts windows judged or skipped by somebody."""
 
     url: str
@@ -139,11 +139,11 @@ class LabelStudioReviewer(Reviewer):
         self._check_present(project["id"], wanted, answers)
         return [resolve(c, answers[c.window.window_id], self.settings.agreement_iou) for c in choices]
 
-    def progress(self, choices: Sequence[Choice]) -> Progress:
+    def progress(self, choices: Sequence[Choice]) -> ReviewProgress:
         """How many of these windows have an answer, without reading the answers."""
         wanted, project = _by_window(choices), self._project()
         answered = {t["data"].get("window_id") for t in self.client.tasks(project["id"], ANSWERED, whole=False)}
-        return Progress(self.project_url, len(wanted), len(answered & wanted.keys()))
+        return ReviewProgress(self.project_url, len(wanted), len(answered & wanted.keys()))
 
     def withdraw(
         self, choices: Sequence[Choice] | None = None, *, model_version: str = "", push_id: str = ""

@@ -12,7 +12,7 @@ from pydantic import model_validator
 from tsad.core.errors import SeriesError
 from tsad.core.option_model import Options
 from tsad.sources.csv_text import Dialect, read_columns, read_head, row_number
-from tsad.sources.file_source import FileOptions, FileSource, Place
+from tsad.sources.file_source import FileLocation, FileOptions, FileSource
 from tsad.sources.rows import ParsedTable, Reference
 
 
@@ -59,15 +59,15 @@ class CsvSource(FileSource):
             settings.separator, settings.decimal, settings.encoding, settings.header, tuple(settings.missing)
         )
 
-    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, Place]:
+    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, FileLocation]:
         head = read_head(path, self.dialect)
         columns = self.form.columns.choose(path, head.names)
         if columns.point is None:
-            return {c if alone else f"{name}/{c}": Place((path,), c) for c in columns.values}
+            return {c if alone else f"{name}/{c}": FileLocation((path,), c) for c in columns.values}
         table = read_columns(path, head, self.dialect, [columns.point], [columns.point])
-        return {str(p): Place((path,), None) for p in table.column(0).unique().to_pylist() if p is not None}
+        return {str(p): FileLocation((path,), None) for p in table.column(0).unique().to_pylist() if p is not None}
 
-    def rows(self, point_ids: Sequence[str], place: Place, start: int | None, end: int | None) -> ParsedTable:
+    def rows(self, point_ids: Sequence[str], place: FileLocation, start: int | None, end: int | None) -> ParsedTable:
         """All rows of the file: text has no place to begin at."""
         (path,) = place.paths
         head = read_head(path, self.dialect)

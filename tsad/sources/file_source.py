@@ -81,7 +81,7 @@ class FileOptions(Options):
         return TableFormat(columns, self.times(), self.negative_labels, rules)
 
 
-class Place(NamedTuple):
+class FileLocation(NamedTuple):
     """Where a point is found: a file, or several that make one table, and in a wide one its column."""
 
     paths: tuple[Path, ...]
@@ -97,7 +97,7 @@ class Listing:
         unopened: files (wide, long) whose points could not be told, by their own names.
     """
 
-    places: Mapping[str, Place]
+    places: Mapping[str, FileLocation]
     unopened: Mapping[str, TsadError] = field(default_factory=dict)
 
 
@@ -121,7 +121,7 @@ class FileSource(Configured, Source):
         self._listing: Listing | None = None
 
     @abstractmethod
-    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, Place]:
+    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, FileLocation]:
         """The points of a file of this name, whose columns (wide) or rows (long) they are.
 
         Args:
@@ -129,7 +129,7 @@ class FileSource(Configured, Source):
         """
 
     @abstractmethod
-    def rows(self, point_ids: Sequence[str], place: Place, start: int | None, end: int | None) -> ParsedTable:
+    def rows(self, point_ids: Sequence[str], place: FileLocation, start: int | None, end: int | None) -> ParsedTable:
         """The rows of points that lie in the same files; in a wide file their columns."""
 
     def together(self, paths: Sequence[Path], point_ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -166,7 +166,7 @@ class FileSource(Configured, Source):
         for paths, group in groupby(point_ids, key=lambda point_id: index[point_id].paths):
             for members in self.together(paths, list(group)):
                 try:
-                    rows = self.rows(members, Place(paths, None), start, end)
+                    rows = self.rows(members, FileLocation(paths, None), start, end)
                 except TsadError as error:
                     yield from (ReadFailure(point_id, error) for point_id in members)
                     continue
@@ -177,7 +177,7 @@ class FileSource(Configured, Source):
                     except TsadError as error:
                         yield ReadFailure(point_id, error)
 
-    def index(self) -> Mapping[str, Place]:
+    def index(self) -> Mapping[str, FileLocation]:
         """Where each point is found; as :meth:`listing`."""
         return self.listing().places
 
@@ -195,11 +195,11 @@ class FileSource(Configured, Source):
         """What there is, now; as :meth:`listing`."""
         files = named_files(self.root, self.glob)
         if self.layout == "multichannel":
-            return Listing({name: Place((path,), None) for name, path in files.items()})
+            return Listing({name: FileLocation((path,), None) for name, path in files.items()})
         return self._inside_all(files)
 
     def _inside_all(self, files: Mapping[str, Path]) -> Listing:
-        index: dict[str, Place] = {}
+        index: dict[str, FileLocation] = {}
         unopened: dict[str, TsadError] = {}
         for name, path in files.items():
             try:

@@ -20,7 +20,7 @@ from tsad.core.types import NS_PER_SECOND
 from tsad.sources.clock import clock_of
 from tsad.sources.csv_columns import POINT_NAMES, TIME_NAMES, ColumnRules, Columns
 from tsad.sources.csv_files import named_files
-from tsad.sources.file_source import FileOptions, FileSource, Listing, Place
+from tsad.sources.file_source import FileLocation, FileOptions, FileSource, Listing
 from tsad.sources.rows import ParsedTable, Reference
 
 ROWS = 20_000_000  # of a long table: about how many are held at once
@@ -62,13 +62,13 @@ class ParquetSource(FileSource):
                 return self.filled(self._partitioned(files))
         return super().looked_up()
 
-    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, Place]:
+    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, FileLocation]:
         columns = self._columns(path)
         if columns.point is None:
-            return {c if alone else f"{name}/{c}": Place((path,), c) for c in columns.values}
-        return {p: Place((path,), None) for p in self._points_in(path, columns.point)}
+            return {c if alone else f"{name}/{c}": FileLocation((path,), c) for c in columns.values}
+        return {p: FileLocation((path,), None) for p in self._points_in(path, columns.point)}
 
-    def rows(self, point_ids: Sequence[str], place: Place, start: int | None, end: int | None) -> ParsedTable:
+    def rows(self, point_ids: Sequence[str], place: FileLocation, start: int | None, end: int | None) -> ParsedTable:
         """The rows of these points in all of their files, of those row groups that may hold the range."""
         first = place.paths[0]
         columns = self._columns(first)
@@ -116,17 +116,17 @@ class ParquetSource(FileSource):
                 good.append(path)
         return Listing(self._places_in(tuple(good)) if good else {}, unopened)
 
-    def _places_in(self, paths: tuple[Path, ...]) -> dict[str, Place]:
+    def _places_in(self, paths: tuple[Path, ...]) -> dict[str, FileLocation]:
         if self.layout == "multichannel":
-            return {self.root.name or "series": Place(paths, None)}
+            return {self.root.name or "series": FileLocation(paths, None)}
         columns = self._columns(paths[0])
         if columns.point is None:
-            return {c: Place(paths, c) for c in columns.values}
+            return {c: FileLocation(paths, c) for c in columns.values}
         members: dict[str, list[Path]] = {}
         for path in paths:
             for point_id in self._points_in(path, columns.point):
                 members.setdefault(point_id, []).append(path)
-        return {p: Place(tuple(holding), None) for p, holding in members.items()}
+        return {p: FileLocation(tuple(holding), None) for p, holding in members.items()}
 
     def _points_in(self, path: Path, column: str) -> list[str]:
         """What a point column says in one file; a folder's key says it without reading."""

@@ -200,15 +200,15 @@ class Inventory:
                 windows = self.contents(loop, record)
                 known = windows is not None
                 yield Asset(
-                    kind=DATASETS, name=record.version, also=(f"{loop.name}/{record.version}",), source=record.source,
-                    loop=loop, run_id=record.run_id, users=users[record.version],
+                    kind=DATASETS, name=record.digest, also=(f"{loop.name}/{record.digest}",), source=record.source,
+                    loop=loop, run_id=record.run_id, users=users[record.digest],
                     about=DatasetAbout(
-                        loop=loop.name, version=record.version, purpose=record.purpose, windows=record.windows,
+                        loop=loop.name, version=record.digest, purpose=record.purpose, windows=record.windows,
                         intervals=sum(len(w["intervals"]) for w in windows or ()) if known else None,
                         points=sum(w["stop"] - w["start"] for w in windows or ()) if known else None,
                         bytes=size_of(loop, record.run_id), iteration=record.iteration,
                         created=instant(record.created), source=self._named(record.source),
-                        used_by=tuple(user.text for user in users[record.version]),
+                        used_by=tuple(user.text for user in users[record.digest]),
                     ),
                 )  # fmt: skip
 
@@ -226,7 +226,7 @@ class Inventory:
             try:
                 found = json.loads(read_text(loop.store, record.run_id, f"{FOLDER}/{WINDOWS}"))
             except (TrackingError, ValueError) as error:
-                log.warning("dataset version %s of %s cannot be read: %s", record.version, loop.name, error)
+                log.warning("dataset version %s of %s cannot be read: %s", record.digest, loop.name, error)
                 found = None
             self._contents[record.run_id] = found
         return self._contents[record.run_id]
@@ -260,11 +260,11 @@ def users_of(loop: LoopStore, records: Sequence[DatasetRecord]) -> dict[str, tup
     from tsad.tracking.assets import model_versions
     from tsad.tracking.registry import CHAMPION, PREVIOUS
 
-    found: dict[str, list[User]] = {record.version: [] for record in records}
+    found: dict[str, list[User]] = {record.digest: [] for record in records}
     in_force = {record.run_id for record in _in_force(records)}
     iteration = loop.open_iteration()
     for record in records:
-        users = found[record.version]
+        users = found[record.digest]
         if record.run_id in in_force:
             gold = record.purpose == Purpose.GOLD
             users.append(User("gold set" if gold else "next iteration", firm=gold))

@@ -22,7 +22,7 @@ from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.proposals.choose import GAPS, Rated, propose
 from tsad.detectors.proposals.fitting import LabelledLook, touches
 from tsad.detectors.proposals.proposer import Judged, Proposer, corrected, look_at
-from tsad.detectors.rules.base import Evidence, ThresholdRule
+from tsad.detectors.rules.base import KnownScores, ThresholdRule
 from tsad.metrics.affiliation import affiliation_prf
 from tsad.metrics.calibration import expected_calibration_error
 from tsad.metrics.figures import counts_of, f1_of
@@ -255,7 +255,7 @@ def by_threshold(split: Split, count: int, noise: float, rule: ThresholdRule) ->
     windows = split.windows[:count]
     started = time.process_time()
     scores, truths = [line.scores[a:b] for a, b in windows], [said[a:b] for a, b in windows]
-    threshold = rule.choose(Evidence(scores=scores, truths=truths, weights=np.ones(len(windows))))
+    threshold = rule.choose(KnownScores(scores=scores, truths=truths, weights=np.ones(len(windows))))
     seconds = time.process_time() - started
     nothing: FloatArray = np.zeros(0)
     runs = to_runs(line.scores, threshold, kept_threshold(dict(rule.settings)))

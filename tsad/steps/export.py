@@ -50,16 +50,16 @@ def export_dataset(bench: Workbench, output: str, format: str, dataset: str) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = _write_csv(version, path) if format == "csv" else _write_label_studio(bench, version, path)
     _record(loop, path, format, version, rows)
-    return Exported(str(path), format, version.version, rows)
+    return Exported(str(path), format, version.digest, rows)
 
 
 def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, rows: int) -> None:
     """Keep what was written where; the same content at the same place is one export."""
     from tsad.tracking.assets import EXPORT, keep
 
-    record, place, digest = loop.find_dataset(version.version), str(path.absolute()), digest_of_file(path)
+    record, place, digest = loop.find_dataset(version.digest), str(path.absolute()), digest_of_file(path)
     about = {
-        "path": place, "format": format, "dataset": version.version, "rows": rows, "bytes": path.stat().st_size,
+        "path": place, "format": format, "dataset": version.digest, "rows": rows, "bytes": path.stat().st_size,
         "sha256": digest, "source": record.source if record else "",
     }  # fmt: skip
     keep(loop, EXPORT, hashlib.sha256(f"{place}|{digest}".encode()).hexdigest()[:12], about)

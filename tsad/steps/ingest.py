@@ -77,7 +77,7 @@ class SeriesQuality(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class CacheUse(Result):
+class CacheFigures(Result):
     """Series that the cache had and those it got just now; what is in its folder."""
 
     hits: int
@@ -107,7 +107,7 @@ class Ingested(Result):
     kept: int
     points: int
     outage: str
-    cache: CacheUse | None
+    cache: CacheFigures | None
     report_run: str | None
     experiment: str
     unusable: tuple[str, ...] = ()
@@ -149,14 +149,14 @@ def ingest(bench: Workbench, points: Sequence[str] | None, report: bool) -> Inge
     )  # fmt: skip
 
 
-def _cache_use(bench: Workbench, summary: ReadSummary) -> CacheUse | None:
+def _cache_use(bench: Workbench, summary: ReadSummary) -> CacheFigures | None:
     from tsad.sources.cache import cache_folder, usage
 
     if not summary.cached:
         return None
     folder = cache_folder(bench.home)
     used = usage(folder)
-    return CacheUse(summary.hits, summary.fetched, used.entries, used.bytes, str(folder))
+    return CacheFigures(summary.hits, summary.fetched, used.entries, used.bytes, str(folder))
 
 
 @contextmanager

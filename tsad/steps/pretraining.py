@@ -14,7 +14,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.types import BoolArray
-from tsad.detectors.patch.pretrain import PretrainOptions, pretrain
+from tsad.detectors.patch.pretrain_options import PretrainOptions
 from tsad.loop.opening import open_loop, standalone
 from tsad.steps.sets import open_sets
 
@@ -53,6 +53,8 @@ def pretrain_weights(bench: Workbench, keys: PretrainKeys) -> Pretrained:
         ConfigError: impossible options or sizes, or a checkpoint of another recipe in ``output``.
         SourceError: a set that cannot be read.
     """
+    from tsad.detectors.patch.pretrain import pretrain
+
     folder = Path(keys.output).expanduser()
     labelled = _labelled(bench, keys.validate_on, keys.validate_points)
     seen = Validation(labelled, keys.device, keys.network.length * 7 // 8)

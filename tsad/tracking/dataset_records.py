@@ -15,14 +15,14 @@ class NewDataset:
     """What is said of a dataset version when it is kept.
 
     Attributes:
-        version: hash of its content.
+        digest: hash of its content.
         purpose: ``train`` or ``gold``.
         source: what its series were read from, in words; ``source_digest`` is that source's digest.
         channels: names of the value columns, for the schema shown in MLflow.
         windows: how many reviewed windows it holds.
     """
 
-    version: str
+    digest: str
     purpose: str
     name: str
     source: str = ""
@@ -58,7 +58,7 @@ def log_dataset(client: Client, run_id: str, record: DatasetRecord, context: str
     columns = [("string", "point_id"), ("datetime", "timestamp"), *(("double", name) for name in record.channels)]
     dataset = Dataset(
         name=record.name[:500],
-        digest=record.version[:36],
+        digest=record.digest[:36],
         source_type="local",
         source=json.dumps({"uri": record.uri, "series": record.source, "series_digest": record.source_digest}),
         schema=json.dumps({"mlflow_colspec": [{"type": t, "name": n, "required": True} for t, n in columns]}),

@@ -33,14 +33,14 @@ def put_dataset(loop: Experiment, dataset: NewDataset, folder: Path, iteration: 
         ClaimError: the lock is not held.
         DatasetError: the same version is kept for the other purpose.
     """
-    loop.require_lock(f"Keeping dataset version {dataset.version}")
-    runs = loop.search(_with_version(dataset.version))
+    loop.require_lock(f"Keeping dataset version {dataset.digest}")
+    runs = loop.search(_with_version(dataset.digest))
     for run in runs:
         if run.info.status == "FINISHED":
             kept = run.data.tags["tsad.purpose"]
             if kept != dataset.purpose:
                 raise DatasetError(
-                    f"Dataset version {dataset.version} is kept as {kept} and cannot also be {dataset.purpose}",
+                    f"Dataset version {dataset.digest} is kept as {kept} and cannot also be {dataset.purpose}",
                     "A window is for training or for gold, never for both.",
                 )
             return str(run.info.run_id)
@@ -48,7 +48,7 @@ def put_dataset(loop: Experiment, dataset: NewDataset, folder: Path, iteration: 
     for run in runs:
         if run.info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "KILLED")
-    run_id = loop.create_run(f"dataset-{dataset.purpose}-{dataset.version}", _tags(dataset, iteration))
+    run_id = loop.create_run(f"dataset-{dataset.purpose}-{dataset.digest}", _tags(dataset, iteration))
     client.log_artifacts(run_id, str(folder), FOLDER)
     log_dataset(client, run_id, _record(client.get_run(run_id)), dataset.purpose)
     client.set_terminated(run_id, "FINISHED")
@@ -59,7 +59,7 @@ def _tags(dataset: NewDataset, iteration: Iteration | None) -> dict[str, str]:
     about = {"source": dataset.source, "source_digest": dataset.source_digest, "channels": list(dataset.channels),
              "windows": dataset.windows}  # fmt: skip
     tags = {
-        "tsad.kind": "dataset", "tsad.dataset_version": dataset.version, "tsad.purpose": dataset.purpose,
+        "tsad.kind": "dataset", "tsad.dataset_version": dataset.digest, "tsad.purpose": dataset.purpose,
         "tsad.name": dataset.name, "tsad.about": json.dumps(about, ensure_ascii=False),
     }  # fmt: skip
     if iteration is not None:
@@ -101,7 +101,7 @@ def _record(run: Run) -> DatasetRecord:
     iteration = tags.get("tsad.iteration")
     return DatasetRecord(
         run_id=run.info.run_id,
-        version=tags["tsad.dataset_version"],
+        digest=tags["tsad.dataset_version"],
         purpose=tags["tsad.purpose"],
         name=tags["tsad.name"],
         iteration=int(iteration) if iteration else None,

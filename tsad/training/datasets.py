@@ -65,7 +65,7 @@ def merge(parent: DatasetVersion, new: DatasetVersion) -> DatasetVersion:
     """
     if parent.purpose != new.purpose:
         raise DatasetError(
-            f"Dataset versions {parent.version} ({parent.purpose}) and {new.version} ({new.purpose}) cannot be merged",
+            f"Dataset versions {parent.digest} ({parent.purpose}) and {new.digest} ({new.purpose}) cannot be merged",
             "Gold windows never train: merge versions of one purpose.",
         )
     return _version(_settle([*parent.windows, *new.windows]), new.purpose, new.meta)
@@ -119,7 +119,7 @@ def save(version: DatasetVersion, folder: Path) -> None:
     try:
         meta = json.loads(json.dumps(dict(version.meta)))
     except TypeError as error:
-        raise DatasetError(f"meta of dataset version {version.version}: {error}", "Keep to JSON values.") from error
+        raise DatasetError(f"meta of dataset version {version.digest}: {error}", "Keep to JSON values.") from error
     with atomic.new_folder(Path(folder)) as fresh:
         lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
         (fresh / WINDOWS).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
@@ -128,7 +128,7 @@ def save(version: DatasetVersion, folder: Path) -> None:
             use_dictionary=False, write_statistics=False,
         )  # fmt: skip
         manifest = {
-            "format": FORMAT, "version": version.version, "purpose": version.purpose.value,
+            "format": FORMAT, "version": version.digest, "purpose": version.purpose.value,
             "windows": len(rows), "positive": sum(bool(r.intervals) for r in version.windows),
             "series": len({r.window.point_id for r in version.windows}), "excerpts": len(unique),
             "points": sum(len(r.window) for r in version.windows), "meta": meta,

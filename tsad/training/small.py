@@ -60,7 +60,7 @@ class SmallTuner:
             StopRequested: the call's control asked for it; the same call goes on from there.
         """
         if version.purpose != Purpose.TRAIN:
-            raise TrainingError(f"Dataset version {version.version} is a gold set", "Gold windows never train.")
+            raise TrainingError(f"Dataset version {version.digest} is a gold set", "Gold windows never train.")
         reason = _too_little(version, options)
         if reason:
             log.info("no training: %s", reason)
@@ -130,7 +130,7 @@ class _Session:
             state.start_loss = start["validation_loss"]
             self.recorder.metrics(start, 0)
         reason = f"all {options.steps} steps"
-        with self.context.progress.task("training", options.steps, state.step) as advance:
+        with self.context.progress.task("training", options.steps, state.step) as reached:
             while state.step < options.steps:
                 self._safe_point()
                 norm = self._step()
@@ -142,7 +142,7 @@ class _Session:
                     break
                 if options.checkpoint_every and state.step % options.checkpoint_every == 0:
                     self._checkpoint()
-                advance(1)
+                reached(state.step)
         if state.best_adapter:
             self.model.load_state_dict(state.best_adapter, strict=False)
         return reason
@@ -281,7 +281,7 @@ def _fingerprint(
 ) -> str:
     """What a checkpoint must share with the run that goes on from it, as JSON."""
     return json.dumps({
-        "dataset": version.version, "base": _base(detector).get("sha256", ""),
+        "dataset": version.digest, "base": _base(detector).get("sha256", ""),
         "start_adapter": saved.weights_digest(start_adapter) if start_adapter else "",
         **{f"adapter.{key}": value for key, value in vars(options).items()},
     })  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
-from tsad.loop.promote import Judged, promote_version
+from tsad.loop.promote import GateVerdict, promote_version
 from tsad.verbs.console import Console
 
 
@@ -18,7 +18,7 @@ class PromoteKeys(Options):
 keys_model = PromoteKeys
 
 
-def run(bench: Workbench, keys: PromoteKeys, console: Console) -> Judged:
+def run(bench: Workbench, keys: PromoteKeys, console: Console) -> GateVerdict:
     """Put a version through the gate against the champion and promote it if it passes.
 
     Raises:
@@ -28,6 +28,6 @@ def run(bench: Workbench, keys: PromoteKeys, console: Console) -> Judged:
     return console.answer(promote_version(bench, keys.version, keys.force), _present)
 
 
-def _present(judged: Judged, console: Console) -> None:
+def _present(judged: GateVerdict, console: Console) -> None:
     verdict = "promoted" if judged.promoted else "kept the champion instead of"
     console.say(f"{verdict} {judged.version}: {judged.reason}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from tsad.core.option_model import Options, Refusal
+from tsad.core.option_model import WRONG_TYPE, Options, Refusal
 
 
 class AdapterOptions(Options):
@@ -17,7 +18,7 @@ class AdapterOptions(Options):
     r: int = Field(ge=1)
     alpha: int = Field(ge=1)
     dropout: float = Field(ge=0, lt=1)
-    target_modules: list[str]
+    target_modules: list[str] | str  # names, or a regular expression that whole names match, or all-linear
     modules_to_save: list[str]  # trained in full beside the LoRA matrices, e.g. the head
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
@@ -33,6 +34,14 @@ class AdapterOptions(Options):
     min_windows: int = Field(ge=1)  # fewer usable reviewed windows than this: no training
     min_positive: int = Field(ge=0)  # fewer windows with an anomaly than this: no training
     seed: int
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _names_or_expression(cls, value: Any) -> Any:
+        """A number would become a text, and that an expression."""
+        if not isinstance(value, str | list | tuple):
+            raise PydanticCustomError(WRONG_TYPE, "neither a list of names nor an expression")
+        return value
 
     @model_validator(mode="after")
     def _somewhere_to_sit(self) -> AdapterOptions:

@@ -12,29 +12,25 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
 
 from tsad.core.context import Context
 from tsad.core.control import StopRequested
 from tsad.core.errors import ConfigError, StorageError
-from tsad.core.option_model import Options
 from tsad.core.protocols import Recorder
-from tsad.detectors.evidence.channels import CHANNELS
-from tsad.detectors.faults import faults_of
 from tsad.detectors.patch.crops import ExampleStream, held_out
 from tsad.detectors.patch.detector import resolve_device
+from tsad.detectors.patch.pretrain_options import PretrainOptions, Recipe
 from tsad.files.atomic import write_file
-from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
+from tsad.synthetic.generator import KINDS
 
 if TYPE_CHECKING:
     import torch
 
-    from tsad.detectors.patch.configuration import PatchConfig
     from tsad.detectors.patch.model import PatchModel
 
     Check = Callable[[Path, Mapping[str, float]], Mapping[str, float]]
@@ -42,106 +38,7 @@ if TYPE_CHECKING:
 PACE_STEPS = 100  # before them nobody knows how fast it goes
 CHECKPOINT = "pretrain.checkpoint.safetensors"
 OLD_CHECKPOINT = "pretrain.checkpoint.pt"  # by torch.save, as tsad wrote it up to 0.1: not read any more
-WEIGHT_DECAY = 0.02
 VALIDATION = 256  # held-out crops, from a generator of their own
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What determines the weights, besides the versions of torch and NumPy."""
-
-    seed: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup: int  # steps of rising learning rate
-    cooldown: int  # last steps, of falling learning rate
-    precision: str = "float32"  # of activations; weights and optimiser are float32 while they are trained
-    generator: str = GENERATOR_VERSION
-    kinds: tuple[str, ...] = KINDS
-
-
-class NetworkOptions(Options):
-    """Sizes of the network, as in ``PatchConfig``."""
-
-    length: int = Field(ge=1)
-    patch: int = Field(ge=1)
-    hidden_size: int = Field(ge=1)
-    layers: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    intermediate_size: int = Field(ge=1)
-    point_size: int = Field(ge=1)
-
-    @model_validator(mode="after")
-    def _whole(self) -> NetworkOptions:
-        if self.length % self.patch:
-            raise ValueError("network.length should be a multiple of network.patch")
-        if self.hidden_size % (2 * self.heads):
-            raise ValueError("network.hidden_size should be a multiple of twice network.heads")
-        return self
-
-
-class PretrainOptions(Options):
-    """How the base is made; see ``conf/task/pretrain.yaml``.
-
-    Attributes:
-        seed: of weights, series and crops; same seed and steps give the same weights on the same machine.
-        steps: optimiser steps.
-        warmup, cooldown: the learning rate rises over the first and falls to 0 over the last so many steps.
-        max_seconds: start the cooldown early enough to end about then; 0 = no limit. The recipe beside the weights
-            names the steps really taken, and running it with those gives the same weights.
-        save_every: steps between intermediate weights in the folder and validation figures.
-        workers: processes that make series; the weights do not depend on their number.
-        device: the same seed is promised to give the same weights on the CPU only, for one number of threads.
-        precision: of activations. bf16 (autocast) is fast on GPUs since Ampere, slower than float32 on CPUs without
-            AVX512-BF16 or AMX.
-        compile: ``torch.compile`` the network: some minutes at first, faster steps then; CUDA only.
-        evidence: ``False`` = a network that sees the values alone.
-    """
-
-    seed: int = Field(ge=0)
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    warmup: int = Field(ge=1)
-    cooldown: int = Field(ge=1)
-    max_seconds: float = Field(ge=0)
-    save_every: int = Field(ge=1)
-    workers: int = Field(ge=0)
-    device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["float32", "bf16"]
-    compile: bool
-    evidence: bool
-    network: NetworkOptions
-
-    @classmethod
-    def of(cls, **given: Any) -> PretrainOptions:
-        """Checked options.
-
-        Raises:
-            ConfigError: all that is wrong with them.
-        """
-        try:
-            return cls(**given)
-        except ValidationError as error:
-            found, remedies = (list(c) for c in zip(*faults_of(error, ""), strict=True))
-            raise ConfigError(f"pretrain: {', '.join(found)}", " ".join(remedies)) from error
-
-    def config(self) -> PatchConfig:
-        """The network as it takes its sizes."""
-        from tsad.detectors.patch.configuration import PatchConfig
-
-        evidence = CHANNELS if self.evidence else ()
-        return PatchConfig(kinds=len(KINDS), evidence=evidence, **self.network.model_dump())
-
-    def recipe(self) -> Recipe:
-        """What determines the weights; a short run has a short warm-up and cooldown."""
-        return Recipe(
-            seed=self.seed, steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate,
-            weight_decay=WEIGHT_DECAY, warmup=min(self.warmup, max(1, self.steps // 10)),
-            cooldown=min(self.cooldown, max(1, self.steps // 3)), precision=self.precision,
-        )  # fmt: skip
 
 
 def pretrain(
@@ -205,7 +102,7 @@ class _Run:
         length, device = self.model.config.length, str(self.model.device)
         validation = held_out(np.random.default_rng((self.recipe.seed, 1 << 31)), VALIDATION, length)
         network = _compiled(self.model) if self.options.compile else self.model
-        with self.context.progress.task("pre-training", self.recipe.steps, self.step) as advance:
+        with self.context.progress.task("pre-training", self.recipe.steps, self.step) as reached:
             while self.step < self.recipe.steps:
                 self._safe_point()
                 self._mind_the_clock()
@@ -216,7 +113,7 @@ class _Run:
                     figures = self._save(validation, check)
                     if recorder is not None:
                         recorder.metrics(figures, self.step)
-                advance(1)
+                reached(self.step)
         self.stream.close()
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return figures

@@ -16,7 +16,7 @@ from tsad.detectors.proposals.proposer import Proposer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class KnownScores:
     """What a threshold is chosen from; never a gold window (DESIGN.md 5, rule 3).
 
     Attributes:
@@ -50,7 +50,7 @@ class ThresholdRule(Configured, ABC):
         self.settings = self.configured(options, given)
 
     @abstractmethod
-    def choose(self, evidence: Evidence) -> float:
+    def choose(self, evidence: KnownScores) -> float:
         """The score threshold, 0..1."""
 
     def first_proposer(self, detector: str) -> Proposer | None:

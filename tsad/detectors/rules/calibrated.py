@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tsad.detectors.proposals.proposer import Proposer, default_proposer
-from tsad.detectors.rules.base import Evidence, ThresholdRule
+from tsad.detectors.rules.base import KnownScores, ThresholdRule
 
 
 class CalibratedRule(ThresholdRule):
@@ -13,7 +13,7 @@ class CalibratedRule(ThresholdRule):
 
     proposes = True
 
-    def choose(self, evidence: Evidence) -> float:
+    def choose(self, evidence: KnownScores) -> float:
         """No threshold of scores is asked of this rule."""
         raise NotImplementedError("calibrated proposals take their threshold from their proposer")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tsad.core.options import ThresholdOptions
-from tsad.detectors.rules.base import Evidence, ThresholdRule
+from tsad.detectors.rules.base import KnownScores, ThresholdRule
 
 
 class FixedRule(ThresholdRule):
@@ -11,6 +11,6 @@ class FixedRule(ThresholdRule):
 
     options_model = ThresholdOptions
 
-    def choose(self, evidence: Evidence) -> float:
+    def choose(self, evidence: KnownScores) -> float:
         """See :meth:`ThresholdRule.choose`."""
         return self.settings.default

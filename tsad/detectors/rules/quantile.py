@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from tsad.core.options import ThresholdOptions
-from tsad.detectors.rules.base import Evidence, ThresholdRule
+from tsad.detectors.rules.base import KnownScores, ThresholdRule
 
 
 class QuantileOptions(ThresholdOptions):
@@ -22,7 +22,7 @@ class QuantileRule(ThresholdRule):
     options_model = QuantileOptions
     settings: QuantileOptions
 
-    def choose(self, evidence: Evidence) -> float:
+    def choose(self, evidence: KnownScores) -> float:
         """See :meth:`ThresholdRule.choose`."""
         unlabelled = evidence.unlabelled
         if sum(len(s) for s in unlabelled) == 0:

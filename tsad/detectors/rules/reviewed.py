@@ -11,7 +11,7 @@ from tsad.core.intervals import runs_of
 from tsad.core.options import ThresholdOptions
 from tsad.core.proposing import to_runs
 from tsad.core.types import BoolArray, FloatArray
-from tsad.detectors.rules.base import Evidence, ThresholdRule
+from tsad.detectors.rules.base import KnownScores, ThresholdRule
 from tsad.metrics.interval import composite_counts, interval_counts
 
 GRID = np.linspace(0.02, 0.98, 49)  # thresholds that are compared
@@ -36,7 +36,7 @@ class ReviewedRule(ThresholdRule):
     options_model = ReviewedOptions
     settings: ReviewedOptions
 
-    def choose(self, evidence: Evidence) -> float:
+    def choose(self, evidence: KnownScores) -> float:
         """See :meth:`ThresholdRule.choose`; the default where nothing is reviewed."""
         options, scores, truths = self.settings, evidence.scores, evidence.truths
         if len(scores) == 0:

@@ -18,7 +18,7 @@ FLOOR = 1e-3  # least weight beside the highest: no window has probability zero,
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Component:
     """One strategy's part of a draw: its share of the windows, and the weight of each candidate, [N] > 0."""
 
     name: str
@@ -41,7 +41,7 @@ class Strategy(Configured, ABC):
         self.settings = self.configured(options, given)
 
     @abstractmethod
-    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Part]:
+    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Component]:
         """The parts of a draw.
 
         Args:

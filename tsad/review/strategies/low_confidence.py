@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tsad.core.types import FloatArray
-from tsad.review.strategies.base import Part, SharpOptions, Strategy, sharpened
+from tsad.review.strategies.base import Component, SharpOptions, Strategy, sharpened
 
 
 class LowConfidence(Strategy):
@@ -15,6 +15,6 @@ class LowConfidence(Strategy):
     options_model = SharpOptions
     settings: SharpOptions
 
-    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Part]:
+    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Component]:
         """See :meth:`Strategy.parts`."""
-        return [Part(self.name, 1.0, sharpened(doubts, self.settings.temperature))]
+        return [Component(self.name, 1.0, sharpened(doubts, self.settings.temperature))]

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from tsad.command.naming import nearest
 from tsad.core.option_model import Refusal
 from tsad.core.types import FloatArray
-from tsad.review.strategies.base import Part, SharpOptions, Strategy
+from tsad.review.strategies.base import Component, SharpOptions, Strategy
 from tsad.review.strategies.low_confidence import LowConfidence
 from tsad.review.strategies.random import Random
 from tsad.review.strategies.top_score import TopScore
@@ -51,7 +51,7 @@ class Mix(Strategy):
     options_model = MixOptions
     settings: MixOptions
 
-    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Part]:
+    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Component]:
         """See :meth:`Strategy.parts`; in the order of the shares."""
         made = []
         members = {member.name: member for member in self.settings.members}

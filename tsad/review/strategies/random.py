@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tsad.core.types import FloatArray
-from tsad.review.strategies.base import Part, Strategy
+from tsad.review.strategies.base import Component, Strategy
 
 
 class Random(Strategy):
@@ -15,6 +15,6 @@ class Random(Strategy):
 
     name = "random"
 
-    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Part]:
+    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Component]:
         """See :meth:`Strategy.parts`."""
-        return [Part(self.name, 1.0, np.ones(len(scores)))]
+        return [Component(self.name, 1.0, np.ones(len(scores)))]

@@ -23,7 +23,7 @@ from tsad.sources.iotdb.connection import Connection, Login, parse_nodes
 from tsad.sources.iotdb.models import Device, Field, Place, TableModel, TickRange
 from tsad.sources.iotdb.options import IotdbOptions
 from tsad.sources.iotdb.reader import Known, Reader, Statistics
-from tsad.sources.iotdb.writer import Judged, write_detection
+from tsad.sources.iotdb.writer import JudgedPoints, write_detection
 from tsad.sources.labels import known_points, read_interval_csv
 from tsad.sources.times import UNITS
 from tsad.sources.validate import RawSeries, validate
@@ -158,7 +158,7 @@ class IotdbSource(Configured, Source):
                 "Write back what was read from this server.",
             )
         flags = intervals_to_mask(detection.intervals, series.timestamps)
-        judged = Judged(stamps, point_scores(detection, series.timestamps), flags, detection.origin.model_version)
+        judged = JudgedPoints(stamps, point_scores(detection, series.timestamps), flags, detection.origin.model_version)
         return write_detection(self._connection, self.model, place, judged)
 
     def close(self) -> None:

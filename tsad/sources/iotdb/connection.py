@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from tsad.core.errors import AccessError, ConfigError, SourceError, SourceUnavailableError
 from tsad.sources.iotdb.blocks import Block, decode
 
-Result = TypeVar("Result")
+QueryResult = TypeVar("QueryResult")
 _OK = (200, 400)  # success; success, and another node would be nearer
 _WRONG_USER = (800, 801, 804)
 _NO_RIGHT = 803
@@ -140,7 +140,7 @@ class Connection:
         request = lambda: TSInsertTabletReq(sessionId=self._session, **fields)  # noqa: E731
         self.retried(lambda: self._call(lambda client: client.insertTablet(request())))
 
-    def retried(self, work: Callable[[], Result]) -> Result:
+    def retried(self, work: Callable[[], QueryResult]) -> QueryResult:
         """What ``work`` returns, tried again while the connection breaks.
 
         Raises:
@@ -207,7 +207,7 @@ class Connection:
             if not ended:
                 self.drop()  # an answer may be on its way; the next query must not take it for its own
 
-    def _call(self, ask: Callable[[Any], Result], checked: bool = True) -> Result:
+    def _call(self, ask: Callable[[Any], QueryResult], checked: bool = True) -> QueryResult:
         """One exchange with the server; what breaks drops the connection."""
         from thrift.Thrift import TException
 

@@ -19,7 +19,7 @@ _TAG, _FIELD = 0, 1
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class JudgedPoints:
     """What is written.
 
     Attributes:
@@ -34,7 +34,7 @@ class Judged:
     model_version: str
 
 
-def write_detection(connection: Connection, model: TreeModel | TableModel, place: Place, judged: Judged) -> int:
+def write_detection(connection: Connection, model: TreeModel | TableModel, place: Place, judged: JudgedPoints) -> int:
     """Write scores, flags and version; the same again changes nothing. Returns the rows written.
 
     Raises:
