@@ -207,9 +207,9 @@ def test_a_set_whose_heads_are_normal_is_left_out(bench: Make, sets: list[str], 
     ("wrong", "kind", "words"),
     [
         ({"detectors": ["robust_zscore", "ploy"]}, ConfigError, "no detector 'ploy'. Did you mean poly"),
-        ({"detectors": []}, ConfigError, "detectors="), ({"vus_step": 0}, ConfigError, "vus_step=0"),
-        ({"resamples": 0}, ConfigError, "resamples=0"), ({"rotations": 0}, ConfigError, "rotations=0"),
-        ({"cut": -1}, ConfigError, "cut=-1"), ({"sets": []}, ConfigError, "sets="),
+        ({"detectors": []}, ConfigError, "detectors is"), ({"vus_step": 0}, ConfigError, "vus_step is 0"),
+        ({"resamples": 0}, ConfigError, "resamples is 0"), ({"rotations": 0}, ConfigError, "rotations is 0"),
+        ({"cut": -1}, ConfigError, "cut is -1"), ({"sets": []}, ConfigError, "sets="),
         ({"sets": ["/nowhere/NAB"]}, SourceError, "there is no folder /nowhere/NAB"),
     ],
 )  # fmt: skip

@@ -241,9 +241,9 @@ def test_v_shows_the_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_verb_without_a_step(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown verb nothing"):
-        cli.verb_module("nothing")
+        verb_module("nothing")
     with pytest.raises(ConfigError, match="unknown verb console"):
-        cli.verb_module("console")
+        verb_module("console")
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

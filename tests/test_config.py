@@ -425,12 +425,12 @@ def test_what_was_frozen_reads_no_variable_that_the_users_config_does_not(
     raw = yaml.safe_load(made.config_yaml)
 
     def current(password: str) -> Settings:
-        source = {**made.source, "password": "hun${x}ter"}
+        source = {**made.groups["source"], "password": "hun${x}ter"}
         text = yaml.safe_dump({**raw, "source": {**raw["source"], "password": password}})
-        return replace(made, source=source, config_yaml=text)
+        return replace(made, groups={**made.groups, "source": source}, config_yaml=text)
 
     def source_of(frozen: dict[str, Any], now: Settings) -> Any:
-        config = thawed(yaml.safe_dump({**raw, "source": {**raw["source"], **frozen}}), now)
+        config = thawed(yaml.safe_dump({**raw, "source": {**raw["source"], **frozen}}), now.groups, now.config_yaml)
         return OmegaConf.to_container(config, resolve=True)["source"]  # type: ignore[index, call-overload]
 
     same = "${oc.env:DB_PASSWORD}"
@@ -501,10 +501,10 @@ def test_how_series_are_cached_is_not_frozen_with_an_iteration(options: Make, be
     assert "offline" not in frozen
     from tsad.config import thawed
 
-    again = settings(thawed(frozen, made.groups))
+    again = settings(thawed(frozen, made.groups, made.config_yaml))
     assert (again.cache.offline, again.loop.name) == ("only", "p")
     older = yaml.safe_dump({k: v for k, v in yaml.safe_load(frozen).items() if k != "downsample"})
-    before = settings(thawed(older, made.groups))
+    before = settings(thawed(older, made.groups, made.config_yaml))
     assert before.downsample.method == "none", "an iteration from before the group was there"
     with pytest.raises(ConfigError, match="nobody may answer"):
         options("cache.offline=only", "cache.enabled=false")

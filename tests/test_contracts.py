@@ -35,8 +35,8 @@ from tsad.detectors.proposals.proposer import Judged, corrected, default_propose
 from tsad.detectors.robust_zscore import RobustZScore, RobustZScoreOptions
 from tsad.files.hashing import digest_of_file
 from tsad.loop.champion import registry_of
-from tsad.loop.common import open_loop
 from tsad.loop.iteration import iterate
+from tsad.loop.opening import open_loop
 from tsad.loop.scoring import score_windows
 from tsad.metrics.units import Unit, summarise
 from tsad.review.agreement import resolve

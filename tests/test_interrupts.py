@@ -17,6 +17,7 @@ from verbs_kit import call
 from tsad.config import compose, settings
 from tsad.config.workbench import Workbench
 from tsad.core.control import StopRequested
+from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import open_store
 from tsad.verbs.interrupts import Interrupts
 
@@ -53,14 +54,14 @@ def test_a_loop_that_is_interrupted_goes_on(
     tracking = settings(compose(SMALL), SMALL).tracking
     code, err = interrupted(home, signal.SIGINT, "loop demo: iteration 1", "iterate", *SMALL)
     assert code == 130 and err.splitlines()[-1] == "error: interrupted. Go on with: tsad iterate loop.name=demo", err
-    loop = open_store(tracking, home).loop("demo")
+    loop = LoopStore(open_store(tracking, home), "demo")
     assert loop.search("attributes.status = 'RUNNING'") == []
     code, err = interrupted(home, signal.SIGTERM, "going on with loop demo, iteration 1", "iterate")
     assert code == 130 and "tsad iterate loop.name=demo" in err, err
     assert loop.search("attributes.status = 'RUNNING'") == []
     state = call("iterate", bench("loop.name=demo"))  # as it said
     assert state.ended and len(state.iterations) == 1
-    (iteration,) = open_store(tracking, home).loop("demo").iterations()
+    (iteration,) = LoopStore(open_store(tracking, home), "demo").iterations()
     assert iteration.state == "COMPLETED" and loop.search("attributes.status = 'RUNNING'") == []
 
 

@@ -22,9 +22,10 @@ import pytest
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ForeignPathError
 from tsad.loop.champion import load_registered, registry_of
-from tsad.loop.common import load_series, open_loop
+from tsad.loop.common import load_series
 from tsad.loop.datasets import fetch
 from tsad.loop.iteration import iterate
+from tsad.loop.opening import open_loop
 from tsad.tracking import assets
 from tsad.tracking.addresses import adopt, folder_of, local_path
 from tsad.tracking.artifacts import delete_artifacts, fetch_artifacts, list_artifacts, read_text

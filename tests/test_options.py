@@ -19,6 +19,7 @@ from tsad.core.errors import ConfigError
 from tsad.core.option_model import Options, Refusal
 from tsad.core.options.threshold import ThresholdOptions, kept_threshold
 from tsad.loop.iteration import iterate
+from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import open_store
 
 Make = Callable[..., Settings]
@@ -137,7 +138,7 @@ def test_a_refusal_never_reads_values_as_templates() -> None:
 def test_a_config_frozen_by_an_older_version_thaws_to_the_same(options: Make, name: str, words: list[str]) -> None:
     text, now = (FROZEN / f"{name}.yaml").read_text("utf-8"), options(*words)
     assert differences(now.config_yaml, text) == []
-    again = settings(thawed(text, options().groups))
+    again = settings(thawed(text, options().groups, options().config_yaml))
     for group in set(GROUPS) - set(UNFROZEN):
         assert again.groups[group] == now.groups[group], group
     assert [again.parts[g].kind for g in again.parts] == [now.parts[g].kind for g in now.parts]
@@ -264,7 +265,7 @@ def test_a_new_strategy_rule_and_reviewer_are_a_file_and_a_yaml_each(
         bench(*mine, "sampling.favour=0.5")
     one = bench(*mine)
     iterate(one)
-    (done,) = open_store(one.tracking, one.home).loop("mine", 300.0).iterations()
+    (done,) = LoopStore(open_store(one.tracking, one.home), "mine", 300.0).iterations()
     detected = done.finished("DETECT")
     assert done.state == "COMPLETED" and detected is not None
     assert detected.result["threshold"] == pytest.approx(0.45) and detected.result["queued"] == 6

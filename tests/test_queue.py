@@ -17,7 +17,7 @@ from tsad.core.intervals import clip, mask_to_intervals
 from tsad.core.reading import ReadSummary
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
-from tsad.core.types import Origin
+from tsad.core.types import Origin, Proposal
 from tsad.core.windows import cut
 from tsad.loop import queue
 from tsad.loop.reading import Reading
@@ -56,8 +56,8 @@ def drawn(series: list[Series]) -> list[Choice]:
     windows = [w for s in series for w in cut(s, 40)]
     picked = sorted(rng.choice(len(windows), 30, replace=False))
     return [
-        Choice(windows[k], 0.5, "mix", Purpose.TRAIN, clip(windows[k].series.labels or (), *windows[k].span)[:1],
-               Origin("d", "d:1"), 0.5)
+        Choice(windows[k], 0.5, "mix", Purpose.TRAIN,
+               (Proposal(clip(windows[k].series.labels or (), *windows[k].span)[:1], Origin("d", "d:1")),), 0.5)
         for k in picked
     ]  # fmt: skip
 

@@ -184,7 +184,7 @@ def test_a_last_row_that_was_cut_off_is_dropped(tmp_path: Path, tail: str) -> No
 
 
 @pytest.mark.parametrize(
-    "row", ["2020-01-01T00:06:00Z,0.5,1,more\n", "later,0.5,1\n", "2020-01-01T00:06:00Z,温,1\n"]
+    "row", ["2020-01-01T00:06:00Z,0.5,1,m:1,more\n", "later,0.5,1,m:1\n", "2020-01-01T00:06:00Z,温,1,m:1\n"]
 )
 def test_a_complete_last_row_that_is_wrong_is_for_people(tmp_path: Path, row: str) -> None:
     path = scores(tmp_path)

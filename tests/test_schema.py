@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from verbs_kit import call
 
 from tsad.config import BASES, GROUPS, options_of, yaml_text
 from tsad.config.schemas import group_schemas, schema_of
@@ -73,9 +74,9 @@ def test_it_prints_one_or_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(schema, "group_schemas", lambda: groups)
-    schema.run(bench(), of="train")
+    call("schema", bench(), of="train")
     assert json.loads(capsys.readouterr().out) == made("train", groups)
-    schema.run(bench())
+    call("schema", bench())
     assert set(json.loads(capsys.readouterr().out)) == set(VERBS)
     with pytest.raises(ConfigError, match=r"unknown verb trian\. Did you mean train"):
-        schema.run(bench(), of="trian")
+        call("schema", bench(), of="trian")

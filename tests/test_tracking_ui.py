@@ -26,7 +26,7 @@ def test_a_taken_port_is_named(store: Store) -> None:
 
 
 def test_no_port_is_refused() -> None:
-    with pytest.raises(ConfigError, match="port=70000"):
+    with pytest.raises(ConfigError, match="port is 70000"):
         keys("ui", port=70000)
 
 

@@ -67,7 +67,7 @@ def _choice(group: str, name: str) -> dict[str, Any]:
 
 def _described(model: type[Options], values: Mapping[str, Any], said: Mapping[str, str]) -> dict[str, Any]:
     """The model's schema; a key that has a default is not required."""
-    schema = model.model_json_schema()
+    schema = _inlined(model.model_json_schema())
     properties = schema.get("properties", {})
     for key, about in properties.items():
         about.pop("title", None)
@@ -77,6 +77,20 @@ def _described(model: type[Options], values: Mapping[str, Any], said: Mapping[st
             about["description"] = said[key]
     required = [key for key in schema.get("required", []) if "default" not in properties[key]]
     return schema | {"properties": properties, "required": required}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with the models inside it where they are used: it becomes a part of a larger one."""
+    models = schema.pop("$defs", {})
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            name = str(value.get("$ref", "")).removeprefix("#/$defs/")
+            rest = {key: whole(item) for key, item in value.items() if key != "$ref"}
+            return whole(models[name]) | rest if name else rest
+        return [whole(item) for item in value] if isinstance(value, list) else value
+
+    return dict(whole(schema))
 
 
 def _read(text: str) -> dict[str, Any]:

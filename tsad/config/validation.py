@@ -124,6 +124,9 @@ class _Scope:
             listed = isinstance(keys[-1], int)
             found = f"{_named(self.prefix, keys[:-1])} holds {shown}" if listed else f"{key} is {shown}"
             return Fault(found, nearest(str(value), choices(annotation)))
+        if kind == "too_short":
+            least = (detail.get("ctx") or {}).get("min_length", 1)
+            return Fault(f"{key} is {shown}", f"It has to hold at least {least}.")
         if bounds(limits) and kind.startswith(("greater", "less", "finite")):
             return Fault(f"{key} is {value}", f"It has to be {bounds(limits)}.")
         return Fault(f"{key} is {shown} ({type(value).__name__})", f"It takes {words(annotation)}.")

@@ -27,7 +27,7 @@ class Context:
     progress: Progress = field(default_factory=Silent)
     control: Control = field(default_factory=Switch)
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)  # what is made may share too
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
         """What this call keeps under ``key``, made at its first use; nothing of it outlives the call."""

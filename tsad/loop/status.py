@@ -18,9 +18,10 @@ from tsad.loop.promote import PROMOTE
 from tsad.loop.pull import DATASET, progress_of
 from tsad.loop.queue import queue_of
 from tsad.loop.runner import finished, record_of
+from tsad.tracking.runs import LoopStore
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import Iteration, LoopStore
+    from tsad.tracking.runs import Iteration
 
 
 @dataclass(frozen=True, eq=False)

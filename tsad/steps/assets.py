@@ -19,12 +19,12 @@ from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import NS_PER_SECOND
 from tsad.steps.about import DatasetAbout, ExportAbout, SeriesAbout, UploadAbout, User
+from tsad.tracking.runs import LoopStore
 
 if TYPE_CHECKING:
     from tsad.sources.cache import Kept
     from tsad.tracking.assets import AssetRecord
     from tsad.tracking.dataset_runs import DatasetRecord
-    from tsad.tracking.runs import LoopStore
 
 SERIES, UPLOADS, DATASETS, EXPORTS = "series", "uploads", "datasets", "exports"
 KINDS = (SERIES, UPLOADS, DATASETS, EXPORTS)
