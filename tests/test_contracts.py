@@ -54,9 +54,7 @@ HASHES = {
     "nearest_neighbour": "eab2c8d3069d", "patch": "774bd4780472", "poly": "c0617f262a10",
     "robust_zscore": "9afb6ed911d9", "sub_pca": "ae209ed10c3c",
 }  # fmt: skip
-PLAIN = ThresholdOptions(
-    rule="fixed", default=0.5, quantile=0.9, shrinkage=8.0, merge_gap=0, min_length=1, max_length=0
-)
+PLAIN = ThresholdOptions(default=0.5, merge_gap=0, min_length=1, max_length=0)
 
 
 class Spotter(Detector):

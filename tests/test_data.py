@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reading_kit import series_of
 from verbs_kit import call
 
 from tsad.config import compose, settings, workbench
@@ -187,7 +188,7 @@ def test_good_files_are_registered_and_bad_ones_named(
     assert picture.read_bytes()[:4] == PNG
 
     reader = make("source=csv", f"source.root={root}")  # any verb reads it
-    assert [s.point_id for s in reader.make_source().read()] == ["good", "sub/好"]
+    assert [s.point_id for s in series_of(reader.make_source())] == ["good", "sub/好"]
     assert "cache" in {r["point"]: r["kept"] for r in rows(one, SERIES)}["sub/好"]
     shown(action="delete", what="series", name="good", dry_run=False)  # the cached copy; the upload still has it
     with pytest.raises(InUseError, match=f"good: upload {upload['upload']}, which it is part of"):
@@ -239,7 +240,7 @@ def test_cached_series_are_deleted_by_pattern(one: Workbench, shown: Callable[..
     assert len(rows(one, SERIES)) == 8
     assert "deleted 4 of 4" in shown(action="delete", what="series", name="U1.*", dry_run=False)
     assert len(rows(one, SERIES)) == 4
-    assert len(list(one.make_source().read())) == 8  # read from the source again
+    assert len(list(series_of(one.make_source()))) == 8  # read from the source again
     assert len(rows(one, SERIES)) == 8
 
 
@@ -251,8 +252,8 @@ def test_an_open_iteration_needs_its_series(one: Workbench, shown: Callable[...,
     loops = [(open_loop(one), one), (open_loop(other), other)]
     opened = []
     for loop, bench in loops:
-        with loop.lock():
-            opened.append(loop.create_iteration(2, bench.config_yaml, {}))
+        with loop.lock() as held:
+            opened.append(held.create_iteration(2, bench.config_yaml, {}))
     for kind, name, user in ((SERIES, "U1.T0", "iteration 2 of plant"), (UPLOADS, "x.csv", "iteration 2 of other")):
         with pytest.raises(InUseError, match=rf"open {user}. force=true"):
             shown(action="delete", what=kind, name=name, dry_run=False)
@@ -266,7 +267,7 @@ def test_a_cached_series_whose_file_is_gone_is_no_mere_copy(
     one: Workbench, shown: Callable[..., str], tmp_path: Path
 ) -> None:
     plant(tmp_path / "gone", ["only.here"])
-    assert len(list(make("source=csv", f"source.root={tmp_path / 'gone'}").make_source().read())) == 1
+    assert len(list(series_of(make("source=csv", f"source.root={tmp_path / 'gone'}").make_source()))) == 1
     (tmp_path / "gone" / "only.here.csv").unlink()
     (tmp_path / "gone").rmdir()
     with pytest.raises(InUseError, match="its source is not there now"):

@@ -218,7 +218,7 @@ def test_a_label_studio_export_brings_labels(small: Make, bench: Make, tmp_path:
         "source=csv", f"source.root={folder}", f"source.labels={tmp_path / 'export.json'}", "review=simulated"
     )
     labelled = {s.point_id: s.labels for s in load_series(own) if s.labels is not None}
-    kept = fetch(open_loop(one), open_loop(one).datasets()[-1].version)
+    kept = fetch(open_loop(one), open_loop(one).datasets()[-1].digest)
     assert set(labelled) == {r.window.point_id for r in kept.windows}
     assert {p: len(found) for p, found in labelled.items() if found} == {
         p: n for p in labelled if (n := sum(len(r.intervals) for r in kept.windows if r.window.point_id == p))

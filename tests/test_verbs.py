@@ -195,6 +195,7 @@ def test_every_verb_answers_in_json(
     assert [command("studio", f"action={a}")[0]["action"] for a in ("start", "status", "stop")] == [
         "start", "status", "stop",
     ]  # fmt: skip
+    assert "adapter" in command("schema", "of=train")[0]["schemas"]["train"]["properties"]
     assert command.verbs == set(VERBS)
 
 
@@ -242,7 +243,7 @@ def work_on_the_loop(command: Command, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def measure(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pretrain(*, folder: Path, check: Any, **_: Any) -> dict[str, float]:
+    def pretrain(options: Any, folder: Path, *, check: Any, **_: Any) -> dict[str, float]:
         folder.mkdir()
         for name in ("config.json", "model.safetensors"):
             (folder / name).write_text("{}", "utf-8")
