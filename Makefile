@@ -29,7 +29,7 @@ help:
 	@echo "make live        tests with a real Label Studio, IoTDB, PostgreSQL, a real browser and kills"
 	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout"
 	@echo "make bench       the figures of the README, one command each"
-	@echo "make lint        ruff and mypy"
+	@echo "make lint        ruff, mypy, and what the rules of the house count"
 	@echo "make install     .venv with the pinned core set"
 	@echo "make wheel       dist/tsad-*.whl"
 	@echo "make wheelhouse  every wheel for an install without network"
@@ -82,6 +82,7 @@ bench: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python tests/house.py
 
 wheel: $(VENV)/.dev
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .

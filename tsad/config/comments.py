@@ -28,7 +28,8 @@ def comments(text: str) -> dict[str, str]:
             path = [(indent, key) for indent, key in path if indent < len(match["indent"])]
             around = path[-1][1] if path else ""
             key = full_key(around, match["key"])
-            behind = _QUOTED.sub("", match["rest"]).partition(" #")[2].strip(" #")
+            at = _QUOTED.sub(lambda text: "-" * len(text[0]), match["rest"]).find(" #")  # a # in a text is none
+            behind = match["rest"][at:].strip(" #") if at >= 0 else ""
             said[key] = behind or (" ".join(above) if said else "")  # above the first key: what the file is about
             path.append((len(match["indent"]), key))
         above = []
