@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tsad.config import GROUPS, UNFROZEN, Settings, options_of, settings, thawed, yaml_text
+from tsad.config import BASES, GROUPS, UNFROZEN, Settings, options_of, settings, thawed, yaml_text
 from tsad.config.freeze import FORMER, differences, translated
 from tsad.config.parts import base_of, located, model_of
 from tsad.config.validation import OptionsError, validated
@@ -145,6 +145,25 @@ def test_a_config_frozen_by_an_older_version_thaws_to_the_same(options: Make, na
     assert yaml.safe_load(again.config_yaml) == translated(yaml.safe_load(text))
     other = options(*words, "sampling.windows=7").config_yaml
     assert differences(other, text) == [f"sampling.windows=7 (frozen: {now.sampling.windows})"]
+
+
+@pytest.mark.parametrize("group", BASES)
+def test_a_frozen_config_cannot_choose_what_is_imported(
+    options: Make, group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "planted.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'sprung')!r}).touch()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    now = options("source=synthetic", "review=simulated")
+    frozen = yaml.safe_load(now.config_yaml)
+    frozen[group]["_target_"] = "planted.Thing"
+    with pytest.raises(ConfigError, match=f"names planted.Thing as its {group}, which neither tsad nor your config"):
+        thawed(yaml.safe_dump(frozen), now.groups, now.config_yaml)
+    assert not (tmp_path / "sprung").exists()
+    folder = tmp_path / "conf" / group  # the user's own words
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text("_target_: planted.Thing\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert thawed(yaml.safe_dump(frozen), now.groups, now.config_yaml)[group]["_target_"] == "planted.Thing"
 
 
 def test_every_former_choice_is_a_class_that_takes_what_is_left() -> None:

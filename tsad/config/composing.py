@@ -136,6 +136,14 @@ def option(group: str, name: str) -> dict[str, Any]:
         return dict(plain(hydra.compose(f"{group}/{name}"))[group])
 
 
+def targets_of(group: str) -> set[str]:
+    """Every ``_target_`` that a YAML of the group names, the user's own ones included."""
+    import yaml
+
+    options = (yaml.safe_load(yaml_text(f"{group}/{name}") or "") or {} for name in options_of(group))
+    return {str(values["_target_"]) for values in options if "_target_" in values}
+
+
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values, interpolations resolved, ``???`` where something is to be given.
 

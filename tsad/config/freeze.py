@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tsad.command.secrets import literal, masked, unmasked
-from tsad.config.composing import flatten, plain
+from tsad.config.composing import flatten, plain, targets_of
+from tsad.core.building import HOUSE
 from tsad.core.errors import ConfigError
 from tsad.core.moved import current
 
@@ -123,11 +124,20 @@ def thawed(text: str, now: Mapping[str, Mapping[str, Any]], written: str) -> Dic
         written: the config in use as it would be frozen.
 
     Raises:
-        ConfigError: not YAML, or a secret or an environment variable that the config in use does not have there.
+        ConfigError: not YAML, a secret or an environment variable that the config in use does not have there, or a
+            class that neither tsad nor the user's configs have: who can write to the store must not choose what runs.
     """
     from omegaconf import OmegaConf
 
-    return OmegaConf.create({**literal(now), **unmasked(translated(_read(text)), now, _read(written))})
+    frozen = translated(_read(text))
+    for group, values in frozen.items():
+        target = values.get("_target_", HOUSE) if isinstance(values, Mapping) else HOUSE
+        if not (target.startswith(HOUSE) or target in {now.get(group, {}).get("_target_"), *targets_of(group)}):
+            raise ConfigError(
+                f"the frozen config names {target} as its {group}, which neither tsad nor your config has",
+                f"Put it into a YAML of conf/{group}/ if it is yours; if not, do not trust this store.",
+            )
+    return OmegaConf.create({**literal(now), **unmasked(frozen, now, _read(written))})
 
 
 def differences(asked: str, frozen: str) -> list[str]:
