@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tsad.core.errors import LabelError
+from tsad.core.errors import ConfigError, LabelError
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
@@ -138,5 +138,5 @@ def test_the_same_window_gets_the_same_answer_in_any_order() -> None:
 
 
 def test_rates_outside_the_unit_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="miss_rate"):
+    with pytest.raises(ConfigError, match="miss_rate"):
         simulated(miss_rate=1.5)

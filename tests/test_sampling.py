@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tsad.core.errors import ConfigError
 from tsad.core.series import Series, Window
 from tsad.review.sampling import capped, inclusion_probabilities, select
 from tsad.review.strategies.base import Strategy
@@ -139,7 +140,7 @@ def test_probabilities_sum_to_what_is_drawn(weights: list[float], size: int, lim
     ],
 )
 def test_impossible_options_are_refused_by_name(change: dict, key: str) -> None:
-    with pytest.raises(ValueError, match=key):
+    with pytest.raises(ConfigError, match=key):
         made(**change)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from pydantic import ValidationError
 from reading_kit import failed, failures_of, fetched, series_of
 from sql_kit import SECOND, START, WEIRD, fill, sql_source, statements, submission
 
@@ -311,7 +310,7 @@ def test_times_that_cannot_be_ordered_say_what_to_do(url: str, values: list[Any]
     ],
 )  # fmt: skip
 def test_impossible_options_are_refused_by_name(options: dict[str, Any], found: str) -> None:
-    with pytest.raises((ConfigError, ValidationError), match=found) as caught:
+    with pytest.raises(ConfigError, match=found) as caught:
         sql_source("sqlite:///x.db", **options)
     assert "secret" not in str(caught.value)
 
@@ -411,7 +410,7 @@ def test_since_and_until_bind_every_read(url: str) -> None:
     (series,) = series_of(sql_source(url, since="2024-01-01T00:10:00", until="2024-01-01T01:00:00+00:30"))
     assert list(series.timestamps[[0, -1]]) == [(START + 600) * SECOND, (START + 1799) * SECOND]
     assert sql_source(url, since="2024-01-02").identity() == sql_source(url).identity(), "the cache is the same"
-    with pytest.raises((ConfigError, ValidationError), match="is not before"):
+    with pytest.raises(ConfigError, match="is not before"):
         sql_source(url, since="2024-01-02", until="2024-01-01")
 
 

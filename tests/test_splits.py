@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tsad.core.errors import LabelError
+from tsad.core.errors import ConfigError, LabelError
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval
 from tsad.core.windows import cut
@@ -93,9 +93,9 @@ def test_what_cannot_be_split_says_what_to_do() -> None:
         made().split([series("U", None)], 100)
     with pytest.raises(LabelError, match="gold=time"):
         made().split([series("A", [(5, 9)]), series("U", None)], 100)
-    with pytest.raises(ValueError, match="share"):
+    with pytest.raises(ConfigError, match="share"):
         made(share=1.0)
-    with pytest.raises(ValueError, match="strata is 4 but windows is 2"):
+    with pytest.raises(ConfigError, match="strata is 4 but windows is 2"):
         made("people", strata=4, windows=2)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tsad.core.errors import ConfigError
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.options import ThresholdOptions
 from tsad.core.proposing import to_intervals
@@ -92,7 +93,7 @@ def test_fixed_and_quantile_rules() -> None:
     assert quantile.choose(KnownScores(unlabelled=scores)) == pytest.approx(0.9)
     assert quantile.choose(KnownScores()) == 0.5
     assert [rule.reads_unlabelled for rule in (FixedRule, QuantileRule, ReviewedRule)] == [False, True, False]
-    with pytest.raises(ValueError, match="quantile"):
+    with pytest.raises(ConfigError, match="quantile"):
         QuantileRule(quantile=1.0, **dict(PLAIN))
 
 

@@ -8,8 +8,11 @@ import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
+
+from tsad.core.errors import ConfigError, TsadError
+from tsad.core.faults import faults_of, misspelt
 
 UNSET = "???"  # how YAML says: to be given by the user
 WRONG_TYPE = "wrong_type"  # pydantic's name of the fault where _exact refuses what pydantic would convert
@@ -62,14 +65,35 @@ class Configured:
     A subclass names the model and takes either one ready made or its fields as keyword arguments:
     ``def __init__(self, options: CsvOptions | None = None, **given: Any)``, which begins with
     ``self.settings = self.configured(options, given)``.
+
+    Attributes:
+        group: the config group that chooses it, for messages.
+        refused: the error that says what is wrong with keyword arguments.
     """
 
     options_model: ClassVar[type[Options]]
+    group: ClassVar[str]
+    refused: ClassVar[type[TsadError]] = ConfigError
 
     @classmethod
     def configured(cls, options: Options | None, given: Mapping[str, Any]) -> Any:
-        """The options as given, or made from keyword arguments."""
-        return cls.options_model(**given) if options is None else options
+        """The options as given, or made from keyword arguments.
+
+        Raises:
+            TsadError: (``refused``) values that are out of bounds, all of them.
+            TypeError: unknown or missing keywords.
+        """
+        if options is not None:
+            return options
+        try:
+            return cls.options_model(**given)
+        except ValidationError as error:
+            if names := misspelt(error):
+                raise TypeError(f"{cls.__name__}: unknown or missing options {', '.join(names)}") from error
+            rows = faults_of(error, f"{cls.group}.")
+            found, remedies = (list(column) for column in zip(*rows, strict=True))
+            name = getattr(cls, "name", cls.__name__)
+            raise cls.refused(f"{name}: {', '.join(found)}", " ".join(remedies)) from error
 
 
 class _Names(dict[str, str]):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
-
-from pydantic import ValidationError
 
 from tsad.core.bases import DetectorBase
 from tsad.core.errors import DetectorError
@@ -20,7 +18,6 @@ from tsad.core.protocols import Proposing
 from tsad.core.series import Series
 from tsad.core.types import Detection, FloatArray, Interval, Needs
 from tsad.detectors.evidence.examined import Examined, Own, series_rows
-from tsad.detectors.faults import faults_of, misspelt
 
 
 class Detector(Configured, DetectorBase, ABC):
@@ -45,26 +42,11 @@ class Detector(Configured, DetectorBase, ABC):
     scored: ClassVar[bool] = True
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
     settings: Any
+    group = "detector"
+    refused = DetectorError
 
     def __init__(self, options: Options | None = None, **given: Any) -> None:
         self.settings = self.configured(options, given)
-
-    @classmethod
-    def configured(cls, options: Options | None, given: Mapping[str, Any]) -> Any:
-        """The options as given, or made from keyword arguments.
-
-        Raises:
-            DetectorError: values that are out of bounds, all of them.
-            TypeError: unknown or missing keywords.
-        """
-        try:
-            return super().configured(options, given)
-        except ValidationError as error:
-            if names := misspelt(error):
-                raise TypeError(f"{cls.__name__}: unknown or missing options {', '.join(names)}") from error
-            rows = faults_of(error, "detector.")
-            found, remedies = (list(column) for column in zip(*rows, strict=True))
-            raise DetectorError(f"{cls.name}: {', '.join(found)}", " ".join(remedies)) from error
 
     @classmethod
     def needs(cls, options: Options | None = None) -> Needs:

@@ -20,6 +20,7 @@ class Reviewer(Configured, ABC):
         needs_labels: whether the answers come from the series' labels, which no artifact carries.
     """
 
+    group = "review"
     people: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     options_model: ClassVar[type[Options]] = ReviewOptions

@@ -66,6 +66,7 @@ class Source(ABC):
         rules: how rows become series; pieces are joined by them.
     """
 
+    group = "source"
     name: str = "source"
     cacheable: bool = True
     ranged: bool = False

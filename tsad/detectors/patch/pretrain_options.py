@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from tsad.core.errors import ConfigError
+from tsad.core.faults import faults_of
 from tsad.core.option_model import Options
 from tsad.detectors.evidence.channels import CHANNELS
-from tsad.detectors.faults import faults_of
 from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
 
 if TYPE_CHECKING:
@@ -49,9 +49,11 @@ class NetworkOptions(Options):
     @model_validator(mode="after")
     def _whole(self) -> NetworkOptions:
         if self.length % self.patch:
-            raise ValueError("network.length should be a multiple of network.patch")
+            raise ValueError(f"network.length={self.length} should be a multiple of network.patch={self.patch}")
         if self.hidden_size % (2 * self.heads):
-            raise ValueError("network.hidden_size should be a multiple of twice network.heads")
+            raise ValueError(
+                f"network.hidden_size={self.hidden_size} should be a multiple of twice network.heads={self.heads}"
+            )
         return self
 
 

@@ -41,6 +41,7 @@ class ThresholdRule(Configured, ABC):
             proposer holds the threshold, and reviews correct it.
     """
 
+    group = "threshold"
     reads_unlabelled: ClassVar[bool] = False
     proposes: ClassVar[bool] = False
     options_model: ClassVar[type[Options]] = ThresholdRuleOptions

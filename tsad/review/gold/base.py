@@ -22,6 +22,7 @@ class GoldRule(Configured, ABC):
         needs_people: whether people have to review the gold windows, labels or not.
     """
 
+    group = "gold"
     needs_people: ClassVar[bool] = False
     options_model: ClassVar[type[Options]] = GoldOptions
     settings: GoldOptions

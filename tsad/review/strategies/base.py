@@ -33,6 +33,7 @@ class Strategy(Configured, ABC):
         name: goes with every window drawn.
     """
 
+    group = "sampling"
     name: ClassVar[str]
     options_model: ClassVar[type[Options]] = SamplingOptions
     settings: SamplingOptions

@@ -12,17 +12,20 @@ UNKNOWN, ABSENT = "extra_forbidden", "missing"
 def faults_of(error: ValidationError, prefix: str) -> list[tuple[str, str]]:
     """Each fault as (what was found, what to do), e.g. ``("half=0.0", "detector.half should be greater than 0.")``.
 
+    Texts are not repeated, but for choices: one may be a password where none belongs.
+
     Args:
         prefix: group of the keys, e.g. ``detector.``, or "".
     """
     rows = []
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
+        key, value = ".".join(str(part) for part in fault["loc"]), fault["input"]
         text = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-        if isinstance(fault["input"], Mapping) and fault["type"] not in (UNKNOWN, ABSENT):  # a rule over several keys
-            rows.append((", ".join(f"{name}={value}" for name, value in fault["input"].items()), f"{text}."))
-        else:
-            rows.append((f"{key}={fault['input']}", f"{prefix}{key} {text}."))
+        if not key or isinstance(value, Mapping):  # a rule over several keys
+            rows.append((text.rstrip("."), ""))
+            continue
+        shown = isinstance(value, int | float | None) or fault["type"] == "literal_error"
+        rows.append((f"{key}={value}" if shown else key, f"{prefix}{key} {text}."))
     return rows
 
 
