@@ -230,3 +230,14 @@ def test_label_studio_has_to_be_there_before_any_work(small: Make) -> None:
     with pytest.raises(ReviewError, match="tsad studio"):
         iterate(one)
     assert open_loop(one).iterations() == []
+
+
+def test_status_tells_of_other_loops_where_one_names_a_strange_class(
+    small: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, config in (("good", small().config_yaml), ("strange", "source: {_target_: nowhere.Thing}\n")):
+        with open_loop(small(f"loop.name={name}")).lock() as held:
+            held.create_iteration(1, config, {})
+    status = call("status", small())
+    assert [(loop.name, loop.iteration.number) for loop in status.loops] == [("good", 1), ("strange", 1)]
+    assert "names nowhere.Thing as its source, which neither tsad nor your config has" in capsys.readouterr().out

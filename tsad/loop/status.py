@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import TsadError
+from tsad.core.errors import ConfigError, TsadError
 from tsad.core.results import Result
 from tsad.core.reviews import ReviewState
 from tsad.core.times import format_time
@@ -32,7 +32,7 @@ class IterationState(Result):
         reason: why it failed, or "".
         started: ISO 8601, UTC.
         reviews: windows of its queue by ``ReviewState``; ``None`` before there is a queue.
-        unread: why the reviews cannot be read, or "".
+        unread: why the reviews, or the iteration's config, cannot be read, or "".
     """
 
     number: int
@@ -95,14 +95,17 @@ def _standing(bench: Workbench, loop: LoopStore) -> LoopStanding:
     iterations = loop.iterations()
     if not iterations:
         return LoopStanding(loop.name, 0, None, None, None)
-    frozen = bench.thaw(iterations[-1].config_yaml)
+    completed = sum(i.state == "COMPLETED" for i in iterations)
+    try:
+        frozen = bench.thaw(iterations[-1].config_yaml)
+    except ConfigError as error:  # it names what is not here; the other loops are told of all the same
+        return LoopStanding(loop.name, completed, _state(iterations[-1], None, str(error)), None, None)
     registry = registry_of(frozen, loop)
     champion = registry.alias("champion")
     decisions = (finished(iteration, PROMOTE) for iteration in reversed(iterations))
     decision = next((decision for decision in decisions if decision is not None), None)
     return LoopStanding(
-        name=loop.name, completed=sum(i.state == "COMPLETED" for i in iterations),
-        iteration=_newest(frozen, iterations[-1]),
+        name=loop.name, completed=completed, iteration=_newest(frozen, iterations[-1]),
         champion=f"{registry.name}:{champion.version}" if champion else None,
         dataset=champion.tags.get("tsad.dataset_version", "") if champion else None,
         scores=decision.scores if decision else {},
@@ -120,6 +123,10 @@ def _newest(frozen: Workbench, iteration: Iteration) -> IterationState:
             reviews = _reviews(frozen, iteration)
         except TsadError as error:
             unread = str(error)
+    return _state(iteration, reviews, unread)
+
+
+def _state(iteration: Iteration, reviews: Mapping[str, int] | None, unread: str) -> IterationState:
     started = format_time(iteration.started * 10**6)
     return IterationState(iteration.number, iteration.state, iteration.reason, started, reviews, unread)
 
