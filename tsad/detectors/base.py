@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from tsad.core.protocols import Proposing
 from tsad.core.series import Series
 from tsad.core.types import Detection, FloatArray, Interval, Needs
 from tsad.detectors.evidence.examined import Examined, Own, series_rows
+from tsad.files.hashing import digest_of_text
 
 
 class Detector(Configured, DetectorBase, ABC):
@@ -108,7 +108,7 @@ class Detector(Configured, DetectorBase, ABC):
         described = self.describe()
         described["_target_"] = recorded(described["_target_"])
         text = json.dumps(described, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest_of_text(text)[:12]
 
     def base_reference(self) -> dict[str, str]:
         """``id``, ``path`` and ``sha256`` of the base weights; empty where there are none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -24,6 +23,7 @@ from tsad.core.option_model import Options
 from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, BoolArray, Detection, FloatArray, Interval
+from tsad.files.hashing import digest_of_text
 from tsad.loop.opening import open_loop, standalone
 from tsad.metrics.figures import series_counts, series_figures
 from tsad.steps.leaderboard import MEAN, Row, keep, kept, mean_rows, pooled_rows, score_file, table, write
@@ -162,7 +162,7 @@ def _key(series: Series, detector: Detector, settings: dict[str, int]) -> str:
 
     weights = (detector.base_reference().get("sha256", ""), defaults_digest(detector.name))
     parts = (VERSION, series.digest, series.labels, detector.config_hash, weights, sorted(settings.items()))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return digest_of_text(repr(parts))[:16]
 
 
 def _proposed(detector: Detector, series: Series) -> Detection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from tsad.core.errors import DatasetError
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
 from tsad.core.times import format_time
-from tsad.files.hashing import digest_of_file
+from tsad.files.hashing import digest_of_file, digest_of_text
 from tsad.loop.datasets import fetch, latest_training
 from tsad.loop.opening import open_loop
 
@@ -62,7 +61,7 @@ def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, r
         "path": place, "format": format, "dataset": version.digest, "rows": rows, "bytes": path.stat().st_size,
         "sha256": digest, "source": record.source if record else "",
     }  # fmt: skip
-    keep(loop, EXPORT, hashlib.sha256(f"{place}|{digest}".encode()).hexdigest()[:12], about)
+    keep(loop, EXPORT, digest_of_text(f"{place}|{digest}")[:12], about)
 
 
 def _write_csv(version: DatasetVersion, path: Path) -> int:

@@ -6,7 +6,6 @@ folder than it was made in would read, and delete, files of the folder it was co
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from tsad.core.errors import TrackingError
+from tsad.files.hashing import digest_of_text
 
 ARTIFACTS = "artifacts"  # folder of the store's home
 _COLUMNS = (
@@ -29,7 +29,7 @@ _LOCATIONS = (
 
 def folder_of(loop: str) -> str:
     """Name of a loop's folder below ``artifacts``."""
-    return hashlib.sha256(loop.encode()).hexdigest()[:8]
+    return digest_of_text(loop)[:8]
 
 
 def local_path(address: str) -> Path | None:

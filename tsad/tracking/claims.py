@@ -8,7 +8,6 @@ Host clocks may differ by less than the lease.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tsad.core.errors import ClaimError, TrackingError
+from tsad.files.hashing import digest_of_text
 from tsad.tracking.guard import Client
 
 
@@ -56,7 +56,7 @@ class Claim:
 
 def this_place(locks: Path) -> str:
     """``host/hash of the lock folder``: processes with other lock folders do not exclude each other."""
-    return f"{socket.gethostname()}/{hashlib.sha256(str(locks).encode()).hexdigest()[:6]}"
+    return f"{socket.gethostname()}/{digest_of_text(str(locks))[:6]}"
 
 
 def file_stem(name: str) -> str:
@@ -64,7 +64,7 @@ def file_stem(name: str) -> str:
     plain = re.sub(r"[^\w. -]", "_", name).rstrip(". ")
     if plain == name and len(name.encode()) <= 100:
         return name
-    return f"{plain[:30]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{plain[:30]}-{digest_of_text(name)[:8]}"
 
 
 class Token:

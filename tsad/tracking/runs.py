@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tsad.core.errors import ClaimError, TsadError
+from tsad.files.hashing import digest_of_text
 from tsad.tracking import reaper
 from tsad.tracking.claims import this_process
 from tsad.tracking.dataset_records import DatasetRecord, NewDataset
@@ -97,7 +97,7 @@ class LoopStore(Experiment):
             ClaimError: the lock is not held, or that iteration exists with another config.
         """
         self.require_lock(f"Iteration {number}")
-        digest = hashlib.sha256(config_yaml.encode()).hexdigest()[:16]
+        digest = digest_of_text(config_yaml)[:16]
         iteration = self._draft(number, digest)
         if not iteration.state:
             client = self.store.client

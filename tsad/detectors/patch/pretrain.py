@@ -6,7 +6,6 @@ holes. The recipe, its seed and the generator's version go into ``config.json`` 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import time
@@ -26,6 +25,7 @@ from tsad.detectors.patch.crops import ExampleStream, held_out
 from tsad.detectors.patch.detector import resolve_device
 from tsad.detectors.patch.pretrain_options import PretrainOptions, Recipe
 from tsad.files.atomic import write_file
+from tsad.files.hashing import digest_of_text
 from tsad.synthetic.generator import KINDS
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _identity(recipe: Recipe, model: PatchModel) -> dict[str, Any]:
     """What must be equal for a run to go on; its end may move."""
     told = {k: v for k, v in asdict(recipe).items() if k not in ("steps", "kinds", "warmup", "cooldown")}
     shapes = sorted((name, tuple(tensor.shape)) for name, tensor in model.state_dict().items())
-    return told | {"network": hashlib.sha256(repr(shapes).encode()).hexdigest()}
+    return told | {"network": digest_of_text(repr(shapes))}
 
 
 def validate(model: PatchModel, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from tsad.detectors.proposals.calibrator import Calibrator, from_json, to_json
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
 from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, learned_gap, propose
 from tsad.detectors.proposals.features import FEATURES, features_of
+from tsad.files.hashing import digest_of_text
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
@@ -177,7 +177,7 @@ def defaults_digest(detector: str) -> str:
         WeightsError: as :func:`default_proposer`.
     """
     own = {key: value for key, value in _stated(detector).items() if key != "provenance"}
-    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
+    return digest_of_text(json.dumps(own, sort_keys=True))[:16]
 
 
 def _stated(detector: str) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from tsad.core.errors import LabelError
 from tsad.core.series import Series
+from tsad.files.hashing import digest_of_text
 from tsad.review.gold.labels import LabelsGold, LabelsOptions
 
 
@@ -31,7 +31,7 @@ def _held(labelled: Sequence[Series], options: LabelsOptions) -> set[str]:
         )
 
     def rank(item: Series) -> str:
-        return hashlib.sha256(f"{options.seed}|{item.point_id}".encode()).hexdigest()
+        return digest_of_text(f"{options.seed}|{item.point_id}")
 
     abnormal = sorted((s for s in labelled if s.labels), key=rank)
     normal = sorted((s for s in labelled if not s.labels), key=rank)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from tsad.core.errors import CacheError
 from tsad.core.series import Series
 from tsad.core.types import Interval
 from tsad.files.atomic import atomic
-from tsad.files.hashing import digest_of_parts
+from tsad.files.hashing import digest_of_parts, digest_of_text
 
 FORMAT = 2  # goes up when the layout of an entry or the meaning of validation changes
 Fetched = tuple[int, int, float]  # start, end (ns UTC, half-open) and when it was fetched (seconds since 1970)
@@ -157,4 +156,4 @@ def _write(series: Series, path: Path, meta: dict[str, Any]) -> None:
 
 def _hash(series: Series, meta: dict[str, Any]) -> str:
     said = json.dumps(meta, sort_keys=True)
-    return hashlib.sha256(f"{series.digest}|{said}".encode()).hexdigest()
+    return digest_of_text(f"{series.digest}|{said}")
