@@ -25,7 +25,7 @@ BENCHMARKS := $(filter-out benchmarks/prove.py benchmarks/reference_% benchmarks
 
 help:
 	@echo "make demo        install, then three iterations on a simulated plant (under 4 minutes)"
-	@echo "make test        install, then the default tests: no network, GPU or server (under a minute)"
+	@echo "make test        install, then the default tests: no network, GPU or server"
 	@echo "make live        tests with a real Label Studio, IoTDB, PostgreSQL, a real browser and kills"
 	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout"
 	@echo "make bench       the figures of the README, one command each"
