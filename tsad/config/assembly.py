@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from tsad.command.secrets import masked
 from tsad.config.checked import Settings, settings
 from tsad.config.composing import option, options_of
 from tsad.config.freeze import thawed
-from tsad.config.groups import GROUPS
+from tsad.config.groups import Composed
 from tsad.config.parts import Chosen, part
 from tsad.config.validation import validated
 from tsad.config.workbench import Workbench
@@ -40,12 +40,9 @@ def workbench(checked: Settings, context: Context | None = None) -> Workbench:
         export = Path(str(source.config["labels"])).expanduser()
         source = replace(source, config={**source.config, "labels": None})
     return Workbench(
-        **{group: getattr(checked, group) for group in GROUPS if group not in ("source", "detector")},
+        **{field.name: getattr(checked, field.name) for field in fields(Composed)},
         context=context,
-        home=checked.home,
-        config_yaml=checked.config_yaml,
         configs={group: masked(checked.parts[group].config) for group in checked.parts},
-        overrides=checked.overrides,
         label_export=export,
         threshold_rule=checked.parts["threshold"].build(),
         strategy=checked.parts["sampling"].build(),

@@ -5,37 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tsad.config.composing import CONFIG_NAME, home, override_key, plain, search_folders
 from tsad.config.freeze import masked_yaml
-from tsad.config.groups import BASES, GROUPS, OPTIONS, UNFROZEN
+from tsad.config.groups import BASES, GROUPS, OPTIONS, UNFROZEN, Composed
 from tsad.config.parts import PARTIAL, Chosen, part
 from tsad.config.rules import combinations
 from tsad.config.validation import Faults, validated
 from tsad.core.errors import ConfigError
 from tsad.core.option_model import Options
-from tsad.core.options import (
-    AdapterOptions,
-    CacheOptions,
-    DownsampleOptions,
-    GoldOptions,
-    LoopOptions,
-    QualityOptions,
-    ReviewOptions,
-    SamplingOptions,
-    ThresholdRuleOptions,
-    TrackingOptions,
-    WindowOptions,
-)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Composed):
     """One composed config, checked.
 
     Attributes:
@@ -43,28 +29,12 @@ class Settings:
         groups: every group as composed, plain values.
         task: the verb's own keys, as YAML gives them.
         keys: the same as the verb's model wants them; empty where no model was given.
-        config_yaml: groups and loop, secrets masked.
-        overrides: what the user typed, without the verb, its own keys and Hydra's.
     """
 
-    loop: LoopOptions
-    windows: WindowOptions
-    threshold: ThresholdRuleOptions
-    adapter: AdapterOptions
-    sampling: SamplingOptions
-    gold: GoldOptions
-    review: ReviewOptions
-    tracking: TrackingOptions
-    cache: CacheOptions
-    quality: QualityOptions
-    downsample: DownsampleOptions
     parts: Mapping[str, Chosen[Any]]
     groups: Mapping[str, Mapping[str, Any]]
     task: Mapping[str, Any]
     keys: Options = field(default_factory=Options)
-    home: Path
-    config_yaml: str
-    overrides: tuple[str, ...] = ()
 
 
 def settings(

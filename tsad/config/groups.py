@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from tsad.core.option_model import Options
 from tsad.core.options import (
     AdapterOptions,
     CacheOptions,
     DownsampleOptions,
+    GoldOptions,
     LoopOptions,
     QualityOptions,
+    ReviewOptions,
+    SamplingOptions,
+    ThresholdRuleOptions,
     TrackingOptions,
     WindowOptions,
 )
@@ -46,3 +53,29 @@ SUCCESSORS = {
     "gold.split": "Whole series are held back by gold=default or gold=labels, the end of each one by gold=time or "
     "gold=labels_time.",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed:
+    """What every reader of a composed config has of it: each group's options (of classes, what they have in common).
+
+    Attributes:
+        home: the store's folder ($TSAD_HOME, else ./mlruns), absolute.
+        config_yaml: the composed config with secrets masked; what an iteration freezes.
+        overrides: what the user typed for this run, e.g. ``adapter.r=16``, without the verb, its keys and Hydra's.
+    """
+
+    loop: LoopOptions
+    windows: WindowOptions
+    threshold: ThresholdRuleOptions
+    adapter: AdapterOptions
+    sampling: SamplingOptions
+    gold: GoldOptions
+    review: ReviewOptions
+    tracking: TrackingOptions
+    cache: CacheOptions
+    quality: QualityOptions
+    downsample: DownsampleOptions
+    home: Path
+    config_yaml: str
+    overrides: tuple[str, ...]

@@ -7,20 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tsad.config.groups import Composed
 from tsad.core.context import Context
-from tsad.core.options import (
-    AdapterOptions,
-    CacheOptions,
-    DownsampleOptions,
-    GoldOptions,
-    LoopOptions,
-    QualityOptions,
-    ReviewOptions,
-    SamplingOptions,
-    ThresholdRuleOptions,
-    TrackingOptions,
-    WindowOptions,
-)
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
@@ -33,15 +21,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workbench:
+class Workbench(Composed):
     """One composed config, ready to work: typed options and makers, no OmegaConf.
 
     Attributes:
         context: who watches this call, who may stop it, what it holds in memory.
-        home: the store's folder ($TSAD_HOME, else ./mlruns), absolute.
-        config_yaml: the composed config with secrets masked; what an iteration freezes.
         configs: keyword arguments and ``_target_`` of what is chosen so, by group, secrets masked.
-        overrides: what the user typed for this run, e.g. ``adapter.r=16``.
         threshold_rule, strategy, gold_rule: what ``threshold``, ``sampling`` and ``gold`` choose.
         reviewer: the class that ``review`` chooses; see :meth:`make_reviewer`.
         detector_named: builds the detector of ``conf/detector/<name>.yaml``; what the user set for the detector of
@@ -53,22 +38,8 @@ class Workbench:
         thaw: builds the workbench that an iteration's frozen config describes.
     """
 
-    loop: LoopOptions
-    windows: WindowOptions
-    threshold: ThresholdRuleOptions
-    adapter: AdapterOptions
-    sampling: SamplingOptions
-    gold: GoldOptions
-    review: ReviewOptions
-    tracking: TrackingOptions
-    cache: CacheOptions
-    quality: QualityOptions
-    downsample: DownsampleOptions
     context: Context
-    home: Path
-    config_yaml: str
     configs: Mapping[str, Mapping[str, Any]]
-    overrides: tuple[str, ...]
     label_export: Path | None
     threshold_rule: ThresholdRule
     strategy: Strategy
