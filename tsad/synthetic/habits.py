@@ -123,6 +123,6 @@ def litter(rng: np.random.Generator, base: Base) -> None:
         jump = 0.7 * float(np.abs(np.diff(total)).mean()) + 0.01 * float(total.std())
         for start in rng.integers(1, length - 4, int(rng.integers(2, 4 + max(3, length // 1500)))):
             size = int(log_uniform(rng, 1, 24, 1)[0])
-            shape: FloatArray = np.ones(size) if rng.random() < 0.5 else np.hanning(size + 2)[1:-1]
+            shape: FloatArray = np.asarray(np.hanning(size + 2)[1:-1] if rng.random() < 0.5 else np.ones(size))
             piece = base.signal[row, start : start + size]
             piece += rng.choice((-1, 1)) * rng.uniform(1.5, 3.5) * jump * shape[: len(piece)]
