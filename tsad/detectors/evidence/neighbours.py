@@ -55,7 +55,7 @@ def neighbour_distances(
     stride = -(-width // SHARE)
     every = np.lib.stride_tricks.sliding_window_view(coarse, width)
     own, starts = every[::stride], np.arange(0, len(every), stride)
-    groups = 1 if total > LONG else 2
+    groups = 1 if total > LONG or references < REFERENCES else 2
     drawn = np.random.default_rng(0).permutation(len(every))[: groups * references]
     drawn = np.sort(drawn[: len(drawn) // groups * groups].reshape(groups, -1), axis=1)
     spread = own[:: max(1, len(own) // 8192)].std(axis=1)

@@ -50,6 +50,7 @@ GROUPS: tuple[tuple[float, tuple[str, ...]], ...] = (  # rows that fail together
     (OFTEN, ("cycle", "cycle_rarity", "two_cycles", "two_cycles_rarity")),
     (USUAL, ("middle_neighbour", "middle_neighbour_rarity")),
     (USUAL, ("short_neighbour", "short_neighbour_rarity", "short_core")),
+    (USUAL, ("brief_neighbour", "brief_neighbour_rarity", "brief_core")),
     (USUAL, ("level",)),
     (USUAL, ("spread",)),
     (USUAL, ("strength", "log_period")),

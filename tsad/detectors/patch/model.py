@@ -131,7 +131,8 @@ class PatchModel(PreTrainedModel):
         self.norm = RMSNorm(config.hidden_size)
         self.decoder = Decoder(config)
         self.head = nn.Conv1d(size, 1, 1)
-        self.belief = nn.Conv1d(size, len(config.evidence), 1) if config.believes else None
+        believed = len(config.evidence) if config.believes else 0
+        self.belief = nn.Conv1d(size, believed, 1) if believed else None
         self.restore = nn.Conv1d(size, 1, 1)
         self.kind = nn.Linear(config.hidden_size, config.kinds)
         self.post_init()
