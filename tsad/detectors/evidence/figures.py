@@ -17,7 +17,7 @@ FIGURES = (
     "spectral_entropy", "spectral_peak", "slope", "drift",
 )  # fmt: skip
 SPECTRAL = (FIGURES.index("spectral_entropy"), FIGURES.index("spectral_peak"))
-ROWS = 4096  # sub-sequences worked on at once
+ROWS = 512  # sub-sequences worked on at once
 
 
 def figures_of(values: Floats, length: int, starts: np.ndarray) -> Floats:
