@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ class Examined:
     def plain(cls, series: Series, scores: FloatArray, own: Own | None = None) -> Examined:
         """What a detector without a network of ours knows: scores, or its own candidates, and the evidence."""
         found = [evidence_of(tame(values)) for values in series.values.T if not is_constant(values)]
-        heights = (sum(np.abs(one.row(name)) for name in LEADING) for one in found)
+        heights = (np.sum([np.abs(one.row(name)) for name in LEADING], axis=0) for one in found)
         return cls(scores, combined_rows([one.rows for one in found], len(series)), own,
                    tuple(ExaminedChannel.of(one) for one in found), leading_of(heights))  # fmt: skip
 
@@ -93,15 +94,15 @@ class Examined:
 
 def leading_of(heights: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray[np.uint16] | None:
     """Number of the highest channel at each point, the first of equals; ``None`` of fewer than two. [T] each -> [T]."""
-    highest, leading, count = np.zeros(0), None, 0
-    for number, height in enumerate(heights):
-        count += 1
-        if leading is None:
-            highest, leading = height.copy(), np.zeros(len(height), np.uint16)
-            continue
+    remaining = iter(heights)
+    first, second = next(remaining, None), next(remaining, None)
+    if first is None or second is None:
+        return None
+    highest, leading = first.copy(), np.zeros(len(first), np.uint16)
+    for number, height in enumerate(itertools.chain([second], remaining), start=1):
         higher = height > highest
         highest[higher], leading[higher] = height[higher], number
-    return leading if count > 1 else None
+    return leading
 
 
 def series_rows(series: Series) -> npt.NDArray[np.int16]:

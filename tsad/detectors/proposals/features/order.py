@@ -60,7 +60,7 @@ def _first_high(peak: FloatArray) -> IntArray:
     while 2 ** len(tables) <= count:
         last, reach = tables[-1], 2 ** (len(tables) - 1)
         tables.append(np.maximum(last[:-reach], last[reach:]))
-    at = np.arange(1, count + 1)
+    at: IntArray = np.arange(1, count + 1)
     for power in range(len(tables) - 1, -1, -1):
         table, reach = tables[power], 2**power
         whole = at + reach <= count
