@@ -28,8 +28,9 @@ from tsad.core.types import BoolArray, FloatArray
 from tsad.synthetic.anomalies import KINDS, MISSING
 from tsad.synthetic.coupled import CORRELATION_BREAK, MACHINE_KINDS, MachineBatch, make_machine
 from tsad.synthetic.curves import standardise
+from tsad.synthetic.families import FAMILIES
 from tsad.synthetic.plant import plant
-from tsad.synthetic.series import FAMILIES, Base, seasonal_rows
+from tsad.synthetic.series import Base, seasonal_rows
 from tsad.synthetic.stream import stream
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def unlabelled(title: str, values: npt.NDArray[Any]) -> Panel:
 
 def family(rng: np.random.Generator, name: str) -> FloatArray:
     """[L, 1] one row of a family of normal behaviour, with a little noise."""
-    base = Base(np.zeros((1, LENGTH)), np.zeros((1, LENGTH)), np.zeros(1), [np.empty(0, np.int64)], np.zeros(1, bool))
+    base = Base(np.zeros((1, LENGTH)), np.zeros((1, LENGTH)), np.zeros(1), [np.empty(0, np.int64)], ["free"])
     FAMILIES[name][1](rng, base, np.arange(1), np.ones(1))
     return standardise(base.signal).T + 0.05 * rng.standard_normal((LENGTH, 1))
 

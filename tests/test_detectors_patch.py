@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,25 @@ from tsad.core.protocols import Trainable
 from tsad.core.series import Series, Window
 from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Evidence, evidence_of
-from tsad.detectors.evidence.examined import series_rows
+from tsad.detectors.evidence.examined import channel_evidence, series_rows
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import examples
 from tsad.detectors.patch.detector import PatchDetector, blend_in, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, load_base
-from tsad.detectors.patch.windows import cut_piece, pieces, scales_for, sheet_of, shrink, shrink_flags, shrink_rows
+from tsad.detectors.patch.windows import (
+    cut_piece,
+    pieces,
+    rows_seen,
+    scales_for,
+    sheet_of,
+    shrink,
+    shrink_flags,
+    shrink_rows,
+)
 from tsad.files.hashing import digest_of_file
 
 LENGTH = 64
+EVERY = rows_seen(CHANNELS)
 TINY = {
     "length": LENGTH, "patch": 8, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 24, "point_size": 8,
     "evidence": CHANNELS,
@@ -107,20 +118,20 @@ def test_a_one_point_spike_survives_every_scale(scale: int) -> None:
     small = shrink(x, seen, scale)
     assert len(small) == -(-1000 // scale) and small.argmax() == 501 // scale and small.max() > 4.0
     rows = np.stack((x, -x)).astype(np.int16)
-    rows = shrink_rows(rows, scale)
+    rows = shrink_rows(rows, scale, np.arange(2))
     assert rows[:, 501 // scale].tolist() == [8, -8] and np.abs(rows).sum() == 16
 
 
 def test_evidence_of_a_scale_is_what_lies_farthest_from_zero() -> None:
     evidence = evidence_of(noise(202)[:, 0])
     for scale in (4, 16):
-        sheet = sheet_of(evidence, scale)
+        sheet = sheet_of(evidence, scale, EVERY)
         part = evidence.rows[:, :scale]
         expected = part[np.arange(len(part)), np.abs(part).argmax(axis=1)].copy()
         expected[INDEX["log_period"]] -= round(np.log2(scale) / 4 / UNIT)  # periods are shorter in points of this scale
         assert np.array_equal(sheet.rows[:, 0], expected)
         assert sheet.rows.shape[1] == len(sheet.values) == -(-202 // scale)
-    assert sheet_of(evidence, 1).rows is evidence.rows
+    assert sheet_of(evidence, 1, EVERY).rows is evidence.rows
 
 
 def test_scales_reach_from_every_point_to_the_whole_series() -> None:
@@ -131,12 +142,12 @@ def test_scales_reach_from_every_point_to_the_whole_series() -> None:
 def test_pieces_cover_the_series_and_flag_what_is_filled() -> None:
     x = noise(150)[:, 0]
     x[10:20] = np.nan
-    sheet = sheet_of(evidence_of(x), 1)
+    sheet = sheet_of(evidence_of(x), 1, EVERY)
     made = list(pieces(sheet, LENGTH, 32))
     assert [p.start for p in made] == [0, 32, 64, 86]
     assert not made[0].observed[10:20].any() and made[0].observed[20:].all()
     assert not made[0].rows[:, 10:20].any() and np.array_equal(made[1].rows, sheet.rows[:, 32:96])
-    (short,) = pieces(sheet_of(evidence_of(x[:50]), 1), LENGTH, 32)
+    (short,) = pieces(sheet_of(evidence_of(x[:50]), 1, EVERY), LENGTH, 32)
     assert short.size == 50 and not short.observed[50:].any() and not short.rows[:, 50:].any()
     assert short.values.shape == (LENGTH,) and short.rows.shape == (len(CHANNELS), LENGTH)
 
@@ -176,7 +187,8 @@ def test_scores_ignore_offset_and_unit(weights: Path) -> None:
         assert np.allclose(scores, plain, atol=1e-4)
 
 
-def test_channels_combine_by_their_maximum(weights: Path) -> None:
+def test_channels_combine_by_their_maximum(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsad.detectors.evidence.examined.cross_residuals", np.zeros_like)  # nothing of each other
     x = noise(200, 3, channels=3)
     x[:, 2] = 4.0  # a constant channel adds nothing
     (all_,) = detector(weights).score([make_series(x)])
@@ -204,12 +216,12 @@ def test_evidence_reaches_the_network(weights: Path, monkeypatch: pytest.MonkeyP
     x = noise(300)
     told = detector(weights).score([make_series(x)])[0]
 
-    def unknown(values: np.ndarray) -> Evidence:
-        found = evidence_of(values)
-        found.rows[:] = 0
-        return found
+    def unknown(series: Series) -> Iterator[tuple[int, Evidence]]:
+        for channel, evidence in channel_evidence(series):
+            evidence.rows[:] = 0
+            yield channel, evidence
 
-    monkeypatch.setattr("tsad.detectors.patch.detector.evidence_of", unknown)
+    monkeypatch.setattr("tsad.detectors.patch.detector.channel_evidence", unknown)
     assert np.abs(detector(weights).score([make_series(x)])[0] - told).max() > 1e-3
 
 
@@ -439,12 +451,12 @@ def test_encode_sees_what_scoring_sees(weights: Path, monkeypatch: pytest.Monkey
     mask[5:9] = True
     found = set()
     for seed in range(30):
-        made = examples.from_window(window, mask, [evidence], np.random.default_rng(seed), length=LENGTH)
+        made = examples.from_window(window, mask, [evidence], np.random.default_rng(seed), length=LENGTH, seen=EVERY)
         inside = np.flatnonzero(made.weight)
         scale = 32 // len(inside)
         found.add(scale)
         assert np.array_equal(made.labels[inside], shrink_flags(mask, scale))
-        same = cut_piece(sheet_of(evidence, scale), 400 // scale - int(inside[0]), LENGTH)
+        same = cut_piece(sheet_of(evidence, scale, EVERY), 400 // scale - int(inside[0]), LENGTH)
         assert np.array_equal(made.values, same.values) and np.array_equal(made.rows, same.rows)
     assert found == {1, 4}
 

@@ -24,14 +24,17 @@ from tsad.core.control import StopRequested, Switch
 from tsad.core.errors import ConfigError, SourceError, StorageError
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
+from tsad.detectors.evidence.channels import CHANNELS
 from tsad.detectors.patch import crops
 from tsad.detectors.patch.detector import PatchDetector
 from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
 from tsad.detectors.patch.pretrain_options import PretrainOptions
-from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
+from tsad.synthetic.coupled import MACHINE_KINDS as KINDS
+from tsad.synthetic.generator import GENERATOR_VERSION
 
 TINY = {
     "length": 64, "patch": 8, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 24, "point_size": 8,
+    "stem": (1, 5), "embeds_inputs": False, "believes": True,
 }  # fmt: skip
 LENGTHS, SHARES = crops.LENGTHS, crops.LENGTH_SHARES
 
@@ -54,7 +57,7 @@ class Notes:
 
 
 def set_chunks(patch: pytest.MonkeyPatch, points: int, lengths: tuple[int, ...], crops_held_out: int) -> None:
-    patch.setattr(crops.make_chunk, "__defaults__", (points,))
+    patch.setattr(crops.make_chunk, "__defaults__", (CHANNELS, points))
     patch.setattr(crops, "LENGTHS", lengths)
     patch.setattr(crops, "LENGTH_SHARES", (1 / len(lengths),) * len(lengths))
     patch.setattr("tsad.detectors.patch.pretrain.VALIDATION", crops_held_out)
@@ -74,7 +77,7 @@ def run(folder: Path, recorder: Any = None, **changes: Any) -> dict[str, float]:
         "cooldown": 2000, "max_seconds": 0.0, "device": "cpu", "precision": "float32", "compile": False, "workers": 0,
     }  # fmt: skip
     context = changes.pop("context", None)
-    network = {"evidence": True, "network": TINY}
+    network = {"evidence": True, "without": [], "network": TINY}
     made = PretrainOptions.of(**{**network, **options, **changes})
     return pretrain(made, folder, recorder=recorder, context=context)
 
@@ -95,7 +98,7 @@ def test_it_is_seeded_and_leaves_its_recipe(tmp_path: Path) -> None:
     recipe = json.loads((tmp_path / "a" / "config.json").read_text())["recipe"]
     assert (recipe["seed"], recipe["steps"], recipe["step"], recipe["precision"]) == (5, 6, 6, "float32")
     assert recipe["generator"] == GENERATOR_VERSION and recipe["kinds"] == list(KINDS)
-    assert notes.noted["seed"] == 5 and notes.noted["network.length"] == 64 and notes.noted["network.evidence"] == 22
+    assert notes.noted["seed"] == 5 and notes.noted["network.length"] == 64 and notes.noted["network.evidence"] == len(CHANNELS)
     assert [row["step"] for row in notes.rows] == [2, 4, 6]
     noise = np.random.default_rng(0).standard_normal((100, 1))
     detector = PatchDetector(weights=str(tmp_path / "a"), batch_size=4, device="cpu", stride=56, blend=1.0)
@@ -105,12 +108,12 @@ def test_it_is_seeded_and_leaves_its_recipe(tmp_path: Path) -> None:
 
 def test_the_stream_is_the_same_from_workers() -> None:
     with pytest.MonkeyPatch.context() as patch:  # workers are fresh processes: full chunks there and here
-        patch.setattr(crops.make_chunk, "__defaults__", (crops.CHUNK,))
+        patch.setattr(crops.make_chunk, "__defaults__", (CHANNELS, crops.CHUNK))
         patch.setattr(crops, "LENGTHS", LENGTHS)
         patch.setattr(crops, "LENGTH_SHARES", SHARES)
         found = []
         for workers in (0, 1):
-            stream = crops.ExampleStream(3, 2, 64, workers=workers, every=1)
+            stream = crops.ExampleStream(3, 2, crops.Seen(64), workers=workers, every=1)
             found.append([stream.batch("cpu") for _ in range(2)])
             stream.close()
     for mine, other in zip(*found, strict=True):

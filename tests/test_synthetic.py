@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 
 from tsad.core.intervals import runs_of
 from tsad.synthetic import curves
-from tsad.synthetic.anomalies import EDITS, KINDS, MARGIN, MISSING, Scene, disturb, draw_stretch, forget_invisible, free
+from tsad.synthetic.anomalies import EDITS, KINDS, MARGIN, MISSING, disturb, draw_stretch, forget_invisible, free
+from tsad.synthetic.cycle_edits import FORMS
+from tsad.synthetic.families import FAMILIES, base_batch
 from tsad.synthetic.generator import GENERATOR_VERSION, Batch, make_batch
-from tsad.synthetic.series import FAMILIES, base_batch
+from tsad.synthetic.scene import Scene, usual_spread
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,7 @@ def scene(length: int = 600, period: float = 50.0) -> Scene:
     rng = np.random.default_rng(3)
     signal = 2 * np.sin(2 * np.pi * np.arange(length) / period)
     return Scene(signal, 0.1 * rng.standard_normal(length), rng.standard_normal(length), period,
-                 np.arange(0, length, int(period)), brief=False)
+                 np.arange(0, length, int(period)))
 
 
 def test_same_state_of_the_generator_gives_the_same_batch() -> None:
@@ -54,7 +58,7 @@ def test_impossible_sizes_are_refused(count: int, length: int) -> None:
 def test_every_kind_occurs_and_codes_name_kinds(batch: Batch) -> None:
     assert set(np.unique(batch.kinds)) == set(range(len(KINDS)))
     assert ("normal", *EDITS, MISSING) == KINDS and len(set(KINDS)) == len(KINDS) == 20
-    assert GENERATOR_VERSION == "2"
+    assert GENERATOR_VERSION == "3"
 
 
 def test_label_share_is_sane_and_some_windows_are_normal(batch: Batch) -> None:
@@ -74,7 +78,7 @@ def test_values_leave_the_clean_twin_under_labels_and_hardly_elsewhere(batch: Ba
     away = np.where(np.isnan(away), np.inf, away)  # what is missing is as far from its twin as can be
     for row in range(len(away)):
         for start, stop in runs_of(batch.labels[row]):
-            assert away[row, start:stop].max() > 0.05
+            assert away[row, start:stop].max() > 0.01  # of a spread with its peaks, where these are usual
     elsewhere = np.where(batch.labels, 0.0, away)
     assert np.quantile(elsewhere, 0.999) < 0.3
     assert np.median(elsewhere.max(axis=1)) < 0.05
@@ -84,12 +88,78 @@ def test_values_leave_the_clean_twin_under_labels_and_hardly_elsewhere(batch: Ba
 def test_each_family_makes_varied_finite_rows(family: str) -> None:
     only = {family: FAMILIES[family]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tsad.synthetic.series.FAMILIES", only)
+        patch.setattr("tsad.synthetic.families.FAMILIES", only)
         base = base_batch(np.random.default_rng(0), 12, 512)
     values = base.signal + base.noise
     assert np.isfinite(values).all() and (values.std(axis=1) > 0.01).all()
-    assert len(np.unique(values[:, 100])) == 12
+    assert len(np.unique(values, axis=0)) == 12
     assert all(((c >= 0) & (c < 512)).all() for c in base.cycles)
+
+
+def of_family(family: str, count: int, length: int = 2048) -> Batch:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsad.synthetic.families.FAMILIES", {family: FAMILIES[family]})
+        return make_batch(np.random.default_rng(1), count, length)
+
+
+def labelled_share_of_the_highest(batch: Batch) -> float:
+    """Of the 10 points that stand farthest from the median in each abnormal row, the share that is labelled."""
+    hits = []
+    for values, labels in zip(batch.values, batch.labels, strict=True):
+        if labels.any():
+            away = np.nan_to_num(np.abs(values - np.nanmedian(values)))
+            hits.append(labels[np.argsort(-away)[:10]].mean())
+    return float(np.mean(hits))
+
+
+def test_height_tells_nothing_among_peaks_and_much_where_nothing_comes_back() -> None:
+    assert labelled_share_of_the_highest(of_family("peaks", 150)) < 0.15
+    assert labelled_share_of_the_highest(of_family("loose", 150)) > 0.4
+
+
+def test_what_stands_still_now_and_then_is_never_labelled_as_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsad.synthetic.habits.HELD_SHARE", 1.0)
+    monkeypatch.setattr("tsad.synthetic.habits.ODD_SHARE", 0.0)
+    made = make_batch(np.random.default_rng(0), 60, 512)
+    still = (np.diff(made.clean, axis=1) == 0).mean(axis=1) > 0.03
+    assert still.mean() > 0.7
+    assert not (made.kinds[still] == KINDS.index("stuck value")).any()
+
+
+def test_small_oddities_change_the_series_and_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsad.synthetic.habits.ODD_SHARE", 0.0)
+    without = base_batch(np.random.default_rng(4), 40, 512)
+    monkeypatch.setattr("tsad.synthetic.habits.ODD_SHARE", 1.0)
+    with_them = base_batch(np.random.default_rng(4), 40, 512)
+    away = np.abs(with_them.signal - without.signal)
+    assert (away.max(axis=1) > 0).all() and 0.005 < (away > 0).mean() < 0.25
+    monkeypatch.setattr("tsad.synthetic.generator.ABNORMAL_SHARE", 0.0)
+    monkeypatch.setattr("tsad.synthetic.generator.MISSING_SHARE", 0.0)
+    assert not make_batch(np.random.default_rng(4), 40, 512).labels.any()
+
+
+def test_a_long_series_of_cycles_may_have_a_single_odd_one() -> None:
+    made = of_family("quasi-periodic", 60, 8192)
+    counts = np.array([len(runs_of(row)) for row in made.labels])
+    assert (counts == 1).mean() > 0.3 and (counts > 2).any()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_changes_a_cycle_and_keeps_its_length(form: Callable[..., np.ndarray]) -> None:
+    rng, made = np.random.default_rng(0), scene()
+    piece = made.signal[100:150] + np.linspace(0, 1, 50) ** 3
+    for _ in range(20):
+        changed = form(rng, made, piece)
+        assert changed.shape == piece.shape and np.isfinite(changed).all()
+        assert np.abs(changed - piece).max() > 0.05
+
+
+def test_the_usual_spread_does_not_see_peaks() -> None:
+    values = np.random.default_rng(0).standard_normal(5000)
+    plain = usual_spread(values)
+    values[::100] += 30
+    assert 0.9 < plain < 1.1 and 0.9 < usual_spread(values) < 1.1 < values.std()
+    assert usual_spread(np.where(np.arange(5000) % 100 == 0, 30.0, 0.0)) == pytest.approx(0.1 * 2.985, rel=0.01)
 
 
 @pytest.mark.parametrize("kind", list(EDITS))
@@ -115,7 +185,7 @@ def test_each_kind_changes_its_stretch_and_labels_it(kind: str) -> None:
 
 def test_a_change_below_the_noise_is_neither_made_nor_labelled() -> None:
     rng = np.random.default_rng(0)
-    flat = Scene(np.zeros(300), rng.standard_normal(300), np.zeros(300), 0.0, np.empty(0, np.int64), brief=False)
+    flat = Scene(np.zeros(300), rng.standard_normal(300), np.zeros(300), 0.0, np.empty(0, np.int64))
     flat.values[:] = 5.0  # a stuck value in a flat line changes nothing
     assert not disturb(rng, flat, "stuck value", 100, 150)
     assert not flat.kinds.any() and (flat.values == 5.0).all()

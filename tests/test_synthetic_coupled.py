@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsad.core.intervals import runs_of
-from tsad.synthetic.anomalies import KINDS, MISSING, Scene
+from tsad.synthetic.anomalies import KINDS, MISSING
 from tsad.synthetic.coupled import (
     CORRELATION_BREAK,
     MACHINE_KINDS,
@@ -16,6 +16,7 @@ from tsad.synthetic.coupled import (
     break_correlation,
     make_machine,
 )
+from tsad.synthetic.scene import Scene
 
 BREAK = MACHINE_KINDS.index(CORRELATION_BREAK)
 
@@ -112,10 +113,10 @@ def test_a_break_shows_between_channels_and_not_in_the_channel(machines: list[Ma
 def test_a_break_that_nobody_could_see_is_not_made() -> None:
     rng = np.random.default_rng(0)
     loud = Scene(0.1 * np.sin(np.arange(400) / 20), rng.standard_normal(400), np.zeros(400), 0.0,
-                 np.empty(0, np.int64), brief=False)
+                 np.empty(0, np.int64))
     assert not any(break_correlation(rng, loud, 100, 160) for _ in range(20)) and not loud.kinds.any()
     quiet = Scene(np.sin(np.arange(400) / 20), 0.02 * rng.standard_normal(400), np.zeros(400), 0.0,
-                  np.empty(0, np.int64), brief=False)
+                  np.empty(0, np.int64))
     before = quiet.values.copy()
     assert any(break_correlation(rng, quiet, 100, 220) for _ in range(20))
     assert (quiet.values != before)[100:220].any() and np.array_equal(quiet.values[220:], before[220:])

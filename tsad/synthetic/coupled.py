@@ -16,7 +16,6 @@ from tsad.synthetic.anomalies import (
     KINDS,
     MARGIN,
     MISSING,
-    Scene,
     disturb,
     draw_kind,
     draw_stretch,
@@ -24,8 +23,9 @@ from tsad.synthetic.anomalies import (
     free,
 )
 from tsad.synthetic.curves import log_uniform, noise, standardise, wander
+from tsad.synthetic.families import base_batch
 from tsad.synthetic.filters import lfilter
-from tsad.synthetic.series import base_batch
+from tsad.synthetic.scene import Scene
 
 CORRELATION_BREAK = "correlation break"
 MACHINE_KINDS: tuple[str, ...] = (*KINDS, CORRELATION_BREAK)
@@ -109,7 +109,7 @@ def _scenes(rng: np.random.Generator, channels: int, length: int) -> tuple[list[
     order = rng.permutation(channels)
     donors = standardise(np.roll(np.array(signals) + noises, 1, axis=0))
     nowhere = np.empty(0, np.int64)
-    scenes = [Scene(signals[k], noises[k], donors[k], periods[k], nowhere, brief=False) for k in order]
+    scenes = [Scene(signals[k], noises[k], donors[k], periods[k], nowhere) for k in order]
     return scenes, order < channels - alone
 
 

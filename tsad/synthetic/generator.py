@@ -13,13 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.core.types import BoolArray, FloatArray, IntArray
-from tsad.synthetic.anomalies import KINDS, MARGIN, MISSING, Scene, disturb, draw_kind, draw_stretch, forget_invisible
+from tsad.synthetic.anomalies import KINDS, MARGIN, MISSING, disturb, draw_kind, draw_stretch, forget_invisible
 from tsad.synthetic.curves import log_uniform, pick, standardise
-from tsad.synthetic.series import Base, base_batch, bursts
+from tsad.synthetic.families import base_batch
+from tsad.synthetic.scene import Scene, usual_spread
+from tsad.synthetic.series import Base, bursts
 
-GENERATOR_VERSION = "2"
+GENERATOR_VERSION = "3"
 SHORTEST = 64
 ABNORMAL_SHARE = 0.8  # share of the windows in which something is tried
+RARE_SHARE = 0.2  # share of the windows with one anomaly at most, however long they are
 MISSING_SHARE = 0.04  # share of the windows that lose a stretch of readings
 __all__ = ["GENERATOR_VERSION", "KINDS", "Batch", "make_batch"]
 
@@ -61,6 +64,8 @@ def make_batch(rng: np.random.Generator, count: int, length: int) -> Batch:
     values, clean, kinds = _disturbed(rng, base)
     values, clean = _observe(rng, values, clean)
     floor = 0.06 * (clean.std(axis=1) + 1e-9)
+    high = np.flatnonzero([life == "peaks" for life in base.life])
+    floor[high] = 0.12 * (usual_spread(clean[high]) + 1e-9)
     for row in np.flatnonzero(kinds.any(axis=1)):
         forget_invisible(kinds[row], values[row], clean[row], floor[row])
     _lose(rng, values, kinds)
@@ -73,7 +78,8 @@ def make_batch(rng: np.random.Generator, count: int, length: int) -> Batch:
 def _recur(rng: np.random.Generator, base: Base) -> None:
     """Give some series an event that comes back again and again: unusual at first sight, but normal."""
     count, length = base.signal.shape
-    for row in np.flatnonzero(pick(rng, count, 0.12)):
+    loose = np.array(base.life) == "loose"  # there nothing comes again
+    for row in np.flatnonzero(pick(rng, count, 0.12) & ~loose):
         times = int(rng.integers(3, 9))
         where = (np.arange(times) + rng.random() + rng.uniform(0, 0.25) * rng.uniform(-1, 1, times)) / times * length
         height = rng.choice((-1, 1)) * rng.uniform(0.8, 3) * (base.signal[row].std() + 0.3)
@@ -87,10 +93,11 @@ def _disturbed(rng: np.random.Generator, base: Base) -> tuple[FloatArray, FloatA
     kinds = np.zeros(values.shape, np.int8)
     donors = standardise(np.roll(values, 1, axis=0))
     times = np.minimum(rng.geometric(0.55, len(values)), 4) * max(1, values.shape[1] // 2048)
+    times[pick(rng, len(values), RARE_SHARE) | pick(rng, len(values), 0.5) & (np.array(base.life) == "beats")] = 1
     times[~pick(rng, len(values), ABNORMAL_SHARE)] = 0
     for row in np.flatnonzero(times):
         scene = Scene(base.signal[row], base.noise[row], donors[row], float(base.period[row]), base.cycles[row],
-                      bool(base.brief[row]))
+                      base.life[row])
         wanted = int(times[row])
         for _ in range(3 * wanted):  # some places are taken and some changes cannot be seen
             kind = draw_kind(rng, scene)

@@ -14,8 +14,9 @@ import numpy as np
 from tsad.core.intervals import runs_of, runs_to_intervals
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, BoolArray, FloatArray, IntArray, Interval
-from tsad.synthetic.anomalies import KINDS, Scene, disturb, forget_invisible, free
+from tsad.synthetic.anomalies import KINDS, disturb, forget_invisible, free
 from tsad.synthetic.curves import standardise
+from tsad.synthetic.scene import Scene
 from tsad.synthetic.units import CONTROLLED, SENSORS, limits, make_unit
 
 OSCILLATION = "oscillation"
@@ -77,7 +78,7 @@ def _unit_series(
         signal = signal + _purge(rng, signal, noise, unit.purges)
         donor = scenes[-1].values if scenes else unit.load
         scenes.append(
-            Scene(signal, noise, standardise(donor[None])[0], 0.0, np.empty(0, np.int64), brief=False, lasting=False)
+            Scene(signal, noise, standardise(donor[None])[0], 0.0, np.empty(0, np.int64), lasting=False)
         )
     _disturb_unit(rng, scenes, unit.purges, rate)
     result = []

@@ -7,14 +7,14 @@ unusual abnormal.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from tsad.core.types import BoolArray, FloatArray, IntArray
-from tsad.synthetic.curves import log_uniform, lookup, noise, pick, standardise, templates, wander
+from tsad.core.types import FloatArray, IntArray
+from tsad.synthetic.curves import log_uniform, lookup, pick, standardise, templates, wander
 from tsad.synthetic.filters import lfilter
+from tsad.synthetic.scene import Life
 
 
 @dataclass(eq=False)
@@ -26,35 +26,14 @@ class Base:
         noise: [n, L] what chance adds; the series is ``signal + noise``.
         period: [n] points per cycle, 0 where there is none.
         cycles: n arrays of positions where a cycle starts; empty where the cycles have no fixed shape.
-        brief: [n] bool, series in which only short events are abnormal (counts with slow, free courses).
+        life: n words, what is abnormal in the series.
     """
 
     signal: FloatArray
     noise: FloatArray
     period: FloatArray
     cycles: list[IntArray]
-    brief: BoolArray
-
-
-def base_batch(rng: np.random.Generator, count: int, length: int) -> Base:
-    """``count`` base series of ``length`` points (at least 64), each of a family drawn by :data:`FAMILIES`."""
-    names = list(FAMILIES)
-    shares = np.array([FAMILIES[name][0] for name in names])
-    family = rng.choice(len(names), count, p=shares / shares.sum())
-    scale = log_uniform(rng, 0.01, 0.6, count)
-    nothing = np.empty(0, np.int64)
-    base = Base(np.zeros((count, length)), noise(rng, count, length), np.zeros(count), [nothing] * count,
-                np.zeros(count, bool))
-    for number, name in enumerate(names):
-        rows = np.flatnonzero(family == number)
-        if len(rows):
-            FAMILIES[name][1](rng, base, rows, scale)
-    trend = np.flatnonzero(pick(rng, count, 0.34) & ~base.brief)
-    base.signal[trend] += _trends(rng, len(trend), length)
-    base.noise *= scale[:, None]
-    uneven = np.flatnonzero(pick(rng, count, 0.25) | base.brief & pick(rng, count, 0.6))
-    base.noise[uneven] *= _loudness(rng, base.signal[uneven])
-    return base
+    life: list[Life]
 
 
 def seasonal_rows(rng: np.random.Generator, period: FloatArray, length: int) -> FloatArray:
@@ -104,7 +83,7 @@ def soften(rng: np.random.Generator, signal: FloatArray, period: float) -> Float
     return out
 
 
-def _seasonal(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
+def seasonal(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
     n, length = len(rows), base.signal.shape[1]
     period = log_uniform(rng, 8, max(64.0, length * 0.5), n)
     values = seasonal_rows(rng, period, length)
@@ -116,13 +95,19 @@ def _seasonal(rng: np.random.Generator, base: Base, rows: IntArray, scale: Float
     base.signal[rows], base.period[rows] = values, period
 
 
-def _quasi(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
-    """Cycles as in heartbeat, breath, gait or a press: each varies in length, height and lobes."""
+def quasi(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
+    """Cycles as in heartbeat, breath, gait or a press: each varies in length, height and form.
+
+    In more than half of the series the cycle is all there is: of 40 to 400 points, and a single odd one is abnormal.
+    """
     length = base.signal.shape[1]
     periods = log_uniform(rng, 16, max(32.0, length / 8), len(rows))
+    beats = np.flatnonzero(pick(rng, len(rows), 0.6))
+    periods[beats] = log_uniform(rng, min(40.0, length / 12), min(400.0, length / 6), len(beats))
     for row, period in zip(rows, periods, strict=True):
-        values, starts = _quasi_row(rng, length, float(period))
-        base.signal[row], base.cycles[row] = values, starts
+        base.signal[row], base.cycles[row] = _quasi_row(rng, length, float(period))
+    for row in rows[beats]:
+        base.life[row] = "beats"
     drift = np.flatnonzero(pick(rng, len(rows), 0.4))
     base.signal[rows[drift]] += rng.uniform(0.1, 0.6, (len(drift), 1)) * wander(rng, len(drift), length, 3, 20)
     swell = np.flatnonzero(pick(rng, len(rows), 0.3))
@@ -139,6 +124,17 @@ def _quasi_row(rng: np.random.Generator, length: int, period: float) -> tuple[Fl
     starts = np.cumsum(np.concatenate(([-rng.random() * period], lengths)))
     cycle = np.clip(np.searchsorted(starts, np.arange(length), side="right") - 1, 0, count - 1)
     phase = (np.arange(length) - starts[cycle]) / lengths[cycle]
+    form = _lobed if rng.random() < 0.65 else _drawn
+    values = form(rng, phase, cycle, count)
+    if rng.random() < 0.2:  # two sorts of cycle, both at home here
+        second = rng.random(count) < rng.uniform(0.08, 0.5)
+        values = np.where(second[cycle], form(rng, phase, cycle, count), values)
+    inside = starts[(starts > 1) & (starts < length - 1)].astype(np.int64)
+    return standardise(values[None])[0], inside
+
+
+def _lobed(rng: np.random.Generator, phase: FloatArray, cycle: IntArray, count: int) -> FloatArray:
+    """Cycles [L] as sums of lobes, whose heights and times vary from one of ``count`` cycles to the next."""
     narrow, wide, most = _LOBES[int(rng.integers(len(_LOBES)))]
     lobes = int(rng.integers(1, most + 1))
     centre, width = np.sort(rng.random(lobes)), rng.uniform(narrow, wide, lobes)
@@ -147,25 +143,33 @@ def _quasi_row(rng: np.random.Generator, length: int, period: float) -> tuple[Fl
     height[rng.integers(lobes)] *= rng.choice((1.0, 3.0))
     heights = height * (1 + rng.uniform(0, 0.12) * rng.standard_normal((count, lobes)))
     centres = centre + rng.uniform(0, 0.012) * rng.standard_normal((count, lobes))
-    values = np.zeros(length)
+    values = np.zeros(len(phase))
     for k in range(lobes):
         away = phase - centres[cycle, k]
         away -= np.round(away)
         values += heights[cycle, k] * np.exp(-0.5 * (away / width[k]) ** 2)
-    inside = starts[(starts > 1) & (starts < length - 1)].astype(np.int64)
-    return standardise(values[None])[0], inside
+    return values
+
+
+def _drawn(rng: np.random.Generator, phase: FloatArray, cycle: IntArray, count: int) -> FloatArray:
+    """Cycles [L] after one template, whose height and pace vary from one of ``count`` cycles to the next."""
+    table = templates(rng, 1)[0]
+    height = 1 + rng.uniform(0, 0.15) * rng.standard_normal(count)
+    pace = np.exp(rng.uniform(0, 0.06) * rng.standard_normal(count))
+    place = phase.clip(0, 1) ** pace[cycle] * (len(table) - 1)
+    return np.asarray(np.interp(place, np.arange(len(table)), table), np.float64) * height[cycle]
 
 
 # narrowest and widest lobe (share of a cycle), most lobes: heartbeat, gait or pressure, breath
 _LOBES = ((0.008, 0.06, 6), (0.02, 0.15, 5), (0.12, 0.3, 3))
 
 
-def _level(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
+def level(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
     """Noise around a level."""
     scale[rows] = 1.0
 
 
-def _walk(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
+def walk(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
     """Random walks, partly pulled back to where they began, and slow wanderings."""
     n, length = len(rows), base.signal.shape[1]
     values = np.cumsum(rng.standard_normal((n, length)), axis=1)
@@ -176,7 +180,7 @@ def _walk(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArra
     scale[rows] = np.minimum(scale[rows], 0.2)
 
 
-def _bursts(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
+def occasional(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
     """A quiet line with recurring bursts, on a schedule or by chance; all of them normal."""
     length = base.signal.shape[1]
     for row in rows:
@@ -200,7 +204,7 @@ def bursts(rng: np.random.Generator, length: int, where: FloatArray, height: Flo
     return values[:length]
 
 
-def _machine(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
+def machine(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
     """A machine that is switched between two to four states at irregular times; some run up slowly."""
     length = base.signal.shape[1]
     for row in rows:
@@ -214,7 +218,7 @@ def _machine(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatA
     scale[rows] = np.minimum(scale[rows], 0.2)
 
 
-def _counter(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
+def counter(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
     """Counters and tanks: they rise at a varying rate and start again at a limit or on a schedule."""
     n, length = len(rows), base.signal.shape[1]
     rate = np.maximum(0.05, 1 + rng.uniform(0, 0.6, (n, 1)) * wander(rng, n, length, 2, 15))
@@ -227,7 +231,7 @@ def _counter(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatA
     scale[rows] = np.minimum(scale[rows], 0.1)
 
 
-def _counts(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
+def counts(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatArray) -> None:
     """Requests of a service: a daily course, other days, noise that grows with the level, jobs on a schedule."""
     n, length = len(rows), base.signal.shape[1]
     period = log_uniform(rng, max(32.0, length / 40), length, n)
@@ -240,40 +244,7 @@ def _counts(rng: np.random.Generator, base: Base, rows: IntArray, scale: FloatAr
         every, wide = max(8, int(period[k] / rng.choice((1, 2, 4, 24)))), int(rng.integers(1, 6))
         where = np.arange(rng.integers(0, every), length)
         values[k, where[(where - where[0]) % every < wide]] += rng.uniform(0.3, 2)
-    base.signal[rows], base.period[rows], base.brief[rows] = values, period, True
+    base.signal[rows], base.period[rows] = values, period
+    for row in rows:
+        base.life[row] = "brief"
     scale[rows] = log_uniform(rng, 0.03, 0.5, n)
-
-
-def _trends(rng: np.random.Generator, n: int, length: int) -> FloatArray:
-    """[n, length] straight, bent or wandering trends."""
-    t = np.linspace(-0.5, 0.5, length)
-    sort = rng.integers(0, 3, (n, 1))
-    slope = rng.uniform(-3, 3, (n, 1))
-    curved = np.where(sort == 1, 4 * t**2, wander(rng, n, length, 2, 6) / 2)
-    return slope * np.where(sort == 0, t, curved)
-
-
-def _loudness(rng: np.random.Generator, signal: FloatArray) -> FloatArray:
-    """[n, L] factor by which noise grows with the level of the signal, or comes and goes by itself."""
-    n, length = signal.shape
-    above = signal - signal.min(axis=1, keepdims=True)
-    level = (0.2 + above / (above.mean(axis=1, keepdims=True) + 1e-9)) / 1.2
-    level **= rng.choice((0.5, 1.0), (n, 1))
-    alone = np.exp(0.6 * wander(rng, n, length, 2, 10))
-    flat = above.max(axis=1, keepdims=True) < 1e-9
-    return np.where(flat | pick(rng, n, 0.3)[:, None], alone, level)
-
-
-Family = Callable[[np.random.Generator, Base, IntArray, FloatArray], None]
-
-# name -> (share, function that fills its rows of signal and period, and may set the rows' noise scale)
-FAMILIES: dict[str, tuple[float, Family]] = {
-    "seasonal": (0.34, _seasonal),
-    "quasi-periodic": (0.16, _quasi),
-    "counts": (0.2, _counts),
-    "level": (0.08, _level),
-    "walk": (0.06, _walk),
-    "bursts": (0.07, _bursts),
-    "machine": (0.05, _machine),
-    "counter": (0.04, _counter),
-}

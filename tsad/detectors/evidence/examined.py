@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.series import Series
-from tsad.core.types import FloatArray, IntArray, Interval
-from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Evidence, evidence_of
+from tsad.core.types import BoolArray, FloatArray, IntArray, Interval
+from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Beside, Evidence, evidence_of, scaled_values
 from tsad.detectors.evidence.period import Period
-from tsad.detectors.numeric import is_constant, tame
+from tsad.detectors.evidence.together import cross_residuals
+from tsad.detectors.numeric import fill_missing, is_constant, tame
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Own:
         return cls(tuple(c for c, _ in kept), runs)
 
 
-LEADING = ("neighbour", "short_neighbour", "energy")  # rows by which a channel leads where channels have no scores
+LEADING = ("cycle", "brief_neighbour", "energy")  # rows by which a channel leads where channels have no scores
 ScaleLogits = tuple[tuple[int, npt.NDArray[np.float16]], ...]  # (points taken as one, log odds [ceil(T / points)])
 
 
@@ -82,7 +83,7 @@ class Examined:
     @classmethod
     def plain(cls, series: Series, scores: FloatArray, own: Own | None = None) -> Examined:
         """What a detector without a network of ours knows: scores, or its own candidates, and the evidence."""
-        found = [evidence_of(tame(values)) for values in series.values.T if not is_constant(values)]
+        found = [evidence for _, evidence in channel_evidence(series)]
         heights = (np.sum([np.abs(one.row(name)) for name in LEADING], axis=0) for one in found)
         return cls(scores, combined_rows([one.rows for one in found], len(series)), own,
                    tuple(ExaminedChannel.of(one) for one in found), leading_of(heights))  # fmt: skip
@@ -107,8 +108,26 @@ def leading_of(heights: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray[np.ui
 
 def series_rows(series: Series) -> npt.NDArray[np.int16]:
     """The evidence of all channels of a series in one, [E, T]."""
-    rows = (evidence_of(tame(values)).rows for values in series.values.T if not is_constant(values))
-    return combined_rows(list(rows), len(series))
+    return combined_rows([one.rows for _, one in channel_evidence(series)], len(series))
+
+
+def channel_evidence(
+    series: Series, wanted: Container[str] = CHANNELS, normal: BoolArray | None = None
+) -> Iterator[tuple[int, Evidence]]:
+    """Number and evidence of each channel that varies.
+
+    Args:
+        wanted: rows that are needed.
+        normal: [T] true where people have called the series normal.
+    """
+    varying = [c for c, values in enumerate(series.values.T) if not is_constant(values)]
+    residuals: npt.NDArray[np.float32] | None = None
+    if len(varying) > 1 and ("others_residual" in wanted or "others_energy" in wanted):
+        filled = (fill_missing(tame(series.values[:, c]))[0] for c in varying)
+        residuals = cross_residuals(np.stack([scaled_values(values) for values in filled], axis=1))
+    for place, channel in enumerate(varying):
+        beside = Beside(None if residuals is None else residuals[:, place], normal)
+        yield channel, evidence_of(tame(series.values[:, channel]), wanted, beside)
 
 
 def combined_rows(channels: Sequence[npt.NDArray[np.int16]], length: int) -> npt.NDArray[np.int16]:

@@ -14,6 +14,7 @@ LONG = 1 << 18  # points: of longer series one group must do
 FURTHEST = 1e30
 BLOCK = 512  # sub-sequences compared at once: their distances stay in the processor's cache
 SHARE = 4  # sub-sequences begin every quarter of their length
+MOST = 4096  # references of one group, where one odd cycle in very many is looked for
 
 
 class _Compared(NamedTuple):
@@ -32,11 +33,13 @@ class _Compared(NamedTuple):
     level: float
 
 
-def neighbour_distances(values: Floats, length: float, *, shape: bool) -> list[Floats]:
+def neighbour_distances(
+    values: Floats, length: float, *, shape: bool, amplitude: bool = True, references: int = REFERENCES
+) -> list[Floats]:
     """Per point, how far the sub-sequences over it lie from the most similar ones elsewhere. [T] -> list of [T].
 
-    Two distances: of the shape alone (each sub-sequence scaled by its own spread; left out with ``shape=False``), and
-    of shape with amplitude and level. References are drawn with a fixed seed; those that overlap do not count.
+    Two distances: of the shape alone (each sub-sequence scaled by its own spread), and of shape with amplitude and
+    level. References, so many per group, are drawn with a fixed seed; those that overlap do not count.
     Zeros for series too short to compare.
     """
     import torch
@@ -45,22 +48,22 @@ def neighbour_distances(values: Floats, length: float, *, shape: bool) -> list[F
     length = float(np.clip(length, 8, max(8, total // 4)))
     rate = max(1.0, length / DIMENSIONS)
     width, count = round(length / rate), int(total / rate)
-    kinds = 2 if shape else 1
+    kinds = [by_shape for by_shape, wanted in ((True, shape), (False, amplitude)) if wanted]
     if count < 2 * width + 8:
-        return [np.zeros(total, np.float32) for _ in range(kinds)]
+        return [np.zeros(total, np.float32) for _ in kinds]
     coarse = _resampled(values, rate, count)
     stride = -(-width // SHARE)
     every = np.lib.stride_tricks.sliding_window_view(coarse, width)
     own, starts = every[::stride], np.arange(0, len(every), stride)
-    groups = 1 if total > LONG else 2
-    references = np.random.default_rng(0).permutation(len(every))[: groups * REFERENCES]
-    references = np.sort(references[: len(references) // groups * groups].reshape(groups, -1), axis=1)
+    groups = 1 if total > LONG or references < REFERENCES else 2
+    drawn = np.random.default_rng(0).permutation(len(every))[: groups * references]
+    drawn = np.sort(drawn[: len(drawn) // groups * groups].reshape(groups, -1), axis=1)
     spread = own[:: max(1, len(own) // 8192)].std(axis=1)
     unit = float(np.median(spread)) + 1e-3 * float(coarse.std()) + 1e-9
-    compared = _Compared(own, starts, references, unit, float(np.median(coarse)))
+    compared = _Compared(own, starts, drawn, unit, float(np.median(coarse)))
     found = []
-    for by_shape in ((True, False) if shape else (False,)):
-        targets = torch.from_numpy(_describe(every[references.ravel()], compared, by_shape))
+    for by_shape in kinds:
+        targets = torch.from_numpy(_describe(every[drawn.ravel()], compared, by_shape))
         distances = _nearest(compared, targets, by_shape)
         centre = (starts + width / 2) * rate
         spread_out = between(np.arange(total), centre, distances)
@@ -120,3 +123,8 @@ def _leave_out(table: object, starts: np.ndarray, references: np.ndarray, near: 
     count = np.maximum(high - low, 0)
     rows = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
     table.numpy()[rows, np.repeat(columns, count)] = FURTHEST
+
+
+def cycle_references(points: float) -> int:
+    """References per group to find one odd cycle of so many points: of longer ones fewer are compared."""
+    return int(np.clip(6 * points, REFERENCES, MOST))

@@ -90,3 +90,30 @@ def box(values: Floats, width: float) -> Floats:
         stop = min(start + PART, len(values))
         out[start:stop] = (total[start + size : stop + size] - total[start:stop]) / size
     return out
+
+
+def mean_of(values: Floats, rate: int) -> Floats:
+    """Every ``rate`` points as one, a shorter rest too. [T] -> [ceil(T / rate)]."""
+    if rate == 1:
+        return values
+    whole = len(values) // rate * rate
+    means = values[:whole].reshape(-1, rate).mean(axis=1)
+    return np.append(means, values[whole:].mean()) if whole < len(values) else means
+
+
+def mean_over(starts: npt.NDArray[np.int64], figures: Floats, width: int, total: int) -> Floats:
+    """At each point the mean figure of the stretches ``[start, start + width)`` over it; beyond the last, its figure.
+
+    starts [N] ascending at one distance of each other, figures [N] -> [total].
+    """
+    out = np.zeros(total, np.float32)
+    if len(starts) == 0:
+        return out
+    stride = int(starts[1] - starts[0]) if len(starts) > 1 else width
+    running = np.concatenate((np.zeros(1), np.cumsum(figures, dtype=np.float64)))
+    for first in range(0, total, PART):
+        at = np.arange(first, min(first + PART, total))
+        last = np.minimum(at // stride, len(starts) - 1) + 1
+        begin = np.minimum(np.maximum(-(-(at - width + 1) // stride), 0), len(starts) - 1)
+        out[at] = (running[last] - running[begin]) / np.maximum(last - begin, 1)
+    return out

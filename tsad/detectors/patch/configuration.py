@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 USUAL: dict[str, Any] = {
     "length": 1024, "patch": 32, "evidence": (), "hidden_size": 128, "layers": 4, "heads": 4, "intermediate_size": 344,
-    "point_size": 32, "kinds": 20,
+    "point_size": 32, "kinds": 20, "stem": (5, 3), "embeds_inputs": True, "believes": False,
 }  # fmt: skip
 
 
@@ -25,6 +25,9 @@ class PatchConfig(PretrainedConfig):
         intermediate_size: width of the gated feed-forward layer.
         point_size: channels per point in stem and decoder.
         kinds: kinds of anomaly told apart in pre-training, 0 = normal included.
+        stem: points that the two convolutions of the stem see at once.
+        embeds_inputs: whether tokens see inputs beside what the stem makes of them, as in the first edition.
+        believes: whether the network weighs each row of evidence at each point and adds them to the logits.
     """
 
     model_type = "tsad_patch"
@@ -38,10 +41,13 @@ class PatchConfig(PretrainedConfig):
     intermediate_size: int
     point_size: int
     kinds: int
+    stem: list[int]
+    embeds_inputs: bool
+    believes: bool
 
     def __init__(self, **given: Any) -> None:
         shape = {name: given.pop(name, usual) for name, usual in USUAL.items()}
         for name, value in shape.items():
             setattr(self, name, value)
-        self.evidence = list(shape["evidence"])
+        self.evidence, self.stem = list(shape["evidence"]), list(shape["stem"])
         super().__init__(**given)

@@ -12,11 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tsad.core.types import FloatArray
-from tsad.detectors.evidence.channels import FAR, GROUPS, INDEX, SIGNED, Evidence, evidence_of, scale_of
+from tsad.core.types import BoolArray, FloatArray, IntArray
+from tsad.detectors.evidence.channels import (
+    CHANNELS,
+    FAR,
+    INDEX,
+    SIGNED,
+    Beside,
+    Evidence,
+    evidence_of,
+    scale_of,
+    scaled_values,
+)
+from tsad.detectors.evidence.together import cross_residuals
 from tsad.detectors.numeric import fill_missing
 from tsad.detectors.patch.examples import Example, to_tensors
-from tsad.detectors.patch.windows import Floats, Sheet, cut_piece, sheet_of, shrink
+from tsad.detectors.patch.windows import Floats, Sheet, cut_piece, rows_seen, sheet_of, shrink
+from tsad.synthetic.coupled import make_machine
 from tsad.synthetic.generator import make_batch
 from tsad.synthetic.stream import in_order
 
@@ -28,8 +40,29 @@ CHUNK = 1 << 16  # points generated at once
 SCALES = (1, 2, 4, 8, 16)
 SCALE_SHARES = (0.42, 0.12, 0.22, 0.1, 0.14)
 ABSENT = 0.15  # share of the examples that lose a group of evidence, group by group
-FOREIGN = (0.06, 0.06, 0.1, 0.12, 0.12, 0.06, 0.06, 0.06, 0.06, 0.06)  # ... whose group comes from another place
+USUAL, OFTEN = 0.06, 0.12  # ... whose group comes from another place
+GROUPS: tuple[tuple[float, tuple[str, ...]], ...] = (  # rows that fail together
+    (USUAL, ("amplitude", "difference")),
+    (USUAL, ("short_residual", "short_energy", "short_energy_rarity")),
+    (OFTEN, ("energy", "energy_rarity")),
+    (OFTEN, ("season_residual", "season_score")),
+    (OFTEN, ("shape", "shape_rarity", "neighbour", "neighbour_rarity")),
+    (OFTEN, ("cycle", "cycle_rarity", "two_cycles", "two_cycles_rarity")),
+    (USUAL, ("middle_neighbour", "middle_neighbour_rarity")),
+    (USUAL, ("short_neighbour", "short_neighbour_rarity", "short_core")),
+    (USUAL, ("brief_neighbour", "brief_neighbour_rarity", "brief_core")),
+    (USUAL, ("level",)),
+    (USUAL, ("spread",)),
+    (USUAL, ("strength", "log_period")),
+    (USUAL, ("short_features", "short_features_rarity", "short_memory")),
+    (USUAL, ("long_features", "long_features_rarity", "long_memory")),
+    (USUAL, ("longest_features", "longest_features_rarity")),
+    (USUAL, ("others_residual", "others_energy")),
+)
 FLIPS = [INDEX[name] for name in SIGNED]
+MACHINES = 0.12  # share of the chunks that hold machines of several channels
+REMEMBERED = 0.4  # share of the series that somebody has called normal in places
+REVIEWED = 512  # points that are called normal at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +83,19 @@ class Crop:
     clean: Floats
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a network sees of a series: windows of ``length`` points, and the named rows of evidence."""
+
+    length: int
+    names: tuple[str, ...] = CHANNELS
+
+    @property
+    def rows(self) -> IntArray:
+        """Where they stand, [E]."""
+        return rows_seen(self.names)
+
+
 class ExampleStream:
     """Endless training batches of crops of recent synthetic series; new series join at a fixed pace.
 
@@ -63,9 +109,9 @@ class ExampleStream:
     """
 
     def __init__(
-        self, seed: int, size: int, length: int, *, workers: int = 0, every: int = 3, keep: int = 192
+        self, seed: int, size: int, seen: Seen, *, workers: int = 0, every: int = 3, keep: int = 192
     ) -> None:
-        self._seed, self._size, self._length, self._every, self._workers = seed, size, length, every, workers
+        self._seed, self._size, self._seen, self._every, self._workers = seed, size, seen, every, workers
         self._rng = np.random.default_rng((seed, 1 << 30))
         self._chunks: deque[list[Sample]] = deque(maxlen=keep)
         self._made = self._taken = 0
@@ -74,7 +120,7 @@ class ExampleStream:
     def batch(self, device: str) -> dict[str, torch.Tensor]:
         """Keyword arguments of the network's ``forward``, [B, L] each, evidence [B, E, L]."""
         if self._fresh is None:
-            self._fresh = chunks(self._seed, self._made, self._workers)
+            self._fresh = chunks(self._seed, self._made, self._seen.names, self._workers)
         if self._taken % self._every == 0:
             self._chunks.append(next(self._fresh))
             self._made += 1
@@ -82,7 +128,7 @@ class ExampleStream:
         crops = []
         for k in range(self._size):
             chunk = self._chunks[-1 if k % 2 else int(self._rng.integers(len(self._chunks)))]
-            crops.append(draw_crop(chunk, self._rng, self._length))
+            crops.append(draw_crop(chunk, self._rng, self._seen))
         return crop_tensors(crops, device)
 
     def state(self) -> dict[str, Any]:
@@ -94,7 +140,7 @@ class ExampleStream:
         self._taken, self._made = state["taken"], state["made"]
         self._rng.bit_generator.state = state["rng"]
         first = max(0, self._made - (self._chunks.maxlen or 0))
-        self._fresh = chunks(self._seed, first, self._workers)
+        self._fresh = chunks(self._seed, first, self._seen.names, self._workers)
         self._chunks.clear()
         self._chunks.extend(itertools.islice(self._fresh, self._made - first))
 
@@ -104,47 +150,76 @@ class ExampleStream:
             self._fresh.close()
 
 
-def chunks(seed: int, first: int, workers: int) -> Generator[list[Sample]]:
+def chunks(seed: int, first: int, names: tuple[str, ...], workers: int) -> Generator[list[Sample]]:
     """Chunks ``first``, ``first + 1``, ... of a seed, made ahead by ``workers`` processes.
 
     Raises:
         StreamError: while iterating, when a worker has died.
     """
-    make = functools.partial(_workers_chunk if workers else seeded_chunk, seed)
+    make = functools.partial(_workers_chunk if workers else seeded_chunk, seed, names)
     return in_order(make, workers, first, what=f"chunks of {CHUNK} points")
 
 
-def _workers_chunk(seed: int, number: int) -> list[Sample]:
+def _workers_chunk(seed: int, names: tuple[str, ...], number: int) -> list[Sample]:
     import torch
 
     torch.set_num_threads(1)  # a core for each worker
-    return seeded_chunk(seed, number)
+    return seeded_chunk(seed, names, number)
 
 
-def seeded_chunk(seed: int, number: int) -> list[Sample]:
-    """Chunk ``number`` of a seed."""
-    return make_chunk(np.random.default_rng((seed, number)))
+def seeded_chunk(seed: int, names: tuple[str, ...], number: int) -> list[Sample]:
+    """Chunk ``number`` of a seed with the named rows of evidence."""
+    return make_chunk(np.random.default_rng((seed, number)), names)
 
 
-def make_chunk(rng: np.random.Generator, points: int = CHUNK) -> list[Sample]:
-    """Series of one random length that hold about ``points`` points together."""
+def make_chunk(rng: np.random.Generator, names: tuple[str, ...] = CHANNELS, points: int = CHUNK) -> list[Sample]:
+    """Series of one random length that hold about ``points`` points together; some are the channels of machines."""
     length = int(rng.choice(LENGTHS, p=LENGTH_SHARES))
+    if rng.random() < MACHINES:
+        return list(itertools.islice(_machine_samples(rng, names, length), max(1, points // length)))
     batch = make_batch(rng, max(1, points // length), length)
     return [
-        _sample(_with_holes(values.astype(np.float64), rng), kinds, clean)
+        _sample(_with_holes(values.astype(np.float64), rng), kinds, clean, names, _reviewed(rng, kinds))
         for values, kinds, clean in zip(batch.values, batch.kinds, batch.clean, strict=True)
     ]
 
 
-def _sample(values: FloatArray, kinds: npt.NDArray[np.int8], clean: Floats) -> Sample:
-    evidence = evidence_of(values)
+def _machine_samples(rng: np.random.Generator, names: tuple[str, ...], length: int) -> Generator[Sample]:
+    """The channels of one machine after the other."""
+    while True:
+        count = int(rng.integers(2, 9))
+        machine = make_machine(rng, count, length)
+        scaled = np.stack([scaled_values(fill_missing(v)[0]) for v in machine.values.T.astype(np.float64)], axis=1)
+        residuals = cross_residuals(scaled)
+        for channel in range(count):
+            kinds = np.where(machine.channel_labels[:, channel], machine.kinds, 0).astype(np.int8)
+            values, clean = machine.values[:, channel].astype(np.float64), machine.clean[:, channel]
+            yield _sample(values, kinds, clean, names, _reviewed(rng, kinds), residuals[:, channel])
+
+
+def _reviewed(rng: np.random.Generator, kinds: npt.NDArray[np.int8]) -> BoolArray | None:
+    """What people have called normal of a series, window by window, or ``None``. [T] -> [T]."""
+    if rng.random() > REMEMBERED:
+        return None
+    seen = np.zeros(len(kinds), bool)
+    for _ in range(int(rng.integers(1, 9))):
+        start = int(rng.integers(max(1, len(kinds) - REVIEWED + 1)))
+        seen[start : start + REVIEWED] = True
+    return seen & (kinds == 0)
+
+
+def _sample(
+    values: FloatArray, kinds: npt.NDArray[np.int8], clean: Floats, names: tuple[str, ...],
+    normal: BoolArray | None, residual: Floats | None = None,
+) -> Sample:  # fmt: skip
+    evidence = evidence_of(values, names, Beside(residual, normal))
     middle, spread = scale_of(fill_missing(values)[0])
     return Sample(evidence, kinds, ((clean - middle) / spread).clip(-FAR, FAR).astype(np.float32))
 
 
-def draw_crop(chunk: list[Sample], rng: np.random.Generator, length: int) -> Crop:
+def draw_crop(chunk: list[Sample], rng: np.random.Generator, seen: Seen) -> Crop:
     """A random crop of a random series: scale, place, sign and direction vary, and some evidence is lost or wrong."""
-    sample = chunk[int(rng.integers(len(chunk)))]
+    sample, length = chunk[int(rng.integers(len(chunk)))], seen.length
     total = len(sample.clean)
     fits = [k for k in SCALES if k == 1 or total // k >= length // 2]
     shares = np.array(SCALE_SHARES[: len(fits)])
@@ -158,8 +233,10 @@ def draw_crop(chunk: list[Sample], rng: np.random.Generator, length: int) -> Cro
         rows = evidence.rows.copy()
         rows[FLIPS] *= -1
         evidence, clean = replace(evidence, values=-evidence.values, rows=rows), -clean
-    sheet = sheet_of(evidence, scale)
-    sheet = Sheet(sheet.values[::turn], sheet.observed[::turn], sheet.rows[:, ::turn])
+    sheet = sheet_of(evidence, scale, seen.rows)
+    sheet = replace(
+        sheet, values=sheet.values[::turn], observed=sheet.observed[::turn], rows=sheet.rows[:, ::turn]
+    )
     clean = shrink(clean, np.ones(size, bool), scale)[::turn]
     padded = np.pad(sample.kinds[start : start + size], (0, -size % scale))
     kinds = padded.reshape(-1, scale).max(axis=1)[::turn]
@@ -184,17 +261,18 @@ def _corrupted(evidence: Evidence, chunk: list[Sample], rng: np.random.Generator
     luck = rng.random(len(GROUPS))
     rows = evidence.rows
     size = rows.shape[1]
-    for group, chance, foreign in zip(GROUPS, luck, FOREIGN, strict=True):
+    for (foreign, names), chance in zip(GROUPS, luck, strict=True):
         if chance >= ABSENT + foreign:
             continue
         if rows is evidence.rows:
             rows = rows.copy()
+        group = [INDEX[name] for name in names]
         if chance < ABSENT:
-            rows[list(group)] = 0
+            rows[group] = 0
         else:
             other = chunk[int(rng.integers(len(chunk)))].evidence.rows
             start = int(rng.integers(other.shape[1] - size + 1))
-            rows[list(group)] = other[list(group), start : start + size]
+            rows[group] = other[group, start : start + size]
     return replace(evidence, rows=rows)
 
 
@@ -224,16 +302,16 @@ def crop_tensors(crops: list[Crop], device: str) -> dict[str, torch.Tensor]:
     }
 
 
-def held_out(rng: np.random.Generator, count: int, length: int, size: int = 32) -> list[dict[str, torch.Tensor]]:
+def held_out(rng: np.random.Generator, count: int, seen: Seen, size: int = 32) -> list[dict[str, torch.Tensor]]:
     """``count`` crops in batches of ``size`` on the CPU, to validate on."""
-    chunks = [make_chunk(rng) for _ in range(8)]
-    crops = [draw_crop(chunks[k % 8], rng, length) for k in range(count)]
+    chunks = [make_chunk(rng, seen.names) for _ in range(8)]
+    crops = [draw_crop(chunks[k % 8], rng, seen) for k in range(count)]
     return [crop_tensors(crops[k : k + size], "cpu") for k in range(0, count, size)]
 
 
-def replay(count: int, rng: np.random.Generator, length: int) -> list[Example]:
+def replay(count: int, rng: np.random.Generator, seen: Seen) -> list[Example]:
     """``count`` examples of series made for the purpose."""
-    chunk = make_chunk(rng, min(CHUNK, 4 * count * length))
-    return [draw_crop(chunk, rng, length).example for _ in range(count)]
+    chunk = make_chunk(rng, seen.names, min(CHUNK, 4 * count * seen.length))
+    return [draw_crop(chunk, rng, seen).example for _ in range(count)]
 
 

@@ -22,15 +22,16 @@ from tsad.core.types import BoolArray, FloatArray, Needs
 from tsad.core.windows import stitch
 from tsad.detectors.base import Detector
 from tsad.detectors.base_digest import BaseDigest
-from tsad.detectors.evidence.channels import Evidence, evidence_of
+from tsad.detectors.evidence.channels import Evidence
 from tsad.detectors.evidence.examined import (
     Examined,
     ExaminedChannel,
     ScaleLogits,
+    channel_evidence,
     combined_rows,
     leading_of,
 )
-from tsad.detectors.numeric import combine_channels, is_constant, tame
+from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.examples import Example
 from tsad.detectors.patch.loading import SHIPPED, check_base, load_base
@@ -183,14 +184,12 @@ class PatchDetector(Detector):
             yield at, channel, scale, stitch(((job.piece.start, logits) for job, logits in group), total)
 
     def _jobs(self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]) -> Iterator[_Job]:
-        length = self._scoring().config.length
+        length, seen = self._scoring().config.length, self._seen().rows
         for at, one in enumerate(series):
-            for channel, values in enumerate(one.values.T):
-                if is_constant(values):
-                    continue
-                held[at, channel] = evidence = evidence_of(tame(values))
-                for scale in scales_for(len(values), length):
-                    sheet = sheet_of(evidence, scale)
+            for channel, evidence in channel_evidence(one):
+                held[at, channel] = evidence
+                for scale in scales_for(len(one), length):
+                    sheet = sheet_of(evidence, scale, seen)
                     for piece in pieces(sheet, length, self.settings.stride):
                         yield _Job(at, channel, scale, len(sheet.values), piece)
 
@@ -223,9 +222,9 @@ class PatchDetector(Detector):
         self, windows: Sequence[Window], masks: Sequence[BoolArray], rng: np.random.Generator
     ) -> list[Example]:
         """One example per window; scale and place of the crop are drawn anew each time."""
-        length = self._scoring().config.length
+        seen = self._seen()
         return [
-            examples.from_window(w, m, self._evidence(w.series), rng, length=length)
+            examples.from_window(w, m, self._evidence(w.series), rng, length=seen.length, seen=seen.rows)
             for w, m in zip(windows, masks, strict=True)
         ]
 
@@ -241,14 +240,20 @@ class PatchDetector(Detector):
         with self._lock:
             known = self._known.get(series)
         if known is None:
-            known = [None if is_constant(v) else evidence_of(tame(v)) for v in series.values.T]
+            named = dict(channel_evidence(series))
+            known = [named.get(channel) for channel in range(series.values.shape[1])]
             with self._lock:
                 self._known[series] = known
         return known
 
     def replay(self, count: int, rng: np.random.Generator) -> list[Example]:
         """Synthetic examples, against forgetting."""
-        return crops.replay(count, rng, self._scoring().config.length)
+        return crops.replay(count, rng, self._seen())
+
+    def _seen(self) -> crops.Seen:
+        """What the network sees of a series."""
+        config = self._scoring().config
+        return crops.Seen(config.length, tuple(config.evidence))
 
 
 def blend_in(scores: FloatArray, evidence: Evidence, blend: float) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsad.core.series import Window
-from tsad.core.types import BoolArray
-from tsad.detectors.evidence.channels import CHANNELS, INDEX, Evidence
+from tsad.core.types import BoolArray, IntArray
+from tsad.detectors.evidence.channels import INDEX, Evidence
 from tsad.detectors.patch.windows import Floats, Rows, cut_piece, scale_weight, scales_for, sheet_of, shrink_flags
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ class Example:
 
 
 def from_window(
-    window: Window, mask: BoolArray, evidence: Sequence[Evidence | None], rng: np.random.Generator, *, length: int
-) -> Example:
+    window: Window, mask: BoolArray, evidence: Sequence[Evidence | None], rng: np.random.Generator, *, length: int,
+    seen: IntArray,
+) -> Example:  # fmt: skip
     """A crop around a reviewed window at a random scale, mostly a fine one, cut as for scoring.
 
     Of several channels one is taken: where the window holds an anomaly, the channel that stands out most inside
@@ -42,10 +43,11 @@ def from_window(
     Args:
         mask: [L] true where abnormal.
         evidence: of each channel of the window's series; ``None`` = constant.
+        seen: [E] rows that the network sees.
     """
     usable = [k for k, one in enumerate(evidence) if one is not None]
     if not usable:
-        return _blank(length, len(CHANNELS))
+        return _blank(length, len(seen))
     channel = _telling_channel(window, mask, evidence, usable) if mask.any() else usable[int(rng.integers(len(usable)))]
     chosen = evidence[channel]
     assert chosen is not None
@@ -56,7 +58,7 @@ def from_window(
     truth[window.start : window.stop] = mask
     judged[window.start : window.stop] = True
     truth, judged = shrink_flags(truth, scale), shrink_flags(judged, scale)
-    sheet = sheet_of(chosen, scale)
+    sheet = sheet_of(chosen, scale, seen)
     piece = cut_piece(sheet, _crop_start(truth, judged, length, rng), length)
     pad, part = (0, length - piece.size), slice(piece.start, piece.start + piece.size)
     weight = np.pad(judged[part], pad).astype(np.float32) * piece.observed

@@ -120,14 +120,19 @@ class PatchModel(PreTrainedModel):
         super().__init__(config)
         size = config.point_size
         inputs = FEATURES + len(config.evidence)
+        first, second = config.stem
         self.stem = nn.Sequential(
-            nn.Conv1d(inputs, size, 5, padding=2), nn.SiLU(), nn.Conv1d(size, size, 3, padding=1), nn.SiLU()
-        )
-        self.embed = nn.Conv1d(size + inputs, config.hidden_size, config.patch, stride=config.patch)
+            nn.Conv1d(inputs, size, first, padding=first // 2), nn.SiLU(),
+            nn.Conv1d(size, size, second, padding=second // 2), nn.SiLU(),
+        )  # fmt: skip
+        embedded = size + inputs if config.embeds_inputs else size
+        self.embed = nn.Conv1d(embedded, config.hidden_size, config.patch, stride=config.patch)
         self.blocks = nn.ModuleList([Layer(config) for _ in range(config.layers)])
         self.norm = RMSNorm(config.hidden_size)
         self.decoder = Decoder(config)
         self.head = nn.Conv1d(size, 1, 1)
+        believed = len(config.evidence) if config.believes else 0
+        self.belief = nn.Conv1d(size, believed, 1) if believed else None
         self.restore = nn.Conv1d(size, 1, 1)
         self.kind = nn.Linear(config.hidden_size, config.kinds)
         self.post_init()
@@ -164,18 +169,21 @@ class PatchModel(PreTrainedModel):
         """
         seen = torch.ones_like(values) if observed is None else observed.to(values.dtype)
         inputs, level, spread = features(values, seen)
-        if self.config.evidence:
-            inputs = torch.cat((inputs, self._evidence(evidence, inputs)), 1)
+        rows = self._evidence(evidence, inputs)
+        inputs = torch.cat((inputs, rows), 1)
         points = self.stem(inputs)
-        tokens = self.embed(torch.cat((points, inputs), 1)).transpose(1, 2)
+        tokens = self.embed(torch.cat((points, inputs), 1) if self.config.embeds_inputs else points).transpose(1, 2)
         turn = rotary(tokens.shape[1], self.config.hidden_size // self.config.heads, tokens)
         mask = self._token_mask(seen)
         for block in self.blocks:
             tokens = block(tokens, turn, mask)
         tokens = self.norm(tokens)
         decoded = self.decoder(tokens, points)
+        logits = self.head(decoded).squeeze(1)
+        if self.belief is not None:
+            logits = logits + (self.belief(decoded) * rows).sum(1)
         out = PatchOutput(
-            logits=self.head(decoded).squeeze(1),
+            logits=logits,
             kind_logits=self.kind(tokens),
             expected=self.restore(decoded).squeeze(1),
         )

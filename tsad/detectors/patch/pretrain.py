@@ -21,12 +21,12 @@ from tsad.core.context import Context
 from tsad.core.control import StopRequested
 from tsad.core.errors import ConfigError, StorageError
 from tsad.core.protocols import Recorder
-from tsad.detectors.patch.crops import ExampleStream, held_out
+from tsad.detectors.patch.crops import ExampleStream, Seen, held_out
 from tsad.detectors.patch.detector import resolve_device
 from tsad.detectors.patch.pretrain_options import PretrainOptions, Recipe
 from tsad.files.atomic import write_file
 from tsad.files.hashing import digest_of_text
-from tsad.synthetic.generator import KINDS
+from tsad.synthetic.coupled import MACHINE_KINDS as KINDS
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ class _Run:
     ) -> None:
         self.model, self.folder, self.options, self.context = model, folder, options, context
         self.optimiser = _optimiser(model, recipe)
-        self.stream = ExampleStream(recipe.seed, recipe.batch_size, model.config.length, workers=options.workers)
+        self.stream = ExampleStream(recipe.seed, recipe.batch_size, _seen(model), workers=options.workers)
         self.first, self.recipe = _restore(folder, recipe, model, self.optimiser, self.stream)
         self.step, self.losses = self.first, deque[float](maxlen=100)
         self.started = time.monotonic()
@@ -99,8 +99,8 @@ class _Run:
     def run(self, check: Check | None, recorder: Recorder | None) -> dict[str, float]:
         """All remaining steps; the figures of the last save."""
         figures = dict[str, float]()
-        length, device = self.model.config.length, str(self.model.device)
-        validation = held_out(np.random.default_rng((self.recipe.seed, 1 << 31)), VALIDATION, length)
+        device = str(self.model.device)
+        validation = held_out(np.random.default_rng((self.recipe.seed, 1 << 31)), VALIDATION, _seen(self.model))
         network = _compiled(self.model) if self.options.compile else self.model
         with self.context.progress.task("pre-training", self.recipe.steps, self.step) as reached:
             while self.step < self.recipe.steps:
@@ -149,6 +149,10 @@ class _Run:
     def _checkpoint(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         _checkpoint(self.folder, self.recipe, self.step, self.model, self.optimiser, self.stream)
+
+
+def _seen(model: PatchModel) -> Seen:
+    return Seen(model.config.length, tuple(model.config.evidence))
 
 
 def _compiled(model: PatchModel) -> PatchModel:

@@ -11,7 +11,8 @@ from tsad.core.errors import ConfigError
 from tsad.core.faults import faults_of
 from tsad.core.option_model import Options
 from tsad.detectors.evidence.channels import CHANNELS
-from tsad.synthetic.generator import GENERATOR_VERSION, KINDS
+from tsad.synthetic.coupled import MACHINE_KINDS as KINDS
+from tsad.synthetic.generator import GENERATOR_VERSION
 
 if TYPE_CHECKING:
     from tsad.detectors.patch.configuration import PatchConfig
@@ -45,6 +46,9 @@ class NetworkOptions(Options):
     heads: int = Field(ge=1)
     intermediate_size: int = Field(ge=1)
     point_size: int = Field(ge=1)
+    stem: tuple[int, int]
+    embeds_inputs: bool
+    believes: bool
 
     @model_validator(mode="after")
     def _whole(self) -> NetworkOptions:
@@ -73,6 +77,7 @@ class PretrainOptions(Options):
             AVX512-BF16 or AMX.
         compile: ``torch.compile`` the network: some minutes at first, faster steps then; CUDA only.
         evidence: ``False`` = a network that sees the values alone.
+        without: rows of evidence that the network does not see.
     """
 
     seed: int = Field(ge=0)
@@ -88,6 +93,7 @@ class PretrainOptions(Options):
     precision: Literal["float32", "bf16"]
     compile: bool
     evidence: bool
+    without: list[str]
     network: NetworkOptions
 
     @classmethod
@@ -107,7 +113,7 @@ class PretrainOptions(Options):
         """The network as it takes its sizes."""
         from tsad.detectors.patch.configuration import PatchConfig
 
-        evidence = CHANNELS if self.evidence else ()
+        evidence = [name for name in CHANNELS if self.evidence and name not in self.without]
         return PatchConfig(kinds=len(KINDS), evidence=evidence, **self.network.model_dump())
 
     def recipe(self) -> Recipe:

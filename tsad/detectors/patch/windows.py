@@ -5,13 +5,13 @@ Scoring, training and pre-training all cut here, so that a window looks the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tsad.core.types import BoolArray
+from tsad.core.types import BoolArray, IntArray
 from tsad.core.windows import window_starts
 from tsad.detectors.evidence.channels import INDEX, UNIT, Evidence
 
@@ -23,11 +23,18 @@ Rows = npt.NDArray[np.int16]
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """One channel at one scale, as the network reads it: values [N] in deviations, flags [N], evidence [E, N]."""
+    """One channel at one scale, as a network reads it.
+
+    Attributes:
+        values: [N] in deviations; ``observed`` [N].
+        rows: [R, N] evidence.
+        names: which R of ``rows`` the network sees, in its order: [E]; they are taken when a window is cut.
+    """
 
     values: Floats
     observed: BoolArray
     rows: Rows
+    names: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,19 +67,24 @@ def scale_weight(scale: int) -> float:
     return float(scale**-0.5)
 
 
-def sheet_of(evidence: Evidence, scale: int) -> Sheet:
+def rows_seen(names: Sequence[str]) -> IntArray:
+    """Where the named rows of evidence stand, [E]."""
+    return np.array([INDEX[name] for name in names], np.int64)
+
+
+def sheet_of(evidence: Evidence, scale: int, seen: IntArray) -> Sheet:
     """Every ``scale`` points of a channel as one.
 
     Values: half their mean, half the one farthest from it, so that a short spike survives. Evidence: what is farthest
-    from 0. Missing where all of them are missing.
+    from 0. Missing where all of them are missing. seen [E]: the rows that the network sees.
     """
     if scale == 1:
-        return Sheet(evidence.values, evidence.observed, evidence.rows)
+        return Sheet(evidence.values, evidence.observed, evidence.rows, seen)
     values = shrink(evidence.values, evidence.observed, scale)
     observed = shrink_flags(evidence.observed, scale)
-    rows = shrink_rows(evidence.rows, scale)
-    rows[LOG_PERIOD] -= np.int16(round(np.log2(scale) / 4 / UNIT))  # the period in points of this scale
-    return Sheet(values, observed, rows)
+    rows = shrink_rows(evidence.rows, scale, seen)
+    rows[seen == LOG_PERIOD] -= np.int16(round(np.log2(scale) / 4 / UNIT))  # the period in points of this scale
+    return Sheet(values, observed, rows, np.arange(len(seen)))
 
 
 def shrink(values: Floats, observed: BoolArray, scale: int) -> Floats:
@@ -105,11 +117,11 @@ def shrink_flags(flags: BoolArray, scale: int) -> BoolArray:
     return flags if scale == 1 else np.asarray(_table(flags, scale, "constant").any(axis=1))
 
 
-def shrink_rows(rows: Rows, scale: int) -> Rows:
-    """Of every ``scale`` points the figure farthest from 0, row by row. [E, T] -> [E, ceil(T / k)]."""
-    out = np.empty((len(rows), -(-rows.shape[1] // scale)), np.int16)
-    for number, row in enumerate(rows):
-        table = _table(row, scale, "edge")
+def shrink_rows(rows: Rows, scale: int, seen: IntArray) -> Rows:
+    """Of every ``scale`` points the figure farthest from 0, row by row. [R, T], [E] -> [E, ceil(T / k)]."""
+    out = np.empty((len(seen), -(-rows.shape[1] // scale)), np.int16)
+    for number, row in enumerate(seen):
+        table = _table(rows[row], scale, "edge")
         if scale <= 8:
             columns = [table[:, k] for k in range(scale)]
             high, low = columns[0], columns[0]
@@ -130,7 +142,7 @@ def _table(values: np.ndarray, scale: int, mode: str) -> np.ndarray:
 def cut_piece(sheet: Sheet, start: int, length: int) -> Piece:
     """The window of ``length`` points from ``start`` on; a series shorter than it is padded."""
     stop = min(start + length, len(sheet.values))
-    values, observed, rows = sheet.values[start:stop], sheet.observed[start:stop], sheet.rows[:, start:stop]
+    values, observed, rows = sheet.values[start:stop], sheet.observed[start:stop], sheet.rows[sheet.names, start:stop]
     if pad := length - (stop - start):
         values, observed = np.pad(values, (0, pad), mode="edge"), np.pad(observed, (0, pad))
         rows = np.pad(rows, ((0, 0), (0, pad)))

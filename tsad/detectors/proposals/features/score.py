@@ -16,7 +16,12 @@ ROWS = (
     "short_neighbour_rarity", "level", "spread",
 )  # fmt: skip
 NAMES = ("peak", "mean", "height", "above_next", "rank", "usual", "log_length", "strength", "overlooked", *ROWS)
-LATER: tuple[str, ...] = ()  # rows of evidence that came after the first edition; a row named here is a feature
+# Rows of evidence that came after the first edition: a row named here is a feature.
+LATER: tuple[str, ...] = (
+    "brief_neighbour", "brief_neighbour_rarity", "cycle", "cycle_rarity", "two_cycles", "two_cycles_rarity",
+    "short_features", "short_features_rarity", "long_features", "long_features_rarity", "longest_features",
+    "longest_features_rarity", "others_residual", "others_energy",
+)  # fmt: skip
 SURROUNDINGS = 64  # points on either side that a candidate is compared with
 
 
