@@ -183,7 +183,7 @@ def test_reviews_calibrate_its_candidates_and_notes_stay() -> None:
     series, truth = bursts(6000)
     detector, base = spotter(), default_proposer("spotter")
     reviewed = np.arange(len(series)) < 4000
-    looked = look_at(series.point_id, next(iter(detector.examine([series]))))
+    looked = look_at(series, next(iter(detector.examine([series]))))
     assert len(looked.candidates) == len(detector.candidates(series))
     proposer = corrected(base, [Judged(looked, series.timestamps, reviewed, truth & reviewed)])
     (found,) = detector.detect([series], proposer.under(ORIGIN))

@@ -46,7 +46,7 @@ def line() -> Line:
         values, truth = burst(seed)
         series = Series(f"s{seed}", np.arange(len(values), dtype=np.int64) * NS_PER_SECOND, values[:, None])
         seen = next(iter(RobustZScore(half=6.0, window=0).examine([series])))
-        subjects.append(Subject(LabelledLook(look_at(series.point_id, seen), truth), series.timestamps, seen.scores))
+        subjects.append(Subject(LabelledLook(look_at(series, seen), truth), series.timestamps, seen.scores))
     return Line("toy", subjects)
 
 

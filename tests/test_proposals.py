@@ -29,7 +29,7 @@ from tsad.detectors.proposals.choose import (
     learned_gap,
     propose,
 )
-from tsad.detectors.proposals.features import FEATURES, features_of
+from tsad.detectors.proposals.features.table import FEATURES, FIRST_EDITION, features_of
 from tsad.detectors.proposals.fitting import LabelledLook, fit_proposer, labelled_looks, synthetic_groups, touches
 from tsad.detectors.proposals.proposer import (
     Judged,
@@ -118,7 +118,8 @@ def test_features_are_finite_on_odd_series(kind: str) -> None:
         "gaps": np.where(np.arange(900) // 50 % 3 == 1, np.nan, rng.standard_normal(900)),
         "channels": np.c_[np.zeros(600), rng.standard_normal(600), np.full(600, np.nan)],
     }[kind]  # fmt: skip
-    look = look_at("odd", examined(series_of(values)))
+    odd = series_of(values)
+    look = look_at(odd, examined(odd))
     assert look.features.shape == (len(look.candidates), WIDTH) and np.isfinite(look.features).all()
     rated = default_proposer("robust_zscore").rate(look)
     assert np.all((rated.probability >= 0) & (rated.probability <= 1))
@@ -258,14 +259,14 @@ def test_the_gap_is_the_usual_one_until_pairs_insist() -> None:
 
 def judged(series: Series, truth: np.ndarray, stop: int) -> Judged:
     reviewed = np.arange(len(series)) < stop
-    return Judged(look_at(series.point_id, examined(series)), series.timestamps, reviewed, truth & reviewed)
+    return Judged(look_at(series, examined(series)), series.timestamps, reviewed, truth & reviewed)
 
 
 def test_reviews_correct_what_is_proposed() -> None:
     series, truth = wave(8000, at=tuple(range(400, 7800, 700)))
     base = default_proposer("robust_zscore")
     after = corrected(base, [judged(series, truth, 4000)])
-    look = look_at(series.point_id, examined(series))
+    look = look_at(series, examined(series))
     late = look.candidates.peaks >= 4000
     hit = touches(look.candidates.runs, truth)
     before_p, after_p = (one.rate(look).probability for one in (base, after))
@@ -294,7 +295,7 @@ def replace_look(look: Look, name: str) -> Look:
 
 def test_a_saved_proposer_says_the_same_bit_for_bit() -> None:
     series, truth = wave(6000, at=tuple(range(300, 5800, 500)))
-    look = look_at(series.point_id, examined(series))
+    look = look_at(series, examined(series))
     after = corrected(default_proposer("robust_zscore"), [judged(series, truth, 3000)])
     again = Proposer.from_artifact(state=json.loads(json.dumps(to_state(after))))
     assert (again.threshold, again.gap, again.verdicts) == (after.threshold, after.gap, after.verdicts)
@@ -302,6 +303,29 @@ def test_a_saved_proposer_says_the_same_bit_for_bit() -> None:
     assert again.intervals(series, look) == after.intervals(series, look)
     plain = Proposer.from_artifact(state=to_state(default_proposer("poly")))
     assert np.array_equal(plain.rate(look).probability, default_proposer("poly").rate(look).probability)
+
+
+def test_a_proposer_of_the_first_edition_still_speaks() -> None:
+    """A state of 25 features, without their names, under a look of all of them; and names in another order."""
+    series, truth = wave(6000, at=tuple(range(300, 5800, 500)))
+    base = default_proposer("robust_zscore")
+    names, given = FIRST_EDITION, base.calibrator.defaults
+    kept = [given.names.index(name) for name in names]
+    first = Defaults(given.weights[[0, *(1 + k for k in kept)]], given.middle[kept], given.scale[kept], names)
+    after = corrected(replace(base, calibrator=Calibrator(first)), [judged(series, truth, 3000)])
+    state = json.loads(json.dumps(to_state(after)))
+    assert state.pop("features") == list(names) and len(state["verdicts"][0]["features"]) == len(names) == 25
+    old, look = Proposer.from_artifact(state=state), look_at(series, examined(series))
+    assert look.features.shape[1] == WIDTH > 25
+    assert np.array_equal(old.rate(look).probability, after.rate(look).probability)
+    turned = [*reversed(names)]
+    verdicts = [{**v, "features": v["features"][::-1]} for v in state["verdicts"]]
+    other = Proposer.from_artifact(state={**state, "features": turned, "verdicts": verdicts})
+    plain = replace(old, calibrator=Calibrator(first)), replace(other, calibrator=Calibrator(other.calibrator.defaults))
+    assert np.allclose(*(one.rate(look).probability for one in plain)), "every weight goes by its name"
+    state["defaults"]["features"]["humour"] = state["defaults"]["features"].pop("peak")
+    with pytest.raises(WeightsError, match="humour"):
+        Proposer.from_artifact(state=state)
 
 
 def test_damaged_defaults_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,6 +371,7 @@ def test_defaults_fitted_to_labelled_series_find_the_bursts() -> None:
         p, hit = proposer.rate(look.look).probability, look.confirmed
         assert p[hit].mean() > p[~hit].mean() + 0.3
     assert 0 < proposer.threshold < 1
-    flat = look_at("flat", Examined(np.zeros(50), series_rows(series_of(np.ones(50)))))
+    constant = series_of(np.ones(50), "flat")
+    flat = look_at(constant, Examined(np.zeros(50), series_rows(constant)))
     empty = LabelledLook(flat, np.zeros(50, bool))
     assert isinstance(fit_proposer([looks[:2], [empty]]), Proposer)

@@ -16,7 +16,7 @@ from tsad.core.option_model import Configured, Options
 from tsad.core.protocols import Proposing
 from tsad.core.series import Series
 from tsad.core.types import Detection, FloatArray, Interval, Needs
-from tsad.detectors.evidence.examined import Examined, Own, series_rows
+from tsad.detectors.evidence.examined import Examined, Own
 from tsad.files.hashing import digest_of_text
 
 
@@ -80,12 +80,12 @@ class Detector(Configured, DetectorBase, ABC):
     def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
         """Scores (or candidates) and evidence of each series, one at a time: what proposals are learned from."""
         for one in series:
-            rows = series_rows(one)
             if self.scored:
-                yield Examined(self.score([one])[0], rows)
+                yield Examined.plain(one, self.score([one])[0])
             else:
                 candidates = self.candidates(one)
-                yield Examined(confidence_along(candidates, one.timestamps), rows, Own.of(candidates, one.timestamps))
+                confidence = confidence_along(candidates, one.timestamps)
+                yield Examined.plain(one, confidence, Own.of(candidates, one.timestamps))
 
     def detect(self, series: Sequence[Series], proposing: Proposing) -> Iterator[Detection]:
         """What it proposes of each series, in the order given, under the origin of ``proposing``.

@@ -37,7 +37,7 @@ def judged_series(detector: Detector, windows: Sequence[ReviewedWindow]) -> list
         for reviewed in own:
             part = slice(reviewed.window.start, reviewed.window.stop)
             seen[part], truth[part] = True, truth_mask(reviewed)
-        found.append(Judged(look_at(one.point_id, examined), one.timestamps, seen, truth))
+        found.append(Judged(look_at(one, examined), one.timestamps, seen, truth))
     return found
 
 

@@ -45,7 +45,7 @@ def subjects_of(detector: Detector, labelled: Iterable[tuple[Series, BoolArray]]
     """Each labelled series, examined once; scores as float32, and of the evidence only what candidates need."""
     for series, truth in labelled:
         examined = next(iter(detector.examine([series])))
-        look = look_at(series.point_id, examined)
+        look = look_at(series, examined)
         yield Subject(LabelledLook(look, truth), series.timestamps, examined.scores.astype(np.float32))
 
 
@@ -235,7 +235,7 @@ def by_calibrator(split: Split, count: int, noise: float, base: Proposer, learn:
         started = time.process_time()
         proposer = corrected(base, judged)
         seconds = time.process_time() - started
-    probability = proposer.calibrator.probability(line.features, line.names)
+    probability = proposer.probability(line.features, line.names)
     allowed = np.ones(len(line.runs), bool)
     if proposer.verdicts:
         for k, one in enumerate(line.subjects):
@@ -312,7 +312,8 @@ def _repeated(split: Split, said: Said, count: int, noise: float) -> Mapping[str
     covered = np.concatenate(([0], np.cumsum(mask_of_runs(said.runs, len(line.truth)), dtype=np.int64)))
     runs = line.runs[rejected]
     again = 2 * (covered[runs[:, 1]] - covered[runs[:, 0]]) > runs[:, 1] - runs[:, 0]
-    standard = said.proposer.calibrator.defaults.standardise(line.features)
+    defaults = said.proposer.calibrator.defaults
+    standard = defaults.standardise(defaults.own(line.features))[:, defaults.remembered]
     alike = 0
     for k in proposed[~line.confirmed[proposed]]:
         same = rejected[line.owner[rejected] == line.owner[k]]

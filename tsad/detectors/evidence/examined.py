@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+import itertools
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from tsad.core.intervals import intervals_to_runs
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, FloatArray, IntArray, Interval
 from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Beside, Evidence, evidence_of, scaled_values
+from tsad.detectors.evidence.period import Period
 from tsad.detectors.evidence.together import cross_residuals
 from tsad.detectors.numeric import fill_missing, is_constant, tame
 
@@ -37,6 +39,29 @@ class Own:
         return cls(tuple(c for c, _ in kept), runs)
 
 
+LEADING = ("cycle", "brief_neighbour", "energy")  # rows by which a channel leads where channels have no scores
+ScaleLogits = tuple[tuple[int, npt.NDArray[np.float16]], ...]  # (points taken as one, log odds [ceil(T / points)])
+
+
+@dataclass(frozen=True, eq=False)
+class ExaminedChannel:
+    """One channel that varies, as far as candidates need it.
+
+    Attributes:
+        values: [T] float32, in deviations from the median; missing points on straight lines.
+        logits: log odds of the detector's network per scale, at the scale's own rate, finest first; empty without one.
+    """
+
+    values: npt.NDArray[np.float32]
+    period: Period
+    logits: ScaleLogits = ()
+
+    @classmethod
+    def of(cls, evidence: Evidence, logits: ScaleLogits = ()) -> ExaminedChannel:
+        """What candidates need of a channel's evidence."""
+        return cls(evidence.values, evidence.period, logits)
+
+
 @dataclass(frozen=True, eq=False)
 class Examined:
     """Scores and evidence of one series.
@@ -45,15 +70,40 @@ class Examined:
         scores: [T] float64 in 0..1; of a detector without scores the confidence of its candidates, 0 between them.
         own: these candidates; ``None`` = candidates are to be found in scores and evidence.
         rows: [E, T] int16 in steps of ``channels.UNIT``; of several channels, at each point the figure farthest from 0.
+        channels: those that vary.
+        leading: [T] which of ``channels`` is the most abnormal at each point; ``None`` where there are fewer than two.
     """
 
     scores: FloatArray
     rows: npt.NDArray[np.int16]
     own: Own | None = None
+    channels: tuple[ExaminedChannel, ...] = ()
+    leading: npt.NDArray[np.uint16] | None = None
+
+    @classmethod
+    def plain(cls, series: Series, scores: FloatArray, own: Own | None = None) -> Examined:
+        """What a detector without a network of ours knows: scores, or its own candidates, and the evidence."""
+        found = [evidence for _, evidence in channel_evidence(series)]
+        heights = (np.sum([np.abs(one.row(name)) for name in LEADING], axis=0) for one in found)
+        return cls(scores, combined_rows([one.rows for one in found], len(series)), own,
+                   tuple(ExaminedChannel.of(one) for one in found), leading_of(heights))  # fmt: skip
 
     def row(self, name: str) -> npt.NDArray[np.float32]:
         """One statistic as float32, [T]."""
         return self.rows[INDEX[name]] * np.float32(UNIT)
+
+
+def leading_of(heights: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray[np.uint16] | None:
+    """Number of the highest channel at each point, the first of equals; ``None`` of fewer than two. [T] each -> [T]."""
+    remaining = iter(heights)
+    first, second = next(remaining, None), next(remaining, None)
+    if first is None or second is None:
+        return None
+    highest, leading = first.copy(), np.zeros(len(first), np.uint16)
+    for number, height in enumerate(itertools.chain([second], remaining), start=1):
+        higher = height > highest
+        highest[higher], leading[higher] = height[higher], number
+    return leading
 
 
 def series_rows(series: Series) -> npt.NDArray[np.int16]:

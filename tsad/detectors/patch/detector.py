@@ -23,7 +23,14 @@ from tsad.core.windows import stitch
 from tsad.detectors.base import Detector
 from tsad.detectors.base_digest import BaseDigest
 from tsad.detectors.evidence.channels import Evidence
-from tsad.detectors.evidence.examined import Examined, channel_evidence, combined_rows
+from tsad.detectors.evidence.examined import (
+    Examined,
+    ExaminedChannel,
+    ScaleLogits,
+    channel_evidence,
+    combined_rows,
+    leading_of,
+)
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.examples import Example
@@ -129,39 +136,44 @@ class PatchDetector(Detector):
         done = 0
         for at, found in itertools.groupby(self._channel_scores(series, held), key=lambda item: item[0]):
             while done < at:  # series without a channel that varies
-                yield self._examined(series[done], [], [])
+                yield self._examined(series[done], [], [], [])
                 done += 1
-            channels, scores = [], []
-            for _, channel, scored in found:
-                channels.append(held.pop((at, channel)))
+            evidence, scores, logits = [], [], []
+            for _, channel, scored, by_scale in found:
+                evidence.append(held.pop((at, channel)))
                 scores.append(scored)
-            yield self._examined(series[at], channels, scores)
+                logits.append(by_scale)
+            yield self._examined(series[at], evidence, scores, logits)
             done += 1
         for one in series[done:]:
-            yield self._examined(one, [], [])
+            yield self._examined(one, [], [], [])
 
-    def _examined(self, one: Series, channels: list[Evidence], scores: list[FloatArray]) -> Examined:
+    def _examined(
+        self, one: Series, evidence: list[Evidence], scores: list[FloatArray], logits: list[ScaleLogits]
+    ) -> Examined:
+        leading = leading_of(scores)  # before they are combined: the only channel's may be changed in place
         together = combine_channels(scores, one.values.shape[1]) if scores else np.zeros(len(one))
         together[~np.isfinite(one.values).any(axis=1)] = 0.0
-        return Examined(together, combined_rows([c.rows for c in channels], len(one)))
+        channels = tuple(ExaminedChannel.of(e, by_scale) for e, by_scale in zip(evidence, logits, strict=True))
+        return Examined(together, combined_rows([e.rows for e in evidence], len(one)), None, channels, leading)
 
     def _channel_scores(
         self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]
-    ) -> Iterator[tuple[int, int, FloatArray]]:
-        """(series, channel, scores [T]) for each channel that varies; in place, for series of millions of points."""
+    ) -> Iterator[tuple[int, int, FloatArray, ScaleLogits]]:
+        """(series, channel, scores [T], logits per scale) for each channel that varies; in place, for long series."""
         from scipy.special import expit
 
         scales = self._scale_logits(series, held)
         for (at, channel), group in itertools.groupby(scales, key=lambda item: item[:2]):
-            total, count = np.zeros(len(series[at])), 0
+            total, kept = np.zeros(len(series[at])), []
             for _, _, scale, logits in group:
+                kept.append((scale, logits.astype(np.float16)))
                 expit(logits, out=logits)
                 total += np.repeat(logits, scale)[: len(total)] if scale > 1 else logits
-                count += 1
-            total /= count
+            total /= len(kept)
             if self.settings.blend:
                 blend_in(total, held[at, channel], self.settings.blend)
-            yield at, channel, total
+            yield at, channel, total, tuple(kept)
 
     def _scale_logits(
         self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]

@@ -12,28 +12,50 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from tsad.core.types import BoolArray, FloatArray
-from tsad.detectors.proposals.features import FEATURES
+from tsad.core.errors import WeightsError
+from tsad.core.types import BoolArray, FloatArray, IntArray
+from tsad.detectors.proposals.features.table import FEATURES, FIRST_EDITION, PLACE
 
 # Prior deviations of the intercept, the linear correction, the intercept of a series and the memory.
 INTERCEPTS, SLOPES, SERIES, MEMORIES = (0.3, 1.0, 2.5), (0.25, 0.7, 1.5), (0.0, 0.7), (0.0, 0.6, 1.4)
 WAVES = 96  # random Fourier features of the memory
 LENGTH_SCALE = 0.45  # of the memory, times the square root of the number of features
 NEGLIGIBLE = 0.01  # a setting of this share of the evidence is left out
+RIDGE = 60.0  # of the default weights
 FAR = 4.0  # standardised features are cut here: one odd figure must not decide
 
 
 @dataclass(frozen=True, eq=False)
 class Defaults:
-    """Weights before any review: of the intercept and the standardised features, with mean and scale of these."""
+    """Weights before any review: of the intercept and the standardised features, with mean and scale of these.
+
+    Attributes:
+        names: the features that count, in the order of the weights and of saved verdicts.
+    """
 
     weights: FloatArray
     middle: FloatArray
     scale: FloatArray
+    names: tuple[str, ...] = FEATURES
+
+    @cached_property
+    def columns(self) -> IntArray:
+        """Where its features are among ``FEATURES``."""
+        return np.array([PLACE[name] for name in self.names], np.int64)
+
+    @cached_property
+    def remembered(self) -> IntArray:
+        """Which of its features the memory compares: those of the first edition."""
+        return np.flatnonzero([name in FIRST_EDITION for name in self.names])
+
+    def own(self, features: FloatArray) -> FloatArray:
+        """Its features out of all: [N, len(FEATURES)] -> [N, F]."""
+        return features[:, self.columns]
 
     def standardise(self, features: FloatArray) -> FloatArray:
         """[N, F] -> [N, F] within -4..4."""
@@ -107,7 +129,8 @@ class Calibrator:
         for row, name in enumerate(series):
             if name in place:
                 marks[row, place[name]] = 1.0
-        angles = standard @ _frequencies(standard.shape[1])
+        remembered = standard[:, self.defaults.remembered]
+        angles = remembered @ _frequencies(remembered.shape[1])
         waves = np.concatenate((np.cos(angles), np.sin(angles)), axis=1) / np.sqrt(WAVES)
         return np.concatenate((np.ones((len(standard), 1)), standard, marks, waves), axis=1)
 
@@ -167,14 +190,18 @@ def _sigmoid(z: FloatArray) -> FloatArray:
     return 1 / (1 + np.exp(-np.clip(z, -40, 40)))
 
 
-def fit_defaults(groups: Sequence[tuple[FloatArray, BoolArray]], ridge: float = 20.0, total: float = 900.0) -> Defaults:
+def fit_defaults(
+    groups: Sequence[tuple[FloatArray, BoolArray]], names: Sequence[str] = FEATURES, ridge: float = RIDGE,
+    total: float = 900.0,
+) -> Defaults:  # fmt: skip
     """Default weights by ridge logistic regression; every group of (features, confirmed) counts the same.
 
     Args:
+        names: the features that count; the groups hold all of ``FEATURES``.
         ridge: on the standardised weights, the intercept left out.
         total: what all candidates weigh together.
     """
-    rows = np.concatenate([features for features, _ in groups])
+    rows = np.concatenate([features for features, _ in groups])[:, [PLACE[name] for name in names]]
     truth = np.concatenate([confirmed for _, confirmed in groups]).astype(float)
     weight = np.concatenate([np.full(len(t), total / len(groups) / len(t)) for _, t in groups])
     middle, scale = rows.mean(axis=0), rows.std(axis=0) + 1e-6
@@ -188,7 +215,7 @@ def fit_defaults(groups: Sequence[tuple[FloatArray, BoolArray]], ridge: float = 
         weights = weights + step
         if np.abs(step).max() < 1e-6:
             break
-    return Defaults(weights, middle, scale)
+    return Defaults(weights, middle, scale, tuple(names))
 
 
 def to_json(defaults: Defaults) -> dict[str, Any]:
@@ -197,13 +224,26 @@ def to_json(defaults: Defaults) -> dict[str, Any]:
         "intercept": float(defaults.weights[0]),
         "features": {
             name: {"weight": float(w), "mean": float(m), "scale": float(s)}
-            for name, w, m, s in zip(FEATURES, defaults.weights[1:], defaults.middle, defaults.scale, strict=True)
+            for name, w, m, s in zip(defaults.names, defaults.weights[1:], defaults.middle, defaults.scale, strict=True)
         },
     }
 
 
-def from_json(stated: Mapping[str, Any]) -> Defaults:
-    """Default weights as :func:`to_json` wrote them."""
+def from_json(stated: Mapping[str, Any], names: Sequence[str] = ()) -> Defaults:
+    """Default weights as :func:`to_json` wrote them.
+
+    Args:
+        names: the order of the features; none = that of ``FEATURES``.
+
+    Raises:
+        WeightsError: weights of a feature that this tsad does not know.
+    """
     named = stated["features"]
-    table = np.array([[named[f]["weight"], named[f]["mean"], named[f]["scale"]] for f in FEATURES])
-    return Defaults(np.r_[stated["intercept"], table[:, 0]], table[:, 1], table[:, 2])
+    if strange := sorted({*named} - {*FEATURES}):
+        raise WeightsError(
+            f"the calibrator's weights name features that this tsad does not compute: {', '.join(strange)}",
+            "Use the tsad that made them, or train a new version.",
+        )
+    order = tuple(names) or tuple(name for name in FEATURES if name in named)
+    table = np.array([[named[f]["weight"], named[f]["mean"], named[f]["scale"]] for f in order])
+    return Defaults(np.r_[stated["intercept"], table[:, 0]], table[:, 1], table[:, 2], order)

@@ -49,7 +49,7 @@ def touches(runs: IntArray, truth: BoolArray) -> BoolArray:
 def labelled_looks(detector: Detector, series: Iterable[tuple[Series, BoolArray]]) -> Iterator[LabelledLook]:
     """Candidates of one labelled series at a time; its scores and evidence are not kept."""
     for one, truth in series:
-        yield LabelledLook(look_at(one.point_id, next(iter(detector.examine([one])))), truth)
+        yield LabelledLook(look_at(one, next(iter(detector.examine([one])))), truth)
 
 
 def synthetic_groups(
@@ -70,7 +70,7 @@ def synthetic_groups(
         values = [row.astype(np.float64)[:, None] for row in batch.values]
         series = [Series(f"synthetic-{length}-{k}", stamps, v) for k, v in enumerate(values)]
         found = zip(series, detector.examine(series), batch.labels, strict=True)
-        groups[f"synthetic-{length}"] = [LabelledLook(look_at(s.point_id, e), label) for s, e, label in found]
+        groups[f"synthetic-{length}"] = [LabelledLook(look_at(s, e), label) for s, e, label in found]
     return groups
 
 

@@ -20,7 +20,8 @@ from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.proposals.calibrator import Calibrator, from_json, to_json
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
 from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, learned_gap, propose
-from tsad.detectors.proposals.features import FEATURES, features_of
+from tsad.detectors.proposals.features.context import day_of
+from tsad.detectors.proposals.features.table import FIRST_EDITION, features_of
 from tsad.files.hashing import digest_of_text
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ ANY = "any"  # default weights of a detector without its own
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A series as a proposer sees it: candidates and their features. ``examined`` itself need not be kept."""
+    """A series as a proposer sees it: candidates and all their features; ``examined`` itself need not be kept.
+
+    Attributes:
+        features: [K, len(FEATURES)], in the order of ``features.table.FEATURES``.
+    """
 
     point_id: str
     candidates: Candidates
@@ -45,7 +50,7 @@ class Verdict:
 
     Attributes:
         start, end: the candidate, ns UTC.
-        features: in the order of ``features.FEATURES``.
+        features: those that its calibrator reads, in their order.
     """
 
     point_id: str
@@ -75,13 +80,16 @@ class Proposer(ProposerBase):
     def from_artifact(cls, *, state: Mapping[str, Any]) -> Proposer:
         """The proposer that a registered version keeps as :func:`to_state` described it."""
         verdicts = tuple(Verdict(**{**v, "features": tuple(v["features"])}) for v in state["verdicts"])
-        calibrator = Calibrator(from_json(state["defaults"]))
+        calibrator = Calibrator(from_json(state["defaults"], state.get("features", FIRST_EDITION)))
         return cls(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts)
 
     def rate(self, look: Look) -> Rated:
         """Probability of each candidate of a series."""
-        names = [look.point_id] * len(look.candidates)
-        return Rated(look.candidates.runs, self.calibrator.probability(look.features, names))
+        return Rated(look.candidates.runs, self.probability(look.features, [look.point_id] * len(look.candidates)))
+
+    def probability(self, features: FloatArray, series: Sequence[str]) -> FloatArray:
+        """[N, len(FEATURES)] and the names of N series -> [N] in 0..1."""
+        return self.calibrator.probability(self.calibrator.defaults.own(features), series)
 
     def intervals(self, series: Series, look: Look) -> tuple[Interval, ...]:
         """Proposals in time order, disjoint; the score of each is its probability."""
@@ -127,7 +135,7 @@ class CalibratedProposing:
     def propose(self, detector: Examining, series: Sequence[Series]) -> Iterator[Detection]:
         """Scores (where there are any) and calibrated proposals of each series, one at a time."""
         for one, examined in zip(series, detector.examine(series), strict=True):
-            rated = self.proposer.rate(look_at(one.point_id, examined))
+            rated = self.proposer.rate(look_at(one, examined))
             proposed, candidates = self.proposer.chosen(one, rated), as_intervals(one, rated.runs, rated.probability)
             if examined.own is not None:
                 proposed, candidates = (_described(said, examined.own.intervals) for said in (proposed, candidates))
@@ -151,10 +159,10 @@ def as_intervals(series: Series, runs: IntArray, probability: FloatArray) -> tup
     return tuple(replace(i, score=min(float(p), 1.0)) for i, p in zip(found, probability, strict=True))
 
 
-def look_at(point_id: str, examined: Examined) -> Look:
+def look_at(series: Series, examined: Examined) -> Look:
     """Candidates of a series and their features."""
     candidates = find_candidates(examined)
-    return Look(point_id, candidates, features_of(examined, candidates))
+    return Look(series.point_id, candidates, features_of(examined, candidates, day_of(series)))
 
 
 def default_proposer(detector: str) -> Proposer:
@@ -221,7 +229,7 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
     gaps: list[int] = []
     same: list[bool] = []
     for one in judged:
-        _judge(one, verdicts, gaps, same)
+        _judge(one, proposer.calibrator.defaults.own(one.look.features), verdicts, gaps, same)
     fitted = replace(proposer, calibrator=_refit(proposer.calibrator, verdicts), verdicts=tuple(verdicts),
                      gap=learned_gap(np.array(gaps, np.int64), np.array(same, bool)))  # fmt: skip
     if not verdicts:
@@ -239,8 +247,11 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
 ENOUGH = 20  # candidates that a threshold can rest on
 
 
-def _judge(one: Judged, verdicts: list[Verdict], gaps: list[int], same: list[bool]) -> None:
-    """Add what people said of the candidates of a series, and of neighbouring confirmed ones whether they are one."""
+def _judge(one: Judged, features: FloatArray, verdicts: list[Verdict], gaps: list[int], same: list[bool]) -> None:
+    """Add what people said of the candidates of a series, and of neighbouring confirmed ones whether they are one.
+
+    features: [K, F], those that the calibrator reads.
+    """
     last = -1
     for k in np.flatnonzero(one.reviewed[one.look.candidates.peaks]):
         start, stop = (int(v) for v in one.look.candidates.runs[k])
@@ -248,7 +259,7 @@ def _judge(one: Judged, verdicts: list[Verdict], gaps: list[int], same: list[boo
         confirmed = bool(one.truth[seen].any())
         ends = one.timestamps[stop] if stop < len(one.timestamps) else one.timestamps[-1] + 1
         verdicts.append(
-            Verdict(one.look.point_id, int(one.timestamps[start]), int(ends), confirmed, _rounded(one.look.features[k]))
+            Verdict(one.look.point_id, int(one.timestamps[start]), int(ends), confirmed, _rounded(features[k]))
         )
         if not confirmed:
             continue
@@ -260,7 +271,7 @@ def _judge(one: Judged, verdicts: list[Verdict], gaps: list[int], same: list[boo
 
 def _refit(calibrator: Calibrator, verdicts: Sequence[Verdict]) -> Calibrator:
     """The calibrator corrected by these verdicts alone."""
-    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), len(FEATURES))
+    features = np.array([v.features for v in verdicts]).reshape(len(verdicts), len(calibrator.defaults.names))
     answers = np.array([v.confirmed for v in verdicts], bool)
     return calibrator.fit(features, [v.point_id for v in verdicts], answers)
 
@@ -272,7 +283,8 @@ def _rounded(features: FloatArray) -> tuple[float, ...]:
 
 def to_state(proposer: Proposer) -> dict[str, Any]:
     """JSON-able: threshold, gap and verdicts; the correction is fitted again from them when it is loaded."""
+    defaults = proposer.calibrator.defaults
     return {
-        "defaults": to_json(proposer.calibrator.defaults), "threshold": proposer.threshold, "gap": proposer.gap,
-        "verdicts": [asdict(v) for v in proposer.verdicts],
+        "defaults": to_json(defaults), "features": list(defaults.names), "threshold": proposer.threshold,
+        "gap": proposer.gap, "verdicts": [asdict(v) for v in proposer.verdicts],
     }  # fmt: skip
