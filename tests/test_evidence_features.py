@@ -34,7 +34,7 @@ def slow_figures(x: np.ndarray) -> dict[str, float]:
     length, ordered, middle = len(x), np.sort(x), float(np.median(x))
     away, spread = x - x.mean(), x.std() + 1e-9
     near = np.sort(np.abs(x - middle))
-    mad = near[length // 2 if length % 2 else length // 2] + 1e-9
+    mad = near[length // 2] + 1e-9
     robust, plain = np.clip((x - middle) / mad, -100, 100), away / spread
     steps = np.diff(x)
     power = np.abs(np.fft.rfft(x)[1:]) ** 2

@@ -17,6 +17,8 @@ from tsad.detectors.evidence.channels import (
     CHANNELS,
     FAR,
     INDEX,
+    REPLACED,
+    SECOND_EDITION,
     SIGNED,
     Beside,
     Evidence,
@@ -95,6 +97,11 @@ class Seen:
     def rows(self) -> IntArray:
         """Where they stand, [E]."""
         return rows_seen(self.names)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Rows that scoring needs: the network's, and those that proposals are made of where it is of their edition."""
+        return CHANNELS if set(REPLACED) & set(self.names) else SECOND_EDITION
 
 
 class ExampleStream:
