@@ -221,3 +221,22 @@ def test_a_channel_that_stops_following_stands_out_alone() -> None:
     energy = np.abs(cross_residuals(x))
     assert energy[2000:2200, 1].mean() > 5 * energy[:1900, 1].mean()
     assert compiled(_nearest) is compiled(_nearest) and set(LENGTHS) == {"short", "long", "longest"}
+
+
+def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package folder and a home that cannot be written: each process compiles for itself."""
+    import numba
+
+    asked: list[bool] = []
+    real = numba.njit
+
+    def refusing(**options: bool) -> object:
+        asked.append(bool(options.get("cache")))
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(numba, "njit", refusing)
+    table = np.ones((2, 3), np.float32)
+    compiled.__wrapped__(_standardise)(table, np.zeros(3, np.float32), np.ones(3, np.float32), False)
+    assert asked == [True, False] and (table == 1).all()
