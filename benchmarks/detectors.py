@@ -5,9 +5,9 @@
     OMP_NUM_THREADS=1 python -m benchmarks.detectors memory
     OMP_NUM_THREADS=1 python -m benchmarks.detectors quality --data ../shared/data
 
-``speed``: points per second of processor time, so of one undisturbed core. ``budget``: where the nanoseconds of a point go in
-``patch``: each row of evidence (the first of those that are made together carries what they share), the network at each
-scale, and the rest. ``memory``: the resident set's growth while
+``speed``: points per second of processor time, so of one undisturbed core. ``budget``: where the nanoseconds of a point
+go in ``patch``: each row of evidence (the first of those that are made together carries what they share), the network
+at each scale, and the rest. ``memory``: the resident set's growth while
 scoring 0.5 and 5 million points, each in a process of its own; what does not grow with the batch is a few numbers per
 point. ``quality``: mean over the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score
 threshold of 0.5; nothing is fitted.

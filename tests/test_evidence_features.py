@@ -230,7 +230,9 @@ def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.Monkey
     asked: list[bool] = []
     real = numba.njit
 
-    def refusing(**options: bool) -> object:
+    def refusing(*functions: object, **options: bool) -> object:
+        if functions:  # numba's own
+            return real(*functions, **options)
         asked.append(bool(options.get("cache")))
         if options.get("cache"):
             raise RuntimeError("cannot cache function: no locator available")
