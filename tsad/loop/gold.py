@@ -78,4 +78,4 @@ def _given(bench: Workbench, series: Sequence[Series]) -> list[ReviewedWindow]:
 def _from_labels(window: Window) -> ReviewedWindow:
     truth = clip(window.series.labels or (), *window.span)
     choice = Choice(window, 1.0, "given", Purpose.GOLD)
-    return ReviewedWindow(choice, (Annotation("labels", truth),), ReviewState.CORRECTED, truth)
+    return ReviewedWindow(choice, (Annotation("labels", truth),), ReviewState.ANNOTATED, truth)
