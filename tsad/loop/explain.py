@@ -11,6 +11,8 @@ from tsad.core.protocols import Trainable
 from tsad.core.results import Result
 from tsad.loop.results import PairedGain, Scored, Trained
 
+MOST_GOLD = 0.5  # share of the windows beyond which nothing would be left to learn from
+
 
 @dataclass(frozen=True, eq=False)
 class LearningGap(Result):
@@ -41,9 +43,10 @@ class LearningGap(Result):
             why = "hold no candidate of the detector" if self.candidates == 0 else "taught nothing new"
             yield f"nothing was learned: {told} {why}"
         wanted = [_count(self.more_windows, "more reviewed window")] if self.more_windows else []
-        wanted += [f"{self.more_positive} more with an anomaly"] if self.more_positive else []
+        noun = "more" if wanted else "more reviewed window" + "s" * (self.more_positive > 1)
+        wanted += [f"{self.more_positive} {noun} with an anomaly"] if self.more_positive else []
         if wanted:
-            yield f"an adapter needs {' and '.join(wanted)}" + (f" than these {told}" if self.challenger else "")
+            yield f"an adapter needs {' and '.join(wanted)}" + (f"; there are {told}" if self.challenger else "")
         elif self.reason:
             yield self.reason
 
@@ -59,12 +62,14 @@ class EvidenceGap(Result):
         needed: gold windows at which the interval of the most certain gain would lie above zero; ``None`` where it does
             already or nothing was gained.
         by_people: whether people reviewed the gold windows.
+        available: windows that there are, of which the gold ones were drawn.
     """
 
     windows: int
     intervals: int
     more_intervals: int
     by_people: bool
+    available: int
     gains: Mapping[str, PairedGain] = field(default_factory=dict)
     needed: int | None = None
 
@@ -82,14 +87,20 @@ class EvidenceGap(Result):
             yield f"{metric} {gain.gain:+.2f} {_spread(gain)}"
         if more:
             yield f"about {_rounded(more)} gold windows would tell ({self.windows} now)"
-            yield (
-                "this loop's gold windows stay as they are, a new loop draws more and is reviewed anew: "
-                "loop.name=NAME gold.windows_share=0.4, or more series"
-                if self.by_people
-                else "more of them take a new loop over more labelled series: loop.name=NAME"
-            )
+            yield self._how_to_get(more)
         elif self.gains and all(gain.gain <= 0 for gain in self.gains.values()):
             yield "no gain, which more gold windows would not change: review more windows"
+
+
+    def _how_to_get(self, windows: int) -> str:
+        """A loop's gold set is fixed; what it takes to have a larger one, and what that costs."""
+        if not self.by_people:
+            return "that takes more labelled series and a new loop (loop.name=NAME), reviewed anew"
+        share = math.ceil(100 * windows / max(self.available, 1)) / 100
+        if share > MOST_GOLD:
+            return "that takes more or longer series and a new loop (loop.name=NAME), reviewed anew"
+        wanted = f"gold.windows={windows} gold.windows_share={share:g}"
+        return f"that takes a new loop, reviewed anew: loop.name=NAME {wanted}"
 
 
 def learning_gap(bench: Workbench, windows: int, positive: int, trained: Trained) -> LearningGap | None:
@@ -106,7 +117,9 @@ def learning_gap(bench: Workbench, windows: int, positive: int, trained: Trained
     )  # fmt: skip
 
 
-def evidence_gap(bench: Workbench, scored: Scored, windows: int, *, by_people: bool) -> EvidenceGap:
+def evidence_gap(
+    bench: Workbench, scored: Scored, windows: int, *, by_people: bool, available: int
+) -> EvidenceGap:
     """What a gold set of so many windows lacked for a challenger that was not promoted.
 
     The interval of a gain shrinks with the square root of the number of gold windows (its standard error does), so it
@@ -117,7 +130,9 @@ def evidence_gap(bench: Workbench, scored: Scored, windows: int, *, by_people: b
         for g in scored.paired.values() if g.gain > 0 and g.low <= 0
     ]  # fmt: skip
     more = max(0, bench.gold.min_intervals - scored.intervals)
-    return EvidenceGap(windows, scored.intervals, more, by_people, scored.paired, min(needed, default=None))
+    return EvidenceGap(
+        windows, scored.intervals, more, by_people, available, scored.paired, min(needed, default=None)
+    )  # fmt: skip
 
 
 def _count(number: int, noun: str) -> str:

@@ -27,6 +27,7 @@ def gaps(
     if result_of(iteration, PROMOTE).promoted or not scored.paired:
         return learning, None
     gold = dataset_record(loop, scored.gold_version)
-    first = finished(loop.iterations()[0], DETECT)
+    first, own = finished(loop.iterations()[0], DETECT), result_of(iteration, DETECT)
+    available = collected.windows + len(collected.undecided) + gold.windows + own.left
     by_people = bool(first and first.gold_queued)
-    return learning, evidence_gap(bench, scored, gold.windows, by_people=by_people)
+    return learning, evidence_gap(bench, scored, gold.windows, by_people=by_people, available=available)

@@ -144,7 +144,7 @@ def _advance(turn: Turn) -> bool:
         _enter(turn, "DETECTING", until=DETECT)
         detected = run(turn, DETECT)
         if detected is None:
-            turn.iteration.set_state(EXHAUSTED)
+            turn.iteration.set_state(EXHAUSTED, "every window has been answered; more series go on")
             return False
         if not detected.queued and not detected.gold_queued:  # an older tsad drew an empty queue and failed over it
             turn.iteration.abandon("nothing was left to review")
@@ -212,10 +212,11 @@ def _open_iteration(store: Store, bench: Workbench) -> Iteration | None:
     loops = [LoopStore(store, name, bench.loop.lease) for name in store.loops()]
     open_ones = {loop.name: it for loop in loops if (it := loop.open_iteration()) is not None}
     if not bench.overrides and open_ones:
-        if len(open_ones) > 1:
-            lines = ", ".join(f"{name} (iteration {it.number}, {it.state})" for name, it in open_ones.items())
+        begun = {name: it for name, it in open_ones.items() if not _exhausted(it)} or open_ones
+        if len(begun) > 1:
+            lines = ", ".join(f"{name} (iteration {it.number}, {it.state})" for name, it in begun.items())
             raise LoopError(f"several loops have an open iteration: {lines}", "Say which: tsad iterate loop.name=NAME.")
-        return next(iter(open_ones.values()))
+        return next(iter(begun.values()))
     frozen = open_ones.get(_fresh_name(store, bench) if bench.loop.fresh else bench.loop.name)
     if frozen is None:
         return None

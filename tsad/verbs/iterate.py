@@ -39,8 +39,7 @@ def _present(state: LoopState, console: Console) -> None:
         console.say(f"iteration {state.waiting.iteration} waits for reviews at {state.waiting.url}")
         console.say("run tsad iterate again when they are done")
     elif state.exhausted:
-        console.say("nothing is left to review: every window of the source has been answered")
-        console.say("bring more series or longer ones; tsad iterate goes on with what nobody has seen")
+        console.say("nothing is left to review or to learn from: bring more series or longer ones, then tsad iterate")
     elif state.ended:
         console.say(f"the loop has reached its end (loop.iterations={state.limit}); go on with a larger one")
     if state.score is not None:
