@@ -44,9 +44,8 @@ def test_how_many_more_reviews_an_adapter_needs(patch: Workbench) -> None:
 
 def test_where_nothing_was_learned_at_all(patch: Workbench, bench: Make) -> None:
     nothing = learning_gap(patch, 24, 0, trained(model=False, candidates=0.0))
-    assert str(nothing).startswith(
-        "nothing was learned: 24 reviewed windows (0 with an anomaly) hold no candidate of the detector; an adapter needs"
-    )
+    told = "nothing was learned: 24 reviewed windows (0 with an anomaly) hold no candidate of the detector"
+    assert str(nothing).startswith(f"{told}; an adapter needs 20 more reviewed windows with an anomaly")
     plain = bench("source=synthetic", "detector=robust_zscore")
     assert learning_gap(plain, 24, 3, trained()) is None, "it has no network to adapt, and something was learned"
     same = learning_gap(plain, 24, 3, trained(model=False, candidates=None))
