@@ -151,7 +151,7 @@ def test_the_hash_follows_the_truth_and_nothing_else() -> None:
 
 def test_only_usable_windows_with_their_context_and_without_labels() -> None:
     series = make_series()
-    states = [ReviewState.PENDING, ReviewState.ACCEPTED, ReviewState.REJECTED, ReviewState.CONFLICT]
+    states = [ReviewState.PENDING, ReviewState.ACCEPTED, ReviewState.SKIPPED, ReviewState.CONFLICT]
     version = build(
         [review(series, 100 * k, 100 * k + 50, state=s) for k, s in enumerate(states)], Purpose.GOLD, 10
     )

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tsad.config import BASES, GROUPS, UNFROZEN, Settings, options_of, settings, thawed, yaml_text
-from tsad.config.freeze import FORMER, differences, translated
+from tsad.config.freeze import ADDED, FORMER, differences, translated
 from tsad.config.parts import base_of, located, model_of
 from tsad.config.validation import OptionsError, validated
 from tsad.config.workbench import Workbench
@@ -171,7 +171,8 @@ def test_every_former_choice_is_a_class_that_takes_what_is_left() -> None:
         targets = set()
         for chosen, choice in former.choices.items():
             kind: type[Any] = located(choice.target, group, base_of(group))
-            assert set(choice.keys) == set(model_of(kind).model_fields), chosen
+            later = {addition.key for addition in ADDED.get(group, ()) if addition.beside in choice.keys}
+            assert set(choice.keys) | later == set(model_of(kind).model_fields), chosen
             targets.add(choice.target)
         assert targets == {yaml.safe_load(yaml_text(f"{group}/{o}") or "")["_target_"] for o in options_of(group)}
 

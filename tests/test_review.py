@@ -41,10 +41,10 @@ def said(who: str, *intervals: Interval, at: int = 0, skipped: bool = False) -> 
     return Annotation(who, intervals, at, skipped)
 
 
-def test_nobody_answered_is_pending_and_all_skipped_is_rejected() -> None:
+def test_nobody_answered_is_pending_and_all_skipped_is_skipped() -> None:
     assert resolve(choice(), [], 0.5).state is ReviewState.PENDING
     refused = resolve(choice(), [said("a", skipped=True), said("b", skipped=True)], 0.5)
-    assert refused.state is ReviewState.REJECTED and not refused.usable
+    assert refused.state is ReviewState.SKIPPED and not refused.usable
 
 
 def test_equal_to_the_proposal_is_accepted_whatever_the_exact_edges_and_scores() -> None:
@@ -66,7 +66,13 @@ def test_one_point_or_another_kind_makes_it_corrected() -> None:
 def test_gold_windows_have_no_proposal_to_accept() -> None:
     gold = Choice(window(), 1.0, "gold", Purpose.GOLD)
     reviewed = resolve(gold, [said("a")], 0.5)
-    assert reviewed.state is ReviewState.CORRECTED and reviewed.usable and reviewed.intervals == ()
+    assert reviewed.state is ReviewState.ANNOTATED and reviewed.usable and reviewed.intervals == ()
+
+
+def test_what_a_store_of_before_calls_rejected_is_a_skipped_window() -> None:
+    assert ReviewState("REJECTED") is ReviewState.SKIPPED
+    with pytest.raises(ValueError, match="REFUSED"):
+        ReviewState("REFUSED")
 
 
 def test_people_who_disagree_are_a_conflict() -> None:

@@ -20,8 +20,8 @@ from tsad.review.splits import reviewable
 
 SECOND = 1_000_000_000
 VALUES = {
-    "share": 0.3, "windows": 12, "strata": 3, "min_intervals": 5, "metric": "interval_f1", "guard": "composite_f1",
-    "min_gain": 0.0, "alpha": 0.1, "resamples": 100, "seed": 0,
+    "share": 0.3, "windows": 12, "windows_share": 0.25, "strata": 3, "min_intervals": 5,
+    "metric": "interval_f1", "guard": "composite_f1", "min_gain": 0.0, "alpha": 0.1, "resamples": 100, "seed": 0,
 }  # fmt: skip
 KINDS = {
     "series": SeriesGold, "time": TimeGold, "people": PeopleGold, "auto": AutoSeriesGold, "auto_time": AutoTimeGold,
@@ -123,7 +123,7 @@ def test_drawn_gold_is_stratified_with_true_probabilities() -> None:
     scores = np.linspace(0, 1, len(windows))
     picks = made("people").draw(windows, scores)
     assert len(picks) == 12 and len({i for i, _, _ in picks}) == 12
-    assert sum(1 / p for _, p, _ in picks) == pytest.approx(len(windows))
+    assert sum(1 / p for _, p, _ in picks) == pytest.approx(len(windows))  # all series are equally long
     by_stratum = {name: [p for _, p, n in picks if n == name] for name in ("stratum-0", "stratum-1", "stratum-2")}
     assert [len(v) for v in by_stratum.values()] == [4, 4, 4]
     assert by_stratum["stratum-0"][0] < by_stratum["stratum-1"][0] <= by_stratum["stratum-2"][0]
@@ -145,9 +145,42 @@ def test_drawn_gold_does_not_depend_on_the_order_of_the_candidates() -> None:
     assert {second[i].window_id for i, _, _ in made("people").draw(second, scores[order])} == first
 
 
-@pytest.mark.parametrize(("count", "windows", "strata"), [(1, 12, 3), (5, 12, 3), (5, 2, 4), (40, 40, 1)])
-def test_small_pools_are_drawn_from_as_far_as_they_reach(count: int, windows: int, strata: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "windows", "share", "drawn"),
+    [(1, 12, 0.25, 0), (2, 12, 0.25, 1), (5, 12, 0.25, 1), (51, 60, 0.25, 12), (40, 6, 0.25, 6), (5, 12, 0.95, 4)],
+)
+def test_gold_takes_a_share_of_what_there_is(count: int, windows: int, share: float, drawn: int) -> None:
     pool = cut(series("A", None, 20 * count), 20)
-    picks = made("people", windows=windows, strata=min(strata, windows)).draw(pool, np.zeros(count))
-    assert len(picks) == min(count, windows)
-    assert sum(1 / p for _, p, _ in picks) == pytest.approx(count)
+    picks = made("people", windows=windows, windows_share=share).draw(pool, np.zeros(count))
+    assert len(picks) == drawn
+    if drawn:
+        assert sum(1 / p for _, p, _ in picks) == pytest.approx(count)
+
+
+def uneven() -> list[Window]:
+    """Series of one to eight windows."""
+    return [w for k in range(8) for w in cut(series(f"S{k}", None, 20 * (k + 1)), 20)]
+
+
+@pytest.mark.parametrize("share", [0.25, 0.9])
+def test_no_series_is_all_gold_and_the_probabilities_hold(share: float) -> None:
+    windows, draws = uneven(), 600
+    scores = np.random.default_rng(0).random(len(windows))
+    hits, totals, truth = np.zeros(len(windows)), [], scores > 0.4
+    for seed in range(draws):
+        picks = made("people", windows=60, windows_share=share, seed=seed).draw(windows, scores)
+        drawn = {i for i, _, _ in picks}
+        for point in {w.point_id for w in windows} - ({"S0"} if share > 0.5 else set()):
+            assert any(i not in drawn for i, w in enumerate(windows) if w.point_id == point), point
+        hits[list(drawn)] += 1
+        totals.append(sum(truth[i] / p for i, p, _ in picks))
+    reached = np.array([w.point_id != "S0" or share > 0.5 for w in windows])
+    assert (hits[reached] > 0).all() and not hits[~reached].any()
+    error = np.std(totals) / np.sqrt(draws)
+    assert abs(np.mean(totals) - truth[reached].sum()) < 4 * error
+
+
+def test_series_of_one_window_give_gold_where_no_others_do() -> None:
+    windows = [cut(series(f"S{k}", None, 20), 20)[0] for k in range(8)]
+    picks = made("people").draw(windows, np.linspace(0, 1, 8))
+    assert len(picks) == 2 and sum(1 / p for _, p, _ in picks) == pytest.approx(8)

@@ -262,7 +262,7 @@ def test_a_new_model_version_replaces_what_waits_and_leaves_what_is_answered(
     assert reviewer._project()["model_version"] == "tsad-x-patch:2"
 
 
-def test_gold_windows_go_out_without_a_proposal_and_skips_are_rejected(
+def test_gold_windows_go_out_without_a_proposal_and_skips_are_skipped(
     studio: Studio, reviewer: LabelStudioReviewer
 ) -> None:
     gold = [replace(c, purpose=Purpose.GOLD, proposals=()) for c in queue(2)]
@@ -272,8 +272,8 @@ def test_gold_windows_go_out_without_a_proposal_and_skips_are_rejected(
     annotate(studio, first)
     annotate(studio, second, was_cancelled=True)
     by_id = {r.window.window_id: r.state for r in reviewer.pull(gold)}
-    assert by_id[first["data"]["window_id"]] is ReviewState.CORRECTED
-    assert by_id[second["data"]["window_id"]] is ReviewState.REJECTED
+    assert by_id[first["data"]["window_id"]] is ReviewState.ANNOTATED
+    assert by_id[second["data"]["window_id"]] is ReviewState.SKIPPED
     assert reviewer.progress(gold).answered == 2
 
 

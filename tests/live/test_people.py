@@ -141,7 +141,8 @@ def test_from_bare_csvs_to_a_dataset_version(
         newcomer.csv("温度 1" if number == 0 else f"U1.TI{number}", number)
     first = newcomer.tsad("iterate", *newcomer.settings)
     project = project_in(first)
-    assert "8 windows: 8 pending" in first and "gold: 0/4 reviewed" in first
+    assert "4 windows with proposals" in first and "4 blind ones that score the model" in first
+    assert "4 windows with proposals: 4 pending; 4 blind ones: 4 pending" in first
     loop = newcomer.loop()
     (iteration,) = loop.iterations()
     assert (iteration.state, iteration.status) == ("REVIEWING", "SCHEDULED")
@@ -149,7 +150,9 @@ def test_from_bare_csvs_to_a_dataset_version(
     assert [len(t["predictions"]) for t in (*gold, *queue)] == [0] * 4 + [1] * 4
     version = f"tsad-{newcomer.name}-robust_zscore:1"
     assert {t["predictions"][0]["model_version"] for t in queue} == {version}
-    assert "8 pending" in newcomer.tsad()
+    assert "4 windows with proposals: 4 pending; 4 blind ones: 4 pending" in newcomer.tsad()
+    opened = newcomer.studio.call("GET", f"/api/projects/{project}/next")
+    assert opened["predictions"][0]["result"], "the first task that a person opens shows a proposal"
 
     assert project_in(newcomer.tsad("iterate")) == project  # nothing is reviewed yet: no second task, still waiting
     assert len(newcomer.tasks(project)) == 8
@@ -166,7 +169,7 @@ def test_from_bare_csvs_to_a_dataset_version(
     for task in (corrected, *gold):
         annotate(newcomer.studio, task, (shown(task, 10), shown(task, 19)))
         expected[task["data"]["window_id"]] = [(moment(shown(task, 10)), moment(shown(task, 19)) + 60 * SECOND)]
-    assert "0 pending, 1 accepted, 6 corrected, 1 rejected" in newcomer.tsad()
+    assert "1 accepted, 2 corrected, 1 skipped; 4 blind ones: 4 annotated" in newcomer.tsad()
 
     last = newcomer.tsad("iterate")
     (iteration,) = loop.iterations()
@@ -185,7 +188,7 @@ def test_from_bare_csvs_to_a_dataset_version(
     assert found == expected
     assert names["gold"] == {t["data"]["window_id"] for t in gold}
     assert names["train"] == {t["data"]["window_id"] for t in (drawn, accepted, corrected)}
-    assert "0 pending, 1 accepted, 6 corrected, 1 rejected" in newcomer.tsad()
+    assert "1 accepted, 2 corrected, 1 skipped; 4 blind ones: 4 annotated" in newcomer.tsad()
 
 
 @pytest.mark.timeout(1200)
@@ -193,8 +196,11 @@ def test_what_nobody_answered_is_withdrawn_once_though_killed(newcomer: Newcomer
     newcomer.csv("A", 1)
     newcomer.csv("B", 2, hole=slice(200, 300))  # a window in which nothing was measured
     project = project_in(
-        newcomer.tsad("iterate", *newcomer.settings, "gold.windows=3", "sampling.windows=50", "review.min_reviewed=2")
-    )
+        newcomer.tsad(
+            "iterate", *newcomer.settings, "gold.windows=3", "gold.windows_share=0.3", "sampling.windows=50",
+            "review.min_reviewed=2",
+        )
+    )  # fmt: skip
     gold, queue = by_purpose(newcomer.tasks(project))
     assert (len(gold), len(queue)) == (3, 8)  # 12 windows, one of them without any value
     for task in gold:

@@ -82,13 +82,33 @@ FORMER = {
 }
 
 
+@dataclass(frozen=True)
+class Addition:
+    """A key that came later: the group has it where it has the key ``beside``; what a config without it stands for."""
+
+    beside: str
+    key: str
+    value: Any
+
+
+ADDED = {"gold": (Addition("strata", "windows_share", 0.25),)}
+
+
 def translated(frozen: Mapping[str, Any]) -> dict[str, Any]:
     """A frozen config as this version would have frozen it; one that it froze itself stays as it is.
 
     Raises:
         ConfigError: a choice that no version had.
     """
-    return {group: _translated(group, values) for group, values in frozen.items()}
+    return {group: _completed(group, _translated(group, values)) for group, values in frozen.items()}
+
+
+def _completed(group: str, values: Any) -> Any:
+    """The group with the keys that came later."""
+    if not isinstance(values, Mapping):
+        return values
+    later = {a.key: a.value for a in ADDED.get(group, ()) if a.beside in values and a.key not in values}
+    return {**values, **later}
 
 
 def _translated(group: str, values: Any) -> Any:

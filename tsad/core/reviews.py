@@ -16,9 +16,15 @@ class ReviewState(StrEnum):
 
     PENDING = "PENDING"
     ACCEPTED = "ACCEPTED"  # equals the proposal
-    CORRECTED = "CORRECTED"
-    REJECTED = "REJECTED"  # skipped or refused
+    CORRECTED = "CORRECTED"  # differs from it
+    ANNOTATED = "ANNOTATED"  # judged without having been shown a proposal, as gold windows are
+    SKIPPED = "SKIPPED"  # nobody who opened it wanted to judge
     CONFLICT = "CONFLICT"  # people disagree
+
+    @classmethod
+    def _missing_(cls, value: object) -> ReviewState | None:
+        """What stores of before call a skipped window."""
+        return cls.SKIPPED if value == "REJECTED" else None
 
 
 class Purpose(StrEnum):
@@ -96,7 +102,7 @@ class ReviewedWindow:
 
     Attributes:
         intervals: the truth that follows from the annotations; empty where nothing is abnormal.
-            Only ``ACCEPTED`` and ``CORRECTED`` windows train or score.
+            Only ``ACCEPTED``, ``CORRECTED`` and ``ANNOTATED`` windows train or score.
     """
 
     choice: Choice
@@ -111,7 +117,7 @@ class ReviewedWindow:
     @property
     def usable(self) -> bool:
         """Whether it may train or score: somebody judged it and nobody disagrees."""
-        return self.state in (ReviewState.ACCEPTED, ReviewState.CORRECTED)
+        return self.state in (ReviewState.ACCEPTED, ReviewState.CORRECTED, ReviewState.ANNOTATED)
 
 
 @dataclass(frozen=True, eq=False)

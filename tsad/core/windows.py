@@ -93,9 +93,14 @@ def _place(
 
 def without_overlap(candidates: Sequence[Window], taken: Iterable[Window]) -> list[Window]:
     """The candidates that share no time with any window of ``taken`` on the same point."""
+    return outside(candidates, ((window.point_id, window.span) for window in taken))
+
+
+def outside(candidates: Sequence[Window], taken: Iterable[tuple[str, tuple[int, int]]]) -> list[Window]:
+    """The candidates that share no time with any of the stretches: point, and half-open ns UTC."""
     spans: dict[str, list[tuple[int, int]]] = {}
-    for window in taken:
-        spans.setdefault(window.point_id, []).append(window.span)
+    for point_id, span in taken:
+        spans.setdefault(point_id, []).append(span)
     return [
         w
         for w in candidates

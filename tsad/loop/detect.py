@@ -8,23 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tsad.config.workbench import Workbench
 from tsad.core.errors import RegistryError, TsadError
-from tsad.core.intervals import clip, confidence_along, point_scores
 from tsad.core.options.threshold import kept_threshold
 from tsad.core.results import Result
-from tsad.core.reviews import Choice, Purpose
-from tsad.core.series import Series, Window
-from tsad.core.types import Detection, FloatArray, Origin, Proposal
+from tsad.core.reviews import DatasetVersion, Purpose
+from tsad.core.series import Window
+from tsad.core.types import Detection, Origin
 from tsad.core.windows import without_overlap
 from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_of
 from tsad.loop.champion import ensure_champion, load_registered, registry_of
 from tsad.loop.common import read_series
-from tsad.loop.datasets import latest_training
 from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
-from tsad.loop.gold import draw_for_people, fix_gold
+from tsad.loop.drawing import ScoredSeries, draw_queue, unreviewed
+from tsad.loop.gold import find_gold, fix_gold
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.queue import keep_queue
 from tsad.loop.reading import Reading
@@ -109,33 +106,47 @@ def score_history(
     return scored
 
 
-def _detect(turn: Turn, step: StepRun, reading: Reading) -> Detected:
-    bench, loop, series = turn.bench, turn.loop, reading.series
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """What DETECT works on.
+
+    Attributes:
+        gold: ``None`` before it is fixed.
+        windows: that nobody has answered yet.
+    """
+
+    reading: Reading
+    gold: DatasetVersion | None
+    windows: Sequence[Window]
+
+
+def _read(turn: Turn) -> _Ready | None:
+    """``None`` where every window of the source has been answered: nothing is claimed, later calls look again."""
+    reading, gold = read_series(turn.bench), find_gold(turn.loop)
+    windows = unreviewed(turn.bench, turn.loop, reading.series, gold)
+    return _Ready(reading, gold, windows) if windows or gold is None else None
+
+
+def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
+    bench, loop, reading, series = turn.bench, turn.loop, ready.reading, ready.reading.series
     champion = ensure_champion(bench, loop, step, series)
     loaded = load_registered(bench, registry_of(bench, loop), champion)
     detections = loaded_detections(bench.context, loaded, series)
     record_detections(bench, step, series, detections)
     reading.record(step)
-    gold, pool = fix_gold(bench, loop, turn.iteration, series)
-    candidates = _unreviewed(bench, loop, pool)
-    peaks = _peaks(candidates, series, detections)
-    drawn: list[Choice] = []
-    if gold is None:
-        drawn = draw_for_people(bench, candidates, peaks)
-        candidates = without_overlap(candidates, [c.window for c in drawn])
-        peaks = _peaks(candidates, series, detections)
-    chosen = _choose(bench, turn.iteration.number, candidates, peaks, series, detections)
-    keep_queue(step, [*drawn, *chosen], bench.windows.context, labelled=bench.reviewer.needs_labels)
+    gold, windows = ready.gold, ready.windows
+    if gold is None and (gold := fix_gold(bench, loop, turn.iteration, series)) is not None:
+        windows = without_overlap(windows, [r.window for r in gold.windows])
+    scored = ScoredSeries(series, detections, loaded.threshold_options)
+    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=gold is None)
+    keep_queue(step, queue.choices, bench.windows.context, labelled=bench.reviewer.needs_labels)
     return Detected(
         champion=champion.version, model_version=loaded.origin.model_version, threshold=loaded.threshold,
-        queued=len(chosen), gold_queued=len(drawn), gold_version=gold.digest if gold else None, series=len(series),
-        points=sum(len(s) for s in series), intervals=sum(len(d.intervals) for d in detections),
-        outage=reading.outage(), not_written_back=_written_back(reading, detections),
+        queued=queue.count(Purpose.TRAIN), gold_queued=queue.count(Purpose.GOLD),
+        gold_version=gold.digest if gold else None, series=len(series), points=sum(len(s) for s in series),
+        intervals=sum(len(d.intervals) for d in detections), outage=reading.outage(),
+        not_written_back=_written_back(reading, detections), proposed=queue.proposed, left=queue.left,
     )
-
-
-def _read(turn: Turn) -> Reading:
-    return read_series(turn.bench)
 
 
 DETECT = Stage("DETECT", Detected, _detect, _read)
@@ -175,50 +186,3 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
             "Run tsad iterate first, or detect version=none for the detector as configured.",
         )
     return load_registered(bench, registry, found)
-
-
-def _unreviewed(bench: Workbench, loop: LoopStore, pool: Sequence[Window]) -> list[Window]:
-    """The pool without what is in the training set already; only labelled series for a reviewer that needs labels."""
-    if bench.reviewer.needs_labels:
-        silent = {w.point_id for w in pool if w.series.labels is None}
-        if silent and len(silent) < len({w.point_id for w in pool}):
-            log.warning("%d series without labels are not put to the reviewer, who answers from labels", len(silent))
-            pool = [w for w in pool if w.point_id not in silent]
-    known = latest_training(loop)
-    return without_overlap(pool, [r.window for r in known.windows]) if known else list(pool)
-
-
-def _peaks(candidates: Sequence[Window], series: Sequence[Series], detections: Sequence[Detection]) -> FloatArray:
-    """How likely each window holds an anomaly, [K]: its highest candidate's probability, else its highest score."""
-    scores = {id(s): _along(s, d) for s, d in zip(series, detections, strict=True)}
-    return np.array([scores[id(w.series)][w.start : w.stop].max() for w in candidates])
-
-
-def _along(series: Series, detection: Detection) -> FloatArray:
-    """[T] the probability of the candidate at each point, 0 between them; the scores where there are no candidates."""
-    if detection.candidates is None:
-        return point_scores(detection, series.timestamps)
-    return confidence_along(detection.candidates, series.timestamps)
-
-
-def _choose(
-    bench: Workbench, number: int, candidates: Sequence[Window], peaks: FloatArray,
-    series: Sequence[Series], detections: Sequence[Detection],
-) -> list[Choice]:
-    """Windows for people: disputed ones, then the sampler's; each with proposal, origin and inclusion probability."""
-    from tsad.review.sampling import disputed_first
-
-    if not candidates:
-        return []
-    said = {id(s): d for s, d in zip(series, detections, strict=True)}
-    threshold = detections[0].threshold
-    # 1 at the threshold, 0 at either end of the scale: where the detector knows least.
-    uncertainty = 1.0 - np.abs(peaks - threshold) / np.where(peaks > threshold, 1 - threshold, threshold).clip(1e-9)
-    seed = bench.sampling.seed + number
-    picked = disputed_first(candidates, peaks, uncertainty.clip(0, 1), bench.strategy, seed=seed)
-    choices = []
-    for k, probability, strategy in picked:
-        window, detection = candidates[k], said[id(candidates[k].series)]
-        proposal = Proposal(clip(detection.intervals, *window.span), detection.origin)
-        choices.append(Choice(window, probability, strategy, Purpose.TRAIN, (proposal,), float(peaks[k])))
-    return choices

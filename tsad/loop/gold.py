@@ -11,7 +11,6 @@ from tsad.core.intervals import clip
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import FloatArray
-from tsad.core.windows import cut, without_overlap
 from tsad.loop.datasets import fetch, put
 
 if TYPE_CHECKING:
@@ -28,17 +27,11 @@ def find_gold(loop: LoopStore) -> DatasetVersion | None:
 
 def fix_gold(
     bench: Workbench, loop: LoopStore, iteration: Iteration, series: Sequence[Series]
-) -> tuple[DatasetVersion | None, list[Window]]:
-    """The gold set and the pool of windows apart from it; ``None`` where people have yet to review it."""
-    from tsad.review.splits import reviewable
-
-    gold = find_gold(loop)
-    if gold is None and not bench.gold_rule.by_people(any(s.labels is not None for s in series)):
-        gold = put_gold(bench, loop, iteration, _given(bench, series))
-    everything = reviewable([w for s in series for w in cut(s, bench.windows.length)])
-    if gold is None:
-        return None, everything
-    return gold, without_overlap(everything, [r.window for r in gold.windows])
+) -> DatasetVersion | None:
+    """The gold set from the labels of the series, fixed for good; ``None`` where people are to review it."""
+    if bench.gold_rule.by_people(any(s.labels is not None for s in series)):
+        return None
+    return put_gold(bench, loop, iteration, _given(bench, series))
 
 
 def put_gold(
@@ -78,4 +71,4 @@ def _given(bench: Workbench, series: Sequence[Series]) -> list[ReviewedWindow]:
 def _from_labels(window: Window) -> ReviewedWindow:
     truth = clip(window.series.labels or (), *window.span)
     choice = Choice(window, 1.0, "given", Purpose.GOLD)
-    return ReviewedWindow(choice, (Annotation("labels", truth),), ReviewState.CORRECTED, truth)
+    return ReviewedWindow(choice, (Annotation("labels", truth),), ReviewState.ANNOTATED, truth)

@@ -1,8 +1,10 @@
 """What an iteration does next, and how it resumes.
 
     CREATED -> DETECTING -> REVIEWING -> DATA_READY -> TRAINING -> TRAINED -> EVALUATING -> COMPLETED
+                         -> EXHAUSTED
 
-An error makes it FAILED, with the reason; the next call goes on from the stage that failed.
+An error makes it FAILED, with the reason; the next call goes on from the stage that failed. EXHAUSTED is an iteration
+that has no window left to be reviewed; it waits for more series, and the next call looks for them.
 Every stage is looked up before it is run, so a resumed iteration walks the same path and does only
 what is not done. Nothing here is remembered outside MLflow and Label Studio.
 """
@@ -20,6 +22,8 @@ from tsad.core.errors import LoopError, TsadError
 from tsad.core.results import Result
 from tsad.loop.detect import DETECT
 from tsad.loop.evaluate import EVALUATE
+from tsad.loop.explain import EvidenceGap, LearningGap
+from tsad.loop.gaps import gaps
 from tsad.loop.promote import PROMOTE
 from tsad.loop.pull import DATASET, collect
 from tsad.loop.push import PUSH
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration
     from tsad.tracking.store import Store
 
-COMPLETED, REVIEWING = "COMPLETED", "REVIEWING"
+COMPLETED, REVIEWING, EXHAUSTED = "COMPLETED", "REVIEWING", "EXHAUSTED"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,8 @@ class LoopState(Result):
         waiting: ``None`` where nobody has to review.
         ended: whether ``limit`` iterations are done or the champion is good enough.
         score: the champion's gate metric on the gold set; ``None`` before an iteration is completed.
+        exhausted: whether every window of the source is reviewed.
+        learning, evidence: what the newest completed iteration lacked to train an adapter, and to promote a challenger.
     """
 
     loop: str
@@ -70,6 +76,9 @@ class LoopState(Result):
     ended: bool
     limit: int
     score: float | None
+    exhausted: bool = False
+    learning: LearningGap | None = None
+    evidence: EvidenceGap | None = None
 
     @property
     def optimised(self) -> float | None:
@@ -129,14 +138,25 @@ def _resumable(bench: Workbench) -> Iterator[None]:
 
 
 def _advance(turn: Turn) -> bool:
-    """Take the iteration as far as it goes; ``False`` where people have to act first."""
+    """Take the iteration as far as it goes; ``False`` where people have to act first or nothing is left to review."""
+    note = turn.bench.context.progress.note
     try:
         _enter(turn, "DETECTING", until=DETECT)
-        run(turn, DETECT)
-        _enter(turn, REVIEWING, until=DATASET)
-        run(turn, PUSH)
-        if collect(turn) is None:
+        detected = run(turn, DETECT)
+        if detected is None:
+            turn.iteration.set_state(EXHAUSTED, "every window has been answered; more series go on")
             return False
+        if not detected.queued and not detected.gold_queued:  # an older tsad drew an empty queue and failed over it
+            turn.iteration.abandon("nothing was left to review")
+            return True
+        _enter(turn, REVIEWING, until=DATASET)
+        if finished(turn.iteration, PUSH) is None:
+            note(f"iteration {turn.iteration.number} to review: {detected.split}")
+        run(turn, PUSH)
+        collected = collect(turn)
+        if collected is None:
+            return False
+        note(f"iteration {turn.iteration.number} reviewed: {collected.learned_from}")
         _enter(turn, "DATA_READY", until=TRAIN)
         _enter(turn, "TRAINING", until=TRAIN)
         run(turn, TRAIN)
@@ -152,7 +172,7 @@ def _advance(turn: Turn) -> bool:
     turn.iteration.complete(_summary(turn.iteration))
     decision = result_of(turn.iteration, PROMOTE)
     verdict = "promoted" if decision.promoted else "champion kept"
-    turn.bench.context.progress.note(f"iteration {turn.iteration.number}: {verdict}: {decision.reason}")
+    note(f"iteration {turn.iteration.number}: {verdict}: {decision.reason}")
     return True
 
 
@@ -174,6 +194,7 @@ def _summary(iteration: Iteration) -> dict[str, float]:
     figures = {"reviewed_windows": float(dataset.windows), "promoted": float(decision.promoted)}
     figures["seconds"] = seconds_of(iteration)
     figures |= {f"reviews.{state.lower()}": float(count) for state, count in dataset.states.items()}
+    figures |= {f"gold_reviews.{state.lower()}": float(count) for state, count in dataset.gold_states.items()}
     figures |= {f"gold.{key}": value for key, value in decision.scores.items()}
     challenger = result_of(iteration, EVALUATE).scores.get("challenger", {})
     return figures | {f"challenger.{key}": value for key, value in challenger.items()}
@@ -191,10 +212,11 @@ def _open_iteration(store: Store, bench: Workbench) -> Iteration | None:
     loops = [LoopStore(store, name, bench.loop.lease) for name in store.loops()]
     open_ones = {loop.name: it for loop in loops if (it := loop.open_iteration()) is not None}
     if not bench.overrides and open_ones:
-        if len(open_ones) > 1:
-            lines = ", ".join(f"{name} (iteration {it.number}, {it.state})" for name, it in open_ones.items())
+        begun = {name: it for name, it in open_ones.items() if not _exhausted(it)} or open_ones
+        if len(begun) > 1:
+            lines = ", ".join(f"{name} (iteration {it.number}, {it.state})" for name, it in begun.items())
             raise LoopError(f"several loops have an open iteration: {lines}", "Say which: tsad iterate loop.name=NAME.")
-        return next(iter(open_ones.values()))
+        return next(iter(begun.values()))
     frozen = open_ones.get(_fresh_name(store, bench) if bench.loop.fresh else bench.loop.name)
     if frozen is None:
         return None
@@ -215,11 +237,17 @@ def _fresh_name(store: Store, bench: Workbench) -> str:
     name, number = bench.loop.name, 1
     while name in names:
         loop = LoopStore(store, name, bench.loop.lease)
-        if loop.open_iteration() is not None or not _ended(bench, loop):
+        begun = loop.open_iteration()
+        if not _exhausted(begun) and (begun is not None or not _ended(bench, loop)):
             break
         number += 1
         name = f"{bench.loop.name}-{number}"
     return name
+
+
+def _exhausted(iteration: Iteration | None) -> bool:
+    """Whether it is open and only waits for more series."""
+    return iteration is not None and iteration.state == EXHAUSTED
 
 
 def _completed(loop: LoopStore) -> list[Iteration]:
@@ -246,10 +274,12 @@ def _state(bench: Workbench, loop: LoopStore, done: Collection[int]) -> LoopStat
     people = None
     if waiting is not None and waiting.state == REVIEWING:
         people = Waiting(waiting.number, bench.make_reviewer().project_url)
+    learning, evidence = gaps(bench, loop, completed[-1]) if completed else (None, None)
     return LoopState(
         loop=loop.name, iterations=iterations_done(loop), outages=tuple(_outages(loop, done)), waiting=people,
         ended=_ended(bench, loop), limit=bench.loop.iterations,
         score=result_of(completed[-1], PROMOTE).scores.get(bench.gold.metric) if completed else None,
+        exhausted=_exhausted(waiting), learning=learning, evidence=evidence,
     )
 
 

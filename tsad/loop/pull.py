@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
 from tsad.core.results import Result
-from tsad.core.reviews import Purpose, ReviewedWindow, ReviewState
+from tsad.core.reviews import DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.loop.datasets import latest_training, put
 from tsad.loop.detect import DETECT
 from tsad.loop.gold import find_gold, put_gold
 from tsad.loop.opening import open_loop
+from tsad.loop.progress import missing, progress_of
 from tsad.loop.queue import queue_of, queue_with_reading
 from tsad.loop.reading import Reading
-from tsad.loop.results import Collected, Withdrawn
+from tsad.loop.results import COLLECT, Collected, Undecided, Withdrawn
 from tsad.loop.runner import Stage, Turn, record_of, run
 
 if TYPE_CHECKING:
@@ -38,20 +38,6 @@ class Pulled(Result):
     def people_have_to_act(self) -> bool:
         """Whether reviews are missing."""
         return self.dataset is None
-
-
-@dataclass(frozen=True, eq=False)
-class ReviewProgress(Result):
-    """Windows of a queue by ``ReviewState``; of its gold windows, how many there are and how many are reviewed."""
-
-    states: Mapping[str, int]
-    gold: int
-    gold_reviewed: int
-
-    def __str__(self) -> str:
-        text = ", ".join(f"{self.states[s.value]} {s.value.lower()}" for s in ReviewState)
-        gold = f"; gold: {self.gold_reviewed}/{self.gold} reviewed" if self.gold else ""
-        return f"{sum(self.states.values())} windows: {text}{gold}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +80,9 @@ def _answers(turn: Turn) -> Answers | None:
     reviewer = bench.make_reviewer()
     while True:
         reviewed = reviewer.pull(choices)
-        if missing(bench, reviewed) == 0:
+        if missing(reviewed, bench.review.min_reviewed) == 0:
             return Answers(reviewed, reading)
-        context.progress.note(str(progress_of(reviewed)))
+        context.progress.note(f"{progress_of(reviewed)}{_unscorable(reviewed)}")
         if not bench.review.wait:
             return None
         again = time.monotonic() + bench.review.poll_seconds
@@ -105,22 +91,12 @@ def _answers(turn: Turn) -> Answers | None:
             time.sleep(min(POLL, left))
 
 
-def missing(bench: Workbench, reviewed: Sequence[ReviewedWindow]) -> int:
-    """How many more windows have to be reviewed before the loop goes on: all gold ones, enough of the others."""
+def _unscorable(reviewed: Sequence[ReviewedWindow]) -> str:
+    """That every blind window is answered and none can score, which only people can mend; else ""."""
     gold = [r for r in reviewed if r.choice.purpose == Purpose.GOLD]
-    queue = [r for r in reviewed if r.choice.purpose == Purpose.TRAIN]
-    needed = min(len(queue), bench.review.min_reviewed or len(queue))
-    answered = sum(r.state != ReviewState.PENDING for r in queue)
-    return sum(r.state == ReviewState.PENDING for r in gold) + max(0, needed - answered)
-
-
-def progress_of(reviewed: Sequence[ReviewedWindow]) -> ReviewProgress:
-    """How many windows wait and how the others were answered."""
-    states = Counter(r.state.value for r in reviewed)
-    gold = [r for r in reviewed if r.choice.purpose == Purpose.GOLD]
-    return ReviewProgress(
-        {s.value: states[s.value] for s in ReviewState}, len(gold), sum(r.state != ReviewState.PENDING for r in gold)
-    )
+    if not gold or any(r.usable or r.state == ReviewState.PENDING for r in gold):
+        return ""
+    return "; none of the blind ones can score the model: judge at least one of them in Label Studio"
 
 
 def _build(turn: Turn, step: StepRun, answers: Answers) -> Collected:
@@ -135,11 +111,21 @@ def _build(turn: Turn, step: StepRun, answers: Answers) -> Collected:
     _draw(step, [r for r in queue if r.usable][: bench.tracking.plots])
     if answers.reading is not None:
         answers.reading.record(step)
+    progress = progress_of(reviewed)
     return Collected(
         version=version.digest, windows=len(version.windows), gold_version=gold.digest,
-        parent=parent.digest if parent else None, positive=sum(bool(r.intervals) for r in version.windows),
-        states=progress_of(reviewed).states, outage=answers.reading.outage() if answers.reading else "",
+        parent=parent.digest if parent else None, positive=_positive(version),
+        states=progress.queue, outage=answers.reading.outage() if answers.reading else "",
+        gold_states=progress.gold, gold_windows=len(gold.windows), gold_positive=_positive(gold),
+        undecided=tuple(
+            Undecided(r.window.point_id, *r.window.span)
+            for r in reviewed if r.state in (ReviewState.SKIPPED, ReviewState.CONFLICT)
+        ),
     )
+
+
+def _positive(version: DatasetVersion) -> int:
+    return sum(bool(r.intervals) for r in version.windows)
 
 
 def _draw(step: StepRun, reviewed: Sequence[ReviewedWindow]) -> None:
@@ -160,5 +146,5 @@ def _withdraw(turn: Turn, step: StepRun, _: Turn) -> Withdrawn:
     return Withdrawn(turn.bench.make_reviewer().withdraw(choices))
 
 
-DATASET = Stage("DATASET", Collected, _build, _answers)
+DATASET = Stage(COLLECT, Collected, _build, _answers)
 WITHDRAW = Stage("WITHDRAW", Withdrawn, _withdraw)

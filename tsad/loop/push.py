@@ -11,7 +11,7 @@ from tsad.core.results import Result
 from tsad.loop.detect import DETECT
 from tsad.loop.opening import open_loop
 from tsad.loop.queue import queue_of
-from tsad.loop.results import Pushed
+from tsad.loop.results import Detected, Pushed
 from tsad.loop.runner import Stage, Turn, record_of
 
 if TYPE_CHECKING:
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class QueueMoved(Result):
-    """Tasks made for the open iteration's queue, or taken back from it."""
+    """Tasks made for the open iteration's queue, or taken back from it.
+
+    Attributes:
+        split: what the queue holds, in words.
+    """
 
     iteration: int
     created: int = 0
     withdrawn: int = 0
+    split: str = ""
 
 
 def push_queue(bench: Workbench) -> QueueMoved:
@@ -35,8 +40,8 @@ def push_queue(bench: Workbench) -> QueueMoved:
         LoopError: no open iteration has a queue.
         ReviewError: Label Studio unreachable, token refused, project gone.
     """
-    number, choices = _open_queue(bench)
-    return QueueMoved(number, created=bench.make_reviewer().push(choices))
+    number, drawn, choices = _open_queue(bench)
+    return QueueMoved(number, created=bench.make_reviewer().push(choices), split=drawn.split)
 
 
 def withdraw_queue(bench: Workbench) -> QueueMoved:
@@ -46,17 +51,17 @@ def withdraw_queue(bench: Workbench) -> QueueMoved:
         LoopError: no open iteration has a queue.
         ReviewError: Label Studio unreachable, token refused, project gone.
     """
-    number, choices = _open_queue(bench)
+    number, _, choices = _open_queue(bench)
     return QueueMoved(number, withdrawn=bench.make_reviewer().withdraw(choices))
 
 
-def _open_queue(bench: Workbench) -> tuple[int, list[Choice]]:
+def _open_queue(bench: Workbench) -> tuple[int, Detected, list[Choice]]:
     loop = open_loop(bench)
     iteration = loop.open_iteration()
     drawn = iteration.finished(DETECT.name) if iteration else None
     if iteration is None or drawn is None:
         raise LoopError(f"loop {loop.name} has no open iteration with a queue", "Run tsad iterate first.")
-    return iteration.number, queue_of(bench, drawn)
+    return iteration.number, Detected.from_json(drawn.result), queue_of(bench, drawn)
 
 
 def _push(turn: Turn, step: StepRun, _: Turn) -> Pushed:

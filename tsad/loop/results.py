@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from tsad.core.results import Result
 from tsad.core.reviews import ReviewState
+
+COLLECT = "DATASET"  # the stage that collects the reviews, by the name that its claims bear
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +23,8 @@ class Detected(Result):
     Attributes:
         champion: number of the registered version; ``model_version`` names it in full.
         queued, gold_queued: windows to review for training, and for the gold set where people make it.
+        proposed: of the queued ones, those that show a proposed interval; ``None`` in a store of before.
+        left: windows that nobody has reviewed and that were not drawn either.
         gold_version: dataset version of the gold set; ``None`` before people have reviewed it.
         points, intervals: of all series, counted.
         outage: that the source could not be reached and the cache answered, in words; else "".
@@ -37,6 +42,16 @@ class Detected(Result):
     intervals: int
     outage: str = ""
     not_written_back: str = ""
+    proposed: int | None = None
+    left: int = 0
+
+    @property
+    def split(self) -> str:
+        """What the queue holds, in words; "" for an empty one."""
+        shown = "" if self.proposed in (None, self.queued) else f" ({self.proposed} show an interval)"
+        parts = [f"{self.queued} windows with proposals{shown}"] if self.queued else []
+        parts += [f"{self.gold_queued} blind ones that score the model"] if self.gold_queued else []
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +63,25 @@ class Pushed(Result):
 
 
 @dataclass(frozen=True, eq=False)
+class Undecided(Result):
+    """A window that people have answered without a truth: all skipped it, or they disagree. ns UTC, half-open."""
+
+    point_id: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
 class Collected(Result):
     """DATASET: the training dataset version that the reviews made.
 
     Attributes:
         windows, positive: of the whole version, and those with an interval.
         parent: the version that it adds to.
-        states: windows of this iteration's queue by ``ReviewState``.
+        states: windows of this iteration's queue by ``ReviewState``; in a store of before its gold windows, too.
+        gold_states: its gold windows alike.
+        gold_windows, gold_positive: of the gold set, and those with an interval; 0 in a store of before.
+        undecided: windows of the queue that are not drawn again, though no dataset version holds them.
     """
 
     version: str
@@ -64,6 +91,23 @@ class Collected(Result):
     positive: int
     states: Mapping[str, int]
     outage: str = ""
+    gold_states: Mapping[str, int] = field(default_factory=dict)
+    gold_windows: int = 0
+    gold_positive: int = 0
+    undecided: tuple[Undecided, ...] = ()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`; a store of before calls some states otherwise."""
+        states = {ReviewState(name).value: count for name, count in values["states"].items()}
+        return super().from_json({**values, "states": states})
+
+    @property
+    def learned_from(self) -> str:
+        """What there is to learn from, and what scores the model, in words."""
+        text = f"{self.windows} windows to learn from ({self.positive} with an anomaly)"
+        gold = f", {self.gold_windows} that score the model ({self.gold_positive} with an anomaly)"
+        return text + (gold if self.gold_windows else "")
 
     @property
     def pending(self) -> int:

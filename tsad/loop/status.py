@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, TsadError
 from tsad.core.results import Result
-from tsad.core.reviews import ReviewState
 from tsad.core.times import format_time
 from tsad.loop.champion import registry_of
 from tsad.loop.detect import DETECT
+from tsad.loop.progress import ReviewProgress, progress_of
 from tsad.loop.promote import PROMOTE
-from tsad.loop.pull import DATASET, progress_of
+from tsad.loop.pull import DATASET
 from tsad.loop.queue import queue_of
 from tsad.loop.runner import finished, record_of
 from tsad.tracking.runs import LoopStore
@@ -31,7 +31,7 @@ class IterationState(Result):
     Attributes:
         reason: why it failed, or "".
         started: ISO 8601, UTC.
-        reviews: windows of its queue by ``ReviewState``; ``None`` before there is a queue.
+        reviews: how its queue is answered, gold windows apart; ``None`` before there is a queue.
         unread: why the reviews, or the iteration's config, cannot be read, or "".
     """
 
@@ -39,7 +39,7 @@ class IterationState(Result):
     state: str
     reason: str
     started: str
-    reviews: Mapping[str, int] | None
+    reviews: ReviewProgress | None
     unread: str = ""
 
 
@@ -117,7 +117,7 @@ def _newest(frozen: Workbench, iteration: Iteration) -> IterationState:
     reviews, unread = None, ""
     collected = finished(iteration, DATASET)
     if collected is not None:
-        reviews = collected.states
+        reviews = ReviewProgress(collected.states, collected.gold_states)
     elif finished(iteration, DETECT) is not None:
         try:
             reviews = _reviews(frozen, iteration)
@@ -126,15 +126,15 @@ def _newest(frozen: Workbench, iteration: Iteration) -> IterationState:
     return _state(iteration, reviews, unread)
 
 
-def _state(iteration: Iteration, reviews: Mapping[str, int] | None, unread: str) -> IterationState:
+def _state(iteration: Iteration, reviews: ReviewProgress | None, unread: str) -> IterationState:
     started = format_time(iteration.started * 10**6)
     return IterationState(iteration.number, iteration.state, iteration.reason, started, reviews, unread)
 
 
-def _reviews(frozen: Workbench, iteration: Iteration) -> Mapping[str, int]:
+def _reviews(frozen: Workbench, iteration: Iteration) -> ReviewProgress:
     if not frozen.reviewer.people:
-        return {state.value: 0 for state in ReviewState}
-    return progress_of(frozen.make_reviewer().pull(queue_of(frozen, record_of(iteration, DETECT)))).states
+        return progress_of([])
+    return progress_of(frozen.make_reviewer().pull(queue_of(frozen, record_of(iteration, DETECT))))
 
 
 def _disk(home: Path) -> dict[str, int]:

@@ -19,6 +19,7 @@ from tsad.core.reviews import DatasetVersion
 from tsad.core.tuning import Tuner, TuningCall
 from tsad.loop.champion import Candidate, load_registered, log_candidate, registry_of
 from tsad.loop.datasets import dataset_record, fetch, latest_training
+from tsad.loop.explain import LearningGap, learning_gap
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.pull import DATASET
 from tsad.loop.results import Registered, Trained
@@ -34,11 +35,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Challenger(Result):
-    """What training outside an iteration made; ``version`` is ``None`` where nothing was learned."""
+    """What training outside an iteration made; ``version`` is ``None`` where nothing was learned.
+
+    Attributes:
+        learning: what the dataset version lacked for an adapter; ``None`` where it made one or none was asked for.
+    """
 
     model: str
     version: int | None
     training: Trained
+    learning: LearningGap | None = None
 
     @property
     def optimised(self) -> float | None:
@@ -63,7 +69,9 @@ def train_challenger(bench: Workbench, dataset: str) -> Challenger:
         outcome = fit(bench, held, step, version, bench.home / "work" / step.run_id / "train")
         number = _register(bench, held, step.run_id, outcome)
         step.result(outcome.to_json())
-    return Challenger(registry_of(bench, loop).name, number, outcome)
+    positive = sum(bool(r.intervals) for r in version.windows)
+    learning = learning_gap(bench, len(version.windows), positive, outcome)
+    return Challenger(registry_of(bench, loop).name, number, outcome, learning)
 
 
 def _train(turn: Turn, step: StepRun, version: DatasetVersion) -> Trained:

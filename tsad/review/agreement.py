@@ -16,11 +16,11 @@ from tsad.review.positions import Run, intervals_to_labelled_runs, labelled_runs
 def resolve(choice: Choice, annotations: Sequence[Annotation], iou: float = 0.5) -> ReviewedWindow:
     """Decide how a window stands.
 
-    - ``PENDING``: nobody has answered. ``REJECTED``: everybody who answered skipped.
+    - ``PENDING``: nobody has answered. ``SKIPPED``: everybody who answered skipped.
     - ``CONFLICT``: two people disagree: one says normal and the other does not, or the time they mark has an IoU
       below ``iou``. A different kind over the same time is no conflict.
-    - ``ACCEPTED``: the truth covers the very points of the proposal, with the same kinds. ``CORRECTED``: anything else,
-      and always so where no proposal was shown (gold windows).
+    - ``ACCEPTED``: the truth covers the very points of the proposal, with the same kinds. ``CORRECTED``: anything else.
+      ``ANNOTATED``: no proposal was shown (gold windows).
 
     Only the latest answer of each annotator counts; a skip beside a judgement is set aside. Where several agree, a
     point is abnormal if more than half say so; a tie follows the latest answer, which also gives the kinds. Intervals
@@ -34,14 +34,21 @@ def resolve(choice: Choice, annotations: Sequence[Annotation], iou: float = 0.5)
         return ReviewedWindow(choice, tuple(annotations), ReviewState.PENDING)
     judgements = judged(annotations)
     if not judgements:
-        return ReviewedWindow(choice, tuple(annotations), ReviewState.REJECTED)
+        return ReviewedWindow(choice, tuple(annotations), ReviewState.SKIPPED)
     runs = [intervals_to_labelled_runs(choice.window, a.intervals) for a in judgements]
     if not alike([labelled_runs_to_intervals(choice.window, r) for r in runs], iou):
         return ReviewedWindow(choice, tuple(annotations), ReviewState.CONFLICT)
     truth = runs[0] if all(r == runs[0] for r in runs) else _majority(choice.window, runs)
-    accepted = choice.proposal is not None and truth == intervals_to_labelled_runs(choice.window, choice.proposal)
-    state = ReviewState.ACCEPTED if accepted else ReviewState.CORRECTED
+    state = _judged(choice, truth)
     return ReviewedWindow(choice, tuple(annotations), state, labelled_runs_to_intervals(choice.window, truth))
+
+
+def _judged(choice: Choice, truth: list[Run]) -> ReviewState:
+    """How the truth stands to what was proposed."""
+    if choice.proposal is None:
+        return ReviewState.ANNOTATED
+    same = truth == intervals_to_labelled_runs(choice.window, choice.proposal)
+    return ReviewState.ACCEPTED if same else ReviewState.CORRECTED
 
 
 def _majority(window: Window, answers: Sequence[list[Run]]) -> list[Run]:

@@ -17,7 +17,7 @@ from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
 from tsad.review.client import ANSWERED, Client
 from tsad.review.label_studio_options import LabelStudioOptions
-from tsad.review.sampling import DISPUTED
+from tsad.review.order import in_order
 from tsad.review.template import Template
 
 VIEW = "Review queue"
@@ -91,7 +91,7 @@ class LabelStudioReviewer(Reviewer):
         return self._client or Client(self._address, self._token)
 
     def push(self, choices: Sequence[Choice]) -> int:
-        """Put windows into the queue: disputed ones, then the highest score first (gold ones anywhere).
+        """Put windows into the queue, in the order in which people are to see them.
 
         Tasks there already stay as they are. An unanswered task that shows another model version's proposal gets the
         new one. Tasks that a killed push made twice are reduced to one.
@@ -106,7 +106,7 @@ class LabelStudioReviewer(Reviewer):
         project, form = self._project_for(list(wanted.values()))
         convert.check(wanted.values(), form)
         known = self._known(project, wanted)
-        fresh = sorted((c for w, c in wanted.items() if w not in known), key=_place, reverse=True)
+        fresh = in_order(c for w, c in wanted.items() if w not in known)
         created = 0
         for at in range(0, len(fresh), self.settings.chunk):
             part = [self._task(c, form) for c in fresh[at : at + self.settings.chunk]]
@@ -305,16 +305,6 @@ def _by_window(choices: Sequence[Choice]) -> dict[str, Choice]:
     for choice in choices:
         out.setdefault(choice.window.window_id, choice)
     return out
-
-
-def _place(choice: Choice) -> float:
-    """Place in the queue, high first. Gold windows are strewn in by chance: the score would be an opinion.
-
-    What people at the source disagree about comes before all others.
-    """
-    if choice.purpose is Purpose.GOLD:
-        return int(choice.window.window_id[:8], 16) / 2**32
-    return choice.score + 2.0 if choice.strategy == DISPUTED else choice.score
 
 
 def _touched(found: dict[str, Any]) -> bool:

@@ -34,7 +34,7 @@ _ROW_GROUP = 256  # excerpts per Parquet row group
 def build(
     reviewed: Sequence[ReviewedWindow], purpose: Purpose, context: int, meta: Mapping[str, Any] | None = None
 ) -> DatasetVersion:
-    """A dataset version of the usable windows among ``reviewed`` (ACCEPTED or CORRECTED).
+    """A dataset version of the usable windows among ``reviewed`` (ACCEPTED, CORRECTED or ANNOTATED).
 
     A window given twice, or overlapping another of its series, counts once: the later in the order given wins.
     The version's windows refer to excerpts of their series (``context`` points on either side). The excerpts

@@ -32,9 +32,14 @@ def _present(state: LoopState, console: Console) -> None:
     console.table([iteration.table_row() for iteration in state.iterations], f"loop {state.loop}")
     for outage in state.outages:
         console.say(f"iteration {outage.iteration}: {outage.text}")
+    for gap in (state.learning, state.evidence):
+        if gap is not None:
+            console.say(f"what is missing: {gap}")
     if state.waiting is not None:
         console.say(f"iteration {state.waiting.iteration} waits for reviews at {state.waiting.url}")
         console.say("run tsad iterate again when they are done")
+    elif state.exhausted:
+        console.say("nothing is left to review or to learn from: bring more series or longer ones, then tsad iterate")
     elif state.ended:
         console.say(f"the loop has reached its end (loop.iterations={state.limit}); go on with a larger one")
     if state.score is not None:

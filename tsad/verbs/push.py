@@ -30,7 +30,7 @@ def run(bench: Workbench, keys: PushKeys, console: Console) -> QueueMoved:
 
 
 def _present(moved: QueueMoved, console: Console) -> None:
-    console.say(f"pushed {moved.created} new tasks for iteration {moved.iteration}")
+    console.say(f"pushed {moved.created} new tasks for iteration {moved.iteration}: {moved.split}")
 
 
 def _present_withdrawn(moved: QueueMoved, console: Console) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
-from tsad.core.reviews import ReviewState
 from tsad.loop.status import IterationState, LoopStanding, StoreStatus, store_status
 from tsad.verbs.console import Console
 
@@ -51,5 +50,4 @@ def _present_iteration(loop: str, iteration: IterationState, console: Console) -
     if iteration.unread:
         console.say(f"  reviews cannot be read: {iteration.unread}")
     elif iteration.reviews is not None:
-        counts = iteration.reviews
-        console.say("  " + ", ".join(f"{counts.get(s.value, 0)} {s.value.lower()}" for s in ReviewState))
+        console.say(f"  {iteration.reviews}")

@@ -28,3 +28,5 @@ def run(bench: Workbench, keys: TrainKeys, console: Console) -> Challenger:
 
 def _present(challenger: Challenger, console: Console) -> None:
     console.table([{**challenger.training.metrics, "version": challenger.version}], "trained")
+    if challenger.learning is not None:
+        console.say(f"what is missing: {challenger.learning}")

@@ -13,13 +13,15 @@ from tsad.core.option_model import Options, Refusal
 from tsad.core.options import GoldOptions
 from tsad.core.series import Window
 from tsad.core.types import FloatArray
+from tsad.files.hashing import digest_of_text
 from tsad.review.gold.base import Draw, GoldRule
 
 
 class PeopleOptions(GoldOptions):
     """What rules take that let people review the gold windows."""
 
-    windows: int = Field(ge=1)  # drawn for people
+    windows: int = Field(ge=1)  # drawn for people, at most
+    windows_share: float = Field(gt=0, lt=1)  # of the windows there are, at most
     strata: int = Field(ge=1)  # of the first detector's score
 
     @model_validator(mode="after")
@@ -35,11 +37,14 @@ class PeopleOptions(GoldOptions):
 
 
 class PeopleGold(GoldRule):
-    """Draws windows for people, stratified over the first detector's score.
+    """Draws windows for people, stratified over the first detector's score, and leaves most of them to learn from.
 
-    Strata halve in size towards the high scores (the lowest half of the windows, the next quarter, ...) and get equally
-    many draws each, so that rare anomalies are found without leaving out the ordinary; inside a stratum every
-    window has the same probability. Deterministic for a seed, whatever the order of the candidates.
+    Two phases (Sarndal, Swensson and Wretman 1992, Model Assisted Survey Sampling, 9.3). First one window of each
+    series, by chance, is kept for training, so that no series is all gold; a series of a single window gives none as
+    long as the others have enough. Then strata that halve in size towards the high scores (the lowest half of what is
+    left, the next quarter, ...) get equally many draws each, so that rare anomalies are found without leaving out the
+    ordinary. A window's probability is the product of both phases', and estimates that weight by its inverse are
+    unbiased. Deterministic for a seed, whatever the order of the candidates.
     """
 
     needs_people = True
@@ -53,19 +58,34 @@ class PeopleGold(GoldRule):
     def draw(self, candidates: Sequence[Window], scores: FloatArray) -> Draw:
         """See :meth:`GoldRule.draw`; ``stratum-0`` holds the lowest scores."""
         options = self.settings
-        count = len(candidates)
-        if count == 0:
+        if len(candidates) < 2:  # one of them has to teach
             return []
         names = [w.window_id for w in candidates]
-        order = np.array(sorted(range(count), key=lambda i: (float(scores[i]), names[i])))
-        size = min(options.windows, count)
-        parts = [order[a:b] for a, b in itertools.pairwise(_strata_edges(count, min(options.strata, size)))]
+        wanted = min(options.windows, max(1, int(options.windows_share * len(candidates))))
+        free = _free([w.point_id for w in candidates], names, wanted, options.seed)
+        size = min(wanted, len(free))
+        order = np.array(sorted(free, key=lambda i: (float(scores[i]), names[i])))
+        parts = [order[a:b] for a, b in itertools.pairwise(_strata_edges(len(order), min(options.strata, size)))]
         rng = np.random.default_rng(options.seed)
         picks = []
         for number, (members, quota) in enumerate(zip(parts, _quotas([len(p) for p in parts], size), strict=True)):
             for i in rng.choice(members, quota, replace=False):
-                picks.append((int(i), quota / len(members), f"stratum-{number}"))
+                picks.append((int(i), free[int(i)] * quota / len(members), f"stratum-{number}"))
         return sorted(picks)
+
+
+def _free(points: Sequence[str], names: Sequence[str], wanted: int, seed: int) -> dict[int, float]:
+    """Windows that may be gold, with the probability that they may: all but one of each series, chosen by a hash."""
+    members: dict[str, list[int]] = {}
+    for index, point in enumerate(points):
+        members.setdefault(point, []).append(index)
+    free: dict[int, float] = {}
+    for own in members.values():
+        kept = min(own, key=lambda i: digest_of_text(f"{seed}|{names[i]}"))
+        free |= {i: 1.0 - 1.0 / len(own) for i in own if i != kept}
+    if len(free) < wanted:
+        free |= {own[0]: 1.0 for own in members.values() if len(own) == 1}
+    return free
 
 
 def _strata_edges(count: int, strata: int) -> list[int]:

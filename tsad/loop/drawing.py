@@ -1,0 +1,175 @@
+"""The review queue of an iteration: which windows nobody has answered, which are drawn, and what they show."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsad.config.workbench import Workbench
+from tsad.core.errors import LoopError
+from tsad.core.intervals import clip, confidence_along, point_scores
+from tsad.core.proposing import to_intervals
+from tsad.core.reviews import Choice, DatasetVersion, Purpose
+from tsad.core.series import Series, Window
+from tsad.core.types import Detection, FloatArray, Interval, Proposal
+from tsad.core.windows import cut, outside, without_overlap
+from tsad.loop.datasets import latest_training
+from tsad.loop.gold import draw_for_people
+from tsad.loop.results import COLLECT, Collected
+
+if TYPE_CHECKING:
+    from tsad.core.options import ThresholdOptions
+    from tsad.tracking.runs import LoopStore
+
+log = logging.getLogger("tsad")
+
+FIRST_SHARE = 0.25  # of the queue's windows that get a proposal where none reaches the threshold
+
+
+@dataclass(frozen=True, eq=False)
+class Queue:
+    """Windows drawn for people, in the order in which they see them.
+
+    Attributes:
+        left: windows that could have been drawn, but were not.
+    """
+
+    choices: list[Choice]
+    left: int
+
+    def count(self, purpose: Purpose) -> int:
+        """Windows of that purpose."""
+        return sum(c.purpose == purpose for c in self.choices)
+
+    @property
+    def proposed(self) -> int:
+        """Windows that show a proposed interval."""
+        return sum(bool(c.proposal) for c in self.choices)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSeries:
+    """Series with what the champion says of them.
+
+    Attributes:
+        runs: how its scores become intervals, where it makes no candidates.
+    """
+
+    series: Sequence[Series]
+    detections: Sequence[Detection]
+    runs: ThresholdOptions
+
+    def peaks(self, windows: Sequence[Window]) -> FloatArray:
+        """How likely each window holds an anomaly, [K]: its highest candidate's probability, else its highest score."""
+        along = {id(s): _along(s, d) for s, d in zip(self.series, self.detections, strict=True)}
+        return np.array([along[id(w.series)][w.start : w.stop].max() for w in windows])
+
+
+def unreviewed(
+    bench: Workbench, loop: LoopStore, series: Sequence[Series], gold: DatasetVersion | None
+) -> list[Window]:
+    """The windows that nobody has answered and that may train; only labelled series for a reviewer that needs labels.
+
+    Not among them are gold windows, those of the training set, and those that people have skipped or disagree about.
+    """
+    from tsad.review.splits import reviewable
+
+    windows = reviewable([w for s in series for w in cut(s, bench.windows.length)])
+    if gold is not None:
+        windows = without_overlap(windows, [r.window for r in gold.windows])
+    if bench.reviewer.needs_labels:
+        silent = {w.point_id for w in windows if w.series.labels is None}
+        if silent and len(silent) < len({w.point_id for w in windows}):
+            log.warning("%d series without labels are not put to the reviewer, who answers from labels", len(silent))
+            windows = [w for w in windows if w.point_id not in silent]
+    known = latest_training(loop)
+    if known is not None:
+        windows = without_overlap(windows, [r.window for r in known.windows])
+    return _without_undecided(loop, windows)
+
+
+def _without_undecided(loop: LoopStore, windows: Sequence[Window]) -> list[Window]:
+    """The windows but for those that people have answered without a truth, in whichever iteration."""
+    records = (iteration.finished(COLLECT) for iteration in loop.iterations())
+    known = [one for record in records if record for one in Collected.from_json(record.result).undecided]
+    return outside(windows, ((one.point_id, (one.start, one.end)) for one in known))
+
+
+def draw_queue(
+    bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, *, blind: bool
+) -> Queue:
+    """The queue of iteration ``number``: windows with proposals to learn from and, with ``blind``, gold ones without.
+
+    Raises:
+        LoopError: there are too few windows for both.
+    """
+    from tsad.review.order import in_order
+
+    gold: list[Choice] = []
+    if blind:
+        gold = draw_for_people(bench, windows, scored.peaks(windows))
+        if not gold:
+            raise LoopError(
+                f"{len(windows)} window to review: one has to score the model and another has to teach it",
+                "Bring longer series or more of them, or shorter windows (windows.length).",
+            )
+        windows = without_overlap(windows, [c.window for c in gold])
+    chosen = _choose(bench, number, windows, scored)
+    return Queue(in_order([*gold, *chosen]), len(windows) - len(chosen))
+
+
+def _choose(bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries) -> list[Choice]:
+    """Windows to learn from: disputed ones, then the sampler's; each with proposal and inclusion probability."""
+    from tsad.review.sampling import disputed_first
+
+    if not windows:
+        return []
+    peaks, threshold = scored.peaks(windows), scored.detections[0].threshold
+    # 1 at the threshold, 0 at either end of the scale: where the detector knows least.
+    uncertainty = 1.0 - np.abs(peaks - threshold) / np.where(peaks > threshold, 1 - threshold, threshold).clip(1e-9)
+    seed = bench.sampling.seed + number
+    picked = disputed_first(windows, peaks, uncertainty.clip(0, 1), bench.strategy, seed=seed)
+    choices = [
+        Choice(windows[k], probability, strategy, Purpose.TRAIN, (), float(peaks[k]))
+        for k, probability, strategy in picked
+    ]
+    return _with_proposals(choices, scored)
+
+
+def _with_proposals(choices: Sequence[Choice], scored: ScoredSeries) -> list[Choice]:
+    """Each choice with what the champion proposes for it; where it proposes nothing for any, what comes nearest to it.
+
+    People who see nothing but empty windows correct nothing; so the best quarter of the windows then shows candidates
+    below the threshold, each with its own low probability.
+    """
+    own = {id(s): (s, d) for s, d in zip(scored.series, scored.detections, strict=True)}
+    proposals = [clip(own[id(c.window.series)][1].intervals, *c.window.span) for c in choices]
+    peaks = sorted((c.score for c in choices if c.score > 0), reverse=True)
+    if peaks and not any(proposals):
+        level = peaks[: max(1, round(FIRST_SHARE * len(choices)))][-1]
+        proposals = [
+            clip(_from(level, *own[id(c.window.series)], scored.runs), *c.window.span) for c in choices
+        ]  # fmt: skip
+    return [
+        replace(c, proposals=(Proposal(proposed, own[id(c.window.series)][1].origin),))
+        for c, proposed in zip(choices, proposals, strict=True)
+    ]
+
+
+def _from(level: float, series: Series, detection: Detection, runs: ThresholdOptions) -> tuple[Interval, ...]:
+    """Candidates of at least this probability; of a detection without candidates the points that score as much."""
+    if detection.candidates is not None:
+        return tuple(c for c in detection.candidates if c.score >= level)
+    shortest = runs.model_copy(update={"min_length": 0})
+    return to_intervals(point_scores(detection, series.timestamps), series.timestamps, level, shortest)
+
+
+def _along(series: Series, detection: Detection) -> FloatArray:
+    """[T] the probability of the candidate at each point, 0 between them; the scores where there are no candidates."""
+    if detection.candidates is None:
+        return point_scores(detection, series.timestamps)
+    return confidence_along(detection.candidates, series.timestamps)
