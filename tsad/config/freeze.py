@@ -20,8 +20,11 @@ _SERVER = ("url", "token_env", "project", "template", "utc_offset", "chunk", "ma
 _ERRORS = ("miss_rate", "shift_rate", "shift_points", "spurious_rate", "seed")
 _SAMPLING = ("windows", "max_per_series", "seed")
 _RUNS = ("default", "merge_gap", "min_length", "max_length")
-_GATE = ("min_intervals", "metric", "guard", "min_gain", "alpha", "resamples", "seed")
+_GATE = ("min_intervals", "metric", "guard", "margin", "min_gain", "alpha", "resamples", "seed")
 _LABELS, _PEOPLE = ("share", *_GATE), ("windows", "strata", *_GATE)
+
+# Keys that came later, with what an iteration frozen before them goes on under: what ships.
+_ADDED: Mapping[str, Mapping[str, Any]] = {"gold": {"margin": 0.05}}
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,12 @@ def translated(frozen: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: a choice that no version had.
     """
-    return {group: _translated(group, values) for group, values in frozen.items()}
+    return {group: _completed(group, _translated(group, values)) for group, values in frozen.items()}
+
+
+def _completed(group: str, values: Any) -> Any:
+    """The values with the keys that came later; one that is there stays."""
+    return {**_ADDED[group], **values} if group in _ADDED and isinstance(values, Mapping) else values
 
 
 def _translated(group: str, values: Any) -> Any:

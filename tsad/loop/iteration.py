@@ -150,9 +150,8 @@ def _advance(turn: Turn) -> bool:
         turn.iteration.fail(str(error))  # a later call goes on from the stage that failed
         raise
     turn.iteration.complete(_summary(turn.iteration))
-    decision = result_of(turn.iteration, PROMOTE)
-    verdict = "promoted" if decision.promoted else "champion kept"
-    turn.bench.context.progress.note(f"iteration {turn.iteration.number}: {verdict}: {decision.reason}")
+    verdict = result_of(turn.iteration, PROMOTE).verdict()
+    turn.bench.context.progress.note(f"iteration {turn.iteration.number}: {verdict}")
     return True
 
 
@@ -174,7 +173,7 @@ def _summary(iteration: Iteration) -> dict[str, float]:
     figures = {"reviewed_windows": float(dataset.windows), "promoted": float(decision.promoted)}
     figures["seconds"] = seconds_of(iteration)
     figures |= {f"reviews.{state.lower()}": float(count) for state, count in dataset.states.items()}
-    figures |= {f"gold.{key}": value for key, value in decision.scores.items()}
+    figures |= {f"gold.{key}": value for key, value in decision.scores.items()} | decision.figures()
     challenger = result_of(iteration, EVALUATE).scores.get("challenger", {})
     return figures | {f"challenger.{key}": value for key, value in challenger.items()}
 
