@@ -23,7 +23,7 @@ from tsad.loop.runner import Stage, Turn, result_of
 from tsad.loop.scoring import gold_units
 from tsad.loop.train import REGISTER
 from tsad.metrics.gate import level_of
-from tsad.metrics.paired import PairedGain, confidence_interval, paired_test
+from tsad.metrics.paired import PairedGain, confidence_interval, paired_tests
 from tsad.metrics.units import Unit, rotated, summarise
 
 if TYPE_CHECKING:
@@ -156,12 +156,9 @@ def score_versions(
 def compare(bench: Workbench, champion: Sequence[Unit], challenger: Sequence[Unit]) -> dict[str, PairedGain]:
     """Challenger minus champion on the gate's two metrics, over the same swaps, at the level that decides."""
     gold = bench.gold
-    return {
-        metric: paired_test(
-            champion, challenger, metric, level=level_of(gold), resamples=gold.resamples, seed=gold.seed
-        )
-        for metric in (gold.metric, gold.guard)
-    }
+    return paired_tests(
+        champion, challenger, (gold.metric, gold.guard), level=level_of(gold), resamples=gold.resamples, seed=gold.seed
+    )
 
 
 def table(scores: Mapping[str, Mapping[str, float]], versions: Mapping[str, int]) -> list[dict[str, Any]]:

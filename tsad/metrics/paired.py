@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -109,13 +109,13 @@ def mean_interval(
     return _interval(np.where(known > 0, np.nansum(means, axis=0) / np.maximum(known, 1), np.nan), level)
 
 
-def paired_test(
-    champion_units: Sequence[Unit], challenger_units: Sequence[Unit], metric: str, *, level: float, resamples: int,
-    seed: int,
-) -> PairedGain:  # fmt: skip
-    """Whether the challenger's gain on ``metric`` is more than chance.
+def paired_tests(
+    champion_units: Sequence[Unit], challenger_units: Sequence[Unit], metrics: Sequence[str], *, level: float,
+    resamples: int, seed: int,
+) -> dict[str, PairedGain]:  # fmt: skip
+    """Whether the challenger's gain on each of ``metrics`` is more than chance, over the same swaps.
 
-    Swaps under which the metric is undefined for either count as gains by chance. So a gold set without true
+    Swaps under which a metric is undefined for either count as gains by chance. So a gold set without true
     intervals, and a challenger that says the same as the champion, give p = 1. Whole series are swapped where there
     are enough of them to reach the level, else blocks of windows; auc_pr and vus_pr are then means over the blocks
     with an anomaly, in ``gain`` too.
@@ -123,37 +123,56 @@ def paired_test(
     Args:
         champion_units: scored by the champion.
         challenger_units: the same units in the same order, scored by the challenger.
-        metric: one of METRICS.
-        level: 0..1, of the interval; a gain is more than chance at ``(1 - level) / 2``, one-sided.
+        metrics: of METRICS.
+        level: 0..1, of the intervals; a gain is more than chance at ``(1 - level) / 2``, one-sided.
         resamples: swaps drawn, each with its mirror image; all of them where there are no more than that.
 
     Raises:
-        ValueError: the units do not pair up (group, truth or weight differ), or the metric is not known.
+        ValueError: the units do not pair up (group, truth or weight differ), or a metric is not known.
     """
-    _check(metric, resamples)
+    for metric in metrics:
+        _check(metric, resamples)
     _check_pairs(champion_units, challenger_units)
-    side = (1.0 - level) / 2
-    labels, count, resampled = _blocks(champion_units, least_series(side))
-    unknown = float("nan")
+    labels, count, resampled = _blocks(champion_units, least_series((1.0 - level) / 2))
     if count == 0:
-        return PairedGain(0.0, unknown, unknown, 1.0, resampled, level, 0)
-    old = _sums(champion_units, labels, count, metric)
-    new = _sums(challenger_units, labels, count, metric)
-    value = _statistic(metric)
-    gain = float(value(new.sum(axis=0)) - value(old.sum(axis=0)))
-    if np.isnan(gain):
-        return PairedGain(gain, unknown, unknown, 1.0, resampled, level, count)
+        nothing = PairedGain(0.0, float("nan"), float("nan"), 1.0, resampled, level, 0)
+        return dict.fromkeys(metrics, nothing)
     swaps = _swaps(count, resamples, seed)
+    sums: dict[str, tuple[FloatArray, FloatArray]] = {}
+    gains = {}
+    for metric in metrics:
+        kind = metric if metric in RANKING_METRICS else "counts"  # all metrics of counts come from the same sums
+        if kind not in sums:
+            sums[kind] = (
+                _sums(champion_units, labels, count, metric), _sums(challenger_units, labels, count, metric)
+            )  # fmt: skip
+        gain, chance = _swapped(*sums[kind], _statistic(metric), swaps)
+        gains[metric] = _judged(gain, chance, PairedGain(gain, math.nan, math.nan, 1.0, resampled, level, count))
+    return gains
+
+
+def _swapped(
+    old: FloatArray, new: FloatArray, value: Callable[[FloatArray], FloatArray], swaps: FloatArray
+) -> tuple[float, FloatArray]:
+    """The gain, and what each swap and its mirror image give instead, in ascending order; unknown ones last."""
     moved = swaps @ (new - old)
     chance = value(old.sum(axis=0) + moved) - value(new.sum(axis=0) - moved)
     chance = np.sort(np.nan_to_num(np.concatenate((chance, -chance)), nan=np.inf))
-    at_least = np.count_nonzero(chance >= gain - ROUNDING)  # rounding of equal sums must not pass for a gain
-    p_value = float(at_least / len(chance))
-    if count < 2:
-        return PairedGain(gain, unknown, unknown, p_value, resampled, level, count)
-    reach = float(chance[len(chance) - 1 - int(side * len(chance) + ROUNDING)])  # above it: at most this share of swaps
+    return float(value(new.sum(axis=0)) - value(old.sum(axis=0))), chance
+
+
+def _judged(gain: float, chance: FloatArray, unknown: PairedGain) -> PairedGain:
+    """A gain with its p-value and the interval that agrees with it."""
+    if math.isnan(gain):
+        return unknown
+    # rounding of equal sums must not pass for a gain
+    p_value = float(np.count_nonzero(chance >= gain - ROUNDING) / len(chance))
+    if unknown.blocks < 2:
+        return replace(unknown, p_value=p_value)
+    beyond = int((1.0 - unknown.level) / 2 * len(chance) + ROUNDING)  # at most so many swaps may give as much
+    reach = float(chance[len(chance) - 1 - beyond])
     low, high = (0.0 if abs(end) <= ROUNDING else max(-1.0, min(1.0, end)) for end in (gain - reach, gain + reach))
-    return PairedGain(gain, low, high, p_value, resampled, level, count)
+    return replace(unknown, low=low, high=high, p_value=p_value)
 
 
 def least_series(side: float) -> int:
