@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tsad.core.errors import TsadError
-from tsad.core.options import GoldOptions
 from tsad.core.series import Series, Window
 from tsad.core.times import format_time, parse_time
 from tsad.core.types import Interval
 from tsad.core.windows import cut, without_overlap
-from tsad.metrics.gate import decide
 
 MINUTE = 60_000_000_000
 
@@ -90,31 +86,3 @@ def test_without_overlap_looks_at_time_and_point() -> None:
 
 def test_an_error_says_what_and_what_to_do() -> None:
     assert str(TsadError("no rows in a.csv", "Check the file.")) == "no rows in a.csv. Check the file."
-
-
-GATE = GoldOptions(
-    min_intervals=5, metric="interval_f1", guard="composite_f1", min_gain=0.0, alpha=0.1, resamples=100, seed=0
-)
-
-
-def paired(gain: float, low: float, high: float, p_value: float) -> SimpleNamespace:
-    return SimpleNamespace(gain=gain, low=low, high=high, p_value=p_value)
-
-
-@pytest.mark.parametrize(
-    ("intervals", "gain", "guard", "promoted", "word"),
-    [
-        (20, paired(0.1, 0.02, 0.2, 0.01), paired(0.0, -0.1, 0.1, 0.5), True, "better than chance"),
-        (4, paired(0.1, 0.02, 0.2, 0.01), paired(0.0, -0.1, 0.1, 0.5), False, "not enough evidence"),
-        (20, paired(0.1, 0.02, 0.2, 0.01), paired(-0.1, -0.2, -0.01, 0.99), False, "fell beyond chance"),
-        (20, paired(0.1, -0.2, 0.3, 0.3), paired(0.0, -0.1, 0.1, 0.5), False, "may be chance"),
-        (20, paired(0.0, 0.0, 0.0, 1.0), paired(0.0, 0.0, 0.0, 1.0), False, "below gold.min_gain"),
-    ],
-)
-def test_the_gate(
-    intervals: int, gain: SimpleNamespace, guard: SimpleNamespace, promoted: bool, word: str
-) -> None:
-    decision = decide(GATE, intervals=intervals, gain=gain, guard=guard)
-    assert decision.promote is promoted
-    assert word in decision.reason
-    assert decide(GATE, intervals=intervals, gain=gain, guard=guard, force=True).promote

@@ -15,7 +15,7 @@ from verbs_kit import call
 from tsad.config import compose, settings, workbench
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, DatasetError, InUseError, SourceError
-from tsad.core.reviews import Purpose
+from tsad.core.reviews import Purpose, true_intervals
 from tsad.core.series import Series
 from tsad.loop.datasets import fetch
 from tsad.loop.iteration import iterate
@@ -130,7 +130,7 @@ def test_dataset_versions_are_listed_with_who_uses_them(one: Workbench, shown: C
         version = fetch(loop, row["version"])
         assert row["windows"] == len(version.windows)
         assert row["points"] == sum(len(w.window) for w in version.windows)
-        assert row["intervals"] == sum(len(w.intervals) for w in version.windows)
+        assert row["intervals"] == true_intervals(version.windows)
         assert (row["loop"], row["iteration"]) == ("plant", 1)
         assert row["used by"].startswith("gold set" if purpose == "gold" else "next iteration")
     assert "tsad-plant-robust_zscore:2" in found["train"]["used by"]

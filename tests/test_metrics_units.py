@@ -1,4 +1,4 @@
-"""Gold scoring: weights, count vectors, the bootstrap and the promotion gate's p-value."""
+"""Gold scoring: weights, count vectors, the bootstrap of scores and the swaps behind the promotion gate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from hypothesis.extra import numpy as hnp
 
 from tsad.core.intervals import runs_of
 from tsad.metrics.interval import composite_prf, interval_prf
-from tsad.metrics.paired import METRICS, MIN_GROUPS, _blocks, confidence_interval, paired_bootstrap
+from tsad.metrics.paired import (
+    METRICS,
+    MIN_GROUPS,
+    PairedGain,
+    _blocks,
+    confidence_interval,
+    least_series,
+    paired_tests,
+)
 from tsad.metrics.point import pa_point_prf, point_prf
 from tsad.metrics.ranking import auc_pr, vus_pr
 from tsad.metrics.units import (
@@ -196,14 +204,20 @@ def test_rotated_keeps_how_much_is_abnormal_and_loses_where() -> None:
     assert len(rotated([Unit("a", np.ones(1, bool), np.ones(1, bool))], 0)) == 1
 
 
-# --- the bootstrap --------------------------------------------------------------------------------------------------
+# --- chance ---------------------------------------------------------------------------------------------------------
+
+
+def paired(
+    old: list[Unit], new: list[Unit], metric: str, *, resamples: int, seed: int, level: float = 0.9
+) -> PairedGain:
+    return paired_tests(old, new, [metric], level=level, resamples=resamples, seed=seed)[metric]
 
 
 @pytest.mark.parametrize("groups", [1, 3, 20])
 @pytest.mark.parametrize("metric", ["interval_f1", "composite_f1", "point_precision", "vus_pr"])
 def test_identical_detectors_gain_nothing(groups: int, metric: str) -> None:
     units = made(groups=groups, per_group=4)
-    result = paired_bootstrap(units, units, metric, resamples=50, seed=0)
+    result = paired(units, units, metric, resamples=50, seed=0)
     assert (result.gain, result.low, result.high, result.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
@@ -211,20 +225,20 @@ def test_no_true_intervals_are_no_evidence() -> None:
     silent = made(groups=10, per_group=3, anomalies=0.0, false=0.0)
     noisy = made(groups=10, per_group=3, anomalies=0.0, false=1.0)
     for metric in METRICS:
-        result = paired_bootstrap(noisy, silent, metric, resamples=100, seed=0)
+        result = paired(noisy, silent, metric, resamples=100, seed=0)
         assert result.p_value == 1.0, metric
         assert not result.gain > 0, metric
-    assert paired_bootstrap(noisy, silent, "interval_f1", resamples=100, seed=0).gain == 0.0
+    assert paired(noisy, silent, "interval_f1", resamples=100, seed=0).gain == 0.0
 
 
 def test_one_block_says_nothing() -> None:
     truth = np.zeros(50, bool)
     truth[5:45] = True
     bad, good = Unit("a", truth, np.zeros(50, bool)), Unit("a", truth, truth)
-    one = paired_bootstrap([bad], [good], "interval_f1", resamples=500, seed=0)
+    one = paired([bad], [good], "interval_f1", resamples=500, seed=0)
     assert one.gain == 1.0 and one.p_value >= 0.5 ** one.blocks
     short = [Unit("a", np.ones(1, bool), np.zeros(1, bool))], [Unit("a", np.ones(1, bool), np.ones(1, bool))]
-    single = paired_bootstrap(*short, "interval_f1", resamples=500, seed=0)
+    single = paired(*short, "interval_f1", resamples=500, seed=0)
     assert single.blocks == 1 and single.p_value == 0.5 and np.isnan(single.low) and np.isnan(single.high)
     assert all(np.isnan(v) for v in confidence_interval(short[0], "interval_f1", resamples=10, seed=0))
 
@@ -232,67 +246,81 @@ def test_one_block_says_nothing() -> None:
 def test_few_blocks_cannot_prove_much_however_clear_they_look() -> None:
     point, nothing = np.ones(1, bool), np.zeros(1, bool)
     bad, good = [Unit("a", point, nothing)] * 3, [Unit("a", point, point)] * 3
-    result = paired_bootstrap(bad, good, "interval_f1", resamples=500, seed=0)
+    result = paired(bad, good, "interval_f1", resamples=500, seed=0)
     assert result.blocks == 3 and result.p_value == pytest.approx(1 / 8)
 
 
-def test_three_found_intervals_are_hardly_evidence_however_long_the_stretch() -> None:
+def test_two_more_finds_are_hardly_evidence_however_long_the_stretch() -> None:
     truth, found = np.zeros(9000, bool), np.zeros(9000, bool)
     for start in range(100, 9000, 900):
         truth[start : start + 10] = True
         found[start : start + 10] = start < 2800
     bad, good = [Unit("a", truth, found & (np.arange(9000) < 950))], [Unit("a", truth, found)]
-    result = paired_bootstrap(bad, good, "interval_f1", resamples=2000, seed=0)
-    # two more finds; a resample that holds neither block has probability exp(-2)
-    assert result.gain > 0.2 and result.p_value == pytest.approx(np.exp(-2), abs=0.04) and result.low == 0.0
+    result = paired(bad, good, "interval_f1", resamples=2000, seed=0)
+    # a swap that leaves both where they are has probability 1/4; a bootstrap of the blocks would say exp(-2)
+    assert result.gain > 0.2 and result.p_value == pytest.approx(0.25, abs=0.04) and result.low <= 0.0
 
 
 def test_nothing_to_compare() -> None:
-    result = paired_bootstrap([], [], "interval_f1", resamples=10, seed=0)
+    result = paired([], [], "interval_f1", resamples=10, seed=0)
     assert (result.gain, result.p_value, result.blocks) == (0.0, 1.0, 0)
     assert np.isnan(confidence_interval([], "interval_f1", resamples=10, seed=0)[0])
 
 
-@pytest.mark.parametrize(("groups", "resampled"), [(MIN_GROUPS, "series"), (MIN_GROUPS - 1, "windows"), (1, "windows")])
+def test_series_are_swapped_as_wholes_where_they_can_reach_the_level() -> None:
+    assert [least_series(side) for side in (0.05, 0.025, 0.005, 0.4)] == [5, 6, 8, 2]
+    weak, strong = made(groups=5, per_group=4, skill=0.1), made(groups=5, per_group=4, skill=1.0)
+    coarse = paired(weak, strong, "interval_f1", resamples=400, seed=0)
+    fine = paired(weak, strong, "interval_f1", resamples=400, seed=0, level=0.95)
+    assert (coarse.resampled, coarse.blocks, fine.resampled) == ("series", 5, "windows")
+    assert coarse.p_value == pytest.approx(1 / 32) and coarse.low > 0, "all five are better"
+
+
+@pytest.mark.parametrize(("groups", "resampled"), [(8, "series"), (4, "windows"), (1, "windows")])
 def test_a_real_gain_is_seen_and_a_loss_is_not_a_gain(groups: int, resampled: str) -> None:
     weak = made(groups=groups, per_group=40 // groups + 4, skill=0.3)
     strong = made(groups=groups, per_group=40 // groups + 4, skill=0.9)
-    up = paired_bootstrap(weak, strong, "interval_f1", resamples=400, seed=0)
-    down = paired_bootstrap(strong, weak, "interval_f1", resamples=400, seed=0)
+    up = paired(weak, strong, "interval_f1", resamples=400, seed=0)
+    down = paired(strong, weak, "interval_f1", resamples=400, seed=0)
     assert up.resampled == resampled
     assert up.gain > 0.2 and 0 < up.low <= up.gain <= up.high and up.p_value < 0.01
     assert down.gain == pytest.approx(-up.gain) and down.p_value == 1.0 and down.high < 0
     assert up.gain == pytest.approx(summarise(strong)["interval_f1"] - summarise(weak)["interval_f1"])
-    assert paired_bootstrap(weak, strong, "interval_f1", resamples=400, seed=0) == up
+    assert paired(weak, strong, "interval_f1", resamples=400, seed=0) == up
 
 
-def test_bootstrap_over_series_is_the_plain_loop() -> None:
+def test_swapping_series_is_the_plain_loop() -> None:
     old = made(groups=9, per_group=3, skill=0.4, weight=2.0)
     new = made(groups=9, per_group=3, skill=0.6, weight=2.0)
-    result = paired_bootstrap(old, new, "composite_f1", resamples=60, seed=3)
-    times = np.random.default_rng(3).multinomial(9, np.full(9, 1 / 9), size=60)
+    result = paired(old, new, "composite_f1", resamples=60, seed=3)
 
-    def drawn(units: list[Unit], row: np.ndarray) -> float:
-        again = [u for k, u in enumerate(units) for _ in range(row[k // 3])]
-        return float(metric_of(np.array([u.weight for u in again]) @ count_table(again), "composite_f1"))
+    def value(units: list[Unit]) -> float:
+        return float(metric_of(np.array([u.weight for u in units]) @ count_table(units), "composite_f1"))
 
-    gains = [drawn(new, row) - drawn(old, row) for row in times]
-    assert result.p_value == pytest.approx(max(np.mean(np.array(gains) <= 1e-12), 0.5**9))
-    assert (result.low, result.high) == pytest.approx(np.quantile(gains, [0.025, 0.975]))
+    def swapped(row: np.ndarray) -> float:
+        pairs = [(b, a) if row[k // 3] else (a, b) for k, (a, b) in enumerate(zip(old, new, strict=True))]
+        return value([b for _, b in pairs]) - value([a for a, _ in pairs])
+
+    exact = paired(old, new, "composite_f1", resamples=512, seed=3)
+    gains = sorted(swapped(np.array([k >> j & 1 for j in range(9)])) for k in range(512))
+    assert exact.gain == pytest.approx(value(new) - value(old))
+    assert exact.p_value == pytest.approx(np.mean(np.array(gains) >= exact.gain - 1e-12))
+    assert exact.high - exact.gain == pytest.approx(gains[511 - 25]), "more than 5% of 512 swaps reach as far"
+    assert result.p_value == pytest.approx(exact.p_value, abs=0.15)
 
 
-def test_undefined_resamples_are_not_gains() -> None:
+def test_undefined_gains_are_no_gains() -> None:
     # The challenger predicts nothing at all: its precision is undefined, never better.
     champion = made(groups=9, per_group=2, skill=0.2, false=1.0)
     silent = [replace(u, predicted=np.zeros_like(u.predicted)) for u in champion]
-    result = paired_bootstrap(champion, silent, "interval_precision", resamples=50, seed=0)
-    assert np.isnan(result.gain) and result.p_value == 1.0 and np.isnan(result.low)
+    result = paired(champion, silent, "interval_precision", resamples=50, seed=0)
+    assert np.isnan(result.gain) and result.p_value == 1.0 and np.isnan(result.low) and np.isnan(result.high)
 
 
 @given(units_strategy)
 @few
 def test_blocks_share_out_all_points_and_never_cut_short_units(units: list[Unit]) -> None:
-    labels, count, resampled = _blocks(units)
+    labels, count, resampled = _blocks(units, MIN_GROUPS)
     assert resampled == "windows"
     assert [len(x) for x in labels] == [len(u.truth) for u in units]
     assert np.array_equal(np.unique(np.concatenate(labels)), np.arange(count))
@@ -305,10 +333,10 @@ def test_blocks_share_out_all_points_and_never_cut_short_units(units: list[Unit]
 
 def test_many_windows_stay_whole_and_few_stretches_are_cut() -> None:
     windows = made(groups=2, per_group=10, length=512)
-    labels, count, _ = _blocks(windows)
+    labels, count, _ = _blocks(windows, MIN_GROUPS)
     assert count == 20 and all(len(np.unique(x)) == 1 for x in labels)
-    assert _blocks(made(groups=2, per_group=200, length=512))[1] == 64  # many windows: several in one block
-    assert _blocks(made(groups=2, per_group=1, length=4096))[1] >= 32
+    assert _blocks(made(groups=2, per_group=200, length=512), MIN_GROUPS)[1] == 64  # many windows: several in one block
+    assert _blocks(made(groups=2, per_group=1, length=4096), MIN_GROUPS)[1] >= 32
 
 
 def test_a_long_stretch_is_cut_into_blocks_that_add_up() -> None:
@@ -316,28 +344,28 @@ def test_a_long_stretch_is_cut_into_blocks_that_add_up() -> None:
     truth = np.convolve(rng.random(20_000) < 0.001, np.ones(30), "same") > 0
     predicted = np.roll(truth, 5) & (np.arange(20_000) % 7_000 < 5_000)
     stretch = [Unit("a", truth, predicted, rng.random(20_000))]
-    labels, count, _ = _blocks(stretch)
+    labels, count, _ = _blocks(stretch, MIN_GROUPS)
     assert 20 <= count <= 64
     low, high = confidence_interval(stretch, "interval_f1", resamples=300, seed=0)
     assert low < summarise(stretch)["interval_f1"] < high and high - low > 0.02
-    assert paired_bootstrap(stretch, stretch, "auc_pr", resamples=20, seed=0).blocks == count
+    assert paired(stretch, stretch, "auc_pr", resamples=20, seed=0).blocks == count
     assert len(labels[0]) == 20_000
 
 
 def test_pairs_must_pair_up_and_metrics_be_known() -> None:
     units = made(groups=2, per_group=3)
     with pytest.raises(ValueError, match="6 gold units, challenger 5"):
-        paired_bootstrap(units, units[:-1], "interval_f1", resamples=10, seed=0)
+        paired(units, units[:-1], "interval_f1", resamples=10, seed=0)
     first = units[0]
     for other in (replace(first, weight=2.0), replace(first, group="x"), replace(first, truth=~first.truth)):
         with pytest.raises(ValueError, match="gold unit 0"):
-            paired_bootstrap(units, [other, *units[1:]], "interval_f1", resamples=10, seed=0)
+            paired(units, [other, *units[1:]], "interval_f1", resamples=10, seed=0)
     with pytest.raises(ValueError, match="oracle_point_f1 cannot be resampled"):
-        paired_bootstrap(units, units, "oracle_point_f1", resamples=10, seed=0)
+        paired(units, units, "oracle_point_f1", resamples=10, seed=0)
     with pytest.raises(ValueError, match="at least 1"):
         confidence_interval(units, "interval_f1", resamples=0, seed=0)
     with pytest.raises(ValueError, match="has no scores"):
-        paired_bootstrap(*[[replace(u, scores=None) for u in units]] * 2, "vus_pr", resamples=10, seed=0)
+        paired(*[[replace(u, scores=None) for u in units]] * 2, "vus_pr", resamples=10, seed=0)
 
 
 def test_confidence_interval_covers_the_estimate() -> None:
@@ -354,5 +382,5 @@ def test_confidence_interval_covers_the_estimate() -> None:
 def test_a_thousand_resamples_of_500_units_take_well_under_a_second() -> None:
     old, new = made(groups=25, per_group=20, length=512), made(groups=25, per_group=20, length=512, skill=0.8)
     start = time.perf_counter()
-    paired_bootstrap(old, new, "interval_f1", resamples=1000, seed=0)
+    paired(old, new, "interval_f1", resamples=1000, seed=0)
     assert time.perf_counter() - start < 1.0

@@ -252,6 +252,7 @@ GATE = """
 min_intervals: 1
 metric: interval_f1
 guard: composite_f1
+margin: 0.05
 min_gain: 0.0
 alpha: 0.1
 resamples: 100

@@ -13,6 +13,7 @@ import pytest
 
 from tsad.core.results import Result
 from tsad.loop import results as stages
+from tsad.metrics.gate import Clause
 
 
 class Colour(Enum):
@@ -99,9 +100,15 @@ RECORDS = {
     stages.Scored: {
         "gold_version": "def", "intervals": 9, "scores": {"champion": {"interval_f1": 0.5, "auc_pr": float("nan")}},
         "versions": {"champion": 1},
-        "paired": {"interval_f1": {"gain": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.01, "resampled": "series"}},
+        "paired": {"interval_f1": {"gain": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.01, "resampled": "series",
+                                   "level": 0.9, "blocks": 9}},
     },
-    stages.Promoted: {"promoted": True, "reason": "better", "champion": 2, "scores": {"interval_f1": 0.6}},
+    stages.Promoted: {
+        "promoted": True, "reason": "better", "champion": 2, "scores": {"interval_f1": 0.6},
+        "clause": "rose beyond chance", "level": 0.9, "margin": 0.05,
+        "gains": {"interval_f1": {"gain": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.01, "resampled": "series",
+                                  "level": 0.9, "blocks": 9}},
+    },
     stages.Reported: {"iterations": 1},
 }  # fmt: skip
 
@@ -124,3 +131,9 @@ def test_a_record_without_what_came_later() -> None:
     assert stages.Detected.from_json(early).outage == ""
     alone = {k: v for k, v in RECORDS[stages.Scored].items() if k != "paired"}  # no challenger was trained
     assert stages.Scored.from_json(alone).paired == {}
+    plain = {k: v for k, v in RECORDS[stages.Promoted].items() if k not in ("clause", "level", "margin", "gains")}
+    before = stages.Promoted.from_json(plain)
+    assert (before.promoted, before.reason, before.champion) == (True, "better", 2)
+    assert (before.clause, before.level, before.gains, before.figures()) == (Clause.UNRECORDED, None, {}, {})
+    old_gain = {"gain": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.01, "resampled": "series"}
+    assert stages.PairedGain.from_json(old_gain).level == 0.95

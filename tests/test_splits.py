@@ -20,8 +20,8 @@ from tsad.review.splits import reviewable
 
 SECOND = 1_000_000_000
 VALUES = {
-    "share": 0.3, "windows": 12, "windows_share": 0.25, "strata": 3, "min_intervals": 5,
-    "metric": "interval_f1", "guard": "composite_f1", "min_gain": 0.0, "alpha": 0.1, "resamples": 100, "seed": 0,
+    "share": 0.3, "windows": 12, "windows_share": 0.25, "strata": 3, "min_intervals": 5, "metric": "interval_f1",
+    "guard": "composite_f1", "margin": 0.05, "min_gain": 0.0, "alpha": 0.1, "resamples": 100, "seed": 0,
 }  # fmt: skip
 KINDS = {
     "series": SeriesGold, "time": TimeGold, "people": PeopleGold, "auto": AutoSeriesGold, "auto_time": AutoTimeGold,

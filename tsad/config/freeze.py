@@ -20,7 +20,7 @@ _SERVER = ("url", "token_env", "project", "template", "utc_offset", "chunk", "ma
 _ERRORS = ("miss_rate", "shift_rate", "shift_points", "spurious_rate", "seed")
 _SAMPLING = ("windows", "max_per_series", "seed")
 _RUNS = ("default", "merge_gap", "min_length", "max_length")
-_GATE = ("min_intervals", "metric", "guard", "min_gain", "alpha", "resamples", "seed")
+_GATE = ("min_intervals", "metric", "guard", "margin", "min_gain", "alpha", "resamples", "seed")
 _LABELS, _PEOPLE = ("share", *_GATE), ("windows", "strata", *_GATE)
 
 
@@ -91,7 +91,7 @@ class Addition:
     value: Any
 
 
-ADDED = {"gold": (Addition("strata", "windows_share", 0.25),)}
+ADDED = {"gold": (Addition("strata", "windows_share", 0.25), Addition("alpha", "margin", 0.05))}
 
 
 def translated(frozen: Mapping[str, Any]) -> dict[str, Any]:

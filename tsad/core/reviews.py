@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tsad.core.intervals import merge
 from tsad.core.series import Window
 from tsad.core.types import Interval, Origin, Proposal
 
@@ -118,6 +119,19 @@ class ReviewedWindow:
     def usable(self) -> bool:
         """Whether it may train or score: somebody judged it and nobody disagrees."""
         return self.state in (ReviewState.ACCEPTED, ReviewState.CORRECTED, ReviewState.ANNOTATED)
+
+
+def true_intervals(windows: Iterable[ReviewedWindow]) -> int:
+    """How many intervals people called abnormal; one that the border of two windows cuts counts once."""
+    return sum(len(own) for own in joined_intervals((w.window.point_id, w.intervals) for w in windows).values())
+
+
+def joined_intervals(labelled: Iterable[tuple[str, Iterable[Interval]]]) -> dict[str, tuple[Interval, ...]]:
+    """Intervals by point, those that touch joined, from pairs of a window's point and its intervals."""
+    points: dict[str, list[Interval]] = {}
+    for point_id, intervals in labelled:
+        points.setdefault(point_id, []).extend(intervals)
+    return {point_id: merge(intervals) for point_id, intervals in points.items()}
 
 
 @dataclass(frozen=True, eq=False)

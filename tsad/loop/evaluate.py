@@ -13,16 +13,17 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
 from tsad.core.names import safe_name
 from tsad.core.results import Result
-from tsad.core.reviews import DatasetVersion
+from tsad.core.reviews import DatasetVersion, true_intervals
 from tsad.loop.champion import load_registered, registry_of
 from tsad.loop.datasets import dataset_record
 from tsad.loop.gold import find_gold
 from tsad.loop.opening import open_loop, standalone
-from tsad.loop.results import PairedGain, Scored
+from tsad.loop.results import Scored
 from tsad.loop.runner import Stage, Turn, result_of
 from tsad.loop.scoring import gold_units
 from tsad.loop.train import REGISTER
-from tsad.metrics.paired import confidence_interval, paired_bootstrap
+from tsad.metrics.gate import level_of
+from tsad.metrics.paired import PairedGain, confidence_interval, paired_tests
 from tsad.metrics.units import Unit, rotated, summarise
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def evaluate_versions(bench: Workbench, versions: Sequence[str], output: str | N
 
 
 def _evaluate(turn: Turn, step: StepRun, gold: DatasetVersion) -> Scored:
-    """Champion and challenger on the same gold windows, with the paired bootstrap between them."""
+    """Champion and challenger on the same gold windows, with the paired test between them."""
     bench, loop = turn.bench, turn.loop
     registry = registry_of(bench, loop)
     named = {"champion": registry.alias("champion")}
@@ -137,7 +138,7 @@ def score_versions(
         bench.context.control.safe_point()
         loaded = load_registered(bench, registry_of(bench, loop), version)
         units = gold_units(loaded, gold)
-        metrics = summarise(units)
+        metrics = summarise(units) | {"intervals": float(true_intervals(gold.windows))}
         for metric in WITH_INTERVALS:
             metrics[f"{metric}_low"], metrics[f"{metric}_high"] = confidence_interval(
                 units, metric, resamples=bench.gold.resamples, seed=bench.gold.seed
@@ -153,12 +154,11 @@ def score_versions(
 
 
 def compare(bench: Workbench, champion: Sequence[Unit], challenger: Sequence[Unit]) -> dict[str, PairedGain]:
-    """Challenger minus champion on the gate's metric and its guard, over the same resamples."""
-    paired: dict[str, PairedGain] = {}
-    for metric in (bench.gold.metric, bench.gold.guard):
-        answer = paired_bootstrap(champion, challenger, metric, resamples=bench.gold.resamples, seed=bench.gold.seed)
-        paired[metric] = PairedGain(answer.gain, answer.low, answer.high, answer.p_value, answer.resampled)
-    return paired
+    """Challenger minus champion on the gate's two metrics, over the same swaps, at the level that decides."""
+    gold = bench.gold
+    return paired_tests(
+        champion, challenger, (gold.metric, gold.guard), level=level_of(gold), resamples=gold.resamples, seed=gold.seed
+    )
 
 
 def table(scores: Mapping[str, Mapping[str, float]], versions: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from tsad.config.workbench import Workbench
 from tsad.core.protocols import Trainable
 from tsad.core.results import Result
-from tsad.loop.results import PairedGain, Scored, Trained
+from tsad.loop.results import Scored, Trained
+from tsad.metrics.paired import PairedGain
 
 MOST_GOLD = 0.5  # share of the windows beyond which nothing would be left to learn from
 
@@ -90,7 +91,6 @@ class EvidenceGap(Result):
             yield self._how_to_get(more)
         elif self.gains and all(gain.gain <= 0 for gain in self.gains.values()):
             yield "no gain, which more gold windows would not change: review more windows"
-
 
     def _how_to_get(self, windows: int) -> str:
         """A loop's gold set is fixed; what it takes to have a larger one, and what that costs."""

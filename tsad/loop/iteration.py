@@ -170,9 +170,7 @@ def _advance(turn: Turn) -> bool:
         turn.iteration.fail(str(error))  # a later call goes on from the stage that failed
         raise
     turn.iteration.complete(_summary(turn.iteration))
-    decision = result_of(turn.iteration, PROMOTE)
-    verdict = "promoted" if decision.promoted else "champion kept"
-    note(f"iteration {turn.iteration.number}: {verdict}: {decision.reason}")
+    note(f"iteration {turn.iteration.number}: {result_of(turn.iteration, PROMOTE).verdict()}")
     return True
 
 
@@ -195,7 +193,7 @@ def _summary(iteration: Iteration) -> dict[str, float]:
     figures["seconds"] = seconds_of(iteration)
     figures |= {f"reviews.{state.lower()}": float(count) for state, count in dataset.states.items()}
     figures |= {f"gold_reviews.{state.lower()}": float(count) for state, count in dataset.gold_states.items()}
-    figures |= {f"gold.{key}": value for key, value in decision.scores.items()}
+    figures |= {f"gold.{key}": value for key, value in decision.scores.items()} | decision.figures()
     challenger = result_of(iteration, EVALUATE).scores.get("challenger", {})
     return figures | {f"challenger.{key}": value for key, value in challenger.items()}
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError, RegistryError
-from tsad.core.results import Result
 from tsad.loop.champion import registry_of
 from tsad.loop.evaluate import EVALUATE, compare, score_versions
 from tsad.loop.gold import find_gold
 from tsad.loop.opening import open_loop, standalone
-from tsad.loop.results import PairedGain, Promoted
+from tsad.loop.results import Promoted
 from tsad.loop.runner import Stage, Turn, result_of
-from tsad.metrics.gate import Decision, decide
+from tsad.metrics.gate import Clause, Decision, decide
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import StepRun
 
 
-@dataclass(frozen=True, eq=False)
-class GateVerdict(Result):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GateVerdict(Decision):
     """What the gate, or force, made of one version."""
 
-    promoted: bool
-    reason: str
     version: int
 
 
@@ -52,12 +48,14 @@ def promote_version(bench: Workbench, version: str, force: bool) -> GateVerdict:
             raise DatasetError(f"loop {loop.name} has no gold set to judge on", "Run tsad iterate first.")
         with standalone(loop, PROMOTE.name) as (_, step):
             scored = score_versions(bench, loop, step, gold, {"champion": champion, "challenger": candidate})
-            paired = compare(bench, scored["champion"].units, scored["challenger"].units)
-            decision = _decide(bench, int(scored["champion"].metrics["intervals"]), paired, force)
-            if decision.promote:
+            decision = decide(
+                bench.gold, intervals=int(scored["champion"].metrics["intervals"]), force=force,
+                gains=compare(bench, scored["champion"].units, scored["challenger"].units),
+            )  # fmt: skip
+            if decision.promoted:
                 registry.promote(candidate)
-            step.tags({"tsad.reason": decision.reason})
-            judged = GateVerdict(decision.promote, decision.reason, candidate.version)
+            _record(step, decision)
+            judged = GateVerdict(**_fields(decision), version=candidate.version)
             step.result(judged.to_json())
     return judged
 
@@ -68,23 +66,30 @@ def _promote(turn: Turn, step: StepRun, _: Turn) -> Promoted:
     registry = registry_of(bench, turn.loop)
     challenger = scored.versions.get("challenger")
     if challenger is None:
-        decision = Decision(False, "no challenger was trained")
+        decision = Decision(promoted=False, reason="no challenger was trained", clause=Clause.NO_CHALLENGER)
     else:
-        decision = _decide(bench, scored.intervals, scored.paired, force=False)
-    if decision.promote:
+        decision = decide(bench.gold, intervals=scored.intervals, gains=scored.paired)
+    if decision.promoted:
         candidate = registry.resolve(str(challenger))
         if candidate is None:
             raise RegistryError(f"{registry.name} has lost version {challenger}", "Restore it or start new=true.")
         registry.promote(candidate)
     registry.prune(bench.tracking.keep_versions)
-    step.tags({"tsad.reason": decision.reason})
-    winner = "challenger" if decision.promote else "champion"
-    return Promoted(decision.promote, decision.reason, scored.versions[winner], scored.scores[winner])
+    _record(step, decision)
+    winner = "challenger" if decision.promoted else "champion"
+    return Promoted(**_fields(decision), champion=scored.versions[winner], scores=scored.scores[winner])
 
 
 PROMOTE = Stage("PROMOTE", Promoted, _promote)
 
 
-def _decide(bench: Workbench, intervals: int, paired: Mapping[str, PairedGain], force: bool) -> Decision:
-    gain, guard = paired[bench.gold.metric], paired[bench.gold.guard]
-    return decide(bench.gold, intervals=intervals, gain=gain, guard=guard, force=force)
+def _record(step: StepRun, decision: Decision) -> None:
+    """The decision where people compare runs: reason and clause as tags, level and margin as parameters, the gains."""
+    step.tags({"tsad.reason": decision.reason, "tsad.clause": decision.clause.value})
+    if decision.gains:
+        step.params({"gate.level": decision.level, "gate.margin": decision.margin})
+        step.metrics(decision.figures())
+
+
+def _fields(decision: Decision) -> dict[str, Any]:
+    return {field.name: getattr(decision, field.name) for field in fields(decision)}

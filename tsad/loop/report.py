@@ -38,6 +38,7 @@ class IterationDone(Result):
         reviewed: windows of its training dataset version.
         scores: gold metrics of ``champion``, the number of the champion after it.
         seconds: that its stages worked.
+        verdict: what the gate decided and why, in a line.
     """
 
     iteration: int
@@ -46,6 +47,7 @@ class IterationDone(Result):
     champion: int
     promoted: bool
     seconds: float
+    verdict: str = ""
 
     def table_row(self) -> dict[str, Any]:
         """As people see it."""
@@ -125,6 +127,7 @@ def iterations_done(loop: LoopStore) -> tuple[IterationDone, ...]:
             IterationDone(
                 iteration=iteration.number, reviewed=dataset.windows, scores=decision.scores,
                 champion=decision.champion, promoted=bool(decision.promoted), seconds=seconds_of(iteration),
+                verdict=decision.verdict(),
             )
         )
     return tuple(done)

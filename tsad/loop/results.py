@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from tsad.core.results import Result
 from tsad.core.reviews import ReviewState
+from tsad.metrics.gate import Decision
+from tsad.metrics.paired import PairedGain
 
 COLLECT = "DATASET"  # the stage that collects the reviews, by the name that its claims bear
 
@@ -156,22 +158,11 @@ class Registered(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class PairedGain(Result):
-    """Challenger minus champion on one metric, over the same resamples of the gold set."""
-
-    gain: float
-    low: float
-    high: float
-    p_value: float
-    resampled: str = ""
-
-
-@dataclass(frozen=True, eq=False)
 class Scored(Result):
     """EVALUATE: ``champion`` and, where there is one, ``challenger`` on the gold set.
 
     Attributes:
-        intervals: true ones in the gold set.
+        intervals: true ones in the gold set, each counted once.
         scores: metrics of each.
         versions: their numbers.
         paired: by metric; empty without a challenger.
@@ -184,12 +175,10 @@ class Scored(Result):
     paired: Mapping[str, PairedGain] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Promoted(Result):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Promoted(Decision):
     """PROMOTE: what the gate decided; number and gold metrics of the champion after it."""
 
-    promoted: bool
-    reason: str
     champion: int
     scores: Mapping[str, float]
 

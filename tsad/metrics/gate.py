@@ -3,62 +3,126 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from tsad.core.options import GoldOptions
+from tsad.core.results import Result
+from tsad.metrics.paired import PairedGain
 
 
-class Paired(Protocol):
-    """The part of a paired bootstrap's result that the gate reads."""
+class Clause(StrEnum):
+    """Which part of the gate's rule decided; the first that applies, in this order."""
 
-    @property
-    def gain(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def p_value(self) -> float: ...
+    UNRECORDED = "unrecorded"  # decided before clauses were kept
+    NO_CHALLENGER = "no challenger"
+    FORCED = "forced"
+    EVIDENCE = "not enough evidence"  # fewer gold intervals than gold.min_intervals
+    UNKNOWN = "not known"  # one of the two metrics has no gain, or no interval of it
+    FELL = "fell beyond chance"
+    MARGIN = "fell beyond margin"  # by more than gold.margin, chance or not
+    CHANCE = "may be chance"  # neither rose by more than chance
+    MIN_GAIN = "below min_gain"
+    ROSE = "rose beyond chance"
 
 
-@dataclass(frozen=True)
-class Decision:
-    """Whether the challenger becomes champion, and why, in one sentence."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Decision(Result):
+    """Whether the challenger becomes champion, and why.
 
-    promote: bool
+    Attributes:
+        reason: in words: the clause, both metrics with their intervals, level and margin.
+        clause: what decided.
+        level: of the intervals in ``gains``, at which it was decided; ``None`` where there was nothing to compare.
+        margin: how far either metric may fall.
+        gains: challenger minus champion by metric, those of ``gold.metric`` and ``gold.guard``.
+    """
+
+    promoted: bool
     reason: str
+    clause: Clause = Clause.UNRECORDED
+    level: float | None = None
+    margin: float | None = None
+    gains: Mapping[str, PairedGain] = field(default_factory=dict)
+
+    def verdict(self) -> str:
+        """The decision and its reason in a line."""
+        return f"{'promoted' if self.promoted else 'champion kept'}: {self.reason}"
+
+    def figures(self) -> dict[str, float]:
+        """Gains, their ends and p-values by name, as metrics of a run."""
+        return {
+            f"gain.{metric}{suffix}": value
+            for metric, gain in self.gains.items()
+            for suffix, value in (("", gain.gain), ("_low", gain.low), ("_high", gain.high), ("_p", gain.p_value))
+        }
 
 
-def decide(options: GoldOptions, *, intervals: int, gain: Paired, guard: Paired, force: bool = False) -> Decision:
-    """Promote only a challenger whose gain is more than chance and whose guard metric has not fallen beyond it.
+def level_of(options: GoldOptions) -> float:
+    """Level of the two-sided intervals that decide.
 
-    So a gain counts only if neither metric falls beyond noise: the first must rise, the second may not fall.
+    Either of two metrics may carry a promotion, so each is tested at ``alpha / 2`` (Bonferroni): its interval at level
+    ``1 - alpha`` has that much on either side, and rises or falls where it lies above or below zero.
+    """
+    return 1.0 - options.alpha
+
+
+def decide(
+    options: GoldOptions, *, intervals: int, gains: Mapping[str, PairedGain], force: bool = False
+) -> Decision:
+    """Promote where either metric rises by more than chance and neither falls beyond chance or beyond the margin.
 
     Args:
-        options: metric, guard, min_gain, alpha, min_intervals.
+        options: metric, guard, margin, min_gain, alpha, min_intervals.
         intervals: true intervals in the gold set, on which the evidence rests.
-        gain: challenger minus champion on ``options.metric``, paired over the same resamples.
-        guard: the same on ``options.guard``; its whole interval below zero, or no interval at all, forbids promotion.
+        gains: challenger minus champion on ``options.metric`` and ``options.guard``, over the same swaps, with
+            intervals at :func:`level_of`.
         force: promote whatever the figures say; the reason keeps the figures.
     """
-    figures = (
-        f"{options.metric} {gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], p={gain.p_value:.3f}; "
-        f"{options.guard} {guard.gain:+.3f} [{guard.low:+.3f}, {guard.high:+.3f}]"
-    )
+    clause, words = _clause(options, intervals, gains, force)
+    told = "; ".join(_told(metric, gains[metric]) for metric in dict.fromkeys((options.metric, options.guard)))
+    level, margin = gains[options.metric].level, options.margin
+    return Decision(
+        promoted=clause in (Clause.ROSE, Clause.FORCED), clause=clause, level=level, margin=margin, gains=dict(gains),
+        reason=f"{words}: {told} ({100 * level:.4g}% intervals, {50 * (1 - level):.3g}% on each side; "
+        f"gold.margin={margin:g})",
+    )  # fmt: skip
+
+
+def _clause(
+    options: GoldOptions, intervals: int, gains: Mapping[str, PairedGain], force: bool
+) -> tuple[Clause, str]:
+    """What decides, and the words for it."""
+    names = tuple(dict.fromkeys((options.metric, options.guard)))
+    unknown = [n for n in names if math.isnan(gains[n].gain) or math.isnan(gains[n].high)]
+    fell = [n for n in names if gains[n].high < 0]
+    beyond = [n for n in names if gains[n].gain < -options.margin]
+    rose = [n for n in names if gains[n].low > 0]
+    enough = [n for n in rose if gains[n].gain >= options.min_gain]
     if force:
-        return Decision(True, f"forced by force=true: {figures}")
+        return Clause.FORCED, "forced by force=true"
     if intervals < options.min_intervals:
-        return Decision(
-            False,
-            f"not enough evidence: {intervals} gold intervals, gold.min_intervals={options.min_intervals}; {figures}",
+        return (
+            Clause.EVIDENCE,
+            f"not enough evidence, {intervals} gold intervals where gold.min_intervals={options.min_intervals}",
         )
-    if math.isnan(guard.high):
-        return Decision(False, f"whether {options.guard} fell is not known: {figures}")
-    if guard.high < 0:
-        return Decision(False, f"{options.guard} fell beyond chance: {figures}")
-    if gain.gain < max(options.min_gain, 0.0) or gain.gain <= 0.0:
-        return Decision(False, f"gain below gold.min_gain={options.min_gain:g}: {figures}")
-    if gain.p_value > options.alpha:
-        return Decision(False, f"gain may be chance (gold.alpha={options.alpha:g}): {figures}")
-    return Decision(True, f"better than chance: {figures}")
+    if unknown:
+        return Clause.UNKNOWN, f"whether {_and(unknown)} rose or fell is not known"
+    if fell:
+        return Clause.FELL, f"{_and(fell)} fell by more than chance"
+    if beyond:
+        return Clause.MARGIN, f"{_and(beyond)} fell by more than gold.margin={options.margin:g}"
+    if not rose:
+        return Clause.CHANCE, f"neither {' nor '.join(names)} rose by more than chance"
+    if not enough:
+        return Clause.MIN_GAIN, f"{_and(rose)} rose by less than gold.min_gain={options.min_gain:g}"
+    return Clause.ROSE, f"{_and(enough)} rose by more than chance, neither fell beyond chance or margin"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(names)
+
+
+def _told(metric: str, gain: PairedGain) -> str:
+    return f"{metric} {gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"

@@ -1,20 +1,25 @@
 """What chance says of a score, and of the difference between two detectors on the same gold set.
 
-The bootstrap draws whole series, since errors within one series go together. With fewer than ``MIN_GROUPS`` series
-it draws blocks of windows instead. Champion and challenger are scored on the same draws (Efron and Tibshirani 1993,
-chapters 6, 13 and 16; blocks: Kuensch 1989).
+A score's interval is a bootstrap over whole series, since errors within one series go together; with fewer than
+``MIN_GROUPS`` series it draws blocks of windows instead (Efron and Tibshirani 1993, chapters 6 and 13; blocks: Kuensch
+1989). A difference is tested by swapping: where champion and challenger are equally good, each block's answers could
+as well have come from the other (approximate randomisation: Noreen 1989; for precision, recall and F1: Yeh 2000, "More
+accurate tests for the statistical significance of result differences"). Unlike a bootstrap, which never saw what did
+not happen, it holds its level with a handful of blocks, or of intervals in which the two differ.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from tsad.core.intervals import runs_of
+from tsad.core.results import Result
 from tsad.core.types import FloatArray, IntArray
 from tsad.metrics.units import (
     COUNT_METRICS,
@@ -26,25 +31,28 @@ from tsad.metrics.units import (
     ranking_of,
 )
 
-MIN_GROUPS = 8  # fewer series than this say too little about how series differ
+MIN_GROUPS = 8  # a bootstrap of fewer series than this says too little about how series differ
 TARGET_BLOCKS = 64  # how finely the points are cut where they must be
 MIN_BLOCKS = 8
 METRICS = (*COUNT_METRICS, *RANKING_METRICS)  # what can be resampled, and so what a gate may use
 
+ROUNDING = 1e-12  # of sums that would be equal
+
 Resampled = Literal["series", "windows"]
 
 
-@dataclass(frozen=True)
-class PairedResult:
+@dataclass(frozen=True, eq=False)
+class PairedGain(Result):
     """Challenger minus champion on one metric.
 
     Attributes:
         gain: on the whole gold set.
-        low: lower end of the 95% percentile interval of the gain; NaN with only one block, which says nothing.
-        high: upper end.
-        p_value: one-sided share of resamples in which the challenger is not better, and never below what that many
-            blocks could show (2 ** -blocks, all blocks being better by luck).
-        resampled: what was drawn: whole series, or blocks of windows.
+        low, high: where the gain lies, by what swapping gives: above zero (below it) exactly where the challenger is
+            better (worse) than chance at this level. NaN with only one block, which says nothing.
+        p_value: one-sided share of swaps that give at least this gain; never below 2 ** -blocks, all blocks being
+            better by luck.
+        resampled: what was swapped: whole series, or blocks of windows where there are too few series.
+        level: of the interval; each side has half of what is left.
         blocks: how many of them there are.
     """
 
@@ -52,8 +60,9 @@ class PairedResult:
     low: float
     high: float
     p_value: float
-    resampled: Resampled
-    blocks: int
+    resampled: str = ""
+    level: float = 0.95  # results of before have no level, and these intervals
+    blocks: int = 0
 
 
 def confidence_interval(
@@ -67,7 +76,7 @@ def confidence_interval(
         level: 0..1.
     """
     _check(metric, resamples)
-    labels, count, _ = _blocks(units)
+    labels, count, _ = _blocks(units, MIN_GROUPS)
     if count < 2:
         return float("nan"), float("nan")
     draws = _draws(count, resamples, seed)
@@ -100,38 +109,84 @@ def mean_interval(
     return _interval(np.where(known > 0, np.nansum(means, axis=0) / np.maximum(known, 1), np.nan), level)
 
 
-def paired_bootstrap(
-    champion_units: Sequence[Unit], challenger_units: Sequence[Unit], metric: str, *, resamples: int, seed: int
-) -> PairedResult:
-    """Whether the challenger's gain on ``metric`` is more than chance.
+def paired_tests(
+    champion_units: Sequence[Unit], challenger_units: Sequence[Unit], metrics: Sequence[str], *, level: float,
+    resamples: int, seed: int,
+) -> dict[str, PairedGain]:  # fmt: skip
+    """Whether the challenger's gain on each of ``metrics`` is more than chance, over the same swaps.
 
-    Resamples in which the metric is undefined for either count as "not better". So a gold set without true
-    intervals, and a challenger that says the same as the champion, give p = 1. With fewer than ``MIN_GROUPS``
-    series, auc_pr and vus_pr are means over the blocks with an anomaly, in ``gain`` too.
+    Swaps under which a metric is undefined for either count as gains by chance. So a gold set without true
+    intervals, and a challenger that says the same as the champion, give p = 1. Whole series are swapped where there
+    are enough of them to reach the level, else blocks of windows; auc_pr and vus_pr are then means over the blocks
+    with an anomaly, in ``gain`` too.
 
     Args:
         champion_units: scored by the champion.
         challenger_units: the same units in the same order, scored by the challenger.
-        metric: one of METRICS.
+        metrics: of METRICS.
+        level: 0..1, of the intervals; a gain is more than chance at ``(1 - level) / 2``, one-sided.
+        resamples: swaps drawn, each with its mirror image; all of them where there are no more than that.
 
     Raises:
-        ValueError: the units do not pair up (group, truth or weight differ), or the metric is not known.
+        ValueError: the units do not pair up (group, truth or weight differ), or a metric is not known.
     """
-    _check(metric, resamples)
+    for metric in metrics:
+        _check(metric, resamples)
     _check_pairs(champion_units, challenger_units)
-    labels, count, resampled = _blocks(champion_units)
+    labels, count, resampled = _blocks(champion_units, least_series((1.0 - level) / 2))
     if count == 0:
-        return PairedResult(0.0, float("nan"), float("nan"), 1.0, resampled, 0)
-    old = _sums(champion_units, labels, count, metric)
-    new = _sums(challenger_units, labels, count, metric)
-    value = _statistic(metric)
-    gain = float(value(new.sum(axis=0)) - value(old.sum(axis=0)))
-    draws = _draws(count, resamples, seed)
-    gains = value(draws @ new) - value(draws @ old)
-    # rounding of equal sums must not pass for a gain; NaN is not above it either
-    share = 1.0 - np.count_nonzero(gains > 1e-12) / resamples
-    low, high = _interval(gains, 0.95) if count > 1 else (float("nan"), float("nan"))
-    return PairedResult(gain, low, high, float(max(share, 0.5**count)), resampled, count)
+        nothing = PairedGain(0.0, float("nan"), float("nan"), 1.0, resampled, level, 0)
+        return dict.fromkeys(metrics, nothing)
+    swaps = _swaps(count, resamples, seed)
+    sums: dict[str, tuple[FloatArray, FloatArray]] = {}
+    gains = {}
+    for metric in metrics:
+        kind = metric if metric in RANKING_METRICS else "counts"  # all metrics of counts come from the same sums
+        if kind not in sums:
+            sums[kind] = (
+                _sums(champion_units, labels, count, metric), _sums(challenger_units, labels, count, metric)
+            )  # fmt: skip
+        gain, chance = _swapped(*sums[kind], _statistic(metric), swaps)
+        gains[metric] = _judged(gain, chance, PairedGain(gain, math.nan, math.nan, 1.0, resampled, level, count))
+    return gains
+
+
+def _swapped(
+    old: FloatArray, new: FloatArray, value: Callable[[FloatArray], FloatArray], swaps: FloatArray
+) -> tuple[float, FloatArray]:
+    """The gain, and what each swap and its mirror image give instead, in ascending order; unknown ones last."""
+    moved = swaps @ (new - old)
+    chance = value(old.sum(axis=0) + moved) - value(new.sum(axis=0) - moved)
+    chance = np.sort(np.nan_to_num(np.concatenate((chance, -chance)), nan=np.inf))
+    return float(value(new.sum(axis=0)) - value(old.sum(axis=0))), chance
+
+
+def _judged(gain: float, chance: FloatArray, unknown: PairedGain) -> PairedGain:
+    """A gain with its p-value and the interval that agrees with it."""
+    if math.isnan(gain):
+        return unknown
+    # rounding of equal sums must not pass for a gain
+    p_value = float(np.count_nonzero(chance >= gain - ROUNDING) / len(chance))
+    if unknown.blocks < 2:
+        return replace(unknown, p_value=p_value)
+    beyond = int((1.0 - unknown.level) / 2 * len(chance) + ROUNDING)  # at most so many swaps may give as much
+    reach = float(chance[len(chance) - 1 - beyond])
+    low, high = (0.0 if abs(end) <= ROUNDING else max(-1.0, min(1.0, end)) for end in (gain - reach, gain + reach))
+    return replace(unknown, low=low, high=high, p_value=p_value)
+
+
+def least_series(side: float) -> int:
+    """Fewest series whose swaps can reach a one-sided level: all of them better by luck has probability 2 ** -n."""
+    return max(2, math.ceil(-math.log2(side)))
+
+
+def _swaps(count: int, resamples: int, seed: int) -> FloatArray:
+    """Which blocks are swapped, [N, count] of 0 and 1; nothing swapped comes first, so that no p-value is 0."""
+    if 2**count <= resamples:
+        return (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype(np.float64)
+    drawn = np.random.default_rng(seed).integers(0, 2, (resamples, count))
+    drawn[0] = 0
+    return drawn.astype(np.float64)
 
 
 def _check(metric: str, resamples: int) -> None:
@@ -176,17 +231,18 @@ def _mean_of_sums(totals: FloatArray) -> FloatArray:
         return np.where(totals[..., 1] > 0, totals[..., 0] / totals[..., 1], np.nan)
 
 
-def _blocks(units: Sequence[Unit]) -> tuple[list[IntArray], int, Resampled]:
+def _blocks(units: Sequence[Unit], least: int) -> tuple[list[IntArray], int, Resampled]:
     """Which block each point of each unit belongs to: [L] per unit, the number of blocks, and what they are.
 
-    Depends on groups, lengths and truth alone, so it is the same for champion and challenger. Blocks lie in one
-    series. They are at least twice as long as the longest true run where that leaves enough of them, so that an
-    anomaly and what surrounds it stay together. A unit no longer than a block is never cut.
+    From ``least`` series on they are whole series, else parts of them. Depends on groups, lengths and truth alone, so
+    it is the same for champion and challenger. Blocks lie in one series. They are at least twice as long as the
+    longest true run where that leaves enough of them, so that an anomaly and what surrounds it stay together. A unit
+    no longer than a block is never cut.
     """
     groups: dict[str, list[int]] = {}
     for k, unit in enumerate(units):
         groups.setdefault(unit.group, []).append(k)
-    if len(groups) >= MIN_GROUPS:
+    if len(groups) >= least:
         index = {group: k for k, group in enumerate(groups)}
         return [np.full(len(u.truth), index[u.group]) for u in units], len(groups), "series"
     total = sum(len(u.truth) for u in units)

@@ -6,7 +6,7 @@ import fnmatch
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import TrackingError, TsadError
-from tsad.core.reviews import Purpose
+from tsad.core.reviews import Purpose, joined_intervals
 from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.core.types import NS_PER_SECOND
+from tsad.core.types import NS_PER_SECOND, Interval
 from tsad.steps.about import DatasetAbout, ExportAbout, SeriesAbout, UploadAbout, User
 from tsad.tracking.runs import LoopStore
 
@@ -204,7 +204,7 @@ class Inventory:
                     loop=loop, run_id=record.run_id, users=users[record.digest],
                     about=DatasetAbout(
                         loop=loop.name, version=record.digest, purpose=record.purpose, windows=record.windows,
-                        intervals=sum(len(w["intervals"]) for w in windows or ()) if known else None,
+                        intervals=_true_intervals(windows) if windows is not None else None,
                         points=sum(w["stop"] - w["start"] for w in windows or ()) if known else None,
                         bytes=size_of(loop, record.run_id), iteration=record.iteration,
                         created=instant(record.created), source=self._named(record.source),
@@ -301,6 +301,12 @@ def about_series(series: Series) -> dict[str, Any]:
 def instant(milliseconds: int) -> str:
     """ms since 1970 UTC as ISO 8601."""
     return format_time(milliseconds * 10**6)
+
+
+def _true_intervals(records: Sequence[Mapping[str, Any]]) -> int:
+    """As ``core.reviews.true_intervals``, of the windows' records."""
+    labelled = ((r["point_id"], [Interval(*row) for row in r["intervals"]]) for r in records)
+    return sum(len(own) for own in joined_intervals(labelled).values())
 
 
 def _in_force(records: Sequence[DatasetRecord]) -> list[DatasetRecord]:

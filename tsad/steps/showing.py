@@ -14,9 +14,10 @@ from tsad.core.intervals import intervals_to_mask, merge
 from tsad.core.names import safe_name
 from tsad.core.reading import gather
 from tsad.core.results import Result
+from tsad.core.reviews import joined_intervals
 from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.core.types import Interval
+from tsad.core.types import IntArray, Interval
 from tsad.loop.datasets import fetch
 from tsad.loop.opening import open_loop
 from tsad.steps.about import DatasetAbout, SeriesAbout
@@ -161,15 +162,14 @@ def _series_of(bench: Workbench, asset: Asset) -> Series:
 
 def _points(version: DatasetVersion) -> tuple[PointInDataset, ...]:
     positive: dict[str, list[bool]] = defaultdict(list)  # whether each window has an anomaly
-    lengths: dict[str, list[int]] = defaultdict(list)
     states: dict[str, Counter[str]] = defaultdict(Counter)
     span: dict[str, list[int]] = defaultdict(list)
     for reviewed in version.windows:
         point, stamps = reviewed.window.point_id, reviewed.window.timestamps
         positive[point].append(bool(reviewed.intervals))
-        lengths[point] += [int(intervals_to_mask([i], stamps).sum()) for i in reviewed.intervals]
         states[point][reviewed.state.value.lower()] += 1
         span[point] += [int(stamps[0]), int(stamps[-1])]
+    lengths = _lengths(version)
     kinds = {reviewed.window.point_id: reviewed.window.series.time_kind for reviewed in version.windows}
     return tuple(
         PointInDataset(
@@ -181,17 +181,28 @@ def _points(version: DatasetVersion) -> tuple[PointInDataset, ...]:
     )
 
 
+def _lengths(version: DatasetVersion) -> dict[str, list[int]]:
+    """Points in each interval by point; one that the border of two windows cuts is whole."""
+    stamps: dict[str, list[IntArray]] = defaultdict(list)
+    for reviewed in version.windows:
+        stamps[reviewed.window.point_id].append(reviewed.window.timestamps)
+    joined = joined_intervals((r.window.point_id, r.intervals) for r in version.windows)
+    return {
+        point: [sum(int(intervals_to_mask([i], part).sum()) for part in stamps[point]) for i in intervals]
+        for point, intervals in joined.items()
+    }
+
+
 def _dataset_figure(asset: Asset, version: DatasetVersion) -> Figure:
     """Windows per point and lengths of labels."""
     from tsad.plots import dataset_figure
 
     counts: dict[str, tuple[int, int]] = {}
-    lengths = []
+    lengths = [length for own in _lengths(version).values() for length in own]
     for reviewed in version.windows:
         positive, normal = counts.get(reviewed.window.point_id, (0, 0))
         hit = bool(reviewed.intervals)
         counts[reviewed.window.point_id] = (positive + hit, normal + (not hit))
-        lengths += [int(intervals_to_mask([i], reviewed.window.timestamps).sum()) for i in reviewed.intervals]
     purpose = asset.about.purpose if isinstance(asset.about, DatasetAbout) else ""
     loop = asset.loop.name if asset.loop else ""
     return dataset_figure(counts, lengths, f"{purpose} set {asset.name} of {loop}: {len(version.windows)} windows")

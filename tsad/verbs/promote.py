@@ -29,5 +29,4 @@ def run(bench: Workbench, keys: PromoteKeys, console: Console) -> GateVerdict:
 
 
 def _present(judged: GateVerdict, console: Console) -> None:
-    verdict = "promoted" if judged.promoted else "kept the champion instead of"
-    console.say(f"{verdict} {judged.version}: {judged.reason}")
+    console.say(f"version {judged.version}: {judged.verdict()}")

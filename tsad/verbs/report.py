@@ -26,5 +26,7 @@ def _present(report: LoopReport, console: Console) -> None:
     if not report.iterations:
         console.say(f"loop {report.loop} has no completed iteration yet")
     console.table([iteration.table_row() for iteration in report.iterations], f"loop {report.loop}")
+    for iteration in report.iterations:
+        console.say(f"iteration {iteration.iteration}: {iteration.verdict}")
     if report.written:
         console.say(f"wrote {report.written[-1]}")
