@@ -47,7 +47,8 @@ from tsad.core.context import Context
 from tsad.core.environment import set_environment
 from tsad.core.errors import ConfigError, TsadError
 from tsad.files.locate import shipped
-from tsad.verbs.console import Console
+from tsad.verbs.console import Console, write_lines
+from tsad.verbs.foot import Foot
 from tsad.verbs.interrupts import Interrupts
 from tsad.verbs.lookup import verb_module
 from tsad.verbs.progress import TerminalProgress
@@ -90,9 +91,10 @@ Everything lies in $TSAD_HOME (now {home}).
 
 @dataclass
 class Invocation:
-    """One call of the command: its own options, who may stop it, and the exit codes of its runs."""
+    """One call of the command: its own options, who may stop it, where it is shown how far it is, the exit codes."""
 
     options: OwnOptions
+    foot: Foot = field(default_factory=Foot)
     control: Interrupts = field(default_factory=Interrupts)
     codes: list[int] = field(default_factory=list)
 
@@ -123,10 +125,11 @@ def run_verb(
     module = verb_module(verb)
     checked = settings(finish(cfg, choices), overrides, module.keys_model, verb)
     as_json = call.options.as_json
-    console = Console(as_json, sys.stdout)
-    context = Context(progress=TerminalProgress(console), control=call.control)
+    console = Console(as_json, sys.stdout, call.foot)
+    progress = TerminalProgress(console, call.foot)
+    context = Context(progress=progress, control=call.control)
     # What libraries print is no part of an answer in JSON.
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    with progress.command(verb), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         result = module.run(workbench(checked, context), checked.keys, console)
     call.codes.append(PEOPLE if result.people_have_to_act else DONE)
     optimised: float | None = result.optimised
@@ -146,7 +149,7 @@ def _run(call: Invocation) -> int:
         print(_help(words), end="")
         return DONE
     refuse_secrets(words)
-    _set_up(call.options.verbose)
+    _set_up(call)
     words = [quoted(w) if is_override(w) else w for w in words]
     if {"-m", "--multirun"} & set(words):
         _check_sweep([w for w in words if is_override(w)])
@@ -154,9 +157,26 @@ def _run(call: Invocation) -> int:
     return max(call.codes, default=DONE)
 
 
-def _set_up(verbose: bool) -> None:
+class Lines(logging.Handler):
+    """Messages as lines on standard error, above the foot; what they name is shown, never obeyed."""
+
+    def __init__(self, foot: Foot) -> None:
+        super().__init__()
+        self._foot = foot
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See :class:`logging.Handler`."""
+        try:
+            with self._foot.aside():
+                write_lines(sys.stderr, self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def _set_up(call: Invocation) -> None:
+    verbose = call.options.verbose
     set_environment(home=home())
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Lines(call.foot)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -295,8 +315,9 @@ def _fail(call: Invocation, name: str, found: str, remedy: str) -> None:
         line = json.dumps({"error": name, "found": found, "remedy": remedy}, ensure_ascii=False)
     else:
         line = "error: " + _one_line(found.rstrip(".") + ". " + remedy if remedy else found)
+    call.foot.end()
     with contextlib.suppress(BrokenPipeError):
-        print(line, file=sys.stderr)
+        print(line, file=sys.stderr) if call.options.as_json else write_lines(sys.stderr, line)
 
 
 def _one_line(text: str) -> str:
