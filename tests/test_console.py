@@ -18,7 +18,7 @@ from tsad.core.printing import cells, cut, printable, wrapped
 from tsad.verbs import foot as foot_module
 from tsad.verbs.console import Console
 from tsad.verbs.foot import ERASE, Foot
-from tsad.verbs.progress import Part, TerminalProgress
+from tsad.verbs.progress import Watched, TerminalProgress
 from tsad.verbs.tables import figure, seconds_text, table_lines
 
 HOSTILE = ["[/]", "[red]x", "[bold", "\x1b[31mred", "\x9b31m", "a\rb", "\u202eabc", "\udc80", "名" * 30, "x" * 90]
@@ -232,13 +232,13 @@ def test_the_line_ends_with_the_work_whatever_ends_it(quick: None, monkeypatch: 
 
 
 def test_figures_of_a_part() -> None:
-    part = Part("x", 10, 2, 2, begun=time.monotonic() - 4)
+    part = Watched("x", 10, 2, 2, begun=time.monotonic() - 4)
     assert part.figures() == "2 of 10, 4 s"
     part.count = 6
     assert part.figures() == "6 of 10, 1.00/s, 4 s left" or part.figures() == "6 of 10, 1.000/s, 4 s left"
     part.count = 3
     assert part.figures() == "3 of 10, 15.0/min, 28 s left"
-    assert Part("x", None, 0, 0).figures() == "0 s"
+    assert Watched("x", None, 0, 0).figures() == "0 s"
 
 
 def test_context_counts_to_the_end(tmp_path: Path) -> None:

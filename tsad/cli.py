@@ -47,11 +47,12 @@ from tsad.core.context import Context
 from tsad.core.environment import set_environment
 from tsad.core.errors import ConfigError, TsadError
 from tsad.files.locate import shipped
-from tsad.verbs.console import Console, write_lines
+from tsad.verbs.console import Console
 from tsad.verbs.foot import Foot
 from tsad.verbs.interrupts import Interrupts
 from tsad.verbs.lookup import verb_module
 from tsad.verbs.progress import TerminalProgress
+from tsad.verbs.streams import write_lines
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

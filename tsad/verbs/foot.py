@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tsad.verbs.console import is_terminal, write_line
+from tsad.verbs.streams import is_terminal, write_line
 
 DELAY, EVERY = 0.5, 0.2  # seconds: what is over sooner shows no line; between two looks of it
 PLAIN_DELAY, PLAIN_EVERY = 1.0, 15.0  # seconds: the same where there is no terminal

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tsad.core.printing import cells, cut, printable
-from tsad.verbs.console import Console, width_of, write_line
+from tsad.verbs.console import Console
 from tsad.verbs.foot import Foot
+from tsad.verbs.streams import width_of, write_line
 from tsad.verbs.tables import figure, seconds_text
 
 BAR = 20  # cells
@@ -18,7 +19,7 @@ SPINNER = "|/-\\"
 
 
 @dataclass
-class Part:
+class Watched:
     """A part of the work while it goes on: items in all (``None`` = unknown), at its beginning, and now."""
 
     name: str
@@ -54,18 +55,18 @@ class TerminalProgress:
     def __init__(self, console: Console, foot: Foot) -> None:
         self._console, self._foot = console, foot
         self._foot.text = self._text
-        self._parts: list[Part] = []
+        self._parts: list[Watched] = []
 
     @contextmanager
     def command(self, verb: str) -> Iterator[None]:
         """The whole verb: what it does before and between its parts shows too."""
-        with self._within(Part(verb, None, 0, 0)):
+        with self._within(Watched(verb, None, 0, 0)):
             yield
 
     @contextmanager
     def task(self, name: str, total: int | None = None, done: int = 0) -> Iterator[Callable[[int], None]]:
         """See :class:`~tsad.core.protocols.Progress`."""
-        part = Part(printable(name), total, done, done)
+        part = Watched(printable(name), total, done, done)
         if not self._foot.live:
             depth = sum(outer.total is None for outer in self._parts[1:])
             write_line(sys.stderr, "  " * depth + part.name + (f": {total}" if total else ""))
@@ -81,7 +82,7 @@ class TerminalProgress:
         self._console.say(text)
 
     @contextmanager
-    def _within(self, part: Part) -> Iterator[None]:
+    def _within(self, part: Watched) -> Iterator[None]:
         self._parts.append(part)
         self._foot.begin()
         try:

@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column as it is to be drawn.
 
     Attributes:
@@ -102,12 +102,12 @@ def table_lines(rows: Sequence[Row], width: int, title: str = "", spare: Sequenc
     return lines
 
 
-def _column(header: str, values: Sequence[Any]) -> Column:
+def _column(header: str, values: Sequence[Any]) -> TableColumn:
     numeric = all(isinstance(value, int | float | None) and not isinstance(value, bool) for value in values)
     texts = tuple(_text(value) for value in values)
     whole = all(text in ("-", "yes", "no") or _FIGURES.fullmatch(text) for text in texts)
     prose = not whole and any(len(line.split()) >= PROSE for text in texts for line in text.split("\n"))
-    return Column(printable(header), texts, numeric, whole, prose)
+    return TableColumn(printable(header), texts, numeric, whole, prose)
 
 
 def _text(value: Any) -> str:
@@ -118,11 +118,11 @@ def _text(value: Any) -> str:
     return figure(value) if isinstance(value, float) else printable(str(value)).replace("\t", r"\t")
 
 
-def _least(columns: Sequence[Column]) -> int:
+def _least(columns: Sequence[TableColumn]) -> int:
     return sum(column.least for column in columns) + len(GAP) * (len(columns) - 1)
 
 
-def _blocks(columns: Sequence[Column], width: int) -> list[list[Column]]:
+def _blocks(columns: Sequence[TableColumn], width: int) -> list[list[TableColumn]]:
     """The columns in as many tables as it takes, the first column in each."""
     blocks = [[columns[0]]]
     for column in columns[1:]:
@@ -132,7 +132,7 @@ def _blocks(columns: Sequence[Column], width: int) -> list[list[Column]]:
     return blocks
 
 
-def _widths(columns: Sequence[Column], width: int) -> list[int]:
+def _widths(columns: Sequence[TableColumn], width: int) -> list[int]:
     """Cells for each column: what it takes whole, the widest of those that may be narrower shrunk until all fit."""
     sizes, least = [column.natural for column in columns], [column.least for column in columns]
     over = sum(sizes) + len(GAP) * (len(columns) - 1) - width
@@ -143,7 +143,7 @@ def _widths(columns: Sequence[Column], width: int) -> list[int]:
     return sizes
 
 
-def _drawn(columns: Sequence[Column], sizes: Sequence[int]) -> list[str]:
+def _drawn(columns: Sequence[TableColumn], sizes: Sequence[int]) -> list[str]:
     lines = [_line([_placed(c.header, size, c.numeric) for c, size in zip(columns, sizes, strict=True)])]
     lines.append(_line(["─" * size for size in sizes]))
     for at in range(len(columns[0].texts)):
@@ -158,7 +158,7 @@ def _drawn(columns: Sequence[Column], sizes: Sequence[int]) -> list[str]:
     return lines
 
 
-def _cell_lines(column: Column, text: str, width: int) -> list[str]:
+def _cell_lines(column: TableColumn, text: str, width: int) -> list[str]:
     if not column.prose:
         return [cut(line, width) for line in text.split("\n")]
     short = "\n".join(" ".join(cut(word, width) for word in line.split(" ")) for line in text.split("\n"))
