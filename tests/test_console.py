@@ -14,11 +14,11 @@ import pytest
 
 from tsad.cli import Lines
 from tsad.core.control import StopRequested
-from tsad.core.printing import cells, cut, printable, wrapped
+from tsad.core.printing import cells, printable, shortened, wrapped
 from tsad.verbs import foot as foot_module
 from tsad.verbs.console import Console
 from tsad.verbs.foot import ERASE, Foot
-from tsad.verbs.progress import Watched, TerminalProgress
+from tsad.verbs.progress import TerminalProgress, Watched
 from tsad.verbs.tables import figure, seconds_text, table_lines
 
 HOSTILE = ["[/]", "[red]x", "[bold", "\x1b[31mred", "\x9b31m", "a\rb", "\u202eabc", "\udc80", "名" * 30, "x" * 90]
@@ -84,7 +84,7 @@ def test_names_are_cut_in_the_middle_and_sentences_wrapped_at_words() -> None:
     text = "\n".join(table_lines(SERIES, 80))
     assert all(re.search(rf"plant\S*….*?{k}\.PV", text) for k in range(3))
     assert "missing" in text and "missi\n" not in text
-    assert cut("abcdefghij", 5) == "ab…ij" and cut("名名名名", 5) == "名…名" and cut("abc", 3) == "abc"
+    assert [shortened(t, 5) for t in ("abcdefghij", "名名名名", "abcde")] == ["ab…ij", "名…名", "abcde"]
 
 
 def test_columns_are_those_of_all_rows() -> None:
@@ -245,7 +245,8 @@ def test_context_counts_to_the_end(tmp_path: Path) -> None:
     from tsad.core.context import Context
 
     class Counting:
-        counts: list[int] = []
+        def __init__(self) -> None:
+            self.counts: list[int] = []
 
         def task(self, name: str, total: int | None = None, done: int = 0) -> Any:
             from contextlib import nullcontext

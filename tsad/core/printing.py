@@ -12,7 +12,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 def printable(text: str) -> str:
-    r"""The text with everything that a terminal would obey or choke on as an escape, e.g. ``\x1b``; lines stay lines."""
+    r"""The text with all that a terminal would obey or choke on as an escape, e.g. ``\x1b``; lines stay lines."""
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
@@ -29,7 +29,7 @@ def _cells(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def cut(text: str, width: int) -> str:
+def shortened(text: str, width: int) -> str:
     """The text in at most ``width`` cells, its middle left out: both ends of a name tell it from others."""
     if cells(text) <= width:
         return text

@@ -38,7 +38,8 @@ def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Rea
     kept = []
     stream = SeriesStream(source.read(point_ids))
     total = len(source.points() if point_ids is None else point_ids)
-    for read in bench.context.each(stream, "reading series", total):  # one after the other: the long ones need not all be held
+    # One after the other: the long ones need not all be held.
+    for read in bench.context.each(stream, "reading series", total):
         known.add(read.point_id)
         series = _labelled(read.series, exported)
         error = _refusal(bench, series)

@@ -210,7 +210,8 @@ def _condition(filter_string: str) -> tuple[str, list[str]]:
     where, values = "", []
     for term in filter_string.split(" AND ") if filter_string else ():
         key, sign, value = _TERM.fullmatch(term).groups()  # type: ignore[union-attr]
-        where += f" AND EXISTS (SELECT 1 FROM tags t WHERE t.run_uuid = runs.run_uuid AND t.key = ? AND t.value {sign} ?)"
+        matching = f"SELECT 1 FROM tags t WHERE t.run_uuid = runs.run_uuid AND t.key = ? AND t.value {sign} ?"
+        where += f" AND EXISTS ({matching})"
         values += [key, value]
     return where, values
 

@@ -54,4 +54,5 @@ class Interrupts(Switch):
             raise KeyboardInterrupt
         self.stop()
         # Over the line at the foot of a terminal, which is drawn again below.
-        os.write(2, (ERASE.encode() if os.isatty(2) else b"") + SAID)  # a handler may come in the middle of somebody's print
+        begin = ERASE.encode() if os.isatty(2) else b""
+        os.write(2, begin + SAID)  # a handler may come in the middle of somebody's print

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tsad.core.printing import cells, cut, printable
+from tsad.core.printing import cells, printable, shortened
 from tsad.verbs.console import Console
 from tsad.verbs.foot import Foot
 from tsad.verbs.streams import width_of, write_line
@@ -103,7 +103,7 @@ class TerminalProgress:
         label = " · ".join(outer.name for outer in parts[1:]) or part.name
         spin, figures = SPINNER[int(part.seconds * 5) % len(SPINNER)], part.figures()
         room = width - cells(figures) - 4
-        label = label if cells(label) <= room else cut(part.name, room)
+        label = label if cells(label) <= room else shortened(part.name, room)
         full = round(BAR * min(1.0, part.count / part.total)) if part.total else 0
         bar = f"{'━' * full}{' ' * (BAR - full)}  " if part.total and cells(label) + BAR + 2 <= room else ""
         return f"{spin} {label}  {bar}{figures}"

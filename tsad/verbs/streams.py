@@ -14,7 +14,7 @@ _HANGING = "  "  # what the second line of a wrapped one begins with
 _PLAIN = str.maketrans({"─": "-", "…": "~", "·": "-", "━": "-"})  # where the stream's encoding has none of these
 GREEN, YELLOW, RED, OFF = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 _COLOURED = re.compile(
-    r"\b(?:(?P<green>promoted)|(?P<yellow>(?:champion )?kept(?: the champion)?)|(?P<red>FAILED|failed)|(?P<error>^error:))"
+    r"\b(?:(?P<green>promoted)|(?P<yellow>(?:champion )?kept(?: the champion)?)|(?P<red>FAILED|failed|^error:))"
     r"(?![\w./=-])"
 )
 
@@ -64,5 +64,5 @@ def takes_colour(stream: TextIO) -> bool:
 
 
 def _painted(match: re.Match[str]) -> str:
-    colour = {"green": GREEN, "yellow": YELLOW}.get(str(match.lastgroup), RED)
+    colour = {"green": GREEN, "yellow": YELLOW, "red": RED}[str(match.lastgroup)]
     return f"{colour}{match[0]}{OFF}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tsad.core.printing import cells, cut, printable, wrapped
+from tsad.core.printing import cells, printable, shortened, wrapped
 
 GAP = "  "  # between two columns
 LEAST_NAME, LEAST_PROSE = 12, 24  # cells that a column of names, of sentences is not made narrower than
@@ -160,8 +160,8 @@ def _drawn(columns: Sequence[TableColumn], sizes: Sequence[int]) -> list[str]:
 
 def _cell_lines(column: TableColumn, text: str, width: int) -> list[str]:
     if not column.prose:
-        return [cut(line, width) for line in text.split("\n")]
-    short = "\n".join(" ".join(cut(word, width) for word in line.split(" ")) for line in text.split("\n"))
+        return [shortened(line, width) for line in text.split("\n")]
+    short = "\n".join(" ".join(shortened(word, width) for word in line.split(" ")) for line in text.split("\n"))
     return wrapped(short, width)
 
 
