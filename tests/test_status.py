@@ -131,7 +131,7 @@ def test_what_was_reviewed_is_of_the_newest_iteration(bench: Make) -> None:
 @pytest.mark.parametrize(
     ("states", "wanted"),
     [
-        ({}, "next: tsad iterate experiment=demo, or your own: tsad iterate source.root=FOLDER loop.name=NAME"),
+        ({}, "next: tsad iterate source.root=FOLDER loop.name=NAME, or experiment=demo"),
         ({"plant": "COMPLETED"}, "next: tsad report loop.name=plant, or tsad ui to compare its iterations"),
         ({"plant": "FAILED", "b": "COMPLETED"}, "next: mend what failed, then tsad iterate loop.name=plant"),
         ({"plant": "CREATED"}, "next: tsad iterate loop.name=plant"),

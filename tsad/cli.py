@@ -256,7 +256,8 @@ def _help(words: Sequence[str]) -> str:
         "{verbs}": {name: about(name) for name in verbs},
         "{groups}": {group: ", ".join(options_of(group)) for group in sorted(groups - {"task", "local"})},
     }
-    left, lines = max(len(name) for rows in columns.values() for name in rows) + 2, []
+    left = max(len(name) for rows in columns.values() for name in rows) + 2
+    lines: list[str] = []
     for line in HELP.splitlines():
         hanging = " " * 19 if line[:3] == "  -" else "    "
         text = line.format(version=__version__, home=home()) if line not in columns else ""

@@ -12,6 +12,7 @@ from tsad.loop.status import IterationState, LoopStanding, StoreStatus, store_st
 from tsad.verbs.console import Console
 from tsad.verbs.tables import size_text
 
+BEGIN = "tsad iterate source.root=FOLDER loop.name=NAME, or experiment=demo"
 FIGURES = {"interval_f1": "interval F1", "composite_f1": "composite F1", "point_f1": "point F1"}
 
 
@@ -30,7 +31,7 @@ def run(bench: Workbench, keys: StatusKeys, console: Console) -> StoreStatus:
 def _present(status: StoreStatus, console: Console) -> None:
     if status.empty:
         console.say(f"store: {status.store} (nothing in it yet)")
-        console.say("next: tsad iterate experiment=demo, or your own: tsad iterate source.root=FOLDER loop.name=NAME")
+        console.say(f"next: {BEGIN}")
         return
     console.say(f"store: {status.store}")
     console.say(f"Label Studio: {status.label_studio}")
@@ -62,7 +63,7 @@ def _present_iteration(loop: str, iteration: IterationState, console: Console) -
 def _next(status: StoreStatus) -> str:
     """What to do about the loop that was begun last of those that wait for somebody, else about the last one."""
     if not status.loops:
-        return "tsad iterate experiment=demo, or your own: tsad iterate source.root=FOLDER loop.name=NAME"
+        return BEGIN
     begun = [loop for loop in status.loops if loop.iteration is not None and loop.iteration.state != "COMPLETED"]
     if not begun:
         return f"tsad report loop.name={status.loops[-1].name}, or tsad ui to compare its iterations"
