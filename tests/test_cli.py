@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ import pytest
 import yaml
 
 from tsad import __version__, cli
-from tsad.command.overrides import with_verb
-from tsad.config import options_of
+from tsad.command.overrides import is_override, own_options, with_verb
+from tsad.config import GROUPS, compose, options_of, settings
+from tsad.config.manual import also, examples, manual
 from tsad.config.validation import validated
 from tsad.config.workbench import Workbench
 from tsad.core import environment
@@ -268,8 +270,41 @@ def test_help_lists_every_verb_and_group(run: Run) -> None:
 
 def test_help_of_a_verb_shows_its_keys(run: Run) -> None:
     answer = run("promote", "--help")
-    assert "force: false #" in answer.out and "@package" not in answer.out
+    assert "  force=false " in answer.out and "@package" not in answer.out
     assert run("trian", "-h").code == 1
+    with_iotdb = run("detect", "source=iotdb", "--help").out
+    assert "source.paths=" in with_iotdb and "source.glob" not in with_iotdb and "threshold.default=" in with_iotdb
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_two_examples_that_could_be_typed(verb: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    typed = [shlex.split(line) for line in examples(verb)]
+    assert len(typed) >= 2
+    for program, *words in typed:
+        overrides = [word for word in with_verb(own_options(words).words, VERBS) if is_override(word)]
+        assert program == "tsad" and f"task={verb}" in {*overrides, "task=status"}
+        settings(compose(overrides), overrides, verb_module(verb).keys_model, verb)
+    for name in also(verb):
+        group, _, key = name.partition(".")
+        assert group in GROUPS and (not key or f"{name}=" in manual(verb, [], 80)), name
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_help_wraps_at_words(run: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for words in ([], *([verb] for verb in VERBS)):
+        lines = run(*words, "--help").out.splitlines()
+        long = [line for line in lines if len(line) > width]
+        assert all(len(line.split()) == 1 for line in long), long  # a path of the machine, a list
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [(["export"], "Type e.g. output=reviewed.csv (file to write)"), (["repair"], "Type e.g. folder=/data/exchange"),
+     (["benchmark", "output=x"], "Type e.g. 'sets=[../shared/data/NAB]'")],
+)  # fmt: skip
+def test_what_is_not_set_says_what_to_type(run: Run, words: list[str], typed: str) -> None:
+    assert typed in run(*words).err
 
 
 def test_version(run: Run) -> None:

@@ -64,7 +64,7 @@ def test_the_table_says_what_was_found(
     call("ingest", one, report=False)
     out = capsys.readouterr().out
     for word in (
-        "fine", "2024-01-01 to 2024-01-01", "1 min", "warn gaps: 1 gap, longest 5.02 h", "note duplicates 1",
+        "fine", "1 min", "warn gaps: 1 gap, longest 5.02 h", "note duplicates 1",
         "warn constant: always 7", "warn nan: 60.0%", "'oops'", "not ingested", "5 series, 4699 points, 1 left out",
         "cache: 0 were there, 5 read from the source",
     ):  # fmt: skip

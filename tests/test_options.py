@@ -75,7 +75,7 @@ def test_a_single_fault_reads_as_one(options: Make) -> None:
         (["adapter.r=true"], ["adapter.r is True", "whole number"]),
         (["adapter.learning_rate=inf"], ["adapter.learning_rate is inf", "above 0"]),
         (["tracking.uri=null"], ["tracking.uri is null", "a text"]),
-        (["loop.name=???"], ["loop.name is not set", "it takes a text"]),
+        (["loop.name=???"], ["loop.name is not set", "Type e.g. loop.name=plant"]),
         (["review.wait=no"], ["review.wait"]),
     ],
 )

@@ -88,7 +88,7 @@ def test_the_main_path_is_named_and_short() -> None:
 def test_a_table_says_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     Console().table([{"a": 1.23456, "b": None, "c": True, "d": float("nan"), "e": "x"}], "title")
     out = capsys.readouterr().out
-    assert "title" in out and "1.235" in out and "yes" in out and out.count(" - ") == 2
+    assert "title" in out and "1.23 " in out and "yes" in out and out.count(" - ") == 2
     Console().table([])
     assert capsys.readouterr().out == ""
 
@@ -167,7 +167,7 @@ def fake_servers(monkeypatch: pytest.MonkeyPatch) -> None:
         yield "http://127.0.0.1:5000", SimpleNamespace(poll=lambda: 0)
 
     monkeypatch.setattr("tsad.tracking.ui.served", served)
-    monkeypatch.setattr("tsad.review.server.start", lambda home, port, tick: "http://127.0.0.1:8080")
+    monkeypatch.setattr("tsad.review.server.start", lambda home, port, context: "http://127.0.0.1:8080")
     monkeypatch.setattr("tsad.review.server.read_credentials", lambda home: SimpleNamespace(user="ann@x"))
     monkeypatch.setattr("tsad.review.server.stop", lambda home: True)
 

@@ -41,28 +41,32 @@ from tsad.config import (
     search_here_first,
     settings,
     workbench,
-    yaml_text,
 )
+from tsad.config.manual import about, manual, paired
 from tsad.core.context import Context
 from tsad.core.environment import set_environment
 from tsad.core.errors import ConfigError, TsadError
+from tsad.core.printing import wrapped
 from tsad.files.locate import shipped
 from tsad.verbs.console import Console
+from tsad.verbs.foot import Foot
 from tsad.verbs.interrupts import Interrupts
 from tsad.verbs.lookup import verb_module
 from tsad.verbs.progress import TerminalProgress
+from tsad.verbs.streams import width_of, write_lines
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
 log = logging.getLogger("tsad")
+HELP_WIDTH = 120  # columns that a page is read in, also in a wider terminal
 DONE, FAILED, PEOPLE, INTERRUPTED = 0, 1, 3, 130  # exit codes; 130 = 128 + SIGINT, as shells say it
 HELP = """tsad {version}: teaches a time-series anomaly detector from people's corrections.
 
     tsad [VERB] [KEY=VALUE ...]          e.g. tsad train adapter.r=16
     tsad -m VERB KEY=A,B [...]           one run for each value
-    tsad VERB --help                     the verb's own keys
+    tsad VERB --help                     its keys, those of its groups, examples
 
 Verbs (none = status)
 {verbs}
@@ -79,9 +83,9 @@ Options
   -sc install=bash print what completion needs: eval "$(tsad -sc install=bash)"
   --hydra-help     Hydra's own options
 
-Exit codes: 0 done, 1 error, 3 people have to review first, 130 interrupted. With -m the first error ends the
-sweep with 1; else it is 3 where any of its runs waits for people. Ctrl-C or SIGTERM stops at the next safe point
-and says how to go on; twice stops at once.
+Exit codes: 0 done, 1 error, 3 people have to review first, 130 interrupted. With -m the first error ends the sweep \
+with 1; else it is 3 where any of its runs waits for people. Ctrl-C or SIGTERM stops at the next safe point and says \
+how to go on; twice stops at once.
 
 Values with spaces, parentheses, = or Chinese characters need no quotes beyond the shell's.
 Everything lies in $TSAD_HOME (now {home}).
@@ -90,9 +94,10 @@ Everything lies in $TSAD_HOME (now {home}).
 
 @dataclass
 class Invocation:
-    """One call of the command: its own options, who may stop it, and the exit codes of its runs."""
+    """One call of the command: its own options, who may stop it, where it is shown how far it is, the exit codes."""
 
     options: OwnOptions
+    foot: Foot = field(default_factory=Foot)
     control: Interrupts = field(default_factory=Interrupts)
     codes: list[int] = field(default_factory=list)
 
@@ -123,10 +128,11 @@ def run_verb(
     module = verb_module(verb)
     checked = settings(finish(cfg, choices), overrides, module.keys_model, verb)
     as_json = call.options.as_json
-    console = Console(as_json, sys.stdout)
-    context = Context(progress=TerminalProgress(console), control=call.control)
+    console = Console(as_json, sys.stdout, call.foot)
+    progress = TerminalProgress(console, call.foot)
+    context = Context(progress=progress, control=call.control)
     # What libraries print is no part of an answer in JSON.
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    with progress.command(verb), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         result = module.run(workbench(checked, context), checked.keys, console)
     call.codes.append(PEOPLE if result.people_have_to_act else DONE)
     optimised: float | None = result.optimised
@@ -146,7 +152,7 @@ def _run(call: Invocation) -> int:
         print(_help(words), end="")
         return DONE
     refuse_secrets(words)
-    _set_up(call.options.verbose)
+    _set_up(call)
     words = [quoted(w) if is_override(w) else w for w in words]
     if {"-m", "--multirun"} & set(words):
         _check_sweep([w for w in words if is_override(w)])
@@ -154,9 +160,26 @@ def _run(call: Invocation) -> int:
     return max(call.codes, default=DONE)
 
 
-def _set_up(verbose: bool) -> None:
+class Lines(logging.Handler):
+    """Messages as lines on standard error, above the foot; what they name is shown, never obeyed."""
+
+    def __init__(self, foot: Foot) -> None:
+        super().__init__()
+        self._foot = foot
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See :class:`logging.Handler`."""
+        try:
+            with self._foot.aside():
+                write_lines(sys.stderr, self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def _set_up(call: Invocation) -> None:
+    verbose = call.options.verbose
     set_environment(home=home())
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Lines(call.foot)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -221,32 +244,25 @@ def _hydra(call: Invocation, words: Sequence[str]) -> None:
 
 
 def _help(words: Sequence[str]) -> str:
+    width = min(width_of(sys.stdout), HELP_WIDTH)
     verb = next((w.removeprefix("task=") for w in words if w.startswith("task=")), "")
+    verbs = options_of("task")
+    if verb and verb not in verbs:
+        raise ConfigError(f"there is no verb {verb}", nearest(verb, verbs))
     if verb:
-        text = _yaml(f"task/{verb}").replace("# @package _global_\n", "").removesuffix("{}\n").rstrip()
-        return f"tsad {verb} [KEY=VALUE ...]\n\n{text}\n"
-    groups = [g.name for place in search_folders() for g in place.iterdir() if g.is_dir() and options_of(g.name)]
-    others = sorted(set(groups) - {"task", "local"})
-    width = max(map(len, [*options_of("task"), *others])) + 2
-    return HELP.format(
-        version=__version__,
-        verbs="\n".join(f"  {v:<{width}}{_about(v)}" for v in options_of("task")),
-        groups="\n".join(f"  {g:<{width}}{', '.join(options_of(g))}" for g in others),
-        home=home(),
-    )
-
-
-def _about(verb: str) -> str:
-    """The first comment of the verb's YAML."""
-    lines = _yaml(f"task/{verb}").splitlines()
-    return next((ln.lstrip("# ") for ln in lines if ln.startswith("#") and "@package" not in ln), "")
-
-
-def _yaml(name: str) -> str:
-    text = yaml_text(name)
-    if text is None:
-        raise ConfigError(f"there is no verb {name.removeprefix('task/')}", nearest(name[5:], options_of("task")))
-    return text
+        return manual(verb, [w for w in words if is_override(w)], width)
+    groups = {g.name for place in search_folders() for g in place.iterdir() if g.is_dir() and options_of(g.name)}
+    columns = {
+        "{verbs}": {name: about(name) for name in verbs},
+        "{groups}": {group: ", ".join(options_of(group)) for group in sorted(groups - {"task", "local"})},
+    }
+    left = max(len(name) for rows in columns.values() for name in rows) + 2
+    lines: list[str] = []
+    for line in HELP.splitlines():
+        hanging = " " * 19 if line[:3] == "  -" else "    "
+        text = line.format(version=__version__, home=home()) if line not in columns else ""
+        lines += paired(columns[line], width, left) if line in columns else wrapped(text, width, hanging)
+    return "\n".join(lines) + "\n"
 
 
 def _complete(call: Invocation) -> int:
@@ -295,8 +311,9 @@ def _fail(call: Invocation, name: str, found: str, remedy: str) -> None:
         line = json.dumps({"error": name, "found": found, "remedy": remedy}, ensure_ascii=False)
     else:
         line = "error: " + _one_line(found.rstrip(".") + ". " + remedy if remedy else found)
+    call.foot.end()
     with contextlib.suppress(BrokenPipeError):
-        print(line, file=sys.stderr)
+        print(line, file=sys.stderr) if call.options.as_json else write_lines(sys.stderr, line)
 
 
 def _one_line(text: str) -> str:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from tsad.command.naming import full_key, nearest
 from tsad.command.secrets import MASK, hide_login, is_secret_key
 from tsad.config.groups import GROUPS, SUCCESSORS
+from tsad.config.manual import hint
 from tsad.config.words import bounds, choices, inside, is_model, words
 from tsad.core.errors import ConfigError
 from tsad.core.option_model import UNSET, Options, Refusal
@@ -111,7 +112,7 @@ class _Scope:
         known = annotation.model_fields if is_model(annotation) else {}
         error = (detail.get("ctx") or {}).get("error")
         if kind == "missing":
-            return Fault(f"{key} is not set", f"Give it, e.g. {key}=...; it takes {words(annotation)}.")
+            return Fault(f"{key} is not set", hint(key, words(annotation), self.owner))
         if kind == "extra_forbidden":
             return self._unknown(keys, known)
         if isinstance(error, Refusal):

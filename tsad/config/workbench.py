@@ -69,7 +69,9 @@ class Workbench(Composed):
         Raises:
             ReviewError: its address or token is not there.
         """
-        return self.reviewer.of_loop(self.review, loop=self.loop.name, home=self.home)
+        reviewer = self.reviewer.of_loop(self.review, loop=self.loop.name, home=self.home)
+        reviewer.context = self.context
+        return reviewer
 
     def build_once(self) -> None:
         """Build reviewer, source and detector, and let them go: what cannot be built is said before work starts.

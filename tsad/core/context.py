@@ -44,7 +44,9 @@ class Context:
             StopRequested: the call was asked to stop.
         """
         with self.progress.task(name, total) as done:
-            for count, item in enumerate(items):
-                done(count)
+            count = 0
+            for count, item in enumerate(items, start=1):
+                done(count - 1)
                 self.control.safe_point()
                 yield item
+            done(count)

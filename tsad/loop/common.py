@@ -37,7 +37,9 @@ def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Rea
     refused: list[SeriesError] = []
     kept = []
     stream = SeriesStream(source.read(point_ids))
-    for read in stream:  # one after the other: the long ones need not all be held
+    total = len(source.points() if point_ids is None else point_ids)
+    # One after the other: the long ones need not all be held.
+    for read in bench.context.each(stream, "reading series", total):
         known.add(read.point_id)
         series = _labelled(read.series, exported)
         error = _refusal(bench, series)

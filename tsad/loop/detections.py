@@ -47,7 +47,7 @@ class SeriesDetected(Result):
 
 def loaded_detections(context: Context, loaded: LoadedVersion, series: Sequence[Series]) -> list[Detection]:
     """Scores and proposals of each series by a registered version, at its own threshold; may be stopped in between."""
-    return list(context.each(loaded.detections(series), "detecting", len(series)))
+    return list(context.each(loaded.detections(series), "scoring series", len(series)))
 
 
 def record_detections(
@@ -58,7 +58,8 @@ def record_detections(
 
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        for one, detection in zip(series, detections, strict=True):
+        pairs = zip(series, detections, strict=True)
+        for one, detection in bench.context.each(pairs, "keeping detections", len(series)):
             rows.append(_row(one, detection))
             figures = json.dumps(rows[-1].table_row(), default=str, indent=1)
             folder = Path(scratch) / safe_name(one.point_id)

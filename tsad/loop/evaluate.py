@@ -137,7 +137,7 @@ def score_versions(
     for name, version in versions.items():
         bench.context.control.safe_point()
         loaded = load_registered(bench, registry_of(bench, loop), version)
-        units = gold_units(loaded, gold)
+        units = gold_units(loaded, gold, bench.context)
         metrics = summarise(units) | {"intervals": float(true_intervals(gold.windows))}
         for metric in WITH_INTERVALS:
             metrics[f"{metric}_low"], metrics[f"{metric}_high"] = confidence_interval(

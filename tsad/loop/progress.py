@@ -17,6 +17,11 @@ class ReviewProgress(Result):
     queue: Mapping[str, int]
     gold: Mapping[str, int]
 
+    @property
+    def waiting(self) -> int:
+        """Windows of either kind that nobody has answered."""
+        return sum(states.get(ReviewState.PENDING.value, 0) for states in (self.queue, self.gold))
+
     def __str__(self) -> str:
         queue, gold = (f"{sum(s.values())}{{}}: {_counts(s)}" for s in (self.queue, self.gold))
         parts = [queue.format(" windows with proposals")] if sum(self.queue.values()) else []

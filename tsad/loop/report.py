@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FIGURES = {
     "point_precision": "point P", "point_recall": "point R", "point_f1": "point F1",
     "interval_precision": "interval P", "interval_recall": "interval R", "interval_f1": "interval F1",
+    "composite_f1": "composite F1",
 }
 
 
@@ -54,7 +55,7 @@ class IterationDone(Result):
         return {
             "iteration": self.iteration, "reviewed": self.reviewed,
             **{title: self.scores.get(key) for key, title in FIGURES.items()},
-            "champion": f"v{self.champion}", "promoted": self.promoted, "seconds": round(self.seconds, 1),
+            "champion": f"v{self.champion}", "promoted": self.promoted, "seconds": round(self.seconds),
         }  # fmt: skip
 
 

@@ -62,11 +62,12 @@ def run(turn: Turn, stage: Stage[R]) -> R | None:
     if known is not None:
         return known
     turn.bench.context.control.safe_point()
-    prepared = stage.prepare(turn)
-    if prepared is None:
-        return None
-    with turn.iteration.step(stage.name) as step:
-        step.result(stage.work(turn, step, prepared).to_json())
+    with turn.bench.context.progress.task(f"iteration {turn.iteration.number}, {stage.name.lower()}"):
+        prepared = stage.prepare(turn)
+        if prepared is None:
+            return None
+        with turn.iteration.step(stage.name) as step:
+            step.result(stage.work(turn, step, prepared).to_json())
     return result_of(turn.iteration, stage)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tsad.core.context import Context
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.reviews import DatasetVersion, ReviewedWindow
 from tsad.core.series import Series, Window
@@ -26,13 +27,14 @@ def score_windows(detector: Detector, windows: Sequence[Window]) -> list[FloatAr
     return [scores[id(w.series)][w.start : w.stop] for w in windows]
 
 
-def judged_series(detector: Detector, windows: Sequence[ReviewedWindow]) -> list[Judged]:
+def judged_series(detector: Detector, windows: Sequence[ReviewedWindow], context: Context) -> list[Judged]:
     """Each series (or excerpt) with reviewed windows as the proposer learns from it, examined once."""
     from tsad.detectors.proposals.proposer import Judged, look_at
 
     series, members = _by_series(windows)
     found = []
-    for one, own, examined in zip(series, members, detector.examine(series), strict=True):
+    examined_series = zip(series, members, detector.examine(series), strict=True)
+    for one, own, examined in context.each(examined_series, "learning from reviews", len(series)):
         seen, truth = np.zeros((2, len(one)), bool)
         for reviewed in own:
             part = slice(reviewed.window.start, reviewed.window.stop)
@@ -46,7 +48,7 @@ def truth_mask(reviewed: ReviewedWindow) -> BoolArray:
     return intervals_to_mask(reviewed.intervals, reviewed.window.timestamps)
 
 
-def gold_units(version: LoadedVersion, gold: DatasetVersion) -> list[Unit]:
+def gold_units(version: LoadedVersion, gold: DatasetVersion, context: Context) -> list[Unit]:
     """What a version says of the gold set, one unit per contiguous stretch of equally likely windows.
 
     Adjacent windows chosen with certainty are joined, so that an interval over a window's border
@@ -54,7 +56,8 @@ def gold_units(version: LoadedVersion, gold: DatasetVersion) -> list[Unit]:
     """
     series, grouped = _by_series(gold.windows)
     units: list[Unit] = []
-    for one, said, members in zip(series, version.detections(series), grouped, strict=True):
+    detected = zip(series, version.detections(series), grouped, strict=True)
+    for one, said, members in context.each(detected, "scoring gold series", len(series)):
         predicted, scores = intervals_to_mask(said.intervals, one.timestamps), said.scores
         for stretch in _stretches(members):
             a, b = stretch[0].window.start, stretch[-1].window.stop

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ConfigError, TsadError
+from tsad.core.errors import TsadError
 from tsad.core.results import Result
 from tsad.core.times import format_time
-from tsad.loop.champion import registry_of
 from tsad.loop.detect import DETECT
 from tsad.loop.progress import ReviewProgress, progress_of
-from tsad.loop.promote import PROMOTE
 from tsad.loop.pull import DATASET
 from tsad.loop.queue import queue_of
 from tsad.loop.runner import finished, record_of
-from tsad.tracking.runs import LoopStore
 
 if TYPE_CHECKING:
+    from tsad.tracking.overview import LoopOverview
     from tsad.tracking.runs import Iteration
+
+# what the names of a completed iteration's figures begin with
+REVIEWS, GOLD_REVIEWS, GOLD = "reviews.", "gold_reviews.", "gold."
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ class LoopStanding(Result):
     Attributes:
         completed: iterations.
         champion: ``<model>:<version>``; ``dataset`` is what it was trained on, "" for the base.
-        scores: the champion's on the gold set, by the newest iteration that the gate decided on.
+        scores: the champion's on the gold set, by the newest completed iteration.
+        url: where people review, while the iteration waits for them; "" where that is not known.
     """
 
     name: str
@@ -59,6 +61,7 @@ class LoopStanding(Result):
     champion: str | None
     dataset: str | None
     scores: Mapping[str, float] = field(default_factory=dict)
+    url: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,57 +87,63 @@ def store_status(bench: Workbench) -> StoreStatus:
     if not bench.tracking.uri and not (bench.home / "mlflow.db").exists():
         return StoreStatus(str(bench.home), True, None, (), {})
     from tsad.review.server import describe
-    from tsad.tracking.store import open_store
+    from tsad.tracking.overview import overview
+    from tsad.tracking.reading import open_to_read
 
-    store = open_store(bench.tracking, bench.home)
-    loops = tuple(_standing(bench, LoopStore(store, name, bench.loop.lease)) for name in store.loops())
+    store = open_to_read(bench.tracking, bench.home)
+    loops = tuple(_standing(bench, of) for of in overview(store, bench.loop.lease))
     return StoreStatus(store.uri, False, describe(bench.label_studio(), bench.home), loops, _disk(bench.home))
 
 
-def _standing(bench: Workbench, loop: LoopStore) -> LoopStanding:
-    iterations = loop.iterations()
-    if not iterations:
-        return LoopStanding(loop.name, 0, None, None, None)
-    completed = sum(i.state == "COMPLETED" for i in iterations)
-    try:
-        frozen = bench.thaw(iterations[-1].config_yaml)
-    except ConfigError as error:  # it names what is not here; the other loops are told of all the same
-        return LoopStanding(loop.name, completed, _state(iterations[-1], None, str(error)), None, None)
-    registry = registry_of(frozen, loop)
-    champion = registry.alias("champion")
-    decisions = (finished(iteration, PROMOTE) for iteration in reversed(iterations))
-    decision = next((decision for decision in decisions if decision is not None), None)
+def _standing(bench: Workbench, of: LoopOverview) -> LoopStanding:
+    """One loop: from the figures of its runs, apart from an iteration that is open."""
+    if not of.iterations:
+        return LoopStanding(of.loop.name, 0, None, None, None)
+    champion, completed = of.champion, [i for i in of.iterations if i.state == "COMPLETED"]
+    newest, url = of.iterations[-1], ""
+    if newest.state == "COMPLETED":
+        state = _state(newest, _answered(newest), "")
+    else:
+        state, url = _newest(bench, newest)
     return LoopStanding(
-        name=loop.name, completed=completed, iteration=_newest(frozen, iterations[-1]),
-        champion=f"{registry.name}:{champion.version}" if champion else None,
+        name=of.loop.name, completed=len(completed), iteration=state,
+        champion=champion.label if champion else None,
         dataset=champion.tags.get("tsad.dataset_version", "") if champion else None,
-        scores=decision.scores if decision else {},
+        scores=_figures(completed[-1], GOLD) if completed else {}, url=url,
     )
 
 
-def _newest(frozen: Workbench, iteration: Iteration) -> IterationState:
-    """Where the newest iteration stands and how its windows were answered so far."""
-    reviews, unread = None, ""
-    collected = finished(iteration, DATASET)
-    if collected is not None:
-        reviews = ReviewProgress(collected.states, collected.gold_states)
-    elif finished(iteration, DETECT) is not None:
-        try:
-            reviews = _reviews(frozen, iteration)
-        except TsadError as error:
-            unread = str(error)
-    return _state(iteration, reviews, unread)
+def _figures(iteration: Iteration, begin: str) -> dict[str, float]:
+    """Figures of a completed iteration whose names begin so, by the rest of their names."""
+    return {key.removeprefix(begin): value for key, value in iteration.metrics.items() if key.startswith(begin)}
+
+
+def _answered(iteration: Iteration) -> ReviewProgress | None:
+    """How the windows of a completed iteration were answered, by its figures."""
+    counts = [{k.upper(): int(v) for k, v in _figures(iteration, begin).items()} for begin in (REVIEWS, GOLD_REVIEWS)]
+    return ReviewProgress(*counts) if any(counts) else None
+
+
+def _newest(bench: Workbench, iteration: Iteration) -> tuple[IterationState, str]:
+    """Where an open iteration stands, how its windows were answered so far, and where people review them."""
+    try:
+        frozen, collected = bench.thaw(iteration.config_yaml), finished(iteration, DATASET)
+        if collected is not None:
+            return _state(iteration, ReviewProgress(collected.states, collected.gold_states), ""), ""
+        if finished(iteration, DETECT) is None:
+            return _state(iteration, None, ""), ""
+        if not frozen.reviewer.people:
+            return _state(iteration, progress_of([]), ""), ""
+        reviewer = frozen.make_reviewer()
+        progress = progress_of(reviewer.pull(queue_of(frozen, record_of(iteration, DETECT))))
+        return _state(iteration, progress, ""), reviewer.project_url
+    except TsadError as error:  # it names what is not here; the other loops are told of all the same
+        return _state(iteration, None, str(error)), ""
 
 
 def _state(iteration: Iteration, reviews: ReviewProgress | None, unread: str) -> IterationState:
     started = format_time(iteration.started * 10**6)
     return IterationState(iteration.number, iteration.state, iteration.reason, started, reviews, unread)
-
-
-def _reviews(frozen: Workbench, iteration: Iteration) -> ReviewProgress:
-    if not frozen.reviewer.people:
-        return progress_of([])
-    return progress_of(frozen.make_reviewer().pull(queue_of(frozen, record_of(iteration, DETECT))))
 
 
 def _disk(home: Path) -> dict[str, int]:

@@ -184,7 +184,7 @@ def fit_proposer(bench: Workbench, detector: Detector, version: DatasetVersion) 
         return proposer
     from tsad.detectors.proposals.proposer import corrected
 
-    return corrected(proposer, judged_series(detector, version.windows))
+    return corrected(proposer, judged_series(detector, version.windows, bench.context))
 
 
 def fit_threshold(bench: Workbench, detector: Detector, version: DatasetVersion) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from tsad.core.context import Context
 from tsad.core.option_model import Configured, Options
 from tsad.core.options import ReviewOptions
 from tsad.core.reviews import Choice, ReviewedWindow
@@ -18,6 +19,7 @@ class Reviewer(Configured, ABC):
     Attributes:
         people: whether people answer, in their own time: what nobody has answered can be withdrawn.
         needs_labels: whether the answers come from the series' labels, which no artifact carries.
+        context: who watches the call that it answers.
     """
 
     group = "review"
@@ -25,6 +27,7 @@ class Reviewer(Configured, ABC):
     needs_labels: ClassVar[bool] = False
     options_model: ClassVar[type[Options]] = ReviewOptions
     settings: ReviewOptions
+    context: Context
 
     @classmethod
     def of_loop(cls, options: Any, *, loop: str, home: Path) -> Self:
@@ -39,7 +42,7 @@ class Reviewer(Configured, ABC):
         return cls(options)
 
     def __init__(self, options: ReviewOptions | None = None, **given: Any) -> None:
-        self.settings = self.configured(options, given)
+        self.settings, self.context = self.configured(options, given), Context()
 
     @abstractmethod
     def push(self, choices: Sequence[Choice]) -> int:

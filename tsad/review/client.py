@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from tsad.core.errors import ReviewError
+from tsad.core.errors import ReviewError, TsadError
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 300.0  # importing a chunk of long windows into SQLite takes a while
@@ -41,24 +42,30 @@ class Client:
 
     def __init__(self, url: str, token: str) -> None:
         import httpx
-        from label_studio_sdk import LabelStudio
 
-        self.url = url.rstrip("/")
+        self.url, self._token = url.rstrip("/"), token
         limits = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         # A company's proxy knows nothing of a server on this machine.
         local = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(timeout=limits, follow_redirects=True, trust_env=not local)
+
+    @cached_property
+    def _sdk(self) -> Any:
+        """The SDK over the same connection, made at first use: its import takes longer than a look at the queue."""
+        from label_studio_sdk import LabelStudio
+
         with self._calling("connect"):
-            self._sdk = LabelStudio(base_url=self.url, api_key=token, httpx_client=self._http)
+            return LabelStudio(base_url=self.url, api_key=self._token, httpx_client=self._http)
 
     @contextmanager
     def _calling(self, what: str) -> Iterator[None]:
         """Turn what the SDK and the network raise into a ReviewError; never with the token or a header in it."""
         import httpx
-        from label_studio_sdk.core.api_error import ApiError
 
         try:
             yield
+        except TsadError:
+            raise
         except httpx.TimeoutException as error:
             raise ReviewError(
                 f"Label Studio at {self.url} did not answer in time ({what})", "Look at its log, or try again."
@@ -68,15 +75,25 @@ class Client:
                 f"Label Studio at {self.url} cannot be reached ({what}): {error}",
                 "Start it with tsad studio, or mend review.url and the network.",
             ) from error
-        except ApiError as error:
+        except Exception as error:
+            from label_studio_sdk.core.api_error import ApiError
+
+            if not isinstance(error, ApiError):
+                raise
             raise _refused(self.url, what, error.status_code or 0, error.body) from error
 
     def find_projects(self, title: str) -> list[dict[str, Any]]:
         """Projects with exactly this title."""
-        with self._calling(f"find project {title}"):
+        found: list[dict[str, Any]] = []
+        page, total = 1, 1
+        while (page - 1) * PAGE < total:
             # The server's filter matches parts of a title, in any case.
-            found: list[Any] = list(self._sdk.projects.list(title=title, page_size=PAGE))
-        return [_plain(p) for p in found if p.title == title]
+            params = {"title": title, "page_size": PAGE, "page": page}
+            with self._calling(f"find project {title}"):
+                answer = self._send("GET", "/api/projects/", params=params)
+            found += answer["results"]
+            page, total = page + 1, int(answer["count"])
+        return [project for project in found if project["title"] == title]
 
     def create_project(self, **fields: Any) -> dict[str, Any]:
         with self._calling("create the project"):
@@ -152,8 +169,12 @@ class Client:
             self._send("POST", "/api/dm/views/", json={"project": project, "data": dict(data)})
 
     def _send(self, method: str, path: str, **kwargs: Any) -> Any:
-        """One call over the SDK's connection with its authorisation; for what its models make slow or leave out."""
-        headers = self._sdk._client_wrapper.get_headers()
+        """One call over the SDK's connection; for what its models make slow or leave out.
+
+        A personal access token (a JWT) is changed for one that lasts minutes, which the SDK does; a legacy one is sent.
+        """
+        legacy = self._token.count(".") != 2
+        headers = {"Authorization": f"Token {self._token}"} if legacy else self._sdk._client_wrapper.get_headers()
         answer = self._http.request(method, self.url + path, headers=headers, **kwargs)
         if answer.status_code >= 400:
             raise _refused(self.url, f"{method} {path}", answer.status_code, answer.text)

@@ -75,7 +75,8 @@ class LabelStudioReviewer(Reviewer):
         self, options: LabelStudioOptions, *, url: str, token: str, loop: str = "", push_id: str = "",
         client: Client | None = None,
     ) -> None:
-        self.settings, self.push_id = options, push_id
+        super().__init__(options)
+        self.push_id = push_id
         self.title = options.project or f"tsad-{loop}"
         if len(self.title) < 3 or len(self.title) > 50:
             raise ConfigError(
@@ -108,9 +109,11 @@ class LabelStudioReviewer(Reviewer):
         known = self._known(project, wanted)
         fresh = in_order(c for w, c in wanted.items() if w not in known)
         created = 0
-        for at in range(0, len(fresh), self.settings.chunk):
-            part = [self._task(c, form) for c in fresh[at : at + self.settings.chunk]]
-            created += self.client.import_tasks(project, part)
+        with self.context.progress.task("pushing windows", len(fresh)) as pushed:
+            for at in range(0, len(fresh), self.settings.chunk):
+                part = [self._task(c, form) for c in fresh[at : at + self.settings.chunk]]
+                created += self.client.import_tasks(project, part)
+                pushed(created)
         if created != len(fresh):
             raise ReviewError(
                 f"Label Studio took {created} of {len(fresh)} tasks into project {self.title}",
@@ -132,10 +135,12 @@ class LabelStudioReviewer(Reviewer):
         project = self._project()
         form = template.read(project["label_config"], self.title)
         answers: dict[str, list[Any]] = defaultdict(list)
-        for found in self.client.tasks(project["id"], ANSWERED):
-            name = found["data"].get("window_id")
-            if name in wanted:
-                answers[name] += convert.read_annotations(found, wanted[name], form)
+        with self.context.progress.task("reading answers") as read:
+            for count, found in enumerate(self.client.tasks(project["id"], ANSWERED), start=1):
+                read(count)
+                name = found["data"].get("window_id")
+                if name in wanted:
+                    answers[name] += convert.read_annotations(found, wanted[name], form)
         self._check_present(project["id"], wanted, answers)
         return [resolve(c, answers[c.window.window_id], self.settings.agreement_iou) for c in choices]
 

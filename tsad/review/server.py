@@ -20,11 +20,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tsad.core.context import Context
 from tsad.core.errors import MissingPackageError, ReviewError, StorageError
 from tsad.review.label_studio_options import LabelStudioOptions
 
@@ -77,12 +78,12 @@ def credentials_file(home: Path) -> Path:
     return folder(home) / "credentials.json"
 
 
-def start(home: Path, port: int = 0, wait: float = START_SECONDS, tick: Callable[[str], None] | None = None) -> str:
+def start(home: Path, port: int = 0, wait: float = START_SECONDS, context: Context | None = None) -> str:
     """Start the server unless it runs, and wait until it answers.
 
     Args:
         port: 0 = the port it had last time, else 8080, else any free one.
-        wait: seconds before giving up. tick: told now and then what is waited for.
+        wait: seconds before giving up. context: who watches, and who may stop the wait; the server starts all the same.
 
     Returns:
         Its URL.
@@ -103,7 +104,7 @@ def start(home: Path, port: int = 0, wait: float = START_SECONDS, tick: Callable
             state = status(home) or _spawn(home, port)
     except OSError as error:
         raise StorageError(f"{place} cannot be written: {error}", "Name another store: TSAD_HOME=<folder>.") from error
-    _wait(state, place / "server.log", wait, tick)
+    _wait(state, place / "server.log", wait, context or Context())
     return str(state["url"])
 
 
@@ -333,16 +334,16 @@ def _created(pid: int) -> float | None:
         return None
 
 
-def _wait(state: Mapping[str, Any], log: Path, seconds: float, tick: Callable[[str], None] | None) -> None:
+def _wait(state: Mapping[str, Any], log: Path, seconds: float, context: Context) -> None:
     begun = time.monotonic()
-    while not answers(str(state["url"])):
-        if _created(int(state["pid"])) is None:
-            raise ReviewError(f"Label Studio ended while starting: {_last_line(log)}", f"See its log: {log}")
-        if time.monotonic() - begun > seconds:
-            raise ReviewError(f"Label Studio did not answer within {seconds:.0f} s", f"See its log: {log}")
-        if tick is not None:
-            tick(f"waiting for Label Studio, {time.monotonic() - begun:.0f} s (the first start takes up to a minute)")
-        time.sleep(0.5)
+    with context.progress.task("waiting for Label Studio (its first start takes a minute or two)"):
+        while not answers(str(state["url"])):
+            context.control.safe_point()
+            if _created(int(state["pid"])) is None:
+                raise ReviewError(f"Label Studio ended while starting: {_last_line(log)}", f"See its log: {log}")
+            if time.monotonic() - begun > seconds:
+                raise ReviewError(f"Label Studio did not answer within {seconds:.0f} s", f"See its log: {log}")
+            time.sleep(0.5)
 
 
 def _last_line(log: Path) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from tsad.core.errors import SeriesError
@@ -131,12 +130,16 @@ class ParsedTable:
         return values
 
     def _holds_numbers(self, name: str) -> bool:
+        import pandas as pd
+
         column = self.texts[name]
         if not pa.types.is_string(column.type):
             return False
         return bool(pd.to_numeric(column.unique().to_pandas().dropna(), errors="coerce").notna().any())
 
     def _text_error(self, name: str) -> SeriesError:
+        import pandas as pd
+
         column, where = self.texts[name], self.reference.where
         filled = np.flatnonzero(column.is_valid().to_numpy())
         if pa.types.is_string(column.type):

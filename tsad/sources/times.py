@@ -21,15 +21,18 @@ import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsad.core.errors import ConfigError, SeriesError
 from tsad.core.types import NS_PER_SECOND, BoolArray, IntArray, TimeKind
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNITS = {"s": NS_PER_SECOND, "ms": 1_000_000, "us": 1_000, "ns": 1}
 # Epoch numbers are told apart by size: each range is 1973 to 2286 in its unit, and none overlap.
@@ -146,6 +149,8 @@ class _Column:
         return str(self.column[position].as_py())
 
     def first_text(self) -> int:
+        import pandas as pd
+
         if not pa.types.is_string(self.column.type):
             return 0
         bad = np.flatnonzero(pd.to_numeric(self.column.to_pandas(), errors="coerce").isna().to_numpy())
@@ -174,6 +179,8 @@ class _Column:
         )
 
     def compact(self, pattern: str) -> IntArray | None:
+        import pandas as pd
+
         text = pc.cast(pc.cast(self.column, pa.int64()), pa.string()).to_pandas()
         parsed = pd.to_datetime(text, format=pattern, errors="coerce")
         return None if parsed.isna().any() else self.localised(_ns(parsed))
@@ -215,6 +222,8 @@ class _Column:
         return stamps if zoned else self.localised(stamps)
 
     def iso(self) -> IntArray:
+        import pandas as pd
+
         zoned = self.zoned()
         year_last = self.matches(_YEAR_LAST)
         if year_last.any():
@@ -227,6 +236,8 @@ class _Column:
         return self.converted(parsed, zoned)
 
     def by_pattern(self, pattern: str) -> IntArray:
+        import pandas as pd
+
         zoned = "%z" in pattern
         text = self.column.cast(pa.string()).to_pandas()
         return self.converted(pd.to_datetime(text, format=pattern, errors="coerce", utc=zoned), zoned)
@@ -259,6 +270,8 @@ class _Column:
 
     def localised(self, naive: IntArray) -> IntArray:
         """Naive times, as ns of their zone's clock, to ns UTC."""
+        import pandas as pd
+
         zone = zone_of(self.reader.time_zone)
         if zone is dt.UTC or len(naive) == 0:
             return naive
@@ -283,4 +296,6 @@ class _Column:
 
 
 def _ns(parsed: pd.Series) -> IntArray:
+    import pandas as pd
+
     return pd.DatetimeIndex(parsed).as_unit("ns").asi8

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import ClaimError, TsadError
 from tsad.files.hashing import digest_of_text
@@ -20,6 +20,9 @@ from tsad.tracking.iterations import CONFIG, Iteration
 from tsad.tracking.registry import Registry
 from tsad.tracking.states import ABANDONED, CREATED, tag_is
 from tsad.tracking.steps import StepRecord, StepRun
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 __all__ = ["Iteration", "LoopStore", "StepRecord", "StepRun"]
 
@@ -77,10 +80,14 @@ class LoopStore(Experiment):
         with self.heartbeat(run_id):
             yield from StepRun(self.store, run_id, name, 1).work()
 
-    def iterations(self) -> list[Iteration]:
-        """All iterations, oldest first; those that were never fully created do not count."""
+    def iterations(self, runs: Sequence[Run] | None = None) -> list[Iteration]:
+        """All iterations, oldest first; those that were never fully created do not count.
+
+        Args:
+            runs: the iterations' runs, oldest first, where they are known already.
+        """
         found: dict[int, Iteration] = {}
-        for run in self.search(tag_is("tsad.kind", "iteration")):
+        for run in self.search(tag_is("tsad.kind", "iteration")) if runs is None else runs:
             iteration = Iteration(self, run)
             if iteration.state not in ("", ABANDONED):
                 found.setdefault(iteration.number, iteration)

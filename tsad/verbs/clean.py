@@ -10,6 +10,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
 from tsad.core.results import Result
 from tsad.verbs.console import Console
+from tsad.verbs.tables import size_text
 
 
 class CleanKeys(Options):
@@ -51,7 +52,7 @@ def run(bench: Workbench, keys: CleanKeys, console: Console) -> Cleaned:
 
 def _present(cleaned: Cleaned, console: Console) -> None:
     console.say(
-        f"{'would free' if cleaned.dry_run else 'freed'} {cleaned.freed_bytes / 1e6:.1f} MB "
+        f"{'would free' if cleaned.dry_run else 'freed'} {size_text(cleaned.freed_bytes)} "
         f"({cleaned.freed_entries} entries) in {cleaned.folder}; "
-        f"{cleaned.left_bytes / 1e6:.1f} MB ({cleaned.left_entries} entries) are there now"
+        f"{size_text(cleaned.left_bytes)} ({cleaned.left_entries} entries) are there now"
     )

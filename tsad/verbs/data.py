@@ -18,6 +18,7 @@ from tsad.steps.catalogue import TITLES, Deletion, Listing, Wanted, delete_asset
 from tsad.steps.showing import Shown, show_asset
 from tsad.steps.uploads import Registration, register
 from tsad.verbs.console import Console
+from tsad.verbs.tables import size_text
 
 
 class DataKeys(Options):
@@ -74,7 +75,7 @@ def row(about: Result) -> dict[str, Any]:
     """One asset as the table has it."""
     if isinstance(about, SeriesAbout):
         return {
-            "point": about.point, "source": about.source, "from": about.first, "to": about.last,
+            "point": about.point, "source": about.source, "from": _date(about.first), "to": _date(about.last),
             "points": about.points, "channels": about.channels, "labels": about.labels,
             "reviewed": f"{about.reviewed:.0%}", "size": size_text(about.bytes),
             "kept": f"{about.kept}, {_age(about.fetched)}" if about.fetched else about.kept,
@@ -98,16 +99,6 @@ def row(about: Result) -> dict[str, Any]:
         "dataset": about.dataset, "rows": about.rows, "size": size_text(about.bytes),
         "created": _date(about.created), "file is": about.file_is,
     }  # fmt: skip
-
-
-def size_text(count: int | None) -> str | None:
-    """Bytes for people: ``312 B``, ``4.2 kB``, ``1.3 GB``."""
-    if count is None:
-        return None
-    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.0f} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
 def _date(instant: str) -> str:

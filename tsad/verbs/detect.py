@@ -6,8 +6,10 @@ from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
 from tsad.loop.backfill import Backfilled, Stretch
 from tsad.loop.detect import SeriesScored, score_history, score_series
+from tsad.loop.report import FIGURES
 from tsad.verbs.console import Console
 from tsad.verbs.resuming import same_command_goes_on
+from tsad.verbs.tables import figure
 
 
 class DetectKeys(Options):
@@ -23,6 +25,8 @@ class DetectKeys(Options):
 
 
 keys_model = DetectKeys
+TITLES = FIGURES | {"point_id": "point", "abnormal_share": "abnormal"}
+SPARE = ("interval R", "interval P", "points", "point F1")
 
 
 def run(bench: Workbench, keys: DetectKeys, console: Console) -> SeriesScored | Backfilled:
@@ -46,17 +50,15 @@ def _present(scored: SeriesScored, console: Console) -> None:
         console.say(f"wrote {scored.series} files each to {scored.output}/scores and {scored.output}/intervals")
     if scored.written_back:
         console.say(f"wrote {scored.series} detections back into {scored.written_back}")
-    console.table(
-        [row.table_row() for row in scored.rows], f"{scored.model_version} at threshold {scored.threshold:.3f}"
-    )
+    rows = [{TITLES.get(key, key): value for key, value in row.table_row().items()} for row in scored.rows]
+    console.table(rows, f"{scored.model_version} at threshold {figure(scored.threshold)}", SPARE)
     if scored.outage:
         console.say(scored.outage)
 
 
 def _present_history(scored: Backfilled, console: Console) -> None:
-    console.table(
-        [row.table_row() for row in scored.rows], f"{scored.model_version} at threshold {scored.threshold:.3f}"
-    )
+    rows = [row.table_row() for row in scored.rows]
+    console.table(rows, f"{scored.model_version} at threshold {figure(scored.threshold)}")
     console.say(
         f"{scored.points} points in {scored.chunks} chunks, {scored.intervals} intervals; {scored.scored_before} of "
         f"{scored.series + scored.scored_before} pieces were scored by this version before"

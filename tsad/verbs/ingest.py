@@ -13,6 +13,7 @@ from tsad.core.types import NS_PER_SECOND
 from tsad.steps.ingest import Ingested, SeriesQuality, ingest
 from tsad.steps.quality_page import counts, worst_first
 from tsad.verbs.console import Console
+from tsad.verbs.tables import size_text
 
 NAMED = 3  # findings named per series in the terminal
 
@@ -55,7 +56,7 @@ def _present(ingested: Ingested, console: Console, rows: int) -> None:
     if cache is not None:
         console.say(
             f"cache: {cache.hits} were there, {cache.fetched} read from the source; "
-            f"{cache.entries} entries, {cache.bytes / 1e6:.1f} MB in {cache.folder}"
+            f"{cache.entries} entries, {size_text(cache.bytes)} in {cache.folder}"
         )
     if ingested.report_run is not None:
         console.say(
@@ -68,7 +69,7 @@ def _present_series(ingested: Ingested, console: Console, rows: int) -> None:
     series = list(ingested.series)
     shown = series if len(series) <= rows else worst_first(series)[:rows]
     wide = any(quality.channels > 1 for quality in series)
-    console.table([_row(quality, wide) for quality in shown], ingested.source)
+    console.table([_row(quality, wide) for quality in shown], ingested.source, ("to", "from", "labels"))
     names = {quality.point_id for quality in shown}
     hidden = [quality for quality in series if quality.point_id not in names]
     if hidden:
@@ -86,7 +87,8 @@ def _row(quality: SeriesQuality, wide: bool) -> dict[str, Any]:
         "point": quality.point_id,
         "points": quality.points,
         **({"channels": quality.channels} if wide else {}),
-        "span": " to ".join(text.partition("T")[0] for text in (quality.start, quality.end)),
+        "from": quality.start.partition("T")[0],
+        "to": quality.end.partition("T")[0],
         "step": f"{quality.step:g}" if index else format_duration(round(quality.step * NS_PER_SECOND)),
         "missing": f"{quality.missing_share:.1%}",
         "labels": quality.labels,

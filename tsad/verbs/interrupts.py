@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from tsad.core.control import Switch
+from tsad.verbs.foot import ERASE
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAID = b"stopping at the next safe point; once more stops at once\n"
@@ -52,4 +53,6 @@ class Interrupts(Switch):
         if self.stopping or not self.reached:
             raise KeyboardInterrupt
         self.stop()
-        os.write(2, SAID)  # a handler may come in the middle of somebody's print
+        # Over the line at the foot of a terminal, which is drawn again below.
+        begin = ERASE.encode() if os.isatty(2) else b""
+        os.write(2, begin + SAID)  # a handler may come in the middle of somebody's print

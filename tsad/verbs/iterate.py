@@ -6,6 +6,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
 from tsad.loop.iteration import LoopState, iterate
 from tsad.verbs.console import Console
+from tsad.verbs.iterations import show_iterations
 
 
 class IterateKeys(Options):
@@ -29,7 +30,7 @@ def run(bench: Workbench, keys: IterateKeys, console: Console) -> LoopState:
 
 def _present(state: LoopState, console: Console) -> None:
     """The table at the end: one row per iteration, then where it stands."""
-    console.table([iteration.table_row() for iteration in state.iterations], f"loop {state.loop}")
+    show_iterations(state.iterations, state.loop, console)
     for outage in state.outages:
         console.say(f"iteration {outage.iteration}: {outage.text}")
     for gap in (state.learning, state.evidence):

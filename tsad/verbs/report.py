@@ -6,6 +6,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
 from tsad.loop.report import LoopReport, report_loop
 from tsad.verbs.console import Console
+from tsad.verbs.iterations import show_iterations
 
 
 class ReportKeys(Options):
@@ -25,7 +26,7 @@ def run(bench: Workbench, keys: ReportKeys, console: Console) -> LoopReport:
 def _present(report: LoopReport, console: Console) -> None:
     if not report.iterations:
         console.say(f"loop {report.loop} has no completed iteration yet")
-    console.table([iteration.table_row() for iteration in report.iterations], f"loop {report.loop}")
+    show_iterations(report.iterations, report.loop, console)
     for iteration in report.iterations:
         console.say(f"iteration {iteration.iteration}: {iteration.verdict}")
     if report.written:

@@ -1,4 +1,4 @@
-"""``tsad`` alone: what is connected, where each loop stands, what waits for whom, the champion, the disk used."""
+"""``tsad`` alone: what is connected, where each loop stands, what waits for whom, the champion, what to do next."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
+from tsad.loop.iteration import EXHAUSTED
 from tsad.loop.status import IterationState, LoopStanding, StoreStatus, store_status
 from tsad.verbs.console import Console
+from tsad.verbs.tables import size_text
+
+BEGIN = "tsad iterate source.root=FOLDER loop.name=NAME, or experiment=demo"
+FIGURES = {"interval_f1": "interval F1", "composite_f1": "composite F1", "point_f1": "point F1"}
 
 
 class StatusKeys(Options):
@@ -26,22 +31,23 @@ def run(bench: Workbench, keys: StatusKeys, console: Console) -> StoreStatus:
 def _present(status: StoreStatus, console: Console) -> None:
     if status.empty:
         console.say(f"store: {status.store} (nothing in it yet)")
-        console.say("begin with: tsad iterate experiment=demo")
+        console.say(f"next: {BEGIN}")
         return
     console.say(f"store: {status.store}")
     console.say(f"Label Studio: {status.label_studio}")
-    console.table([_row(loop) for loop in status.loops], "loops")
+    console.say("disk: " + ", ".join(f"{name} {size_text(size)}" for name, size in status.disk.items()))
+    console.table([_row(loop) for loop in status.loops], "loops", ("point F1", "dataset"))
     for loop in status.loops:
         if loop.iteration is not None:
             _present_iteration(loop.name, loop.iteration, console)
-    console.table([{"what": name, "MB": round(size / 1e6, 1)} for name, size in status.disk.items()], "disk")
+    console.say(f"next: {_next(status)}")
 
 
 def _row(loop: LoopStanding) -> Mapping[str, Any]:
     return {
         "loop": loop.name, "iterations": loop.completed, "state": loop.iteration.state if loop.iteration else "-",
         "champion": loop.champion, "dataset": "none (base)" if loop.dataset == "" else loop.dataset,
-        **{key: loop.scores.get(key) for key in ("point_f1", "interval_f1", "composite_f1")},
+        **{title: loop.scores.get(key) for key, title in FIGURES.items()},
     }  # fmt: skip
 
 
@@ -51,3 +57,25 @@ def _present_iteration(loop: str, iteration: IterationState, console: Console) -
         console.say(f"  reviews cannot be read: {iteration.unread}")
     elif iteration.reviews is not None:
         console.say(f"  {iteration.reviews}")
+
+
+def _next(status: StoreStatus) -> str:
+    """What to do about the loop that was begun last of those that wait for somebody, else about the last one."""
+    if not status.loops:
+        return BEGIN
+    begun = [loop for loop in status.loops if loop.iteration is not None and loop.iteration.state != "COMPLETED"]
+    if not begun:
+        return f"tsad report loop.name={status.loops[-1].name}, or tsad ui to compare its iterations"
+    loop = begun[-1]
+    go_on = f"tsad iterate loop.name={loop.name}"
+    assert loop.iteration is not None
+    if loop.iteration.state == "FAILED":
+        return f"mend what failed, then {go_on}"
+    if loop.iteration.state == EXHAUSTED:
+        return f"every window has been answered: bring more series or longer ones, then {go_on}"
+    waiting = loop.iteration.reviews.waiting if loop.iteration.reviews is not None else 0
+    if waiting:
+        return f"review {waiting} windows at {loop.url}, then {go_on}"
+    if loop.iteration.unread:
+        return f"tsad studio, review what waits, then {go_on}"
+    return go_on

@@ -29,7 +29,7 @@ class StudioState(Result):
 
     Attributes:
         state: in words; ``stopped`` says whether it was this call that stopped it.
-        url, user, password_file: where it runs, and how to get in; ``None`` unless it was started.
+        url, user, password_file: where it runs, and how to get in; ``None`` unless it runs.
     """
 
     action: str
@@ -49,21 +49,35 @@ def run(bench: Workbench, keys: StudioKeys, console: Console) -> StudioState:
     """
     from tsad.review import server
 
+    def present(studio: StudioState, to: Console) -> None:
+        # Where nobody but the user of this terminal reads it; never part of an answer that goes elsewhere.
+        own = studio.url is not None and to.private
+        _present(studio, to, server.read_credentials(bench.home).password if own else "")
+
     if keys.action == "status":
-        return console.answer(StudioState("status", server.describe(bench.label_studio(), bench.home)), _present)
+        state, running = server.describe(bench.label_studio(), bench.home), server.status(bench.home)
+        own = running is not None and not bench.label_studio().url
+        found = _running(bench, "status", state, str(running["url"])) if own else StudioState("status", state)
+        return console.answer(found, present)
     if keys.action == "stop":
         stopped = server.stop(bench.home)
         state = "Label Studio stopped" if stopped else "Label Studio was not running"
-        return console.answer(StudioState("stop", state, stopped), _present)
-    with console.status("starting Label Studio") as line:
-        url = server.start(bench.home, keys.port, tick=line)
-    user, password = server.read_credentials(bench.home).user, str(server.credentials_file(bench.home))
-    state = f"Label Studio runs at {url}"
-    return console.answer(StudioState("start", state, url=url, user=user, password_file=password), _present)
+        return console.answer(StudioState("stop", state, stopped), present)
+    url = server.start(bench.home, keys.port, context=bench.context)
+    return console.answer(_running(bench, "start", f"Label Studio runs at {url}", url), present)
 
 
-def _present(studio: StudioState, console: Console) -> None:
+def _running(bench: Workbench, action: str, state: str, url: str) -> StudioState:
+    """The server with how to get in."""
+    from tsad.review import server
+
+    user, password_file = server.read_credentials(bench.home).user, str(server.credentials_file(bench.home))
+    return StudioState(action, state, url=url, user=user, password_file=password_file)
+
+
+def _present(studio: StudioState, console: Console, password: str) -> None:
     console.say(f"Label Studio: {studio.state}" if studio.action == "status" else studio.state)
     if studio.url is not None:
-        console.say(f"  user {studio.user}, password in {studio.password_file}")
+        console.say(f"  user      {studio.user}")
+        console.say(f"  password  {password or f'in {studio.password_file}'}")
         console.say("  stop it with tsad studio action=stop")

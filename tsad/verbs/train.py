@@ -27,6 +27,11 @@ def run(bench: Workbench, keys: TrainKeys, console: Console) -> Challenger:
 
 
 def _present(challenger: Challenger, console: Console) -> None:
-    console.table([{**challenger.training.metrics, "version": challenger.version}], "trained")
+    trained = challenger.training
+    console.table([{"metric": key, "value": value} for key, value in trained.metrics.items()], "trained")
+    if challenger.version is None:
+        console.say(f"no new version of {challenger.model}: {trained.reason}")
+    else:
+        console.say(f"registered {challenger.model}:{challenger.version}")
     if challenger.learning is not None:
         console.say(f"what is missing: {challenger.learning}")
