@@ -17,7 +17,7 @@ from tsad.core.protocols import Examining
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin
 from tsad.detectors.evidence.examined import Examined
-from tsad.detectors.proposals.calibrator import Calibrator, from_json, to_json
+from tsad.detectors.proposals.calibrator import Calibrator, from_json, logit, mixed, sigmoid, to_json, trust
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
 from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, learned_gap, propose
 from tsad.detectors.proposals.features.context import day_of
@@ -80,7 +80,8 @@ class Proposer(ProposerBase):
     def from_artifact(cls, *, state: Mapping[str, Any]) -> Proposer:
         """The proposer that a registered version keeps as :func:`to_state` described it."""
         verdicts = tuple(Verdict(**{**v, "features": tuple(v["features"])}) for v in state["verdicts"])
-        calibrator = Calibrator(from_json(state["defaults"], state.get("features", FIRST_EDITION)))
+        defaults = from_json(state["defaults"], state.get("features", FIRST_EDITION))
+        calibrator = Calibrator(defaults, state.get("prior", 0.0))
         return cls(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts)
 
     def rate(self, look: Look) -> Rated:
@@ -223,7 +224,8 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
     """The proposer corrected by all that people have said; its own earlier corrections do not count.
 
     A candidate is judged where its peak lies in a reviewed window, and confirmed where people call any of its points
-    there abnormal. Threshold: from the candidates nobody has looked at (of all, where too few are left).
+    there abnormal. Threshold: from the candidates nobody has looked at (of all, where too few are left), drawn towards
+    the one before any review by half of the calibrator's prior.
     """
     verdicts: list[Verdict] = []
     gaps: list[int] = []
@@ -240,8 +242,10 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
         unseen.append(Rated(rated.runs[free], rated.probability[free]))
     if sum(len(r.runs) for r in unseen) < ENOUGH:
         unseen = [fitted.rate(one.look) for one in judged]
-    threshold, _ = best_threshold(unseen, fitted.gap)
-    return replace(fitted, threshold=threshold)
+    best, _ = best_threshold(unseen, fitted.gap)
+    weight = trust(len(verdicts), proposer.calibrator.prior / 2)
+    log_odds = mixed(logit(np.array([best])), logit(np.array([proposer.threshold])), weight)
+    return replace(fitted, threshold=float(sigmoid(log_odds)[0]))
 
 
 ENOUGH = 20  # candidates that a threshold can rest on
@@ -285,6 +289,6 @@ def to_state(proposer: Proposer) -> dict[str, Any]:
     """JSON-able: threshold, gap and verdicts; the correction is fitted again from them when it is loaded."""
     defaults = proposer.calibrator.defaults
     return {
-        "defaults": to_json(defaults), "features": list(defaults.names), "threshold": proposer.threshold,
-        "gap": proposer.gap, "verdicts": [asdict(v) for v in proposer.verdicts],
+        "defaults": to_json(defaults), "features": list(defaults.names), "prior": proposer.calibrator.prior,
+        "threshold": proposer.threshold, "gap": proposer.gap, "verdicts": [asdict(v) for v in proposer.verdicts],
     }  # fmt: skip
