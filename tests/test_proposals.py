@@ -337,7 +337,8 @@ def test_a_proposer_of_the_first_edition_still_speaks() -> None:
     first = Defaults(given.weights[[0, *(1 + k for k in kept)]], given.middle[kept], given.scale[kept], names)
     after = corrected(replace(base, calibrator=Calibrator(first, prior=0.0)), [judged(series, truth, 3000)])
     state = json.loads(json.dumps(to_state(after)))
-    assert state.pop("prior") == 0.0 and state.pop("features") == list(names) and len(state["verdicts"][0]["features"]) == len(names) == 25
+    assert state.pop("prior") == 0.0 and state.pop("features") == list(names)
+    assert len(state["verdicts"][0]["features"]) == len(names) == 25
     old, look = Proposer.from_artifact(state=state), look_at(series, examined(series))
     assert look.features.shape[1] == WIDTH > 25
     assert np.array_equal(old.rate(look).probability, after.rate(look).probability)

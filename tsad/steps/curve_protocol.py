@@ -13,12 +13,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from tsad.core.intervals import mask_of_runs, runs_of
 from tsad.core.options.threshold import kept_threshold
 from tsad.core.proposing import to_runs
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, FloatArray, IntArray
+from tsad.detectors.evidence.channels import UNIT
 from tsad.detectors.proposals.choose import GAPS, Rated, propose
 from tsad.detectors.proposals.fitting import LabelledLook, touches
 from tsad.detectors.proposals.proposer import Judged, Proposer, corrected, look_at
@@ -41,21 +43,25 @@ SIMILAR = 2.0  # standardised features this near are alike; two candidates drawn
 LEVELS = 25  # probability thresholds among which the oracle chooses
 
 
-def subjects_of(detector: Detector, labelled: Iterable[tuple[Series, BoolArray]]) -> Iterator[Subject]:
-    """Each labelled series, examined once; scores as float32, and of the evidence only what candidates need."""
+def subjects_of(
+    detector: Detector, labelled: Iterable[tuple[Series, BoolArray]], evidence: bool = False
+) -> Iterator[Subject]:
+    """Each labelled series, examined once; scores as float32; the evidence itself only where it is asked for."""
     for series, truth in labelled:
         examined = next(iter(detector.examine([series])))
         look = look_at(series, examined)
-        yield Subject(LabelledLook(look, truth), series.timestamps, examined.scores.astype(np.float32))
+        scores = examined.scores.astype(np.float32)
+        yield Subject(LabelledLook(look, truth), series.timestamps, scores, examined.rows if evidence else None)
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One labelled series, examined: timestamps [T] ns UTC, scores [T]."""
+    """One labelled series, examined: timestamps [T] ns UTC, scores [T], rows of evidence [E, T] where they are kept."""
 
     seen: LabelledLook
     timestamps: IntArray
     scores: FloatArray
+    rows: npt.NDArray[np.int16] | None = None
 
 
 class Line:
@@ -90,6 +96,20 @@ class Line:
         """Share of the true events that share a point with a candidate, 0..1."""
         events = runs_of(self.truth)
         return float(touches(events, mask_of_runs(self.runs, len(self.truth))).mean())
+
+    @cached_property
+    def evidence(self) -> npt.NDArray[np.float32]:
+        """Size of each row of evidence along the line, standardised over its series; 0 between them. [N, E]."""
+        rows = [one.rows for one in self.subjects if one.rows is not None]
+        assert len(rows) == len(self.subjects), "subjects_of(evidence=True)"
+        whole = np.abs(np.concatenate(rows, axis=1)).T * np.float32(UNIT)
+        whole = (whole - whole.mean(axis=0)) / (whole.std(axis=0) + np.float32(1e-6))
+        out = np.zeros((len(self.truth), whole.shape[1]), np.float32)
+        begin = 0
+        for one, at in self.slices():
+            out[at] = whole[begin : begin + len(one.timestamps)]
+            begin += len(one.timestamps)
+        return out
 
     def slices(self) -> Iterator[tuple[Subject, slice]]:
         """Each series with its place on the line."""
