@@ -28,9 +28,10 @@ from tsad.detectors.proposals.choose import (
     join,
     learned_gap,
     propose,
+    touches,
 )
 from tsad.detectors.proposals.features.table import FEATURES, FIRST_EDITION, features_of
-from tsad.detectors.proposals.fitting import LabelledLook, fit_proposer, labelled_looks, synthetic_groups, touches
+from tsad.detectors.proposals.fitting import LabelledLook, fit_proposer, labelled_looks, synthetic_groups
 from tsad.detectors.proposals.proposer import (
     Judged,
     Look,

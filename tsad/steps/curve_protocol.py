@@ -21,8 +21,9 @@ from tsad.core.proposing import to_runs
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.evidence.channels import UNIT
-from tsad.detectors.proposals.choose import GAPS, Rated, propose
-from tsad.detectors.proposals.fitting import LabelledLook, touches
+from tsad.detectors.proposals.boundaries import best_pairs
+from tsad.detectors.proposals.choose import GAPS, Rated, touches
+from tsad.detectors.proposals.fitting import LabelledLook
 from tsad.detectors.proposals.proposer import Judged, Proposer, corrected, look_at
 from tsad.detectors.rules.base import KnownScores, ThresholdRule
 from tsad.metrics.affiliation import affiliation_prf
@@ -261,7 +262,7 @@ def by_calibrator(split: Split, count: int, noise: float, base: Proposer, learn:
         for k, one in enumerate(line.subjects):
             look = one.seen.look
             allowed[line.owner == k] = ~proposer.rejected(look.point_id, one.timestamps, look.candidates.runs)
-    runs, _ = propose(Rated(line.runs[allowed], probability[allowed]), proposer.threshold, proposer.gap)
+    runs, _ = proposer.proposals(Rated(line.runs[allowed], probability[allowed]), len(line.truth))
     ranking = 1e-6 * line.scores
     for (start, stop), p in zip(line.runs, probability, strict=True):
         ranking[start:stop] += p
@@ -293,7 +294,7 @@ def measured(split: Split, said: Said, count: int, noise: float) -> dict[str, fl
         "rotated_composite_f1": float(np.mean([f[1] for f in chance])),
         "affiliation_f1": split.affiliation(proposed),
         "auc_pr": auc_pr(split.along(line.truth), split.along(said.ranking)),
-        "event_coverage": line.event_coverage, "fit_seconds": said.seconds,
+        "event_coverage": line.event_coverage, "fit_seconds": said.seconds, **_boundaries(split.events, proposed),
     }  # fmt: skip
     if said.proposer is None:
         return figures
@@ -305,13 +306,23 @@ def measured(split: Split, said: Said, count: int, noise: float) -> dict[str, fl
     }
 
 
+def _boundaries(events: IntArray, proposed: IntArray) -> Mapping[str, float]:
+    """Of proposals matched with events: median error of start and end in points, mean intersection over union."""
+    pairs = best_pairs(proposed, events)
+    if len(pairs.shared) == 0:
+        return dict.fromkeys(("start_error", "end_error", "start_lag", "end_lag", "iou"), float("nan"))
+    sizes, lags = np.median(np.abs(pairs.errors), axis=0), np.median(pairs.errors, axis=0)
+    return {"start_error": float(sizes[0]), "end_error": float(sizes[1]), "start_lag": float(lags[0]),
+            "end_lag": float(lags[1]), "iou": float(pairs.shared.mean())}  # fmt: skip
+
+
 def _oracle(split: Split, said: Said) -> float:
     """Interval F1 at the one probability threshold that is best by the labels, near proposals joined as learned."""
     line, best = split.line, 0.0
     assert said.proposer is not None
     rated = Rated(line.runs[said.allowed], said.probability[said.allowed])
     for level in np.unique(np.quantile(rated.probability, 1 - np.geomspace(0.002, 0.9, LEVELS))):
-        runs, _ = propose(rated, float(level), said.proposer.gap)
+        runs, _ = said.proposer.proposals(rated, len(line.truth), float(level))
         best = max(best, f1_of(counts_of(split.events, split.clip(runs), split.points))[0])
     return best
 

@@ -35,7 +35,7 @@ TOLERANCE = 0.03  # interval F1 may fall this far below that of no review before
 FIGURES = (
     "interval_f1", "composite_f1", "rotated_interval_f1", "rotated_composite_f1", "affiliation_f1",
     "oracle_interval_f1", "event_coverage", "auc_pr", "ece", "repeat_rate", "similar_repeat_rate", "fit_seconds",
-    "below_zero",
+    "below_zero", "start_error", "end_error", "start_lag", "end_lag", "iou",
 )  # fmt: skip
 COLUMNS = ("set", "strategy", "seed", "reviewed", *FIGURES, "ece_low", "ece_high")
 Row = dict[str, Any]
@@ -196,7 +196,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     titles = {
         "interval_f1": "interval F1", "rotated_interval_f1": "rotated", "composite_f1": "composite F1",
         "rotated_composite_f1": "rotated ", "oracle_interval_f1": "oracle", "ece": "ECE", "repeat_rate": "repeated",
-        "similar_repeat_rate": "similar", "below_zero": "below zero", "fit_seconds": "seconds",
+        "similar_repeat_rate": "similar", "below_zero": "below zero", "start_error": "start +-",
+        "end_error": "end +-", "iou": "IoU", "fit_seconds": "seconds",
     }  # fmt: skip
     overall = [row for row in rows if row["set"] == ALL]
     return [

@@ -10,7 +10,7 @@ import numpy as np
 
 from tsad.core.intervals import runs_of
 from tsad.core.series import Series
-from tsad.core.types import NS_PER_SECOND, BoolArray, FloatArray, IntArray
+from tsad.core.types import NS_PER_SECOND, BoolArray, FloatArray
 from tsad.detectors.proposals.calibrator import (
     FIRST_RIDGE,
     RIDGE,
@@ -19,7 +19,7 @@ from tsad.detectors.proposals.calibrator import (
     averaged,
     fit_defaults,
 )
-from tsad.detectors.proposals.choose import USUAL_GAP, best_threshold, propose
+from tsad.detectors.proposals.choose import USUAL_GAP, best_threshold, touches
 from tsad.detectors.proposals.features.table import FEATURES, FIRST_EDITION
 from tsad.detectors.proposals.proposer import Look, Proposer, look_at
 from tsad.metrics.figures import counts_of, f1_of
@@ -46,12 +46,6 @@ class LabelledLook:
     def confirmed(self) -> BoolArray:
         """Which candidates share a point with something abnormal, [K]."""
         return touches(self.look.candidates.runs, self.truth)
-
-
-def touches(runs: IntArray, truth: BoolArray) -> BoolArray:
-    """Which runs [K, 2] hold a true point of ``truth`` [T]. [K]."""
-    total = np.concatenate(([0], np.cumsum(truth, dtype=np.int64)))
-    return np.asarray(total[runs[:, 1]] > total[runs[:, 0]])
 
 
 def labelled_looks(detector: Detector, series: Iterable[tuple[Series, BoolArray]]) -> Iterator[LabelledLook]:
@@ -117,6 +111,6 @@ def pooled_f1(proposer: Proposer, group: Sequence[LabelledLook]) -> tuple[float,
     """Interval F1 and composite F1 of what is proposed of whole series, counts pooled over them."""
     counts = np.zeros(7)
     for one in group:
-        runs, _ = propose(proposer.rate(one.look), proposer.threshold, proposer.gap)
+        runs, _ = proposer.proposals(proposer.rate(one.look), len(one.truth))
         counts += counts_of(runs_of(one.truth), runs, len(one.truth))
     return f1_of(counts)

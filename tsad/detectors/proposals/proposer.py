@@ -17,9 +17,10 @@ from tsad.core.protocols import Examining
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin
 from tsad.detectors.evidence.examined import Examined
+from tsad.detectors.proposals.boundaries import USUAL, Margins, best_pairs, drawn_inside, learned_margins, widened
 from tsad.detectors.proposals.calibrator import Calibrator, from_json, logit, mixed, sigmoid, to_json, trust
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
-from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, learned_gap, propose
+from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, join, learned_gap, propose, touches
 from tsad.detectors.proposals.features.context import day_of
 from tsad.detectors.proposals.features.table import FIRST_EDITION, features_of
 from tsad.files.hashing import digest_of_text
@@ -68,6 +69,7 @@ class Proposer(ProposerBase):
         calibrator: probability per candidate.
         threshold: probability from which a candidate is proposed.
         gap: proposals at most this many points apart are one.
+        margins: what proposals are longer than their candidates, at either end.
         verdicts: what the calibrator was corrected by; a stretch that people have rejected is not proposed again.
     """
 
@@ -75,6 +77,7 @@ class Proposer(ProposerBase):
     threshold: float
     gap: int = USUAL_GAP
     verdicts: tuple[Verdict, ...] = ()
+    margins: Margins = USUAL
 
     @classmethod
     def from_artifact(cls, *, state: Mapping[str, Any]) -> Proposer:
@@ -82,7 +85,8 @@ class Proposer(ProposerBase):
         verdicts = tuple(Verdict(**{**v, "features": tuple(v["features"])}) for v in state["verdicts"])
         defaults = from_json(state["defaults"], state.get("features", FIRST_EDITION))
         calibrator = Calibrator(defaults, state.get("prior", 0.0))
-        return cls(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts)
+        margins = Margins(*state.get("margins", (0, 0)))
+        return cls(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts, margins)
 
     def rate(self, look: Look) -> Rated:
         """Probability of each candidate of a series."""
@@ -99,8 +103,18 @@ class Proposer(ProposerBase):
     def chosen(self, series: Series, rated: Rated) -> tuple[Interval, ...]:
         """The same of candidates that are rated."""
         kept = ~self.rejected(series.point_id, series.timestamps, rated.runs)
-        runs, probability = propose(Rated(rated.runs[kept], rated.probability[kept]), self.threshold, self.gap)
+        runs, probability = self.proposals(Rated(rated.runs[kept], rated.probability[kept]), len(series))
         return as_intervals(series, runs, probability)
+
+    def proposals(self, rated: Rated, total: int, threshold: float | None = None) -> tuple[IntArray, FloatArray]:
+        """The same as positions [M, 2] with their probabilities [M], nothing left out as rejected.
+
+        Args:
+            total: points of the series.
+            threshold: another one than its own.
+        """
+        runs, probability = propose(rated, self.threshold if threshold is None else threshold, self.gap)
+        return widened(runs, self.margins, total), probability
 
     def under(self, origin: Origin) -> CalibratedProposing:
         """What :meth:`Detector.detect` proposes by."""
@@ -236,6 +250,7 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
                      gap=learned_gap(np.array(gaps, np.int64), np.array(same, bool)))  # fmt: skip
     if not verdicts:
         return fitted
+    fitted = replace(fitted, margins=learned_margins([_errors(one, fitted.gap) for one in judged], proposer.margins))
     unseen = []
     for one in judged:
         rated, free = fitted.rate(one.look), ~one.reviewed[one.look.candidates.peaks]
@@ -273,6 +288,14 @@ def _judge(one: Judged, features: FloatArray, verdicts: list[Verdict], gaps: lis
         last = stop
 
 
+def _errors(one: Judged, gap: int) -> IntArray:
+    """Start and end of confirmed candidates, near ones joined, less those that people drew. [M, 2]."""
+    candidates = one.look.candidates
+    seen = one.reviewed[candidates.peaks] & touches(candidates.runs, one.truth & one.reviewed)
+    runs, _ = join(candidates.runs[seen], np.ones(int(seen.sum())), gap)
+    return best_pairs(runs, drawn_inside(one.truth, one.reviewed)).errors
+
+
 def _refit(calibrator: Calibrator, verdicts: Sequence[Verdict]) -> Calibrator:
     """The calibrator corrected by these verdicts alone."""
     features = np.array([v.features for v in verdicts]).reshape(len(verdicts), len(calibrator.defaults.names))
@@ -290,5 +313,6 @@ def to_state(proposer: Proposer) -> dict[str, Any]:
     defaults = proposer.calibrator.defaults
     return {
         "defaults": to_json(defaults), "features": list(defaults.names), "prior": proposer.calibrator.prior,
-        "threshold": proposer.threshold, "gap": proposer.gap, "verdicts": [asdict(v) for v in proposer.verdicts],
+        "threshold": proposer.threshold, "gap": proposer.gap, "margins": list(proposer.margins),
+        "verdicts": [asdict(v) for v in proposer.verdicts],
     }  # fmt: skip
