@@ -1,10 +1,13 @@
 """Speed, memory and zero-shot quality of the detectors; prints figures, writes nothing.
 
     OMP_NUM_THREADS=1 python -m benchmarks.detectors speed
+    OMP_NUM_THREADS=1 python -m benchmarks.detectors budget
     OMP_NUM_THREADS=1 python -m benchmarks.detectors memory
     OMP_NUM_THREADS=1 python -m benchmarks.detectors quality --data ../shared/data
 
-``speed``: points per second of processor time, so of one undisturbed core. ``memory``: the resident set's growth while
+``speed``: points per second of processor time, so of one undisturbed core. ``budget``: where the nanoseconds of a point
+go in ``patch``: each row of evidence (the first of those that are made together carries what they share), the network
+at each scale, and the rest. ``memory``: the resident set's growth while
 scoring 0.5 and 5 million points, each in a process of its own; what does not grow with the batch is a few numbers per
 point. ``quality``: mean over the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score
 threshold of 0.5; nothing is fitted.
@@ -91,6 +94,60 @@ def evidence_speed(points: int) -> None:
         print(f"{f'evidence, {period}':<18}{points / (time.process_time() - started):>28,.0f}", flush=True)
 
 
+def budget(points: int) -> None:
+    """Nanoseconds of processor time per point; of the network, per point of the series, whatever the scale."""
+    from tsad.detectors.evidence.channels import Beside, evidence_of, rows_of
+    from tsad.detectors.patch.windows import pieces, scales_for, sheet_of
+
+    detector = MAKERS["patch"]()
+    seen = detector._seen()  # type: ignore[attr-defined]
+    wave = np.sin(np.arange(points) * 2 * np.pi / 125) + 0.3 * random_series(points).values[:, 0]
+    series = Series("bench", np.arange(points, dtype=np.int64) * NS_PER_SECOND, wave[:, None])
+    detector.score([random_series(4096)])
+    spent: dict[str, float] = {}
+
+    def clock(name: str, since: float) -> float:
+        spent[name] = spent.get(name, 0.0) + time.process_time() - since
+        return time.process_time()
+
+    started = time.process_time()
+    evidence = evidence_of(wave, ())
+    at = clock("values and period", started)
+    for name, _ in rows_of(evidence.values, evidence.period, seen.needed, Beside()):
+        at = clock(f"evidence: {name}", at)
+    known = evidence_of(wave, seen.needed)
+    at = time.process_time()
+    for scale in scales_for(points, seen.length):
+        sheet = sheet_of(known, scale, seen.rows)
+        at = clock("shrinking to the scales", at)
+        made = iter(pieces(sheet, seen.length, detector.settings.stride))  # type: ignore[attr-defined]
+        jobs = ((None, piece) for piece in made)
+        for _ in network_passes(detector, jobs):
+            pass
+        at = clock(f"network at scale {scale}", at)
+    total = sum(spent.values())
+    started = time.process_time()
+    detector.score([series])
+    spent["blend, stitching and the rest"] = time.process_time() - started - total
+    for name, seconds in spent.items():
+        print(f"{name:<40}{seconds / points * 1e9:>10.0f} ns/point", flush=True)
+    print(f"{'all':<40}{sum(spent.values()) / points * 1e9:>10.0f} ns/point", flush=True)
+
+
+def network_passes(detector: Detector, jobs: Iterator[tuple[None, object]]) -> Iterator[np.ndarray]:
+    """What the network says of batches of pieces, without keeping it."""
+    import itertools
+
+    import torch
+
+    from tsad.detectors.patch.detector import stack
+
+    network, size = detector._scoring(), detector.settings.batch_size  # type: ignore[attr-defined]
+    while batch := [piece for _, piece in itertools.islice(jobs, size)]:
+        with torch.inference_mode():
+            yield network(**stack(batch, "cpu")).logits.float().numpy()  # type: ignore[arg-type]
+
+
 def memory(points: int) -> None:
     print(f"{'detector':<18}{'points':>12}{'series MB':>12}{'peak growth MB':>16}{'bytes/point':>13}{'seconds':>9}")
     for name in MAKERS:
@@ -175,8 +232,8 @@ def _figures(detector: Detector, pairs: list[tuple[Series, BoolArray]]) -> tuple
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "memory", "quality"))
-    parser.add_argument("--points", type=int, help="speed: 200,000; memory: 5,000,000")
+    parser.add_argument("what", choices=("speed", "budget", "memory", "quality"))
+    parser.add_argument("--points", type=int, help="speed, budget: 200,000; memory: 5,000,000")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="quality: one folder per set in it")
     parser.add_argument("--sets", nargs="+", default=["NAB", "MSCMD", "AIOPS_KPI", "SMD"])
     parser.add_argument("--detectors", nargs="+", choices=MAKERS, default=list(MAKERS))
@@ -185,6 +242,8 @@ def main() -> None:
         del MAKERS[name]
     if options.what == "speed":
         speed(options.points or 200_000)
+    elif options.what == "budget":
+        budget(options.points or 200_000)
     elif options.what == "memory":
         memory(options.points or 5_000_000)
     elif options.data.is_dir():

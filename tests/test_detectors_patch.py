@@ -216,8 +216,8 @@ def test_evidence_reaches_the_network(weights: Path, monkeypatch: pytest.MonkeyP
     x = noise(300)
     told = detector(weights).score([make_series(x)])[0]
 
-    def unknown(series: Series) -> Iterator[tuple[int, Evidence]]:
-        for channel, evidence in channel_evidence(series):
+    def unknown(series: Series, wanted: tuple[str, ...]) -> Iterator[tuple[int, Evidence]]:
+        for channel, evidence in channel_evidence(series, wanted):
             evidence.rows[:] = 0
             yield channel, evidence
 

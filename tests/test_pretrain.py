@@ -98,7 +98,8 @@ def test_it_is_seeded_and_leaves_its_recipe(tmp_path: Path) -> None:
     recipe = json.loads((tmp_path / "a" / "config.json").read_text())["recipe"]
     assert (recipe["seed"], recipe["steps"], recipe["step"], recipe["precision"]) == (5, 6, 6, "float32")
     assert recipe["generator"] == GENERATOR_VERSION and recipe["kinds"] == list(KINDS)
-    assert notes.noted["seed"] == 5 and notes.noted["network.length"] == 64 and notes.noted["network.evidence"] == len(CHANNELS)
+    assert notes.noted["seed"] == 5 and notes.noted["network.length"] == 64
+    assert notes.noted["network.evidence"] == len(CHANNELS)
     assert [row["step"] for row in notes.rows] == [2, 4, 6]
     noise = np.random.default_rng(0).standard_normal((100, 1))
     detector = PatchDetector(weights=str(tmp_path / "a"), batch_size=4, device="cpu", stride=56, blend=1.0)

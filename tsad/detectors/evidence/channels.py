@@ -23,13 +23,14 @@ FIRST_EDITION = (
     "log_period",
 )  # fmt: skip
 CHANNELS = (
-    *FIRST_EDITION, "brief_neighbour", "brief_neighbour_rarity", "brief_core", "cycle", "cycle_rarity", "two_cycles", "two_cycles_rarity", "short_features",
-    "short_features_rarity", "long_features", "long_features_rarity", "longest_features", "longest_features_rarity",
-    "short_memory", "long_memory", "others_residual", "others_energy",
+    *FIRST_EDITION, "brief_neighbour", "brief_neighbour_rarity", "brief_core", "cycle", "cycle_rarity", "two_cycles",
+    "two_cycles_rarity", "short_features", "short_features_rarity", "long_features", "long_features_rarity",
+    "longest_features", "longest_features_rarity", "short_memory", "long_memory", "others_residual", "others_energy",
 )  # fmt: skip
 # what the second edition does without: the same is told by ``brief_neighbour`` and ``cycle`` in less time
 REPLACED = ("neighbour", "neighbour_rarity", "middle_neighbour", "middle_neighbour_rarity", "short_neighbour",
             "short_neighbour_rarity", "short_core")  # fmt: skip
+SECOND_EDITION = tuple(name for name in CHANNELS if name not in REPLACED)
 # change sign with the series
 SIGNED = ("amplitude", "short_residual", "season_residual", "season_score", "level", "others_residual")
 INDEX = {name: row for row, name in enumerate(CHANNELS)}
@@ -83,10 +84,10 @@ def evidence_of(values: FloatArray, wanted: Container[str] = CHANNELS, beside: B
     extreme. ``short_*`` and ``energy``: what polynomials over 12 points and over about a period leave unexplained.
     ``season_*``: distance from the same phase of neighbouring periods. ``shape``, ``neighbour``: distance of
     sub-sequences of a period to their nearest neighbours, ``middle_neighbour`` of a third of it, ``short_*`` of 8
-    points (``brief_*``: among fewer); ``*_core`` is the lowest of the sub-sequences over a point. ``cycle``, ``two_cycles``: the same of one
-    and two periods among very many others. ``*_features``: distance in plain figures, of 8 to 32, 64 and 128, 256 and
-    512 points; ``*_memory``: to what people have called normal. ``others_*``: what the machine's other channels leave
-    unexplained.
+    points (``brief_*``: among fewer); ``*_core`` is the lowest of the sub-sequences over a point. ``cycle``,
+    ``two_cycles``: the same of one and two periods among very many others. ``*_features``: distance in plain figures,
+    of 8 to 32, 64 and 128, 256 and 512 points; ``*_memory``: to what people have called normal. ``others_*``: what the
+    machine's other channels leave unexplained.
 
     Args:
         wanted: rows that are needed; the others stay 0 (and take neither time nor memory).
@@ -139,8 +140,8 @@ def rows_of(x: Floats, period: Period, wanted: Container[str], beside: Beside) -
         (("season_residual", "season_score"), lambda: _season(x, period)),
         (("shape", "shape_rarity", "neighbour", "neighbour_rarity"), lambda: _neighbours(x, period, wanted)),
         (("middle_neighbour", "middle_neighbour_rarity"), lambda: _middle(x, period)),
-        (("short_neighbour", "short_neighbour_rarity", "short_core"), lambda: _short_neighbours(x, "short", REFERENCES)),
-        (("brief_neighbour", "brief_neighbour_rarity", "brief_core"), lambda: _short_neighbours(x, "brief", FEW)),
+        (("short_neighbour", "short_neighbour_rarity", "short_core"), lambda: _shortest(x, "short", REFERENCES)),
+        (("brief_neighbour", "brief_neighbour_rarity", "brief_core"), lambda: _shortest(x, "brief", FEW)),
         (("level", "spread"), lambda: _moving(x, period)),
         (("cycle", "cycle_rarity"), lambda: _cycles(x, period, "cycle", 1)),
         (("two_cycles", "two_cycles_rarity"), lambda: _cycles(x, period, "two_cycles", 2)),
@@ -210,7 +211,7 @@ def _middle(x: Floats, period: Period) -> Rows:
     yield from _near("middle_neighbour", neighbour_distances(x, length, shape=False)[0])
 
 
-def _short_neighbours(x: Floats, name: str, references: int) -> Rows:
+def _shortest(x: Floats, name: str, references: int) -> Rows:
     from scipy.ndimage import minimum_filter1d
 
     distance = neighbour_distances(x, SHORTEST, shape=False, references=references)[0]

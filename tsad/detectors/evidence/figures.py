@@ -17,13 +17,13 @@ FIGURES = (
     "spectral_entropy", "spectral_peak", "slope", "drift",
 )  # fmt: skip
 SPECTRAL = (FIGURES.index("spectral_entropy"), FIGURES.index("spectral_peak"))
-ROWS = 4096  # sub-sequences worked on at once
+ROWS = 512  # sub-sequences worked on at once
 
 
 def figures_of(values: Floats, length: int, starts: np.ndarray) -> Floats:
     """The figures of the sub-sequences of ``length`` points that begin at ``starts``. [T], [N] -> [N, 27] float32.
 
-    What a sub-sequence gives depends on its own values alone, whatever stands beside it.
+    What a sub-sequence gives does not depend, to the last bit, on those that come after it.
     """
     table = np.empty((len(starts), len(FIGURES)), np.float32)
     compiled(_plain)(values, np.int64(length), starts, table)
@@ -37,7 +37,7 @@ def figures_of(values: Floats, length: int, starts: np.ndarray) -> Floats:
 def _spectrum(rows: Floats, means: Floats) -> tuple[Floats, Floats]:
     """Entropy of the power spectrum, 0..1, and the share of its strongest frequency. [N, L], [N] -> [N], [N]."""
     count = len(rows)
-    if count < ROWS:  # always the same product: the last bits of a row must not depend on the number of rows
+    if count < ROWS:  # always as many rows: the last bits of a product may depend on their number
         rows = np.concatenate((rows, np.zeros((ROWS - count, rows.shape[1]), np.float32)))
     waves = rows @ _fourier(rows.shape[1])
     half = waves.shape[1] // 2

@@ -17,6 +17,8 @@ from tsad.detectors.evidence.channels import (
     CHANNELS,
     FAR,
     INDEX,
+    REPLACED,
+    SECOND_EDITION,
     SIGNED,
     Beside,
     Evidence,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 LENGTHS, LENGTH_SHARES = (512, 1024, 4096, 16384), (0.1, 0.12, 0.5, 0.28)
 CHUNK = 1 << 16  # points generated at once
+MANY = 32  # series of a chunk, at most: of short ones the evidence takes longer than the crops are worth
 SCALES = (1, 2, 4, 8, 16)
 SCALE_SHARES = (0.42, 0.12, 0.22, 0.1, 0.14)
 ABSENT = 0.15  # share of the examples that lose a group of evidence, group by group
@@ -95,6 +98,11 @@ class Seen:
         """Where they stand, [E]."""
         return rows_seen(self.names)
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Rows that scoring needs: the network's, and those that proposals are made of where it is of their edition."""
+        return CHANNELS if set(REPLACED) & set(self.names) else SECOND_EDITION
+
 
 class ExampleStream:
     """Endless training batches of crops of recent synthetic series; new series join at a fixed pace.
@@ -109,7 +117,7 @@ class ExampleStream:
     """
 
     def __init__(
-        self, seed: int, size: int, seen: Seen, *, workers: int = 0, every: int = 3, keep: int = 192
+        self, seed: int, size: int, seen: Seen, *, workers: int = 0, every: int = 5, keep: int = 192
     ) -> None:
         self._seed, self._size, self._seen, self._every, self._workers = seed, size, seen, every, workers
         self._rng = np.random.default_rng((seed, 1 << 30))
@@ -176,8 +184,8 @@ def make_chunk(rng: np.random.Generator, names: tuple[str, ...] = CHANNELS, poin
     """Series of one random length that hold about ``points`` points together; some are the channels of machines."""
     length = int(rng.choice(LENGTHS, p=LENGTH_SHARES))
     if rng.random() < MACHINES:
-        return list(itertools.islice(_machine_samples(rng, names, length), max(1, points // length)))
-    batch = make_batch(rng, max(1, points // length), length)
+        return list(itertools.islice(_machine_samples(rng, names, length), min(MANY, max(1, points // length))))
+    batch = make_batch(rng, min(MANY, max(1, points // length)), length)
     return [
         _sample(_with_holes(values.astype(np.float64), rng), kinds, clean, names, _reviewed(rng, kinds))
         for values, kinds, clean in zip(batch.values, batch.kinds, batch.clean, strict=True)

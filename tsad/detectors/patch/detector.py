@@ -184,13 +184,13 @@ class PatchDetector(Detector):
             yield at, channel, scale, stitch(((job.piece.start, logits) for job, logits in group), total)
 
     def _jobs(self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]) -> Iterator[_Job]:
-        length, seen = self._scoring().config.length, self._seen().rows
+        seen = self._seen()
         for at, one in enumerate(series):
-            for channel, evidence in channel_evidence(one):
+            for channel, evidence in channel_evidence(one, seen.needed):
                 held[at, channel] = evidence
-                for scale in scales_for(len(one), length):
-                    sheet = sheet_of(evidence, scale, seen)
-                    for piece in pieces(sheet, length, self.settings.stride):
+                for scale in scales_for(len(one), seen.length):
+                    sheet = sheet_of(evidence, scale, seen.rows)
+                    for piece in pieces(sheet, seen.length, self.settings.stride):
                         yield _Job(at, channel, scale, len(sheet.values), piece)
 
     def _logits(self, jobs: Iterator[_Job]) -> Iterator[tuple[_Job, FloatArray]]:
@@ -240,7 +240,7 @@ class PatchDetector(Detector):
         with self._lock:
             known = self._known.get(series)
         if known is None:
-            named = dict(channel_evidence(series))
+            named = dict(channel_evidence(series, self._seen().names))
             known = [named.get(channel) for channel in range(series.values.shape[1])]
             with self._lock:
                 self._known[series] = known
