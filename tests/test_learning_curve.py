@@ -21,10 +21,12 @@ from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.proposals.fitting import LabelledLook
 from tsad.detectors.proposals.proposer import default_proposer, look_at
 from tsad.detectors.robust_zscore import RobustZScore
+from tsad.detectors.rules.reviewed import ReviewedRule
 from tsad.files.locate import shipped
 from tsad.metrics.interval import interval_prf
 from tsad.plots import learning_curve_figure
 from tsad.steps import learning_curve
+from tsad.steps.curve_linear import by_linear
 from tsad.steps.curve_protocol import Line, Split, Subject, answers, by_calibrator, measured
 
 Make = Callable[..., Workbench]
@@ -46,7 +48,7 @@ def line() -> Line:
         values, truth = burst(seed)
         series = Series(f"s{seed}", np.arange(len(values), dtype=np.int64) * NS_PER_SECOND, values[:, None])
         seen = next(iter(RobustZScore(half=6.0, window=0).examine([series])))
-        subjects.append(Subject(LabelledLook(look_at(series, seen), truth), series.timestamps, seen.scores))
+        subjects.append(Subject(LabelledLook(look_at(series, seen), truth), series.timestamps, seen.scores, seen.rows))
     return Line("toy", subjects)
 
 
@@ -86,6 +88,20 @@ def test_figures_of_a_state(line: Line) -> None:
     assert none.proposer is base and after.seconds > 0 and np.isnan(measured(split, none, 0, 0.0)["repeat_rate"])
 
 
+def test_the_yardstick_learns_from_the_points_of_reviewed_windows(line: Line) -> None:
+    split, figures = Split(line, 0, 300, 50, 1), line.evidence
+    rule = ReviewedRule(default=0.5, merge_gap=4, min_length=1, max_length=0, shrinkage=2.0)
+    inside = np.concatenate([figures[at] for _, at in line.slices()])
+    varying = inside.std(axis=0) > 0
+    assert np.allclose(inside.mean(axis=0), 0, atol=1e-3) and np.allclose(inside.std(axis=0)[varying], 1, atol=1e-3)
+    none, after = by_linear(split, 0, 0.0, rule), by_linear(split, 8, 0.0, rule)
+    assert none.ranking is line.scores, "nothing reviewed: the score as it stands"
+    learnt = measured(split, after, 8, 0.0)
+    assert learnt["interval_f1"] > 0.8 and learnt["auc_pr"] > 0.8 and after.seconds > 0
+    gaps = ~mask_of_runs(np.stack((line.starts, line.stops), axis=1), len(line.truth))
+    assert not after.ranking[gaps].any() and after.ranking.max() <= 1
+
+
 @pytest.fixture
 def sets(tmp_path: Path, home: Path, empty_store: Path) -> list[str]:
     home.mkdir()
@@ -114,11 +130,15 @@ def test_the_verb_writes_rows_plot_and_run(
     score = call("learning_curve", one, **options(sets=sets, output=str(out), leave_out=leave_out)).optimised
     with (out / "learning_curve.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == learning_curve.COLUMNS and len(rows) == 3 * 2 * (2 + 1)
+    assert tuple(rows[0]) == learning_curve.COLUMNS and len(rows) == 4 * 2 * (2 + 1)
     overall = [r for r in rows if r["set"] == "all"]
+    changes = learning_curve.since_none(
+        [{**r, "interval_f1": float(r["interval_f1"]), "reviewed": int(r["reviewed"])} for r in rows], "calibrator"
+    )
+    assert [c["set"] for c in changes] == ["one", "two"] and all(c["after 2"].endswith("+- 0.000") for c in changes)
     mine = [float(r["interval_f1"]) for r in rows if r["strategy"] == "calibrator" and r["reviewed"] == "2"]
     assert score == pytest.approx(np.mean(mine[:2]), abs=1e-5) and mine[2] == pytest.approx(score, abs=1e-5)
-    assert {r["strategy"] for r in overall} == {"calibrator", "threshold", "none"}
+    assert {r["strategy"] for r in overall} == {"calibrator", "threshold", "linear", "none"}
     assert float(overall[0]["ece_low"]) <= float(overall[0]["ece"]) <= float(overall[0]["ece_high"])
     assert (out / "learning_curve.png").stat().st_size > 1000 and "calibrator" in capsys.readouterr().out
     loop = learning_curve.open_loop(one)

@@ -28,9 +28,10 @@ from tsad.detectors.proposals.choose import (
     join,
     learned_gap,
     propose,
+    touches,
 )
 from tsad.detectors.proposals.features.table import FEATURES, FIRST_EDITION, features_of
-from tsad.detectors.proposals.fitting import LabelledLook, fit_proposer, labelled_looks, synthetic_groups, touches
+from tsad.detectors.proposals.fitting import LabelledLook, fit_proposer, labelled_looks, synthetic_groups
 from tsad.detectors.proposals.proposer import (
     Judged,
     Look,
@@ -167,6 +168,20 @@ def test_what_is_said_of_one_moves_those_like_it_most(confirmed: bool) -> None:
     assert np.all(moved[0] > 0.02) and moved[0].mean() > moved[1].mean()
 
 
+def test_few_verdicts_are_believed_less_than_many() -> None:
+    """The log odds lie between those of the defaults and those of the correction alone, by the number of verdicts."""
+    x, start = cloud(120), Calibrator(flat_defaults(), prior=40.0)
+    names, new = ["s"] * 120, cloud(30, 5)
+    usual = room.logit(start.probability(new, names[:30]))
+    for count, weight in ((10, 0.2), (120, 0.75)):
+        alone, drawn = (
+            room.logit(one.fit(x[:count], names[:count], x[:count, 0] > 0).probability(new, names[:30]))
+            for one in (replace(start, prior=0.0), start)
+        )
+        assert np.allclose(drawn, weight * alone + (1 - weight) * usual) and np.abs(alone - usual).max() > 0.1
+    assert room.trust(0, 0.0) == 0.0 and room.trust(20, 40.0) == 20 / 60
+
+
 def test_a_series_gets_its_own_intercept() -> None:
     x, names = cloud(80), ["loud", "calm"] * 40
     fitted = Calibrator(flat_defaults()).fit(x, names, np.array([n == "loud" for n in names]))
@@ -209,6 +224,15 @@ def test_both_ways_of_solving_agree() -> None:
     two = room._laplace_dual(columns, offset, truth.astype(float))
     assert np.allclose(one[0], two[0], atol=1e-3) and np.allclose(one[1], two[1], atol=1e-3)
     assert one[2] == pytest.approx(two[2], abs=1e-3)
+
+
+def test_averaged_weights_are_the_mean_log_odds() -> None:
+    x = cloud(400)
+    groups = [(x, x[:, 0] + x[:, 40] > 0)]
+    first, every = fit_defaults(groups, FIRST_EDITION, 20.0), fit_defaults(groups, FEATURES, 60.0)
+    both, new = room.averaged(first, every), cloud(50, 3)
+    odds = [one.log_odds(one.standardise(one.own(new))) for one in (first, every, both)]
+    assert np.allclose((odds[0] + odds[1]) / 2, odds[2]) and not np.allclose(odds[0], odds[1])
 
 
 def test_defaults_are_fitted_and_written_down() -> None:
@@ -312,15 +336,17 @@ def test_a_proposer_of_the_first_edition_still_speaks() -> None:
     names, given = FIRST_EDITION, base.calibrator.defaults
     kept = [given.names.index(name) for name in names]
     first = Defaults(given.weights[[0, *(1 + k for k in kept)]], given.middle[kept], given.scale[kept], names)
-    after = corrected(replace(base, calibrator=Calibrator(first)), [judged(series, truth, 3000)])
+    after = corrected(replace(base, calibrator=Calibrator(first, prior=0.0)), [judged(series, truth, 3000)])
     state = json.loads(json.dumps(to_state(after)))
-    assert state.pop("features") == list(names) and len(state["verdicts"][0]["features"]) == len(names) == 25
+    assert state.pop("prior") == 0.0 and state.pop("features") == list(names)
+    assert len(state["verdicts"][0]["features"]) == len(names) == 25
     old, look = Proposer.from_artifact(state=state), look_at(series, examined(series))
     assert look.features.shape[1] == WIDTH > 25
     assert np.array_equal(old.rate(look).probability, after.rate(look).probability)
     turned = [*reversed(names)]
     verdicts = [{**v, "features": v["features"][::-1]} for v in state["verdicts"]]
     other = Proposer.from_artifact(state={**state, "features": turned, "verdicts": verdicts})
+    assert old.threshold == after.threshold and old.calibrator.prior == 0.0
     plain = replace(old, calibrator=Calibrator(first)), replace(other, calibrator=Calibrator(other.calibrator.defaults))
     assert np.allclose(*(one.rate(look).probability for one in plain)), "every weight goes by its name"
     state["defaults"]["features"]["humour"] = state["defaults"]["features"].pop("peak")

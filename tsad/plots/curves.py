@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsad.plots.canvas import BLUE, GREEN, GREY, PURPLE, VERMILION, empty_figure, fonts, number, readable
+from tsad.plots.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, empty_figure, fonts, number, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LOOKS: dict[str, dict[str, Any]] = {
     "calibrator": {"color": BLUE, "marker": "o", "linestyle": "-"},
     "threshold": {"color": VERMILION, "marker": "s", "linestyle": "--"},
+    "linear": {"color": ORANGE, "marker": "d", "linestyle": "--"},
     "none": {"color": GREY, "marker": "^", "linestyle": ":"},
 }
 METRICS = {"interval_f1": "interval F1", "composite_f1": "composite F1"}

@@ -13,14 +13,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from tsad.core.intervals import mask_of_runs, runs_of
 from tsad.core.options.threshold import kept_threshold
 from tsad.core.proposing import to_runs
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, FloatArray, IntArray
-from tsad.detectors.proposals.choose import GAPS, Rated, propose
-from tsad.detectors.proposals.fitting import LabelledLook, touches
+from tsad.detectors.evidence.channels import UNIT
+from tsad.detectors.proposals.boundaries import best_pairs
+from tsad.detectors.proposals.choose import GAPS, Rated, touches
+from tsad.detectors.proposals.fitting import LabelledLook
 from tsad.detectors.proposals.proposer import Judged, Proposer, corrected, look_at
 from tsad.detectors.rules.base import KnownScores, ThresholdRule
 from tsad.metrics.affiliation import affiliation_prf
@@ -41,21 +44,25 @@ SIMILAR = 2.0  # standardised features this near are alike; two candidates drawn
 LEVELS = 25  # probability thresholds among which the oracle chooses
 
 
-def subjects_of(detector: Detector, labelled: Iterable[tuple[Series, BoolArray]]) -> Iterator[Subject]:
-    """Each labelled series, examined once; scores as float32, and of the evidence only what candidates need."""
+def subjects_of(
+    detector: Detector, labelled: Iterable[tuple[Series, BoolArray]], evidence: bool = False
+) -> Iterator[Subject]:
+    """Each labelled series, examined once; scores as float32; the evidence itself only where it is asked for."""
     for series, truth in labelled:
         examined = next(iter(detector.examine([series])))
         look = look_at(series, examined)
-        yield Subject(LabelledLook(look, truth), series.timestamps, examined.scores.astype(np.float32))
+        scores = examined.scores.astype(np.float32)
+        yield Subject(LabelledLook(look, truth), series.timestamps, scores, examined.rows if evidence else None)
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One labelled series, examined: timestamps [T] ns UTC, scores [T]."""
+    """One labelled series, examined: timestamps [T] ns UTC, scores [T], rows of evidence [E, T] where they are kept."""
 
     seen: LabelledLook
     timestamps: IntArray
     scores: FloatArray
+    rows: npt.NDArray[np.int16] | None = None
 
 
 class Line:
@@ -90,6 +97,20 @@ class Line:
         """Share of the true events that share a point with a candidate, 0..1."""
         events = runs_of(self.truth)
         return float(touches(events, mask_of_runs(self.runs, len(self.truth))).mean())
+
+    @cached_property
+    def evidence(self) -> npt.NDArray[np.float32]:
+        """Size of each row of evidence along the line, standardised over its series; 0 between them. [N, E]."""
+        rows = [one.rows for one in self.subjects if one.rows is not None]
+        assert len(rows) == len(self.subjects), "subjects_of(evidence=True)"
+        whole = np.abs(np.concatenate(rows, axis=1)).T * np.float32(UNIT)
+        whole = (whole - whole.mean(axis=0)) / (whole.std(axis=0) + np.float32(1e-6))
+        out = np.zeros((len(self.truth), whole.shape[1]), np.float32)
+        begin = 0
+        for one, at in self.slices():
+            out[at] = whole[begin : begin + len(one.timestamps)]
+            begin += len(one.timestamps)
+        return out
 
     def slices(self) -> Iterator[tuple[Subject, slice]]:
         """Each series with its place on the line."""
@@ -241,7 +262,7 @@ def by_calibrator(split: Split, count: int, noise: float, base: Proposer, learn:
         for k, one in enumerate(line.subjects):
             look = one.seen.look
             allowed[line.owner == k] = ~proposer.rejected(look.point_id, one.timestamps, look.candidates.runs)
-    runs, _ = propose(Rated(line.runs[allowed], probability[allowed]), proposer.threshold, proposer.gap)
+    runs, _ = proposer.proposals(Rated(line.runs[allowed], probability[allowed]), len(line.truth))
     ranking = 1e-6 * line.scores
     for (start, stop), p in zip(line.runs, probability, strict=True):
         ranking[start:stop] += p
@@ -273,7 +294,7 @@ def measured(split: Split, said: Said, count: int, noise: float) -> dict[str, fl
         "rotated_composite_f1": float(np.mean([f[1] for f in chance])),
         "affiliation_f1": split.affiliation(proposed),
         "auc_pr": auc_pr(split.along(line.truth), split.along(said.ranking)),
-        "event_coverage": line.event_coverage, "fit_seconds": said.seconds,
+        "event_coverage": line.event_coverage, "fit_seconds": said.seconds, **_boundaries(split.events, proposed),
     }  # fmt: skip
     if said.proposer is None:
         return figures
@@ -285,13 +306,23 @@ def measured(split: Split, said: Said, count: int, noise: float) -> dict[str, fl
     }
 
 
+def _boundaries(events: IntArray, proposed: IntArray) -> Mapping[str, float]:
+    """Of proposals matched with events: median error of start and end in points, mean intersection over union."""
+    pairs = best_pairs(proposed, events)
+    if len(pairs.shared) == 0:
+        return dict.fromkeys(("start_error", "end_error", "start_lag", "end_lag", "iou"), float("nan"))
+    sizes, lags = np.median(np.abs(pairs.errors), axis=0), np.median(pairs.errors, axis=0)
+    return {"start_error": float(sizes[0]), "end_error": float(sizes[1]), "start_lag": float(lags[0]),
+            "end_lag": float(lags[1]), "iou": float(pairs.shared.mean())}  # fmt: skip
+
+
 def _oracle(split: Split, said: Said) -> float:
     """Interval F1 at the one probability threshold that is best by the labels, near proposals joined as learned."""
     line, best = split.line, 0.0
     assert said.proposer is not None
     rated = Rated(line.runs[said.allowed], said.probability[said.allowed])
     for level in np.unique(np.quantile(rated.probability, 1 - np.geomspace(0.002, 0.9, LEVELS))):
-        runs, _ = propose(rated, float(level), said.proposer.gap)
+        runs, _ = said.proposer.proposals(rated, len(line.truth), float(level))
         best = max(best, f1_of(counts_of(split.events, split.clip(runs), split.points))[0])
     return best
 

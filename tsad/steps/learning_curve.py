@@ -20,6 +20,7 @@ from tsad.core.types import BoolArray, FloatArray
 from tsad.files.atomic import atomic
 from tsad.loop.opening import open_loop, standalone
 from tsad.metrics.calibration import Resampling, ece_interval, expected_calibration_error
+from tsad.steps.curve_linear import by_linear
 from tsad.steps.curve_protocol import Line, Said, Split, by_calibrator, by_threshold, measured, subjects_of
 from tsad.steps.sets import LabelledSet, open_sets
 
@@ -34,7 +35,7 @@ TOLERANCE = 0.03  # interval F1 may fall this far below that of no review before
 FIGURES = (
     "interval_f1", "composite_f1", "rotated_interval_f1", "rotated_composite_f1", "affiliation_f1",
     "oracle_interval_f1", "event_coverage", "auc_pr", "ece", "repeat_rate", "similar_repeat_rate", "fit_seconds",
-    "below_zero",
+    "below_zero", "start_error", "end_error", "start_lag", "end_lag", "iou",
 )  # fmt: skip
 COLUMNS = ("set", "strategy", "seed", "reviewed", *FIGURES, "ece_low", "ece_high")
 Row = dict[str, Any]
@@ -47,7 +48,7 @@ class LearningCurveKeys(Options):
     sets: list[str]
     reviews: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     seeds: int = Field(ge=1)
-    strategies: list[Literal["calibrator", "threshold", "none"]] = Field(min_length=1)
+    strategies: list[Literal["calibrator", "threshold", "linear", "none"]] = Field(min_length=1)
     noise: float = Field(ge=0, le=1)
     leave_out: bool
     rotations: int = Field(ge=1)
@@ -61,6 +62,7 @@ class LearningCurve(Result):
 
     Attributes:
         rows: means over sets and seeds, by strategy and number of reviewed windows.
+        changes: of the first strategy, per set, what reviews changed since none.
         score: the first strategy's interval F1 after the most reviews.
         path: ``learning_curve.csv``.
     """
@@ -69,6 +71,7 @@ class LearningCurve(Result):
     sets: tuple[str, ...]
     seeds: int
     rows: tuple[Mapping[str, Any], ...]
+    changes: tuple[Mapping[str, Any], ...]
     score: float
     path: str
 
@@ -93,7 +96,8 @@ def learning_curve(bench: Workbench, keys: LearningCurveKeys) -> LearningCurve:
     with standalone(open_loop(bench), STEP) as (_, parent):
         parent.params({"sets": [s.name for s in sets], "window": bench.windows.length, **given,
                        **{f"detector.{k}": v for k, v in detector.describe().items()}})  # fmt: skip
-        lines = [_examined(detector, one) for one in bench.context.each(sets, "examining", len(sets))]
+        evidence = "linear" in keys.strategies
+        lines = [_examined(detector, one, evidence) for one in bench.context.each(sets, "examining", len(sets))]
         bases = _bases(detector, lines, keys.leave_out)
         rows: list[Row] = []
         cases: Cases = {}
@@ -106,14 +110,14 @@ def learning_curve(bench: Workbench, keys: LearningCurveKeys) -> LearningCurve:
     overall = [row for row in rows if row["set"] == ALL]
     score = [row for row in overall if row["strategy"] == keys.strategies[0]][-1]["interval_f1"]
     return LearningCurve(
-        detector.name, tuple(line.name for line in lines), keys.seeds, tuple(overall), float(score),
-        str(folder / "learning_curve.csv"),
+        detector.name, tuple(line.name for line in lines), keys.seeds, tuple(overall),
+        tuple(since_none(rows, keys.strategies[0])), float(score), str(folder / "learning_curve.csv"),
     )  # fmt: skip
 
 
-def _examined(detector: Detector, one: LabelledSet) -> Line:
-    """Every labelled series of a set, examined once; what was left out is logged."""
-    subjects = list(subjects_of(detector, one.labelled()))
+def _examined(detector: Detector, one: LabelledSet, evidence: bool) -> Line:
+    """Every labelled series of a set, examined once, its rows of evidence kept or not; what was left out is logged."""
+    subjects = list(subjects_of(detector, one.labelled(), evidence))
     for point, why in one.left_out.items():
         log.warning("%s: left out %s (%s)", one.name, point, why)
     log.info("%s: examined %d series, %d candidates", one.name, len(subjects),
@@ -138,7 +142,7 @@ def _bases(detector: Detector, lines: Sequence[Line], leave_out: bool) -> list[P
 
 def _of_set(bench: Workbench, line: Line, base: Proposer, given: dict[str, Any], cases: Cases) -> list[Row]:
     """Rows of one set, by strategy, seed and reviewed windows; what was said of candidates goes into ``cases``."""
-    rule = bench.threshold_named("reviewed")
+    rule, by_points = bench.threshold_named("reviewed"), {"threshold": by_threshold, "linear": by_linear}
     rows: list[Row] = []
     for seed in range(given["seeds"]):
         bench.context.control.safe_point()
@@ -147,8 +151,8 @@ def _of_set(bench: Workbench, line: Line, base: Proposer, given: dict[str, Any],
             zero = 0.0
             for count in given["reviews"]:
                 said: Said
-                if strategy == "threshold":
-                    said = by_threshold(split, count, given["noise"], rule)
+                if strategy in by_points:
+                    said = by_points[strategy](split, count, given["noise"], rule)
                 else:
                     said = by_calibrator(split, count, given["noise"], base, strategy == "calibrator")
                     answer = line.confirmed[split.inside], said.probability[split.inside], _series(split)
@@ -192,13 +196,31 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     titles = {
         "interval_f1": "interval F1", "rotated_interval_f1": "rotated", "composite_f1": "composite F1",
         "rotated_composite_f1": "rotated ", "oracle_interval_f1": "oracle", "ece": "ECE", "repeat_rate": "repeated",
-        "similar_repeat_rate": "similar", "below_zero": "below zero", "fit_seconds": "seconds",
+        "similar_repeat_rate": "similar", "below_zero": "below zero", "start_error": "start +-",
+        "end_error": "end +-", "iou": "IoU", "fit_seconds": "seconds",
     }  # fmt: skip
     overall = [row for row in rows if row["set"] == ALL]
     return [
         {"strategy": row["strategy"], "reviewed": row["reviewed"], **{t: row[key] for key, t in titles.items()}}
         for row in overall
     ]
+
+
+def since_none(rows: Sequence[Mapping[str, Any]], strategy: str) -> list[Row]:
+    """Per set and count: the change of interval F1 since no review, paired by seed, with its deviation over seeds."""
+    mine = [row for row in rows if row["strategy"] == strategy and row["set"] != ALL]
+    first = {(row["set"], row["seed"]): row["interval_f1"] for row in mine if row["reviewed"] == 0}
+    changes: dict[tuple[str, int], list[float]] = {}
+    for row in mine:
+        change = row["interval_f1"] - first[row["set"], row["seed"]]
+        changes.setdefault((row["set"], row["reviewed"]), []).append(change)
+    counts = sorted({count for _, count in changes} - {0})
+    return [
+        {"set": name, "interval F1 at 0": _mean([v for (n, _), v in first.items() if n == name]),
+         **{f"after {count}": f"{np.mean(changes[name, count]):+.3f} +- {np.std(changes[name, count]):.3f}"
+            for count in counts}}
+        for name in dict.fromkeys(row["set"] for row in mine)
+    ]  # fmt: skip
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

@@ -21,4 +21,5 @@ def run(bench: Workbench, keys: LearningCurveKeys, console: Console) -> Learning
 def _present(curve: LearningCurve, console: Console) -> None:
     title = f"{curve.detector} on {len(curve.sets)} sets, {curve.seeds} seeds; figures are means over sets and seeds"
     console.table(summary(curve.rows), title)
+    console.table(list(curve.changes), "change of interval F1 by reviews, paired by seed, +- deviation over seeds")
     console.say(f"wrote {curve.path}")

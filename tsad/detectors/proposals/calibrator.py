@@ -4,7 +4,9 @@ The log odds are those of the default weights plus a Gaussian process with an ad
 correction, an intercept per series, and a memory of what was said of similar candidates. In weight space, with random
 Fourier features for the memory (Rahimi and Recht 2007), so a refit is linear in the number of reviews; the posterior is
 Laplace's approximation (Rasmussen and Williams 2006, 3.4), and the scales are not tuned but averaged by their evidence.
-What a candidate looks like decides its probability, not how its window was chosen, so no weighting is needed.
+Candidates of one window are more alike than the model knows, and few verdicts would be believed too much: the log odds
+are drawn towards those of the default weights as if these were 40 verdicts. What a candidate looks like decides its
+probability, not how its window was chosen, so no weighting is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ INTERCEPTS, SLOPES, SERIES, MEMORIES = (0.3, 1.0, 2.5), (0.25, 0.7, 1.5), (0.0, 
 WAVES = 96  # random Fourier features of the memory
 LENGTH_SCALE = 0.45  # of the memory, times the square root of the number of features
 NEGLIGIBLE = 0.01  # a setting of this share of the evidence is left out
-RIDGE = 60.0  # of the default weights
+RIDGE, FIRST_RIDGE = 60.0, 20.0  # of the default weights of all features, and of those of the first edition
+PRIOR = 40.0  # verdicts: no development set falls after 12 windows
 FAR = 4.0  # standardised features are cut here: one odd figure must not decide
 
 
@@ -72,20 +75,24 @@ class Calibrator:
 
     Attributes:
         defaults: weights before any review.
+        prior: verdicts that the default weights count as beside the correction; 0 = none, as in the first edition.
         names: series that were reviewed, in the order of their intercepts.
+        verdicts: reviewed candidates.
         settings: (share of the evidence, deviations [D], mean weights [D], covariance [D, D]) per setting of scales.
     """
 
     defaults: Defaults
+    prior: float = PRIOR
     names: tuple[str, ...] = ()
+    verdicts: int = 0
     settings: list[tuple[float, FloatArray, FloatArray, FloatArray]] = field(default_factory=list)
 
     def fit(self, features: FloatArray, series: Sequence[str], confirmed: BoolArray) -> Calibrator:
         """The same defaults corrected by reviewed candidates: [N, F], N names, [N]; about a second for a thousand."""
-        fitted = Calibrator(self.defaults)
+        fitted = Calibrator(self.defaults, self.prior)
         if len(confirmed) == 0:
             return fitted
-        fitted.names = tuple(sorted(set(series)))
+        fitted.names, fitted.verdicts = tuple(sorted(set(series))), len(confirmed)
         standard = self.defaults.standardise(features)
         base = fitted._base(standard, series)
         offset = self.defaults.log_odds(standard)
@@ -112,15 +119,15 @@ class Calibrator:
         standard = self.defaults.standardise(features)
         offset = self.defaults.log_odds(standard)
         if not self.settings or len(standard) == 0:
-            return _sigmoid(offset)
+            return sigmoid(offset)
         base = self._base(standard, series)
         out = np.zeros(len(offset))
         for share, deviations, mean, covariance in self.settings:
             used = deviations > 0
             columns = base[:, used] * deviations[used]
             variance = np.maximum(((columns @ covariance) * columns).sum(axis=1), 0.0)
-            out += share * _sigmoid((offset + columns @ mean) / np.sqrt(1 + np.pi / 8 * variance))
-        return out
+            out += share * sigmoid((offset + columns @ mean) / np.sqrt(1 + np.pi / 8 * variance))
+        return sigmoid(mixed(logit(out), offset, trust(self.verdicts, self.prior))) if self.prior else out
 
     def _base(self, standard: FloatArray, series: Sequence[str]) -> FloatArray:
         """[N, 1 + F + S + 2 W]: intercept, features, series, waves."""
@@ -141,6 +148,22 @@ class Calibrator:
         return np.repeat((intercept, slope / np.sqrt(count) * 2, per_series, memory), sizes)
 
 
+def trust(verdicts: int, prior: float) -> float:
+    """Weight of what so many verdicts say, 0..1, beside a prior that counts as ``prior`` of them."""
+    return verdicts / (verdicts + prior) if verdicts else 0.0
+
+
+def mixed(learned: FloatArray, usual: FloatArray, weight: float) -> FloatArray:
+    """``weight`` of the learned log odds, the rest of the usual ones. [N], [N] -> [N]."""
+    return weight * learned + (1 - weight) * usual
+
+
+def logit(p: FloatArray) -> FloatArray:
+    """Probabilities, held off 0 and 1 by 1e-9, as log odds. Any shape."""
+    held = np.clip(p, 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(held / (1 - held)))
+
+
 def _frequencies(count: int) -> FloatArray:
     rng = np.random.default_rng(0)  # the same for every calibrator: a saved one must read its features again
     return rng.standard_normal((count, WAVES)) / (LENGTH_SCALE * np.sqrt(count))
@@ -152,7 +175,7 @@ def _laplace(columns: FloatArray, offset: FloatArray, truth: FloatArray) -> tupl
         return _laplace_dual(columns, offset, truth)
     weights: FloatArray = np.zeros(columns.shape[1])
     for _ in range(25):
-        p = _sigmoid(offset + columns @ weights)
+        p = sigmoid(offset + columns @ weights)
         curvature = np.maximum(p * (1 - p), 1e-9)
         hessian = (columns * curvature[:, None]).T @ columns + np.eye(len(weights))
         step = np.linalg.solve(hessian, columns.T @ (truth - p) - weights)
@@ -169,7 +192,7 @@ def _laplace_dual(columns: FloatArray, offset: FloatArray, truth: FloatArray) ->
     kernel = columns @ columns.T
     f: FloatArray = np.zeros(len(offset))
     for _ in range(40):
-        p = _sigmoid(offset + f)
+        p = sigmoid(offset + f)
         root = np.sqrt(np.maximum(p * (1 - p), 1e-9))
         inner = np.eye(len(f)) + root[:, None] * kernel * root
         b = root**2 * f + truth - p
@@ -186,7 +209,8 @@ def _laplace_dual(columns: FloatArray, offset: FloatArray, truth: FloatArray) ->
     return weights, covariance, float(fit - 0.5 * np.linalg.slogdet(inner)[1])
 
 
-def _sigmoid(z: FloatArray) -> FloatArray:
+def sigmoid(z: FloatArray) -> FloatArray:
+    """Log odds as probabilities. Any shape."""
     return 1 / (1 + np.exp(-np.clip(z, -40, 40)))
 
 
@@ -209,13 +233,21 @@ def fit_defaults(
     penalty = np.diag(np.r_[1e-3, np.full(rows.shape[1], ridge)])
     weights = np.zeros(columns.shape[1])
     for _ in range(60):
-        p = _sigmoid(columns @ weights)
+        p = sigmoid(columns @ weights)
         hessian = (columns * (weight * p * (1 - p) + 1e-9)[:, None]).T @ columns + penalty
         step = np.linalg.solve(hessian, columns.T @ (weight * (truth - p)) - penalty @ weights)
         weights = weights + step
         if np.abs(step).max() < 1e-6:
             break
     return Defaults(weights, middle, scale, tuple(names))
+
+
+def averaged(first: Defaults, every: Defaults) -> Defaults:
+    """The mean log odds of two sets of weights fitted to the same rows; the first has some of the features."""
+    weights = every.weights / 2
+    weights[0] += first.weights[0] / 2
+    weights[1 + np.array([every.names.index(name) for name in first.names])] += first.weights[1:] / 2
+    return Defaults(weights, every.middle, every.scale, every.names)
 
 
 def to_json(defaults: Defaults) -> dict[str, Any]:

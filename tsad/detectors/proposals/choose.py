@@ -33,6 +33,12 @@ def join(runs: IntArray, probability: FloatArray, gap: int) -> tuple[IntArray, F
     return np.stack((runs[starts, 0], runs[ends, 1]), axis=1), np.maximum.reduceat(probability, starts)
 
 
+def touches(runs: IntArray, truth: BoolArray) -> BoolArray:
+    """Which runs [K, 2] hold a true point of ``truth`` [T]. [K]."""
+    total = np.concatenate(([0], np.cumsum(truth, dtype=np.int64)))
+    return np.asarray(total[runs[:, 1]] > total[runs[:, 0]])
+
+
 def propose(rated: Rated, threshold: float, gap: int) -> tuple[IntArray, FloatArray]:
     """The proposals: candidates of at least this probability, near ones joined."""
     chosen = rated.probability >= threshold

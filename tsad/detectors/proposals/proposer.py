@@ -17,9 +17,10 @@ from tsad.core.protocols import Examining
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin
 from tsad.detectors.evidence.examined import Examined
-from tsad.detectors.proposals.calibrator import Calibrator, from_json, to_json
+from tsad.detectors.proposals.boundaries import USUAL, Margins, best_pairs, drawn_inside, learned_margins, widened
+from tsad.detectors.proposals.calibrator import Calibrator, from_json, logit, mixed, sigmoid, to_json, trust
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
-from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, learned_gap, propose
+from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, join, learned_gap, propose, touches
 from tsad.detectors.proposals.features.context import day_of
 from tsad.detectors.proposals.features.table import FIRST_EDITION, features_of
 from tsad.files.hashing import digest_of_text
@@ -68,6 +69,7 @@ class Proposer(ProposerBase):
         calibrator: probability per candidate.
         threshold: probability from which a candidate is proposed.
         gap: proposals at most this many points apart are one.
+        margins: what proposals are longer than their candidates, at either end.
         verdicts: what the calibrator was corrected by; a stretch that people have rejected is not proposed again.
     """
 
@@ -75,13 +77,16 @@ class Proposer(ProposerBase):
     threshold: float
     gap: int = USUAL_GAP
     verdicts: tuple[Verdict, ...] = ()
+    margins: Margins = USUAL
 
     @classmethod
     def from_artifact(cls, *, state: Mapping[str, Any]) -> Proposer:
         """The proposer that a registered version keeps as :func:`to_state` described it."""
         verdicts = tuple(Verdict(**{**v, "features": tuple(v["features"])}) for v in state["verdicts"])
-        calibrator = Calibrator(from_json(state["defaults"], state.get("features", FIRST_EDITION)))
-        return cls(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts)
+        defaults = from_json(state["defaults"], state.get("features", FIRST_EDITION))
+        calibrator = Calibrator(defaults, state.get("prior", 0.0))
+        margins = Margins(*state.get("margins", (0, 0)))
+        return cls(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts, margins)
 
     def rate(self, look: Look) -> Rated:
         """Probability of each candidate of a series."""
@@ -98,8 +103,18 @@ class Proposer(ProposerBase):
     def chosen(self, series: Series, rated: Rated) -> tuple[Interval, ...]:
         """The same of candidates that are rated."""
         kept = ~self.rejected(series.point_id, series.timestamps, rated.runs)
-        runs, probability = propose(Rated(rated.runs[kept], rated.probability[kept]), self.threshold, self.gap)
+        runs, probability = self.proposals(Rated(rated.runs[kept], rated.probability[kept]), len(series))
         return as_intervals(series, runs, probability)
+
+    def proposals(self, rated: Rated, total: int, threshold: float | None = None) -> tuple[IntArray, FloatArray]:
+        """The same as positions [M, 2] with their probabilities [M], nothing left out as rejected.
+
+        Args:
+            total: points of the series.
+            threshold: another one than its own.
+        """
+        runs, probability = propose(rated, self.threshold if threshold is None else threshold, self.gap)
+        return widened(runs, self.margins, total), probability
 
     def under(self, origin: Origin) -> CalibratedProposing:
         """What :meth:`Detector.detect` proposes by."""
@@ -223,7 +238,8 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
     """The proposer corrected by all that people have said; its own earlier corrections do not count.
 
     A candidate is judged where its peak lies in a reviewed window, and confirmed where people call any of its points
-    there abnormal. Threshold: from the candidates nobody has looked at (of all, where too few are left).
+    there abnormal. Threshold: from the candidates nobody has looked at (of all, where too few are left), drawn towards
+    the one before any review by half of the calibrator's prior.
     """
     verdicts: list[Verdict] = []
     gaps: list[int] = []
@@ -234,14 +250,17 @@ def corrected(proposer: Proposer, judged: Sequence[Judged]) -> Proposer:
                      gap=learned_gap(np.array(gaps, np.int64), np.array(same, bool)))  # fmt: skip
     if not verdicts:
         return fitted
+    fitted = replace(fitted, margins=learned_margins([_errors(one, fitted.gap) for one in judged], proposer.margins))
     unseen = []
     for one in judged:
         rated, free = fitted.rate(one.look), ~one.reviewed[one.look.candidates.peaks]
         unseen.append(Rated(rated.runs[free], rated.probability[free]))
     if sum(len(r.runs) for r in unseen) < ENOUGH:
         unseen = [fitted.rate(one.look) for one in judged]
-    threshold, _ = best_threshold(unseen, fitted.gap)
-    return replace(fitted, threshold=threshold)
+    best, _ = best_threshold(unseen, fitted.gap)
+    weight = trust(len(verdicts), proposer.calibrator.prior / 2)
+    log_odds = mixed(logit(np.array([best])), logit(np.array([proposer.threshold])), weight)
+    return replace(fitted, threshold=float(sigmoid(log_odds)[0]))
 
 
 ENOUGH = 20  # candidates that a threshold can rest on
@@ -269,6 +288,14 @@ def _judge(one: Judged, features: FloatArray, verdicts: list[Verdict], gaps: lis
         last = stop
 
 
+def _errors(one: Judged, gap: int) -> IntArray:
+    """Start and end of confirmed candidates, near ones joined, less those that people drew. [M, 2]."""
+    candidates = one.look.candidates
+    seen = one.reviewed[candidates.peaks] & touches(candidates.runs, one.truth & one.reviewed)
+    runs, _ = join(candidates.runs[seen], np.ones(int(seen.sum())), gap)
+    return best_pairs(runs, drawn_inside(one.truth, one.reviewed)).errors
+
+
 def _refit(calibrator: Calibrator, verdicts: Sequence[Verdict]) -> Calibrator:
     """The calibrator corrected by these verdicts alone."""
     features = np.array([v.features for v in verdicts]).reshape(len(verdicts), len(calibrator.defaults.names))
@@ -285,6 +312,7 @@ def to_state(proposer: Proposer) -> dict[str, Any]:
     """JSON-able: threshold, gap and verdicts; the correction is fitted again from them when it is loaded."""
     defaults = proposer.calibrator.defaults
     return {
-        "defaults": to_json(defaults), "features": list(defaults.names), "threshold": proposer.threshold,
-        "gap": proposer.gap, "verdicts": [asdict(v) for v in proposer.verdicts],
+        "defaults": to_json(defaults), "features": list(defaults.names), "prior": proposer.calibrator.prior,
+        "threshold": proposer.threshold, "gap": proposer.gap, "margins": list(proposer.margins),
+        "verdicts": [asdict(v) for v in proposer.verdicts],
     }  # fmt: skip
