@@ -223,11 +223,23 @@ def test_nonsense_is_refused_before_any_work(
 
 def test_sets_are_told_apart_by_name(bench: Make, sets: list[str], tmp_path: Path) -> None:
     shutil.copytree(sets[0], tmp_path / "other" / "plain")
-    with pytest.raises(ConfigError, match="two folders are called plain"):
+    with pytest.raises(ConfigError, match="two of them are called plain"):
         open_sets(bench(), [sets[0], str(tmp_path / "other" / "plain")], 0)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="holds no file"):
         open_sets(bench(), [str(tmp_path / "empty")], 0)
+
+
+def test_a_made_set_stands_beside_folders_and_a_folder_of_its_name_goes_first(
+    bench: Make, sets: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, made = open_sets(bench(), [sets[0], "long_shapes"], 4000)
+    assert (plain.name, made.name) == ("plain", "long_shapes")
+    assert len(made.source.points()) == 30 and made.source.name == "long_shapes"
+    shutil.copytree(sets[0], tmp_path / "here" / "long_shapes")
+    monkeypatch.chdir(tmp_path / "here")
+    (folder,) = open_sets(bench(), ["long_shapes"], 0)
+    assert folder.source.points() == plain.source.points()
 
 
 def test_an_unreadable_file_is_left_out_by_name(bench: Make, sets: list[str]) -> None:
