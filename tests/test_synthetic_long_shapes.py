@@ -74,5 +74,5 @@ def test_the_source_reads_them_with_labels() -> None:
     read = list(series_of(source))
     assert [s.point_id for s in read] == source.points() == ["01_heart_bent", "02_pulse_cut"]
     assert all(s.labels and len(s.labels) == 1 for s in read) and "seed=0" in source.describe()
-    with pytest.raises(ConfigError, match="source=long_shapes: .*shortest"):
+    with pytest.raises(ConfigError, match=r"source=long_shapes: .*shortest"):
         LongShapesSource(**options | {"shortest": 9000, "longest": 8000}).points()

@@ -37,18 +37,41 @@ class Own:
 
 
 @dataclass(frozen=True, eq=False)
+class Kinds:
+    """What a detector thinks each part of a series to be, if it is abnormal.
+
+    Attributes:
+        names: K kinds, the normal one left out.
+        table: [S, K] float16, weight of each kind in every ``slot`` points; rows need not add up to 1.
+        slot: points.
+    """
+
+    names: tuple[str, ...]
+    table: npt.NDArray[np.float16]
+    slot: int
+
+    def name(self, start: int, stop: int) -> tuple[str, float]:
+        """The likeliest kind of the points ``[start, stop)`` and its share among the kinds, 0..1."""
+        weights = self.table[start // self.slot : -(-stop // self.slot)].sum(axis=0, dtype=np.float64)
+        best = int(np.argmax(weights))
+        return self.names[best], float(weights[best] / (weights.sum() + 1e-12))
+
+
+@dataclass(frozen=True, eq=False)
 class Examined:
     """Scores and evidence of one series.
 
     Attributes:
         scores: [T] float64 in 0..1; of a detector without scores the confidence of its candidates, 0 between them.
         own: these candidates; ``None`` = candidates are to be found in scores and evidence.
+        kinds: names what is abnormal where; ``None`` where the detector cannot tell.
         rows: [E, T] int16 in steps of ``channels.UNIT``; of several channels, at each point the figure farthest from 0.
     """
 
     scores: FloatArray
     rows: npt.NDArray[np.int16]
     own: Own | None = None
+    kinds: Kinds | None = None
 
     def row(self, name: str) -> npt.NDArray[np.float32]:
         """One statistic as float32, [T]."""
