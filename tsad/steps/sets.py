@@ -15,6 +15,9 @@ from tsad.core.series import Series
 from tsad.core.types import BoolArray
 from tsad.sources.base import Source
 
+# Sets that options, default weights or the network's recipe were chosen on: figures there are optimistic.
+CHOSEN_ON = frozenset(("AIOPS_KPI", "MSCMD", "NAB", "SMD", "long_shapes"))
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledSet:
@@ -32,6 +35,11 @@ class LabelledSet:
 
     def __len__(self) -> int:
         return len(self.source.points())
+
+    @property
+    def chosen_on(self) -> str:
+        """``yes`` where something was chosen on this set, else ``no``."""
+        return "yes" if self.name in CHOSEN_ON else "no"
 
     def read(self) -> Iterator[tuple[Series, BoolArray]]:
         """Series that hold an anomaly, with their labels by point [T], one at a time; the others are kept by name.
