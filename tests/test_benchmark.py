@@ -22,16 +22,18 @@ from tsad import cli
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SeriesError, SourceError
 from tsad.core.intervals import intervals_to_mask, runs_of
+from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
 from tsad.files.locate import shipped
 from tsad.metrics.figures import FIGURES, pooled_figures, series_counts, series_figures
 from tsad.metrics.interval import composite_prf
 from tsad.metrics.paired import mean_interval, mean_of_means
-from tsad.metrics.ranking import oracle_composite_f1
+from tsad.metrics.ranking import oracle_composite_f1, vus_pr
 from tsad.metrics.units import Unit, summarise
 from tsad.plots import leaderboard_figure
 from tsad.sources.tsb_ad import TsbAdSource, is_tsb_ad
 from tsad.steps import benchmark
-from tsad.steps.leaderboard import COLUMNS, mean_rows, table
+from tsad.steps.leaderboard import COLUMNS, MEASURED, mean_rows, table
 from tsad.steps.sets import open_sets
 
 Make = Callable[..., Workbench]
@@ -121,7 +123,7 @@ def test_a_leaderboard_from_two_sets(
     assert means["plain", "robust_zscore"]["interval_f1"] and float(means["plain", "robust_zscore"]["auc_pr"]) > 0.9
     for row in rows:
         assert float(row["points_per_second"]) > 0 and float(row["peak_mb"]) >= 0
-        assert all(0 <= float(row[f]) <= 1 for f in FIGURES)
+        assert all(0 <= float(row[f]) <= 1 for f in MEASURED) and row["chosen_on"] == "no"
     loop = benchmark.open_loop(one)
     runs = loop.search("attributes.status = 'FINISHED'")
     (parent,) = [r for r in runs if r.data.tags["tsad.step"] == "BENCHMARK"]
@@ -130,6 +132,25 @@ def test_a_leaderboard_from_two_sets(
     assert parent.data.metrics["poly/vus_pr"] == pytest.approx(score, abs=1e-6)
     kept = {a.path for a in loop.store.client.list_artifacts(parent.info.run_id)}
     assert {"leaderboard.csv", "leaderboard.png", "leaderboard.json", "left_out.json"} <= kept
+
+
+def test_the_sets_that_something_was_chosen_on_say_so(bench: Make, sets: list[str], tmp_path: Path) -> None:
+    shutil.copytree(sets[0], tmp_path / "development" / "NAB")
+    opened = open_sets(bench(), [sets[0], str(tmp_path / "development" / "NAB"), "long_shapes"], 0)
+    assert [one.chosen_on for one in opened] == ["no", "yes", "yes"]
+
+
+def test_tsb_ads_protocol_takes_the_period_of_the_first_channel_for_the_widest_buffer() -> None:
+    rng = np.random.default_rng(0)
+    values = np.column_stack((np.sin(np.arange(2000) * 2 * np.pi / 30), rng.standard_normal(2000)))
+    values[5, 0] = np.nan
+    truth = np.zeros(2000, bool)
+    truth[900:930] = True
+    scores = rng.random(2000) + 0.8 * truth
+    series = Series("a", np.arange(2000, dtype=np.int64) * NS_PER_SECOND, values)
+    assert benchmark.tsb_ad_vus_pr(series, truth, scores, 5) == pytest.approx(vus_pr(truth, scores, 30))
+    values[:, 0] = np.sin(np.arange(2000) * 2 * np.pi / 150)
+    assert benchmark.tsb_ad_vus_pr(series, truth, scores, 5) == pytest.approx(vus_pr(truth, scores, 150, step=5))
 
 
 def test_scores_lie_beside_with_their_times(bench: Make, sets: list[str], tmp_path: Path) -> None:
@@ -223,11 +244,23 @@ def test_nonsense_is_refused_before_any_work(
 
 def test_sets_are_told_apart_by_name(bench: Make, sets: list[str], tmp_path: Path) -> None:
     shutil.copytree(sets[0], tmp_path / "other" / "plain")
-    with pytest.raises(ConfigError, match="two folders are called plain"):
+    with pytest.raises(ConfigError, match="two of them are called plain"):
         open_sets(bench(), [sets[0], str(tmp_path / "other" / "plain")], 0)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="holds no file"):
         open_sets(bench(), [str(tmp_path / "empty")], 0)
+
+
+def test_a_made_set_stands_beside_folders_and_a_folder_of_its_name_goes_first(
+    bench: Make, sets: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, made = open_sets(bench(), [sets[0], "long_shapes"], 4000)
+    assert (plain.name, made.name) == ("plain", "long_shapes")
+    assert len(made.source.points()) == 30 and made.source.name == "long_shapes"
+    shutil.copytree(sets[0], tmp_path / "here" / "long_shapes")
+    monkeypatch.chdir(tmp_path / "here")
+    (folder,) = open_sets(bench(), ["long_shapes"], 0)
+    assert folder.source.points() == plain.source.points()
 
 
 def test_an_unreadable_file_is_left_out_by_name(bench: Make, sets: list[str]) -> None:
@@ -340,13 +373,15 @@ def test_means_and_their_intervals() -> None:
 def test_the_best_comes_first_and_bars_show_it() -> None:
     costs = {"points": 100, "points_per_second": 50.0, "peak_mb": 1.0}
     rows = [
-        {"set": s, "detector": d, "series": f"{s}{k}", **dict.fromkeys(FIGURES, v + 0.01 * k), **costs}
+        {"set": s, "detector": d, "series": f"{s}{k}", "chosen_on": "yes" if s == "A" else "no",
+         **dict.fromkeys(MEASURED, v + 0.01 * k), **costs}
         for d, v in (("poor", 0.2), ("good", 0.7)) for s in ("A", "B") for k in range(3)
     ]  # fmt: skip
     means = mean_rows(rows, resamples=20, seed=0)
     assert [(r["set"], r["detector"]) for r in table(means)] == [
         (s, d) for s in ("A", "B", "mean") for d in ("good", "poor")
     ]
+    assert {(r["set"], r["chosen on"]) for r in table(means)} == {("A", "yes"), ("B", "no"), ("mean", "partly")}
     last = means[-1]
     assert last["points"] == 600 and last["points_per_second"] == 50 and last["vus_pr"] == pytest.approx(0.71)
     axes = leaderboard_figure(means).axes[0]

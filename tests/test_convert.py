@@ -72,6 +72,18 @@ def test_intervals_survive_the_way_to_regions_and_back(case: tuple[Window, list[
         assert "+" not in str(region["value"]["start"])
 
 
+def test_a_note_goes_out_as_the_regions_text_and_is_no_part_of_an_answer() -> None:
+    shown = minutes()
+    noted = Interval(START + 600 * SECOND, START + 1200 * SECOND, "spike", 0.8, "level shift (71%)")
+    weaker = Interval(START + 1200 * SECOND, START + 1260 * SECOND, "spike", 0.4, "drift (90%)")
+    (region,) = convert.regions(shown, [noted, weaker], TIME, 0)  # touching ones of one label are one region
+    assert region["meta"] == {"text": ["level shift (71%)"]} and region["score"] == 0.8
+    (answer,) = convert.read_intervals(shown, [region], TIME, 0, "here")
+    assert answer == Interval(noted.start, weaker.end, "spike")
+    (plain,) = convert.regions(shown, [answer], TIME, 0)
+    assert "meta" not in plain
+
+
 def test_region_ends_are_inclusive_in_the_offset_people_see() -> None:
     shown = minutes()
     proposal = [Interval(START + 600 * SECOND, START + 1200 * SECOND, score=0.83214)]

@@ -52,6 +52,7 @@ def workbench(checked: Settings, context: Context | None = None) -> Workbench:
         make_detector=checked.parts["detector"].build,
         detector_named=lambda name: _detector_named(name, checked.parts["detector"]),
         threshold_named=lambda name: _threshold_named(name, checked.groups["threshold"]),
+        source_named=lambda name: part("source", option("source", name)).build(),
         csv_at=lambda place: _csv_at(place, source.config),
         label_studio=lambda: _label_studio(checked),
         thaw=lambda text: workbench(settings(thawed(text, checked.groups, checked.config_yaml)), context),

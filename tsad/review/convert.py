@@ -96,13 +96,15 @@ def regions(window: Window, intervals: Iterable[Interval], template: Template, o
     for number, (a, b, label) in enumerate(intervals_to_labelled_runs(window, items), 1):
         first, last = shown(places[a], kind), shown(places[b - 1], kind)
         stretch = Interval(int(window.timestamps[a]), int(window.timestamps[b - 1]) + 1)
-        score = max(i.score for i in items if i.overlaps(stretch) and (i.label or ANOMALY) == label)
+        over = [i for i in items if i.overlaps(stretch) and (i.label or ANOMALY) == label]
+        score, note = max((i.score, i.note) for i in over)
         out.append({
             "id": f"{window.window_id}-{number}",
             "from_name": template.from_name, "to_name": template.to_name, "type": "timeserieslabels",
             "score": round(score, 4),
             # A region of one point has no width; as an instant one the editor draws it as a line.
             "value": {"start": first, "end": last, "instant": a + 1 == b, "timeserieslabels": [label]},
+            **({"meta": {"text": [note]}} if note else {}),  # shown beside the region, never read back
         })
     return out
 

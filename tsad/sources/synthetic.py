@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from tsad.core.errors import ConfigError
-from tsad.core.option_model import Configured, Options
+from tsad.core.option_model import Options
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
-from tsad.files.hashing import digest_of_parts
-from tsad.sources.base import Source
 from tsad.sources.choices import worded
-from tsad.sources.validate import RawSeries, validate
+from tsad.sources.made import MadeSource
 
 
 class SyntheticOptions(Options):
@@ -53,11 +49,10 @@ class SyntheticOptions(Options):
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * NS_PER_SECOND
 
 
-class SyntheticSource(Configured, Source):
-    """Series of ``tsad.synthetic.plant``; made on the first use, the same ones for the same options."""
+class SyntheticSource(MadeSource):
+    """Series of ``tsad.synthetic.plant``."""
 
     name = "synthetic"
-    cacheable = False  # made faster than a cache entry is read and verified, and new code may make others
     options_model: ClassVar[type[Options]] = SyntheticOptions
 
     def __init__(self, options: SyntheticOptions | None = None, **given: Any) -> None:
@@ -65,33 +60,11 @@ class SyntheticSource(Configured, Source):
         self._described = f"synthetic:seed={settings.seed},series={settings.series},points={settings.points}"
         self.arguments: dict[str, Any] = settings.model_dump() | {"start": settings.first_timestamp()}
 
-    @cached_property
-    def _made(self) -> dict[str, Series]:
+    def make(self) -> list[Series]:
+        """See :meth:`MadeSource.make`."""
         from tsad.synthetic.plant import plant
 
-        try:
-            return {item.point_id: item for item in plant(**self.arguments)}
-        except ValueError as error:
-            raise ConfigError(f"source=synthetic: {error}", "Change source.series, points or step_seconds.") from error
-
-    def points(self) -> list[str]:
-        return sorted(self._made)
-
-    def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series]:
-        """See :meth:`Source.fetch`."""
-        for point_id in point_ids:
-            made = self._made[point_id]
-            yield validate(
-                RawSeries(
-                    point_id, made.timestamps, made.values, made.channels, made.time_kind, made.labels,
-                    self.describe(), made.notes,
-                )
-            )  # fmt: skip
-
-    def digest(self, point_id: str | None = None) -> str:
-        """From the values themselves: they are there, and the generator's code may change."""
-        names = self.points() if point_id is None else [point_id]
-        return digest_of_parts(*(self._made[name].digest for name in names))
+        return plant(**self.arguments)
 
     def describe(self) -> str:
         return self._described

@@ -23,10 +23,25 @@ from tsad.core.option_model import Options
 from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, BoolArray, Detection, FloatArray, Interval
+from tsad.detectors.numeric import fill_missing
 from tsad.files.hashing import digest_of_text
 from tsad.loop.opening import open_loop, standalone
 from tsad.metrics.figures import series_counts, series_figures
-from tsad.steps.leaderboard import MEAN, Row, keep, kept, mean_rows, pooled_rows, score_file, table, write
+from tsad.metrics.period_rule import period_rule
+from tsad.metrics.vus import vus_pr
+from tsad.steps.leaderboard import (
+    CHOSEN,
+    MEAN,
+    TSB_AD,
+    Row,
+    keep,
+    kept,
+    mean_rows,
+    pooled_rows,
+    score_file,
+    table,
+    write,
+)
 from tsad.steps.sets import LabelledSet, open_sets
 
 if TYPE_CHECKING:
@@ -35,7 +50,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tsad")
 STEP = "BENCHMARK"
-VERSION = 2  # of what a row holds: rows of another version are made again
+VERSION = 3  # of what a row holds: rows of another version are made again
 
 
 class BenchmarkKeys(Options):
@@ -129,7 +144,7 @@ def _one_detector(
                 row = {**named, **_figures(series, truth, detection.scores, detection.intervals, settings), **costs}
                 keep(path, series, detection.scores, row, key)
                 fresh += 1
-            mine.append(row)
+            mine.append({**row, CHOSEN: one.chosen_on})
         if not mine:
             log.info("%s on %s: nothing abnormal in what was cut", name, one.name)
             continue
@@ -211,7 +226,18 @@ def _figures(
     predicted = intervals_to_runs(intervals, series.timestamps)
     wanted = {key: settings[key] for key in ("vus_step", "rotations", "seed")}
     counts = series_counts(truth, predicted, rotations=settings["rotations"], seed=settings["seed"])
-    return {**series_figures(truth, scores, predicted, **wanted), **counts}
+    by_period = tsb_ad_vus_pr(series, truth, scores, settings["vus_step"])
+    return {**series_figures(truth, scores, predicted, **wanted), TSB_AD: by_period, **counts}
+
+
+def tsb_ad_vus_pr(series: Series, truth: BoolArray, scores: FloatArray, step: int) -> float:
+    """VUS-PR by TSB-AD's protocol: buffers up to the period of the first channel (``metrics.period_rule``).
+
+    Args:
+        step: every how many-th buffer is taken; all of them where they are few.
+    """
+    widest = period_rule(fill_missing(series.values[:, 0])[0])
+    return vus_pr(truth, scores, widest, step=step if widest >= 20 * step else 1)
 
 
 def _record(run: StepRun, rows: Sequence[Row], means: Sequence[Row]) -> None:

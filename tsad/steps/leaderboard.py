@@ -22,7 +22,11 @@ Row = dict[str, Any]
 MEAN = "mean"  # in place of a set's or series' name
 POOLED = "pooled"  # in place of a series' name: counts of all series added up
 COSTS = ("points", "points_per_second", "peak_mb")
-COLUMNS = ("set", "detector", "series", *FIGURES, *COSTS, *(f"{f}_{end}" for f in FIGURES for end in ("low", "high")))
+TSB_AD = "vus_pr_tsb_ad"  # VUS-PR whose widest buffer is the series' period, as in TSB-AD's tables
+MEASURED = (*FIGURES, TSB_AD)
+CHOSEN = "chosen_on"  # whether anything was chosen on a set: yes, no, partly
+COLUMNS = ("set", CHOSEN, "detector", "series", *MEASURED, *COSTS,
+           *(f"{f}_{end}" for f in MEASURED for end in ("low", "high")))  # fmt: skip
 _META = b"tsad"  # key of the Parquet file's own record
 
 
@@ -93,8 +97,9 @@ def pooled_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def _summary(members: Sequence[Sequence[Row]], resamples: int, seed: int) -> Row:
-    summary: Row = {}
-    for figure in FIGURES:
+    said = {row[CHOSEN] for rows in members for row in rows}
+    summary: Row = {CHOSEN: said.pop() if len(said) == 1 else "partly"}
+    for figure in MEASURED:
         strata = [np.array([row[figure] for row in rows], np.float64) for rows in members]
         summary[figure] = mean_of_means(strata)
         low, high = mean_interval(strata, resamples=resamples, seed=seed)
@@ -131,11 +136,11 @@ def table(means: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("vus_pr", "auc_pr", "interval_f1", "rotated_interval_f1", "composite_f1", "oracle_interval_f1")
-    titles = ("VUS-PR", "AUC-PR", "interval F1", "rotated", "composite F1", "oracle interval F1")
+    names = ("vus_pr", TSB_AD, "auc_pr", "interval_f1", "rotated_interval_f1", "composite_f1", "oracle_interval_f1")
+    titles = ("VUS-PR", "TSB-AD's", "AUC-PR", "interval F1", "rotated", "composite F1", "oracle interval F1")
     ends = [row["vus_pr_low"], row["vus_pr_high"]]
     return {
-        "set": row["set"], "detector": row["detector"],
+        "set": row["set"], "chosen on": row[CHOSEN], "detector": row["detector"],
         **{title: row[name] for title, name in zip(titles, names, strict=True)},
         "VUS-PR 95%": "-" if ends[0] != ends[0] else f"{ends[0]:.3f} to {ends[1]:.3f}",
         "points/s": f"{row['points_per_second']:,.0f}", "peak MB": f"{row['peak_mb']:.0f}",

@@ -1,4 +1,4 @@
-"""Labelled sets for measuring: folders of CSV files with a label column, or of TSB-AD's files."""
+"""Labelled sets for measuring: folders of CSV files with a label column or of TSB-AD's files, and made sets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tsad.config.composing import options_of
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError
 from tsad.core.intervals import intervals_to_mask
@@ -14,13 +15,16 @@ from tsad.core.series import Series
 from tsad.core.types import BoolArray
 from tsad.sources.base import Source
 
+# Sets that options, default weights or the network's recipe were chosen on: figures there are optimistic.
+CHOSEN_ON = frozenset(("AIOPS_KPI", "MSCMD", "NAB", "SMD", "long_shapes"))
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledSet:
-    """One folder of labelled series.
+    """One set of labelled series.
 
     Attributes:
-        name: the folder's.
+        name: the folder's, or the source's (``long_shapes``).
         left_out: after reading, why a series does not count: unreadable, unlabelled, nothing abnormal in it.
     """
 
@@ -31,6 +35,11 @@ class LabelledSet:
 
     def __len__(self) -> int:
         return len(self.source.points())
+
+    @property
+    def chosen_on(self) -> str:
+        """``yes`` where something was chosen on this set, else ``no``."""
+        return "yes" if self.name in CHOSEN_ON else "no"
 
     def read(self) -> Iterator[tuple[Series, BoolArray]]:
         """Series that hold an anomaly, with their labels by point [T], one at a time; the others are kept by name.
@@ -76,29 +85,35 @@ class LabelledSet:
             raise SourceError(f"set {self.name} has no series with an anomaly", "Check its labels.")
 
 
-def open_sets(bench: Workbench, folders: Sequence[str], cut: int) -> list[LabelledSet]:
-    """The folders as sets, looked at but not read yet.
+def open_sets(bench: Workbench, sets: Sequence[str], cut: int) -> list[LabelledSet]:
+    """The sets, looked at but not read yet.
 
     Args:
+        sets: folders, or names of files in ``conf/source`` (``long_shapes``); a folder of that name goes first.
         cut: points of each series that count, from its beginning; 0 = all.
 
     Raises:
         SourceError: a folder that does not exist or holds no CSV file.
         ConfigError: none given, two of one name, or ``cut`` below 0.
     """
-    if not folders or cut < 0:
-        raise ConfigError(f"sets={list(folders)}, cut={cut}", "Give sets=[FOLDER,...] and cut=0 (all) or more points.")
-    found: dict[str, LabelledSet] = {}
-    for text in folders:
+    if not sets or cut < 0:
+        raise ConfigError(f"sets={list(sets)}, cut={cut}", "Give sets=[FOLDER,...] and cut=0 (all) or more points.")
+    opened: dict[str, LabelledSet] = {}
+    for text in sets:
         place = Path(text).expanduser()
         name = place.absolute().name
-        if not place.is_dir():
-            raise SourceError(f"sets: there is no folder {place.absolute()}", "Name folders of labelled CSV files.")
-        if name in found:
-            raise ConfigError(f"sets: two folders are called {name}", "Rename one: figures are told apart by it.")
-        found[name] = LabelledSet(name, _source(bench, place), cut)
-        found[name].source.points()
-    return list(found.values())
+        if name in opened:
+            raise ConfigError(f"sets: two of them are called {name}", "Rename a folder: figures are told apart by it.")
+        if place.is_dir():
+            source = _source(bench, place)
+        elif text in options_of("source"):
+            source = bench.source_named(text)
+        else:
+            remedy = "Name folders of labelled CSV files, or a source of conf/source such as long_shapes."
+            raise SourceError(f"sets: there is no folder {place.absolute()}", remedy)
+        opened[name] = LabelledSet(name, source, cut)
+        source.points()
+    return list(opened.values())
 
 
 def _source(bench: Workbench, place: Path) -> Source:

@@ -63,6 +63,27 @@ class ExaminedChannel:
 
 
 @dataclass(frozen=True, eq=False)
+class Kinds:
+    """What a detector thinks each part of a series to be, if it is abnormal.
+
+    Attributes:
+        names: K kinds, the normal one left out.
+        table: [S, K] float16, weight of each kind in every ``slot`` points; rows need not add up to 1.
+        slot: points.
+    """
+
+    names: tuple[str, ...]
+    table: npt.NDArray[np.float16]
+    slot: int
+
+    def name(self, start: int, stop: int) -> tuple[str, float]:
+        """The likeliest kind of the points ``[start, stop)`` and its share among the kinds, 0..1."""
+        weights = self.table[start // self.slot : -(-stop // self.slot)].sum(axis=0, dtype=np.float64)
+        best = int(np.argmax(weights))
+        return self.names[best], float(weights[best] / (weights.sum() + 1e-12))
+
+
+@dataclass(frozen=True, eq=False)
 class Examined:
     """Scores and evidence of one series.
 
@@ -72,6 +93,7 @@ class Examined:
         rows: [E, T] int16 in steps of ``channels.UNIT``; of several channels, at each point the figure farthest from 0.
         channels: those that vary.
         leading: [T] which of ``channels`` is the most abnormal at each point; ``None`` where there are fewer than two.
+        kinds: names what is abnormal where; ``None`` where the detector cannot tell.
     """
 
     scores: FloatArray
@@ -79,6 +101,7 @@ class Examined:
     own: Own | None = None
     channels: tuple[ExaminedChannel, ...] = ()
     leading: npt.NDArray[np.uint16] | None = None
+    kinds: Kinds | None = None
 
     @classmethod
     def plain(cls, series: Series, scores: FloatArray, own: Own | None = None) -> Examined:

@@ -7,7 +7,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -34,6 +34,7 @@ from tsad.detectors.evidence.examined import (
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.examples import Example
+from tsad.detectors.patch.kinds import KindTable, kind_names
 from tsad.detectors.patch.loading import SHIPPED, check_base, load_base
 from tsad.detectors.patch.windows import Piece, pieces, scales_for, sheet_of
 
@@ -133,8 +134,9 @@ class PatchDetector(Detector):
 
     def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
         held: dict[tuple[int, int], Evidence] = {}
+        tables: dict[int, KindTable] = {}
         done = 0
-        for at, found in itertools.groupby(self._channel_scores(series, held), key=lambda item: item[0]):
+        for at, found in itertools.groupby(self._channel_scores(series, held, tables), key=lambda item: item[0]):
             while done < at:  # series without a channel that varies
                 yield self._examined(series[done], [], [], [])
                 done += 1
@@ -143,7 +145,8 @@ class PatchDetector(Detector):
                 evidence.append(held.pop((at, channel)))
                 scores.append(scored)
                 logits.append(by_scale)
-            yield self._examined(series[at], evidence, scores, logits)
+            examined = self._examined(series[at], evidence, scores, logits)
+            yield replace(examined, kinds=tables.pop(at).kinds())
             done += 1
         for one in series[done:]:
             yield self._examined(one, [], [], [])
@@ -158,12 +161,12 @@ class PatchDetector(Detector):
         return Examined(together, combined_rows([e.rows for e in evidence], len(one)), None, channels, leading)
 
     def _channel_scores(
-        self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]
+        self, series: Sequence[Series], held: dict[tuple[int, int], Evidence], tables: dict[int, KindTable]
     ) -> Iterator[tuple[int, int, FloatArray, ScaleLogits]]:
         """(series, channel, scores [T], logits per scale) for each channel that varies; in place, for long series."""
         from scipy.special import expit
 
-        scales = self._scale_logits(series, held)
+        scales = self._scale_logits(series, held, tables)
         for (at, channel), group in itertools.groupby(scales, key=lambda item: item[:2]):
             total, kept = np.zeros(len(series[at])), []
             for _, _, scale, logits in group:
@@ -176,10 +179,10 @@ class PatchDetector(Detector):
             yield at, channel, total, tuple(kept)
 
     def _scale_logits(
-        self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]
+        self, series: Sequence[Series], held: dict[tuple[int, int], Evidence], tables: dict[int, KindTable]
     ) -> Iterator[tuple[int, int, int, FloatArray]]:
         """(series, channel, scale, logits at that scale), channels and their scales in order."""
-        scored = self._logits(self._jobs(series, held))
+        scored = self._logits(self._jobs(series, held), tables)
         for (at, channel, scale, total), group in itertools.groupby(scored, key=lambda item: item[0].channel_scale):
             yield at, channel, scale, stitch(((job.piece.start, logits) for job, logits in group), total)
 
@@ -193,16 +196,22 @@ class PatchDetector(Detector):
                     for piece in pieces(sheet, seen.length, self.settings.stride):
                         yield _Job(at, channel, scale, len(sheet.values), piece)
 
-    def _logits(self, jobs: Iterator[_Job]) -> Iterator[tuple[_Job, FloatArray]]:
-        """Each job with the logits of its points, in order, one batch in memory at a time."""
+    def _logits(self, jobs: Iterator[_Job], tables: dict[int, KindTable]) -> Iterator[tuple[_Job, FloatArray]]:
+        """Each job with the logits of its points, in order, one batch in memory at a time; kinds go into ``tables``."""
         import torch
 
         network = self._scoring()
+        config = network.config
+        names = kind_names(getattr(config, "recipe", None), config.kinds)
         while batch := list(itertools.islice(jobs, self.settings.batch_size)):
             inputs = stack([job.piece for job in batch], self._device)
             with torch.inference_mode():
-                logits = network(**inputs).logits.float().cpu().numpy()
-            for job, row in zip(batch, logits, strict=True):
+                out = network(**inputs)
+                logits, kinds = (part.float().cpu().numpy() for part in (out.logits, out.kind_logits))
+            for job, row, kind in zip(batch, logits, kinds, strict=True):
+                if job.series not in tables:
+                    tables[job.series] = KindTable(names, job.total * job.scale, config.patch)
+                tables[job.series].add(kind, job.piece.start, job.piece.size, job.scale)
                 yield job, row[: job.piece.size].astype(np.float64)
 
     def _scoring(self) -> PatchModel:

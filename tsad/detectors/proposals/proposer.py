@@ -12,11 +12,11 @@ import numpy as np
 
 from tsad.core.bases import ProposerBase
 from tsad.core.errors import WeightsError
-from tsad.core.intervals import runs_to_intervals
+from tsad.core.intervals import intervals_to_runs, runs_to_intervals
 from tsad.core.protocols import Examining
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin
-from tsad.detectors.evidence.examined import Examined
+from tsad.detectors.evidence.examined import Examined, Kinds
 from tsad.detectors.proposals.boundaries import USUAL, Margins, best_pairs, drawn_inside, learned_margins, widened
 from tsad.detectors.proposals.calibrator import Calibrator, from_json, logit, mixed, sigmoid, to_json, trust
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
@@ -154,6 +154,8 @@ class CalibratedProposing:
             proposed, candidates = self.proposer.chosen(one, rated), as_intervals(one, rated.runs, rated.probability)
             if examined.own is not None:
                 proposed, candidates = (_described(said, examined.own.intervals) for said in (proposed, candidates))
+            elif examined.kinds is not None:
+                proposed, candidates = (_with_kind(one, said, examined.kinds) for said in (proposed, candidates))
             scores = examined.scores if detector.scored else None
             yield Detection(one.point_id, scores, proposed, self.origin, self.threshold, candidates)
 
@@ -166,6 +168,15 @@ def _described(intervals: Sequence[Interval], own: Sequence[Interval]) -> tuple[
         best = max(inside, key=lambda c: c.score, default=interval)
         named.append(replace(interval, label=best.label, note=best.note))
     return tuple(named)
+
+
+def _with_kind(series: Series, intervals: Sequence[Interval], kinds: Kinds) -> tuple[Interval, ...]:
+    """The intervals with a note of their likeliest kind; the label stays: annotators choose it from the template's."""
+    runs = intervals_to_runs(intervals, series.timestamps)
+    named = (kinds.name(int(a), int(b)) for a, b in runs)
+    return tuple(
+        replace(i, note=f"{kind} ({share:.0%})") for i, (kind, share) in zip(intervals, named, strict=True)
+    )
 
 
 def as_intervals(series: Series, runs: IntArray, probability: FloatArray) -> tuple[Interval, ...]:
