@@ -61,7 +61,7 @@ class Subject:
 
     seen: LabelledLook
     timestamps: IntArray
-    scores: FloatArray
+    scores: npt.NDArray[np.floating]
     rows: npt.NDArray[np.int16] | None = None
 
 
