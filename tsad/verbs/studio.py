@@ -56,9 +56,9 @@ def run(bench: Workbench, keys: StudioKeys, console: Console) -> StudioState:
 
     if keys.action == "status":
         state, running = server.describe(bench.label_studio(), bench.home), server.status(bench.home)
-        own = running is not None and not bench.label_studio().url
-        found = _running(bench, "status", state, str(running["url"])) if own else StudioState("status", state)
-        return console.answer(found, present)
+        if running is None or bench.label_studio().url:
+            return console.answer(StudioState("status", state), present)
+        return console.answer(_running(bench, "status", state, str(running["url"])), present)
     if keys.action == "stop":
         stopped = server.stop(bench.home)
         state = "Label Studio stopped" if stopped else "Label Studio was not running"
