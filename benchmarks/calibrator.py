@@ -15,13 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 
 from tsad.config import compose, settings, workbench
+from tsad.core.series import Series
+from tsad.detectors.base import Detector
+from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.proposals.calibrator import to_json
 from tsad.detectors.proposals.fitting import (
     SEED,
@@ -36,11 +40,28 @@ from tsad.detectors.proposals.proposer import ANY, DEFAULTS, Proposer
 from tsad.steps.sets import LabelledSet, open_sets
 from tsad.synthetic.generator import GENERATOR_VERSION
 
-if TYPE_CHECKING:
-    from tsad.detectors.base import Detector
-
 DETECTORS = ("patch", "robust_zscore", "isolation_forest", "poly", "sub_pca", "kmeans", "nearest_neighbour")
 Groups = dict[str, list[LabelledLook]]
+
+
+class SharedEvidence:
+    """A detector whose evidence is that of the series alone, which is computed once for all such detectors."""
+
+    def __init__(self, detector: Detector, known: dict[str, Examined]) -> None:
+        self.detector, self.known = detector, known
+
+    def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
+        """As :meth:`Detector.examine`."""
+        for one in series:
+            if one.digest not in self.known:
+                self.known[one.digest] = Examined.plain(one, np.zeros(len(one)))
+            yield replace(self.known[one.digest], scores=self.detector.score([one])[0])
+
+
+def sharing(detector: Detector, known: dict[str, Examined]) -> Detector:
+    """The detector, with shared evidence where it has scores and examines a series as most do."""
+    plain = type(detector).examine is Detector.examine and detector.scored
+    return cast(Detector, SharedEvidence(detector, known)) if plain else detector
 
 
 def candidates(detector: Detector, sets: Sequence[LabelledSet]) -> tuple[Groups, Groups]:
@@ -99,9 +120,10 @@ def main() -> None:
     all_real: Groups = {}
     all_synthetic: Groups = {}
     made: list[Detector] = []
+    known: dict[str, Examined] = {}
     for name in given.detectors:
         started, detector = time.perf_counter(), bench.detector_named(name)
-        real, synthetic = candidates(detector, sets)
+        real, synthetic = candidates(sharing(detector, known), sets)
         proposer = report(name, real, synthetic)
         entries[detector.name] = entry(proposer, provenance([detector], real))
         made.append(detector)

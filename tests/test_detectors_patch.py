@@ -18,7 +18,8 @@ from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Evidence, ev
 from tsad.detectors.evidence.examined import channel_evidence, series_rows
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import examples
-from tsad.detectors.patch.detector import PatchDetector, blend_in, resolve_device
+from tsad.detectors.patch.blends import BLENDS, FIRST, HIGHEST, blend_for, blend_in
+from tsad.detectors.patch.detector import PatchDetector, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, load_base
 from tsad.detectors.patch.windows import (
     cut_piece,
@@ -226,18 +227,27 @@ def test_evidence_reaches_the_network(weights: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_blending_moves_the_log_odds_by_the_evidence(weights: Path) -> None:
-    from tsad.detectors.patch.detector import BLENDED, USUAL
-
     x = noise(300)
     x[200] += 30
     plain, half = (detector(weights, blend=b).score([make_series(x)])[0] for b in (0.0, 0.5))
     evidence = evidence_of(x[:, 0])
-    told = sum(weight * evidence.row(name) for name, weight in BLENDED.items()) - USUAL
+    told = sum(weight * evidence.row(name) for name, weight in FIRST.weights.items()) - FIRST.usual
     odds = np.log(plain / (1 - plain)) + 0.5 * told
     assert np.allclose(half, 1 / (1 + np.exp(-odds)), atol=1e-5) and half[200] > plain[200]
     sure = np.array([0.0, 1.0])
     blend_in(sure, evidence_of(np.zeros(2)), 1.0)
     assert np.isfinite(sure).all() and 0 < sure[0] < sure[1] < 1
+
+
+def test_the_weights_name_their_blend() -> None:
+    evidence = evidence_of(noise(300)[:, 0])
+    rows = [evidence.row(name) for name in ("short_neighbour", "middle_neighbour", "neighbour")]
+    told = 2 * rows[0] + evidence.row("energy") + 2 * np.max(rows, axis=0) - 3
+    assert np.allclose(HIGHEST.told(evidence), told, atol=1e-5)
+    assert {name: blend_for(name, 15) for name in BLENDS} == BLENDS and blend_for("highest", 16) is FIRST
+    from tsad.detectors.patch.configuration import PatchConfig
+
+    assert PatchConfig().blend == "sum" and PatchConfig(blend="highest").to_dict()["blend"] == "highest"
 
 
 def test_examined_scores_and_rows_are_those_of_each_series(weights: Path) -> None:

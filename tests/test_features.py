@@ -11,14 +11,14 @@ import pytest
 
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray
-from tsad.detectors.evidence.channels import CHANNELS
-from tsad.detectors.evidence.examined import Examined, ExaminedChannel, leading_of
+from tsad.detectors.evidence.channels import CHANNELS, INDEX, REPLACED
+from tsad.detectors.evidence.examined import STAND_INS, Examined, ExaminedChannel, leading_of
 from tsad.detectors.evidence.period import Period
-from tsad.detectors.proposals.candidates import Candidates, find_candidates
+from tsad.detectors.proposals.candidates import SOURCES, Candidates, find_candidates
 from tsad.detectors.proposals.features import context as contexts
 from tsad.detectors.proposals.features import likeness, order, recurrence, scales, score, shape, spans
 from tsad.detectors.proposals.features.context import Context, day_of
-from tsad.detectors.proposals.features.table import FEATURES, FIRST_EDITION, features_of
+from tsad.detectors.proposals.features.table import FEATURES, FIRST_EDITION, PLACE, features_of
 
 LAST_OF_FIRST = 25
 SCALES = (1, 4, 30)
@@ -257,6 +257,23 @@ def test_later_rows_of_evidence_become_features(monkeypatch: pytest.MonkeyPatch)
     for k, a, b, _ in each(context):
         assert inside[k, 0] == pytest.approx(np.abs(context.examined.row("short_residual")[a:b]).max())
     assert score.rows_inside(context, ()).shape == (len(context.candidates), 0)
+
+
+def test_rows_that_are_left_out_are_stood_for() -> None:
+    context = context_of()
+    rows = context.examined.rows.copy()
+    rows[[INDEX[name] for name in REPLACED]] = 0
+    fewer = Examined(context.examined.scores, rows, None, context.examined.channels, context.examined.leading)
+    assert fewer.replaced and not context.examined.replaced
+    assert np.array_equal(fewer.row("neighbour"), context.examined.row("cycle"))
+    assert np.array_equal(fewer.row("energy"), context.examined.row("energy"))
+    assert set(STAND_INS) == set(REPLACED) and not set(STAND_INS.values()) & set(REPLACED)
+    table = features_of(fewer, context.candidates)
+    whole = features_of(context.examined, context.candidates)
+    names = {"neighbour": "cycle", "short_neighbour_rarity": "brief_neighbour_rarity"}
+    assert all(np.array_equal(table[:, PLACE[a]], whole[:, PLACE[b]]) for a, b in names.items())
+    found = find_candidates(fewer)
+    assert {"neighbour", "short_neighbour"} <= {SOURCES[k] for k in found.sources}
 
 
 def test_the_leading_channel_is_the_highest() -> None:

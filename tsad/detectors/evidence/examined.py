@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,16 @@ import numpy.typing as npt
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, FloatArray, IntArray, Interval
-from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Beside, Evidence, evidence_of, scaled_values
+from tsad.detectors.evidence.channels import (
+    CHANNELS,
+    INDEX,
+    REPLACED,
+    UNIT,
+    Beside,
+    Evidence,
+    evidence_of,
+    scaled_values,
+)
 from tsad.detectors.evidence.period import Period
 from tsad.detectors.evidence.together import cross_residuals
 from tsad.detectors.numeric import fill_missing, is_constant, tame
@@ -39,6 +49,12 @@ class Own:
         return cls(tuple(c for c, _ in kept), runs)
 
 
+# What stands for rows that the second edition does without, among candidates and their features.
+STAND_INS = {
+    "neighbour": "cycle", "neighbour_rarity": "cycle_rarity", "middle_neighbour": "short_features",
+    "middle_neighbour_rarity": "short_features_rarity", "short_neighbour": "brief_neighbour",
+    "short_neighbour_rarity": "brief_neighbour_rarity", "short_core": "brief_core",
+}  # fmt: skip
 LEADING = ("cycle", "brief_neighbour", "energy")  # rows by which a channel leads where channels have no scores
 ScaleLogits = tuple[tuple[int, npt.NDArray[np.float16]], ...]  # (points taken as one, log odds [ceil(T / points)])
 
@@ -111,9 +127,18 @@ class Examined:
         return cls(scores, combined_rows([one.rows for one in found], len(series)), own,
                    tuple(ExaminedChannel.of(one) for one in found), leading_of(heights))  # fmt: skip
 
+    @cached_property
+    def replaced(self) -> bool:
+        """Whether the rows that the second edition does without were left out: others stand for them."""
+        return not any(self.rows[INDEX[name]].any() for name in REPLACED)
+
+    def place(self, name: str) -> int:
+        """Where a statistic stands in ``rows``: its own row, or the one that stands for it."""
+        return INDEX[STAND_INS.get(name, name) if self.replaced else name]
+
     def row(self, name: str) -> npt.NDArray[np.float32]:
-        """One statistic as float32, [T]."""
-        return self.rows[INDEX[name]] * np.float32(UNIT)
+        """One statistic as float32, [T]; of one that was left out what stands for it."""
+        return self.rows[self.place(name)] * np.float32(UNIT)
 
 
 def leading_of(heights: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray[np.uint16] | None:

@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 USUAL: dict[str, Any] = {
     "length": 1024, "patch": 32, "evidence": (), "hidden_size": 128, "layers": 4, "heads": 4, "intermediate_size": 344,
-    "point_size": 32, "kinds": 20, "stem": (5, 3), "embeds_inputs": True, "believes": False,
+    "point_size": 32, "kinds": 20, "stem": (5, 3), "embeds_inputs": True, "believes": False, "blend": "sum",
 }  # fmt: skip
 
 
@@ -28,6 +28,7 @@ class PatchConfig(PretrainedConfig):
         stem: points that the two convolutions of the stem see at once.
         embeds_inputs: whether tokens see inputs beside what the stem makes of them, as in the first edition.
         believes: whether the network weighs each row of evidence at each point and adds them to the logits.
+        blend: which sum of evidence (``blends.BLENDS``) the score adds to the network's log odds.
     """
 
     model_type = "tsad_patch"
@@ -44,6 +45,7 @@ class PatchConfig(PretrainedConfig):
     stem: list[int]
     embeds_inputs: bool
     believes: bool
+    blend: str
 
     def __init__(self, **given: Any) -> None:
         shape = {name: given.pop(name, usual) for name, usual in USUAL.items()}

@@ -33,6 +33,7 @@ from tsad.detectors.evidence.examined import (
 )
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
+from tsad.detectors.patch.blends import blend_for, blend_in
 from tsad.detectors.patch.examples import Example
 from tsad.detectors.patch.kinds import KindTable, kind_names
 from tsad.detectors.patch.loading import SHIPPED, check_base, load_base
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     import torch
 
     from tsad.detectors.patch.model import PatchModel
-
-BLENDED = {"short_neighbour": 2.0, "neighbour": 1.2, "energy": 1.0}  # chosen on the development sets
-USUAL = 2.5  # what they add up to at an unusual, but normal point
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +173,8 @@ class PatchDetector(Detector):
                 total += np.repeat(logits, scale)[: len(total)] if scale > 1 else logits
             total /= len(kept)
             if self.settings.blend:
-                blend_in(total, held[at, channel], self.settings.blend)
+                blend = blend_for(self._scoring().config.blend, series[at].values.shape[1])
+                blend_in(total, held[at, channel], self.settings.blend, blend)
             yield at, channel, total, tuple(kept)
 
     def _scale_logits(
@@ -263,19 +262,6 @@ class PatchDetector(Detector):
         """What the network sees of a series."""
         config = self._scoring().config
         return crops.Seen(config.length, tuple(config.evidence))
-
-
-def blend_in(scores: FloatArray, evidence: Evidence, blend: float) -> None:
-    """Raise or lower the log odds of each score by what the evidence says, in place. scores [T] in 0..1."""
-    from scipy.special import expit, logit
-
-    told = np.full(len(scores), -USUAL, np.float32)
-    for name, weight in BLENDED.items():
-        told += np.float32(weight) * evidence.row(name)
-    np.clip(scores, 1e-6, 1 - 1e-6, out=scores)
-    logit(scores, out=scores)
-    scores += blend * told
-    expit(scores, out=scores)
 
 
 def resolve_device(wanted: str) -> str:

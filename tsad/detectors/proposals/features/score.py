@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tsad.core.types import FloatArray
-from tsad.detectors.evidence.channels import INDEX, UNIT
+from tsad.detectors.evidence.channels import UNIT
 from tsad.detectors.proposals.candidates import log_odds
 from tsad.detectors.proposals.features.context import Context
 from tsad.detectors.proposals.features.spans import over, over_or
@@ -48,8 +48,8 @@ def score_features(context: Context) -> FloatArray:
 
 def rows_inside(context: Context, names: tuple[str, ...]) -> FloatArray:
     """The largest size of each named row of evidence inside each candidate, [K, len(names)]."""
-    rows, runs = context.examined.rows, context.candidates.runs
-    columns = [over(np.abs(rows[INDEX[name]]), np.maximum, runs) * UNIT for name in names]
+    examined, runs = context.examined, context.candidates.runs
+    columns = [over(np.abs(examined.rows[examined.place(name)]), np.maximum, runs) * UNIT for name in names]
     return np.stack(columns, axis=1) if columns else np.zeros((len(runs), 0))
 
 
