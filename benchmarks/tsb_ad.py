@@ -6,8 +6,7 @@ Published: ``benchmark_exp/benchmark_eval_results/uni_mergedTable_VUS-PR.csv`` o
 Liu and Paparrizos 2024, "The Elephant in the Room", NeurIPS), 350 univariate series. Of its 23 series from NAB, 8 have
 length, place and number of events as in NAB itself, but for one point at the end of the file and of each event; the
 others were cut or labelled anew. AIOPS (IOPS there) and SMD (single channels there) were not matched; MSCMD is not in
-it.
-What is in common then: the series, its labels, the metric with 250 thresholds and all buffers up to TSB-AD's period
+it. What is in common then: the series, its labels, the metric with 250 thresholds and all buffers up to TSB-AD's period
 rule. What is not: their hyperparameters were tuned on other series of the benchmark, ours on all of NAB, these 8
 included; some of their detectors (CNN) take the head of each series as normal, ours no part of it.
 """

@@ -18,8 +18,8 @@ def period_rule(values: FloatArray, version: Literal["published", "corrected"] =
     Equal to ``find_length_rank(values, rank=1)`` in ``TSB_AD/utils/slidingWindows.py`` of TSB-AD (Liu and Paparrizos
     2024), told in our own words. There are two versions. ``published`` is that of the benchmark's tables, up to pull
     request 51 (February 2026): a peak below lag 6 or above 303 counts as none. Since then (``corrected``) lags from 4
-    to 300 count. So a series whose highest peak lies at 4 or 5 has buffers of up to 125 points in one version and of 4
-    or 5 in the other.
+    to 300 count. So a series whose highest peak lies at 4 or 5 has buffers of up to 125 points in one version and of
+    up to 4 or 5 in the other.
 
     Args:
         values: [T] of the first channel, finite; the first 20,000 points are looked at.
