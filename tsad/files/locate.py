@@ -17,7 +17,7 @@ def shipped(name: str) -> Path:
 
 
 def install_extra(extra: str) -> str:
-    """The command that adds an extra, e.g. ``studio``: to the checkout this runs from, else from the wheel it came in."""
+    """The command that adds an extra, e.g. ``studio``: to the checkout this runs from, else from its wheel."""
     if (PACKAGE / "_conf").is_dir():
         return f"pip install 'FOLDER/{WHEEL}[{extra}]' (FOLDER: where the wheel lies that tsad was installed from)"
     return f"pip install -e '{PACKAGE.parent}[{extra}]'"

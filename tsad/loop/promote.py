@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
+from tsad.core.advice import give_up
 from tsad.core.errors import DatasetError, RegistryError
 from tsad.core.results import Result
 from tsad.loop.champion import registry_of
@@ -74,7 +75,8 @@ def _promote(turn: Turn, step: StepRun, _: Turn) -> Promoted:
     if decision.promote:
         candidate = registry.resolve(str(challenger))
         if candidate is None:
-            raise RegistryError(f"{registry.name} has lost version {challenger}", "Restore it or start new=true.")
+            remedy = f"Restore it; or: {give_up(turn.loop.name)}"
+            raise RegistryError(f"{registry.name} has lost version {challenger}", remedy)
         registry.promote(candidate)
     registry.prune(bench.tracking.keep_versions)
     step.tags({"tsad.reason": decision.reason})

@@ -112,7 +112,7 @@ class Described:
 
 
 def log_model(step_run: StepRun, described: Described, adapter: Path | None, folder: Path) -> str:
-    """Save a detector version and log it under the step's run; MLflow shows tsad's version and the mlflow to install beside it.
+    """Save a detector version and log it under the step's run; MLflow shows tsad's version and its own beside it.
 
     Args:
         adapter: its peft folder; ``None`` for an unadapted base.
@@ -137,8 +137,10 @@ def log_model(step_run: StepRun, described: Described, adapter: Path | None, fol
             pip_requirements=[f"mlflow=={mlflow.__version__}"],
             mlflow_model=Model(artifact_path=MODEL, run_id=step_run.run_id),
             metadata={
-                "tsad.version": __version__, "tsad.base": dict(described.base), "tsad.origin": plain(described.origin),
-            },  # fmt: skip
+                "tsad.version": __version__,
+                "tsad.base": dict(described.base),
+                "tsad.origin": plain(described.origin),
+            },
         )
     step_run.file(folder / MODEL, MODEL)
     shutil.rmtree(folder, ignore_errors=True)
