@@ -31,7 +31,7 @@ help:
 	@echo "make bench       the figures of the README, one command each"
 	@echo "make lint        ruff, mypy, and what the rules of the house count"
 	@echo "make install     .venv with the pinned core set"
-	@echo "make wheel       dist/tsad-*.whl"
+	@echo "make wheel       dist/tsad_loop-*.whl, to be installed with pip"
 	@echo "make wheelhouse  every wheel for an install without network"
 	@echo "make clean       caches, builds and .venv; never the store (mlruns/)"
 
@@ -45,6 +45,7 @@ $(VENV)/.made:
 # torch first and without its dependencies, so that nothing else is looked up in torch's own index.
 $(VENV)/.core: $(VENV)/.made pyproject.toml constraints.txt
 	$(INSTALL) $(if $(OFFLINE),,$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))) --no-deps $(TORCH)
+	-$(PIP) uninstall --quiet --yes tsad # what this checkout was called before tsad-loop
 	$(INSTALL) -e .
 	@touch $@
 

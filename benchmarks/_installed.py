@@ -133,7 +133,7 @@ class Installed:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
         isolation = ["--no-build-isolation"] if find_spec("hatchling") else []
         subprocess.run([*pip, "wheel", *isolation, "--no-deps", "--wheel-dir", str(wheels), str(ROOT)], check=True)
-        (wheel,) = wheels.glob("*.whl")
+        (wheel,) = wheels.glob("tsad_loop-*.whl")
         subprocess.run([*pip, "install", "--no-deps", "--target", str(self.site), str(wheel)], check=True)
         (self.site / "sitecustomize.py").write_text(GUARD, encoding="utf-8")
         home = scratch / "where"

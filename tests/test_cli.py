@@ -224,7 +224,7 @@ def failing(error: BaseException) -> Callable[[str], Any]:
         (StorageError("disk full\nat /x", "Free some."), 1, "error: disk full at /x. Free some.\n"),
         (PermissionError(13, "Permission denied", "/x/y"), 1, "error: /x/y: Permission denied\n"),
         (ZeroDivisionError("by 0"), 1, "error: ZeroDivisionError: by 0 (tsad -v shows where)\n"),
-        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted. Go on with the same command\n"),
     ],
 )
 def test_exit_codes(

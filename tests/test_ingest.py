@@ -14,7 +14,7 @@ from sources_kit import EXAMPLE, write
 from verbs_kit import call
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ClaimError, SourceError, SourceUnavailableError
+from tsad.core.errors import SourceError, SourceUnavailableError
 from tsad.core.intervals import intervals_to_mask
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, Interval
@@ -146,19 +146,6 @@ def test_nothing_left_is_an_error(bench: Make, plant: Path) -> None:
 
 
 # --- faults ------------------------------------------------------------------------------------------------
-
-
-def test_another_process_at_the_loop_is_said_before_the_reading(
-    bench: Make, plant: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from filelock import FileLock
-
-    one = bench("source=csv", f"source.root={plant}", "loop.name=busy")
-    place = open_loop(one).home / "locks" / "busy.lock"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    monkeypatch.setattr(CsvSource, "fetch", lambda *_: pytest.fail("read before the lock"))
-    with FileLock(place), pytest.raises(ClaimError, match="report=false"):
-        call("ingest", one)
 
 
 def test_series_from_the_cache_are_named_so(

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tsad.config import options_of
-from tsad.files.locate import shipped
+from tsad.files import locate
+from tsad.files.locate import WHEEL, install_extra, shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -37,6 +38,24 @@ def test_every_make_target_is_explained() -> None:
     assert targets is not None
     for target in set(targets[1].split()) - {"help", "venv"}:
         assert f'"make {target} ' in makefile, f"make help does not say what {target} does"
+
+
+def test_nothing_sends_people_to_a_strangers_package() -> None:
+    assert PROJECT["project"]["name"] == "tsad-loop" and list(PROJECT["project"]["scripts"]) == ["tsad"]
+    told = [ROOT / "README.md", ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]
+    for folder in ("tsad", "conf", "label_studio", "benchmarks", "docs"):
+        told += [p for p in (ROOT / folder).rglob("*") if p.suffix in {".py", ".md", ".yaml", ".yml", ".json", ".txt"}]
+    strangers = re.compile(r"(?<![\w./-])tsad(\[\w|==)|pip install (-\S+ )*['\"]?tsad(?![\w/])")
+    for path in told:
+        found = strangers.search(path.read_text("utf-8"))
+        assert found is None, f"{path.relative_to(ROOT)}: {found}"
+
+
+def test_an_extra_is_installed_from_where_tsad_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert install_extra("peers") == f"pip install -e '{ROOT}[peers]'"
+    (tmp_path / "tsad" / "_conf").mkdir(parents=True)
+    monkeypatch.setattr(locate, "PACKAGE", tmp_path / "tsad")
+    assert "tsad_loop-" in install_extra("peers") and ".whl[peers]'" in install_extra("peers")
 
 
 def test_every_dependency_is_pinned() -> None:
@@ -68,7 +87,7 @@ def test_wheel_carries_conf_templates_and_weights(tmp_path: Path) -> None:
         pytest.fail("README.md is missing; the package's description comes from it")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+    with zipfile.ZipFile(tmp_path / WHEEL) as wheel:
         names = set(wheel.namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
         inside = f"tsad/_conf/{path.relative_to(ROOT / 'conf').as_posix()}"

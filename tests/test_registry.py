@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from tracking_rig import TinyDetector, home, options, store
 
+from tsad import __version__
 from tsad.core.bases import DetectorBase
 from tsad.core.building import build
 from tsad.core.errors import RegistryError, SeriesError, TrackingError, WeightsError
@@ -220,6 +222,14 @@ def test_no_pickle_and_no_copy_of_the_base(loop: LoopStore, weights: Path, tmp_p
     files = {p.name for p in registry.fetch(version, tmp_path / "out").rglob("*") if p.is_file()}
     assert {"MLmodel", "detector.json", "bias.txt", "pyfunc_entry.py"} <= files
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".bin", ".safetensors"))]
+
+
+def test_a_model_names_no_package_of_an_index_as_ours(loop: LoopStore, weights: Path, tmp_path: Path) -> None:
+    registry = loop.registry("tiny")
+    model = registry.fetch(registry.register(**_train(loop, weights)), tmp_path / "out")
+    assert [line.partition("==")[0] for line in (model / "requirements.txt").read_text().split()] == ["mlflow"]
+    assert "tsad==" not in "".join(p.read_text(encoding="utf-8") for p in model.glob("*.y*ml"))
+    assert yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))["metadata"]["tsad.version"] == __version__
 
 
 def test_another_base_is_refused_by_name(loop: LoopStore, weights: Path) -> None:

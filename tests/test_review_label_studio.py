@@ -294,5 +294,5 @@ def test_a_missing_package_and_a_taken_port_are_named(tmp_path: Path, monkeypatc
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", absent)
-    with pytest.raises(MissingPackageError, match=r"tsad\[studio\]"):
+    with pytest.raises(MissingPackageError, match=r"pip install -e '.*\[studio\]'; or name"):
         server.start(tmp_path)

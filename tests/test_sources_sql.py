@@ -349,7 +349,7 @@ def test_a_missing_driver_of_postgresql_names_the_extra(monkeypatch: pytest.Monk
     import sys
 
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'tsad\[postgres\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install -e '.*\[postgres\]'"):
         sql_source("postgresql://localhost/d").points()
 
 

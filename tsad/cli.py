@@ -32,10 +32,11 @@ from tsad.command.secrets import refuse_secrets
 from tsad.config import (
     CONFIG_NAME,
     VERSION_BASE,
-    compose,
+    check_sweep,
     explained,
     finish,
     home,
+    loop_of_job,
     options_of,
     search_folders,
     search_here_first,
@@ -51,7 +52,7 @@ from tsad.files.locate import shipped
 from tsad.verbs.console import Console
 from tsad.verbs.foot import Foot
 from tsad.verbs.interrupts import Interrupts
-from tsad.verbs.lookup import verb_module
+from tsad.verbs.lookup import makes_loops, verb_module
 from tsad.verbs.progress import TerminalProgress
 from tsad.verbs.streams import width_of, write_lines
 
@@ -109,8 +110,8 @@ def main() -> None:
         with call.control.handled():
             sys.exit(_run(call))
     except KeyboardInterrupt as error:
-        notes = "; ".join(getattr(error, "__notes__", ()))
-        _fail(call, "Interrupted", "interrupted", notes)
+        notes = ". ".join(getattr(error, "__notes__", ()))
+        _fail(call, "Interrupted", "interrupted", notes or "Go on with the same command")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, less) has gone; Python would complain once more when it flushes at exit.
@@ -122,9 +123,14 @@ def main() -> None:
 
 
 def run_verb(
-    call: Invocation, cfg: DictConfig, verb: str, choices: dict[str, Any], overrides: Sequence[str]
+    call: Invocation, cfg: DictConfig, choices: dict[str, Any], overrides: Sequence[str], job: int | None = None
 ) -> float | None:
-    """Check the whole config, then run the verb; returns what a sweeper optimises."""
+    """Check the whole config, then run the verb; returns what a sweeper optimises.
+
+    Args:
+        job: its number in a sweep; ``None`` = there is none.
+    """
+    verb = str(choices["task"])
     module = verb_module(verb)
     checked = settings(finish(cfg, choices), overrides, module.keys_model, verb)
     as_json = call.options.as_json
@@ -133,7 +139,10 @@ def run_verb(
     context = Context(progress=progress, control=call.control)
     # What libraries print is no part of an answer in JSON.
     with progress.command(verb), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        result = module.run(workbench(checked, context), checked.keys, console)
+        bench = workbench(checked, context)
+        if job is not None and makes_loops(module):
+            bench = bench.named(loop_of_job(checked, job))
+        result = module.run(bench, checked.keys, console)
     call.codes.append(PEOPLE if result.people_have_to_act else DONE)
     optimised: float | None = result.optimised
     return optimised
@@ -155,7 +164,9 @@ def _run(call: Invocation) -> int:
     _set_up(call)
     words = [quoted(w) if is_override(w) else w for w in words]
     if {"-m", "--multirun"} & set(words):
-        _check_sweep([w for w in words if is_override(w)])
+        verb = next((w.removeprefix("task=") for w in words if w.startswith("task=")), "")
+        loops = verb in options_of("task") and makes_loops(verb_module(verb))
+        check_sweep([w for w in words if is_override(w)], loops)
     _hydra(call, words)
     return max(call.codes, default=DONE)
 
@@ -188,27 +199,6 @@ def _set_up(call: Invocation) -> None:
         warnings.simplefilter("ignore")
 
 
-def _check_sweep(overrides: list[str]) -> None:
-    """Check every listed value of a sweep before its first run, so that a typo in the last one costs nothing.
-
-    Raises:
-        ConfigError: a value that its run would refuse.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import ChoiceSweep
-
-    tried: list[list[str]] = []
-    for override, text in zip(OverridesParser.create().parse_overrides(overrides), overrides, strict=True):
-        listed = isinstance(override.value(), ChoiceSweep)
-        if listed or not override.is_sweep_override():
-            key = override.get_key_element()
-            tried.append([f"{key}={v}" for v in override.sweep_string_iterator()] if listed else [text])
-    first = [values[0] for values in tried]
-    for at, values in enumerate(tried):
-        for value in values if len(values) > 1 else ():
-            settings(compose([*first[:at], value, *first[at + 1 :]]))
-
-
 def _hydra(call: Invocation, words: Sequence[str]) -> None:
     """Hand the words to Hydra, which composes and calls the verb, once or for every value of a sweep."""
     import hydra
@@ -228,9 +218,13 @@ def _hydra(call: Invocation, words: Sequence[str]) -> None:
         overrides = [str(o) for o in OmegaConf.to_container(job.overrides.task, resolve=False) or ()]
         if job.mode is not None and job.mode.name == "MULTIRUN":
             log.info("--- %s: %s", job.job.num, " ".join(overrides))
-            return run_verb(call, cfg, str(choices["task"]), choices, overrides)
+            try:
+                return run_verb(call, cfg, choices, overrides, int(job.job.num))
+            except KeyboardInterrupt as error:
+                error.add_note("The same command takes the sweep up again")
+                raise
         try:
-            return run_verb(call, cfg, str(choices["task"]), choices, overrides)
+            return run_verb(call, cfg, choices, overrides)
         except Exception as error:  # raised again below: on its way Hydra would print a line of its own
             failed.append(error)
             return None

@@ -58,7 +58,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     try:
         importlib.metadata.version("label-studio")
     except importlib.metadata.PackageNotFoundError:
-        unavailable("Label Studio is not installed: pip install 'tsad[studio]'")
+        unavailable("Label Studio is not installed: pip install -e '.[studio]'")
     kept = os.environ.get("TSAD_LIVE_HOME")
     home = Path(kept) if kept else tmp_path_factory.mktemp("studio")
     url = server.start(home)
@@ -98,7 +98,7 @@ def browser() -> Iterator[Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        unavailable("Playwright is not installed: pip install 'tsad[live]'")
+        unavailable("Playwright is not installed: pip install -e '.[live]'")
     path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         unavailable("There is no Chromium; name one by TSAD_CHROMIUM")

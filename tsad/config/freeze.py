@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tsad.command.naming import full_key
 from tsad.command.secrets import literal, masked, unmasked
-from tsad.config.composing import flatten, plain, targets_of
+from tsad.config.composing import flatten, options_of, plain, targets_of, yaml_text
+from tsad.config.typed import TypedKeys
 from tsad.core.building import HOUSE
 from tsad.core.errors import ConfigError
 from tsad.core.moved import current
@@ -21,6 +23,7 @@ _ERRORS = ("miss_rate", "shift_rate", "shift_points", "spurious_rate", "seed")
 _SAMPLING = ("windows", "max_per_series", "seed")
 _RUNS = ("default", "merge_gap", "min_length", "max_length")
 _GATE = ("min_intervals", "metric", "guard", "margin", "min_gain", "alpha", "resamples", "seed")
+_ABSENT = "not set"
 _LABELS, _PEOPLE = ("share", *_GATE), ("windows", "strata", *_GATE)
 
 
@@ -121,7 +124,10 @@ def _translated(group: str, values: Any) -> Any:
     choice = former.choices.get(chosen)
     if choice is None:
         asked = " and ".join(f"{group}.{key}={name}" for key, name in zip(former.chosen_by, chosen, strict=True))
-        raise ConfigError(f"the frozen config has {asked}, which no version had", "Start afresh with new=true.")
+        raise ConfigError(
+            f"the frozen config has {asked}, which no version had",
+            "Go on with the tsad that froze it, or take another loop.name: what people answered stays with this one.",
+        )
     return {"_target_": choice.target, **{key: value for key, value in values.items() if key in choice.keys}}
 
 
@@ -160,14 +166,53 @@ def thawed(text: str, now: Mapping[str, Mapping[str, Any]], written: str) -> Dic
     return OmegaConf.create({**literal(now), **unmasked(frozen, now, _read(written))})
 
 
-def differences(asked: str, frozen: str) -> list[str]:
-    """Keys of the groups whose values differ, as ``key=asked (frozen: value)``; the verb's own keys do not count."""
-    now, then = flatten(translated(_read(asked))), flatten(translated(_read(frozen)))
-    return [
-        f"{key}={now[key]} (frozen: {then[key]})"
-        for key in now
-        if "." in key and key in then and now[key] != then[key] and key != "loop.name"
-    ]
+def differences(asked: str, frozen: str, typed: TypedKeys) -> list[str]:
+    """Typed keys whose values differ, as ``key=asked (frozen: value)``; those that nobody typed do not count.
+
+    Of a group of another class that is all that is said: ``detector=poly (frozen: patch)``.
+    """
+    now, then = _read(asked), translated(_read(frozen))
+    found: list[str] = []
+    for group in [g for g in now if g in then]:  # what an older tsad did not freeze comes from the config in use
+        ours, theirs = flatten({group: now[group]}), flatten({group: then[group]})
+        # Of an option that was typed, a key that one of the two lacks is that of another version of tsad.
+        counted = [k for k in {**ours, **theirs} if typed.names(k) or (k in ours and k in theirs and typed.has(k))]
+        differing = [k for k in counted if k != "loop.name" and ours.get(k, _ABSENT) != theirs.get(k, _ABSENT)]
+        target = f"{group}._target_"
+        if target in differing:
+            chosen, kept = (_option(group, str(values.get(target))) for values in (ours, theirs))
+            found.append(f"{group}={chosen} (frozen: {kept})")
+        else:
+            found += [f"{key}={ours.get(key, _ABSENT)} (frozen: {theirs.get(key, _ABSENT)})" for key in differing]
+    return found
+
+
+def laid_over(asked: str, frozen: str, typed: TypedKeys) -> str:
+    """A frozen config (YAML) with what was typed in place of its own; what nobody typed stays as it was frozen."""
+    import yaml
+
+    merged = _merged(_read(asked), translated(_read(frozen)), typed)
+    return yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
+
+
+def _merged(now: Mapping[str, Any], then: Mapping[str, Any], typed: TypedKeys, prefix: str = "") -> dict[str, Any]:
+    merged = dict(then)
+    for key, value in now.items():
+        name, kept = full_key(prefix, key), then.get(key)
+        if typed.has(name):
+            merged[key] = value
+        elif isinstance(value, Mapping) and isinstance(kept, Mapping):
+            merged[key] = _merged(value, kept, typed, name)
+    return merged
+
+
+def _option(group: str, target: str) -> str:
+    """The option of a group that names the class, where one alone does; else the class."""
+    import yaml
+
+    options = {name: yaml.safe_load(yaml_text(f"{group}/{name}") or "") or {} for name in options_of(group)}
+    named = [name for name, values in options.items() if values.get("_target_") == target]
+    return named[0] if len(named) == 1 else target.rpartition(".")[2]
 
 
 def _read(text: str) -> dict[str, Any]:

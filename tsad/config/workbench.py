@@ -75,15 +75,22 @@ class Workbench(Composed):
         reviewer.context = self.context
         return reviewer
 
-    def build_once(self) -> None:
-        """Build reviewer, source and detector, and let them go: what cannot be built is said before work starts.
+    def build_once(self, reads: bool = True) -> None:
+        """Build source, detector and reviewer, and let them go: what cannot be built is said before work starts.
+
+        Args:
+            reads: the source is going to be read: it is asked for its points, so that a folder that is not there is
+                named before anybody is asked to start Label Studio, and before a wrong path is frozen.
 
         Raises:
             TsadError: one of them cannot be built; names the key.
         """
-        self.make_reviewer()
-        self.make_source()
+        source = self.make_source()
+        if reads:
+            source.points()
+            source.close()
         self.make_detector()
+        self.make_reviewer()
 
     def named(self, loop: str) -> Workbench:
         """The same workbench for a loop of another name, its frozen config included."""

@@ -12,6 +12,7 @@ from tsad.core.errors import MissingPackageError
 from tsad.core.option_model import Options
 from tsad.core.types import FloatArray, Needs
 from tsad.detectors.subsequences import SubsequenceDetector, to_points
+from tsad.files.locate import install_extra
 
 BLOCK = 20_000  # points compared with each other: time grows with its square
 
@@ -38,7 +39,7 @@ class MatrixProfile(SubsequenceDetector):
     def __init__(self, options: Options | None = None, **given: Any) -> None:
         super().__init__(options, **given)
         if importlib.util.find_spec("stumpy") is None:
-            raise MissingPackageError("detector matrix_profile needs stumpy", "Run: pip install 'tsad[peers]'")
+            raise MissingPackageError("detector matrix_profile needs stumpy", f"Run: {install_extra('peers')}")
 
     @classmethod
     def needs(cls, options: Options | None = None) -> Needs:

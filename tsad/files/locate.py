@@ -1,13 +1,23 @@
-"""Where the folders that ship with tsad lie: in the wheel, else in the checkout."""
+"""Where the folders that ship with tsad lie, in the wheel or else in the checkout, and what installs more of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from tsad import __version__
+
 PACKAGE = Path(__file__).resolve().parents[1]
+WHEEL = f"tsad_loop-{__version__}-py3-none-any.whl"  # of the distribution tsad-loop; what `make wheel` leaves in dist/
 
 
 def shipped(name: str) -> Path:
     """``conf`` or ``label_studio``: the wheel's copy, else the checkout's."""
     packed = PACKAGE / f"_{name}"
     return packed if packed.is_dir() else PACKAGE.parent / name
+
+
+def install_extra(extra: str) -> str:
+    """The command that adds an extra, e.g. ``studio``: to the checkout this runs from, else from its wheel."""
+    if (PACKAGE / "_conf").is_dir():
+        return f"pip install 'FOLDER/{WHEEL}[{extra}]' (FOLDER: where the wheel lies that tsad was installed from)"
+    return f"pip install -e '{PACKAGE.parent}[{extra}]'"

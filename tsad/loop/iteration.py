@@ -12,14 +12,14 @@ what is not done. Nothing here is remembered outside MLflow and Label Studio.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tsad.config.freeze import differences
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError, TsadError
 from tsad.core.results import Result
+from tsad.loop.continuing import how_to_go_on, refuse_another_config, under_own_config
 from tsad.loop.detect import DETECT
 from tsad.loop.evaluate import EVALUATE
 from tsad.loop.explain import EvidenceGap, LearningGap
@@ -95,29 +95,24 @@ def iterate(bench: Workbench, new: bool = False) -> LoopState:
     """Go on with the open iteration, or begin one, until people have to act or the loop reaches its end.
 
     Args:
-        new: close an open iteration as abandoned and begin one with this config.
+        new: close an open iteration as abandoned and begin one with what was typed over the loop's config.
 
     Raises:
-        LoopError: several loops are open and none is named, or an override differs from the frozen config.
+        LoopError: several loops are open and none is named, or what was typed differs from the config the loop has.
         ClaimError: another process works on this loop.
         StopRequested: it was asked to stop; what is finished is kept.
     """
     from tsad.tracking.store import open_store
 
     store = open_store(bench.tracking, bench.home)
-    frozen = None if new else _open_iteration(store, bench)
-    asked, bench = bench, bench.thaw(frozen.config_yaml) if frozen is not None else bench
-    bench.build_once()  # before any long work, and before anything is frozen
-    bench = bench.named(_fresh_name(store, bench) if bench.loop.fresh and not new else bench.loop.name)
+    asked = bench
+    bench, newest = _chosen(store, asked)
+    bench = under_own_config(bench, newest, new)
     loop = LoopStore(store, bench.loop.name, bench.loop.lease)
+    _check(asked, bench, loop, newest, new)
     done = {i.number for i in loop.iterations() if not i.open}
-    with _resumable(bench), loop.lock() as held:
-        if frozen is not None and not asked.overrides:
-            bench.context.progress.note(f"going on with loop {loop.name}, iteration {frozen.number} ({frozen.state})")
-        iteration = held.open_iteration()
-        if iteration is not None and new:
-            iteration.abandon("new=true")
-            iteration = None
+    with _resumable(asked, loop), loop.lock() as held:
+        iteration = _taken_up(asked, bench, held, new)
         while iteration is not None or not _ended(bench, held):
             bench.context.control.safe_point()
             iteration = iteration or _begin(bench, held)
@@ -127,13 +122,44 @@ def iterate(bench: Workbench, new: bool = False) -> LoopState:
     return _state(bench, loop, done)
 
 
+def _check(asked: Workbench, bench: Workbench, loop: LoopStore, newest: Iteration | None, new: bool) -> None:
+    """Refuse what cannot be done before long work begins, and before anything is frozen or given up."""
+    open_one = newest if newest is not None and newest.open and not new else None
+    ended = open_one is None and _ended(bench, loop)
+    if newest is not None and (ended or not new):
+        refuse_another_config(asked, newest)
+    if ended and new:
+        raise LoopError(
+            f"loop {loop.name} has reached its end (loop.iterations={bench.loop.iterations}): new=true begins nothing",
+            "Raise loop.iterations, or take another loop.name.",
+        )
+    if not ended:
+        bench.build_once(reads=open_one is None or finished(open_one, DETECT) is None)
+
+
+def _taken_up(asked: Workbench, bench: Workbench, loop: LoopStore, new: bool) -> Iteration | None:
+    """The open iteration, unless it is given up; says what goes on where nobody has typed it."""
+    iteration, note = loop.open_iteration(), bench.context.progress.note
+    if iteration is not None and new:
+        iteration.abandon("new=true")
+        note(f"iteration {iteration.number} of loop {loop.name} is given up (new=true)")
+        return None
+    if iteration is not None and not asked.overrides:
+        note(f"going on with loop {loop.name}, iteration {iteration.number} ({iteration.state})")
+    if iteration is None and not new and not _ended(bench, loop) and (done := loop.iterations()):
+        note(f"loop {loop.name} goes on under the config of iteration {done[-1].number}")
+    return iteration
+
+
 @contextmanager
-def _resumable(bench: Workbench) -> Iterator[None]:
-    """What is interrupted says how to go on."""
+def _resumable(asked: Workbench, loop: LoopStore) -> Iterator[None]:
+    """What is interrupted says how to go on: by the loop's name alone once an iteration holds the config."""
     try:
         yield
     except KeyboardInterrupt as error:
-        error.add_note(f"Go on with: tsad iterate loop.name={bench.loop.name}")
+        with suppress(TsadError):
+            if loop.open_iteration() is not None:
+                error.add_note(f"Go on with: {how_to_go_on(asked, loop.name)}")
         raise
 
 
@@ -201,32 +227,25 @@ def _summary(iteration: Iteration) -> dict[str, float]:
 # --- which loop, and which of its iterations ----------------------------------------------------------------
 
 
-def _open_iteration(store: Store, bench: Workbench) -> Iteration | None:
-    """The open iteration that this call goes on with, under its frozen config.
+def _chosen(store: Store, asked: Workbench) -> tuple[Workbench, Iteration | None]:
+    """The loop that this call is about, as a name on the workbench, and its newest iteration (the open one first).
 
     Raises:
-        LoopError: there are several and none is named, or an override differs from the frozen config.
+        LoopError: several loops are open and none is named.
     """
-    loops = [LoopStore(store, name, bench.loop.lease) for name in store.loops()]
-    open_ones = {loop.name: it for loop in loops if (it := loop.open_iteration()) is not None}
-    if not bench.overrides and open_ones:
+    name = asked.loop.name
+    if not asked.overrides:
+        loops = [LoopStore(store, name, asked.loop.lease) for name in store.loops()]
+        open_ones = {loop.name: it for loop in loops if (it := loop.open_iteration()) is not None}
         begun = {name: it for name, it in open_ones.items() if not _exhausted(it)} or open_ones
         if len(begun) > 1:
             lines = ", ".join(f"{name} (iteration {it.number}, {it.state})" for name, it in begun.items())
             raise LoopError(f"several loops have an open iteration: {lines}", "Say which: tsad iterate loop.name=NAME.")
-        return next(iter(begun.values()))
-    frozen = open_ones.get(_fresh_name(store, bench) if bench.loop.fresh else bench.loop.name)
-    if frozen is None:
-        return None
-    only_named = {override.partition("=")[0] for override in bench.overrides} == {"loop.name"}
-    refused = [] if only_named else differences(bench.config_yaml, frozen.config_yaml)
-    if refused:
-        raise LoopError(
-            f"iteration {frozen.number} of loop {bench.loop.name} is open and its config is frozen; it differs in "
-            + ", ".join(refused),
-            "Leave the override out, or start afresh with new=true.",
-        )
-    return frozen
+        name = next(iter(begun), name)
+    if asked.loop.fresh and name == asked.loop.name:
+        name = _fresh_name(store, asked)
+    loop = LoopStore(store, name, asked.loop.lease)
+    return asked.named(name), loop.open_iteration() or next(reversed(loop.iterations()), None)
 
 
 def _fresh_name(store: Store, bench: Workbench) -> str:

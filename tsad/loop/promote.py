@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
+from tsad.core.advice import give_up
 from tsad.core.errors import DatasetError, RegistryError
 from tsad.loop.champion import registry_of
 from tsad.loop.evaluate import EVALUATE, compare, score_versions
@@ -72,7 +73,8 @@ def _promote(turn: Turn, step: StepRun, _: Turn) -> Promoted:
     if decision.promoted:
         candidate = registry.resolve(str(challenger))
         if candidate is None:
-            raise RegistryError(f"{registry.name} has lost version {challenger}", "Restore it or start new=true.")
+            remedy = f"Restore it; or: {give_up(turn.loop.name)}"
+            raise RegistryError(f"{registry.name} has lost version {challenger}", remedy)
         registry.promote(candidate)
     registry.prune(bench.tracking.keep_versions)
     _record(step, decision)

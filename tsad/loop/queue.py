@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsad.config.workbench import Workbench
+from tsad.core.advice import give_up
 from tsad.core.errors import DatasetError, LabelError
 from tsad.core.reviews import Choice
 from tsad.core.series import Series, Window
@@ -88,7 +89,7 @@ def _with_labels(choices: Sequence[Choice], path: Path) -> list[Choice]:
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(
             f"the labels of the review queue cannot be read ({type(error).__name__}: {error})",
-            "Start the iteration afresh with tsad iterate new=true.",
+            give_up(),
         ) from error
     windows = [Window(series[id(c.window.series)], c.window.start, c.window.stop) for c in choices]
     return [replace(choice, window=window) for choice, window in zip(choices, windows, strict=True)]
@@ -104,7 +105,7 @@ def _reread(read: Sequence[Series], choices: Sequence[Choice]) -> list[Choice]:
         if whole is None or not np.array_equal(whole.timestamps[start : start + len(stamps)], stamps):
             raise LabelError(
                 f"{choice.window.point_id} has changed at its source since window {choice.window.window_id} was drawn",
-                "Start the iteration afresh with tsad iterate new=true.",
+                give_up(),
             )
         placed.append(replace(choice, window=Window(whole, start, start + len(stamps))))
     return placed

@@ -12,7 +12,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.results import Result
 from tsad.loop.detect import DETECT
 from tsad.loop.evaluate import EVALUATE
-from tsad.loop.opening import open_loop, standalone
+from tsad.loop.opening import open_loop
 from tsad.loop.promote import PROMOTE
 from tsad.loop.pull import DATASET
 from tsad.loop.push import PUSH
@@ -69,7 +69,7 @@ class LoopReport(Result):
 
 
 def report_loop(bench: Workbench, output: str | None) -> LoopReport:
-    """The loop's iterations side by side; table and chart go to MLflow.
+    """The loop's iterations side by side; table and chart go to MLflow. Needs no lock: the loop may be at work.
 
     Args:
         output: folder for ``iterations.json`` and ``iterations.png``; ``None`` = only the run's artifacts.
@@ -78,8 +78,8 @@ def report_loop(bench: Workbench, output: str | None) -> LoopReport:
     done = iterations_done(loop)
     if not done:
         return LoopReport(loop.name, ())
-    with standalone(loop, REPORT.name) as (held, step):
-        _record_comparison(held, step)
+    with loop.adding(REPORT.name, {"tsad.kind": "run"}) as step:
+        _record_comparison(loop, step)
         step.result(Reported(len(done)).to_json())
     written: tuple[str, ...] = ()
     if output:

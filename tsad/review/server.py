@@ -27,6 +27,7 @@ from typing import Any
 
 from tsad.core.context import Context
 from tsad.core.errors import MissingPackageError, ReviewError, StorageError
+from tsad.files.locate import install_extra
 from tsad.review.label_studio_options import LabelStudioOptions
 
 HOST = "127.0.0.1"
@@ -239,7 +240,7 @@ def require_package() -> None:
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingPackageError(
             "The embedded Label Studio is not installed",
-            "pip install 'tsad[studio]', or name a running server: review.url=https://...",
+            f"Run: {install_extra('studio')}; or name a running server: review.url=https://...",
         ) from error
 
 

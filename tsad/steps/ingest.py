@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ClaimError, SourceError
+from tsad.core.errors import SourceError
 from tsad.core.options import DownsampleOptions
 from tsad.core.reading import ReadSummary, SeriesStream
 from tsad.core.results import Result
 from tsad.core.series import Series
-from tsad.loop.opening import open_loop, standalone
+from tsad.loop.opening import open_loop
 from tsad.loop.reading import record_read
 from tsad.sources.quality import Quality, assess
 from tsad.steps.quality_page import badness, counts, page, png, worst_first
@@ -127,7 +127,6 @@ def ingest(bench: Workbench, points: Sequence[str] | None, report: bool) -> Inge
     Raises:
         SourceError: nothing could be read.
         CacheError: the cache folder cannot be written.
-        ClaimError: another process works on the loop that the report would go to.
     """
     source = bench.make_source()
     source.require_writable()
@@ -159,18 +158,9 @@ def _cache_use(bench: Workbench, summary: ReadSummary) -> CacheFigures | None:
     return CacheFigures(summary.hits, summary.fetched, used.entries, used.bytes, str(folder))
 
 
-@contextmanager
-def _reporting(bench: Workbench, wanted: bool) -> Iterator[StepRun | None]:
+def _reporting(bench: Workbench, wanted: bool) -> AbstractContextManager[StepRun | None]:
     """The run that the report goes to, opened before the reading: a store that is gone is said now, not after hours."""
-    if not wanted:
-        yield None
-        return
-    with ExitStack() as stack:
-        try:
-            _, step = stack.enter_context(standalone(open_loop(bench), STEP))
-        except ClaimError as error:
-            raise ClaimError(error.found, f"{error.remedy} Or leave the report out: report=false.") from error
-        yield step
+    return open_loop(bench).adding(STEP, {"tsad.kind": "run"}) if wanted else nullcontext()
 
 
 def _read(

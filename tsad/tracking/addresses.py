@@ -21,8 +21,9 @@ _COLUMNS = (
     ("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"),
     ("model_versions", "source"), ("model_versions", "storage_location"),
 )  # fmt: skip
-_LOCATIONS = (
-    "SELECT DISTINCT experiments.artifact_location, experiment_tags.value FROM experiments "
+_LOCATIONS = (  # an experiment that is no loop is known by its name alone; a loop also where MLflow has renamed it
+    "SELECT artifact_location, name FROM experiments UNION "
+    "SELECT experiments.artifact_location, experiment_tags.value FROM experiments "
     "JOIN experiment_tags USING (experiment_id) WHERE experiment_tags.key = 'tsad.loop'"
 )
 

@@ -50,6 +50,7 @@ def keep(
     found = [record for record in assets(loop, kind) if record.name == name]
     if found:
         return found[0]
+    loop.becomes_loop()
     said = json.dumps(dict(about), ensure_ascii=False)
     with loop.adding(kind.upper(), {"tsad.kind": kind, "tsad.asset": name, "tsad.about": said}) as run:
         if files is not None:

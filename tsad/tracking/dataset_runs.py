@@ -48,6 +48,7 @@ def put_dataset(loop: Experiment, dataset: NewDataset, folder: Path, iteration: 
     for run in runs:
         if run.info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "KILLED")
+    loop.becomes_loop()
     run_id = loop.create_run(f"dataset-{dataset.purpose}-{dataset.digest}", _tags(dataset, iteration))
     client.log_artifacts(run_id, str(folder), FOLDER)
     log_dataset(client, run_id, _record(client.get_run(run_id)), dataset.purpose)

@@ -11,7 +11,7 @@ from tsad.core.errors import ClaimError, ConfigError, LoopError, TrackingError
 from tsad.tracking.addresses import folder_of
 from tsad.tracking.claims import Heartbeat, LoopLock, Token, this_place
 from tsad.tracking.guard import error_code
-from tsad.tracking.store import Store
+from tsad.tracking.store import LOOP, Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -41,7 +41,7 @@ class Experiment:
         self.place = this_place(locks)
         self._lock = LoopLock(locks, name)
         self._token: Token | None = None  # only the LoopStore that ``lock`` yields has one
-        self._experiment_id = ""
+        self._experiment_id, self._is_loop = "", False
         # by iteration, the records of its finished steps: what is finished never changes
         self.finished_steps: dict[str, dict[str, Any]] = {}
 
@@ -78,17 +78,28 @@ class Experiment:
                     f"Restore it with `mlflow experiments restore -x {found.experiment_id}`, or use another loop.name.",
                 )
             self._experiment_id = found.experiment_id if found else ""
+            self._is_loop = found is not None and LOOP in found.tags
         return self._experiment_id
 
     def _create_experiment(self) -> str:
         root = self.store.artifact_root
         location = f"{root}/{folder_of(self.name)}" if root else None
         try:
-            self.store.client.create_experiment(self.name, artifact_location=location, tags={"tsad.loop": self.name})
+            self.store.client.create_experiment(self.name, artifact_location=location)
         except TrackingError as error:
             if error_code(error) != "RESOURCE_ALREADY_EXISTS":  # else another process was quicker
                 raise
         return self._find_experiment()
+
+    def becomes_loop(self) -> None:
+        """From now on the store lists it as a loop: it gets an iteration, a dataset version, an upload or an export.
+
+        Runs alone make none: verbs that only look keep theirs in an experiment that is no loop yet.
+        """
+        experiment_id = self.experiment_id
+        if not self._is_loop:
+            self.store.client.set_experiment_tag(experiment_id, LOOP, self.name)
+            self._is_loop = True
 
     def search(self, filter_string: str) -> list[Run]:
         """Runs of the loop that match, oldest first; empty where the loop has no experiment yet."""
@@ -107,6 +118,6 @@ class Experiment:
 
     def create_run(self, name: str, tags: Mapping[str, str]) -> str:
         """A new RUNNING run of this loop; returns its id."""
-        every = {"tsad.loop": self.name, "tsad.place": self.place, "mlflow.source.name": "tsad"}
+        every = {LOOP: self.name, "tsad.place": self.place, "mlflow.source.name": "tsad"}
         run = self.store.client.create_run(self.experiment_id, tags={**every, **tags}, run_name=name)
         return str(run.info.run_id)

@@ -112,7 +112,7 @@ class Described:
 
 
 def log_model(step_run: StepRun, described: Described, adapter: Path | None, folder: Path) -> str:
-    """Save a detector version and log it under the step's run; MLflow shows the installed tsad and mlflow beside it.
+    """Save a detector version and log it under the step's run; MLflow shows tsad's version and its own beside it.
 
     Args:
         adapter: its peft folder; ``None`` for an unadapted base.
@@ -133,9 +133,14 @@ def log_model(step_run: StepRun, described: Described, adapter: Path | None, fol
             path=str(folder / MODEL),
             python_model=str(CODE),
             artifacts=artifacts,
-            pip_requirements=[f"tsad=={__version__}", f"mlflow=={mlflow.__version__}"],
+            # Not ourselves: a stranger's package is called tsad, and tsad-loop comes from a checkout or a wheel.
+            pip_requirements=[f"mlflow=={mlflow.__version__}"],
             mlflow_model=Model(artifact_path=MODEL, run_id=step_run.run_id),
-            metadata={"tsad.base": dict(described.base), "tsad.origin": plain(described.origin)},
+            metadata={
+                "tsad.version": __version__,
+                "tsad.base": dict(described.base),
+                "tsad.origin": plain(described.origin),
+            },
         )
     step_run.file(folder / MODEL, MODEL)
     shutil.rmtree(folder, ignore_errors=True)

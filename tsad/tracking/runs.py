@@ -74,7 +74,9 @@ class LoopStore(Experiment):
         """A run that needs no lock: it only adds, and counts once it is FINISHED.
 
         Who closes what dead processes left knows by the process's name that it lives, from another host by the heart.
+        Those of before are closed first, unless somebody holds the lock.
         """
+        self.reap()
         tags = {"tsad.step": name, "tsad.process": this_process(), **tags}
         run_id = self.create_run(name.lower(), tags)
         with self.heartbeat(run_id):
@@ -104,6 +106,7 @@ class LoopStore(Experiment):
             ClaimError: the lock is not held, or that iteration exists with another config.
         """
         self.require_lock(f"Iteration {number}")
+        self.becomes_loop()
         digest = digest_of_text(config_yaml)[:16]
         iteration = self._draft(number, digest)
         if not iteration.state:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 DATABASE = "mlflow.db"
+LOOP = "tsad.loop"  # tag of an experiment that is a loop, and of every run: the loop's name
 CREATION_SECONDS = 120.0  # how long to wait for another process that creates the same store
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -59,9 +60,9 @@ class Store:
         found, token = [], None
         while True:
             page = self.client.search_experiments(
-                filter_string="tags.`tsad.loop` != ''", order_by=["creation_time ASC"], page_token=token
+                filter_string=f"tags.`{LOOP}` != ''", order_by=["creation_time ASC"], page_token=token
             )
-            found += [experiment.tags["tsad.loop"] for experiment in page]
+            found += [experiment.tags[LOOP] for experiment in page]
             token = page.token
             if not token:
                 return found

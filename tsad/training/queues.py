@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from tsad.core.advice import give_up
 from tsad.core.errors import DatasetError
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series
@@ -53,5 +54,5 @@ def load_queue(folder: Path) -> list[Choice]:
     except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:
         raise DatasetError(
             f"The review queue in {folder} cannot be read ({type(error).__name__}: {error})",
-            "Start the iteration afresh with tsad iterate new=true.",
+            give_up(),
         ) from error

@@ -35,7 +35,6 @@ def run(bench: Workbench, keys: IngestKeys, console: Console) -> Ingested:
     Raises:
         SourceError: nothing could be read, or ``quality`` refuses every series.
         CacheError: the cache folder cannot be written.
-        ClaimError: another process works on the loop that the report would go to.
     """
     ingested = ingest(bench, keys.points, keys.report)
     console.answer(ingested, lambda it, to: _present(it, to, keys.rows))

@@ -16,13 +16,14 @@ class IterateKeys(Options):
 
 
 keys_model = IterateKeys
+MAKES_LOOPS = True  # a job of a sweep gets one of its own
 
 
 def run(bench: Workbench, keys: IterateKeys, console: Console) -> LoopState:
     """Go on with the open iteration, or begin one, until people have to act or the loop reaches its end.
 
     Raises:
-        LoopError: several loops are open and none is named, or an override differs from the frozen config.
+        LoopError: several loops are open and none is named, or what was typed differs from the config the loop has.
         ClaimError: another process works on this loop.
     """
     return console.answer(iterate(bench, keys.new), _present)

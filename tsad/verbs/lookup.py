@@ -19,3 +19,8 @@ def verb_module(verb: str) -> ModuleType:
     if verb not in options_of("task"):  # what verbs share lies beside them
         raise ConfigError(f"unknown verb {verb}", nearest(verb, options_of("task")))
     return importlib.import_module(f"tsad.verbs.{verb}")
+
+
+def makes_loops(verb: ModuleType) -> bool:
+    """Whether each call of the verb is about a loop's own numbers, so that no two jobs of a sweep may share a loop."""
+    return bool(getattr(verb, "MAKES_LOOPS", False))

@@ -132,15 +132,17 @@ class _Through(_Fronted):
     def points(self) -> list[str]:
         if not self.enabled:
             return self.source.points()
+        known = read_json(self.place / SOURCE).get("points")
         if self.session.online:
             try:
                 points = self.source.points()
             except SourceUnavailableError as error:
+                if not known:  # a wrong path rather than an outage: its own words say more
+                    raise
                 self.session.cannot_reach(error)
             else:
                 self._keep_points(points)
                 return points
-        known = read_json(self.place / SOURCE).get("points")
         if not known:
             why = self.session.unreachable or "cache.offline=only"
             raise OfflineError(

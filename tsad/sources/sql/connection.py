@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
 from tsad.core.errors import AccessError, ConfigError, MissingPackageError, SourceError, SourceUnavailableError
+from tsad.files.locate import install_extra
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -93,9 +94,10 @@ class Database:
                 f"{self.url.drivername} is no database that SQLAlchemy knows", "Take e.g. postgresql+psycopg or sqlite."
             ) from error
         except ModuleNotFoundError as error:
-            extra = "'tsad[postgres]'" if "psycopg" in self.url.drivername else error.name
+            ours = "psycopg" in self.url.drivername
             raise MissingPackageError(
-                f"{self.url.drivername} needs the package {error.name}, which is not installed", f"pip install {extra}"
+                f"{self.url.drivername} needs the package {error.name}, which is not installed",
+                f"Run: {install_extra('postgres') if ours else f'pip install {error.name}'}",
             ) from error
         return engine.execution_options(postgresql_readonly=True) if kind == "postgresql" else engine
 
