@@ -1,14 +1,29 @@
-"""What the gold set counts: each interval once, whatever windows cut it."""
+"""What the gold set counts, each interval once, whatever windows cut it; and the gate's verdict, where it is read."""
 
 from __future__ import annotations
 
-import numpy as np
+import datetime as dt
+import re
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from tsad.config.workbench import Workbench
 from tsad.core.intervals import clip, intervals_to_mask
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState, true_intervals
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, Interval
 from tsad.core.windows import cut
+from tsad.loop.evaluate import EVALUATE
+from tsad.loop.gold import find_gold
+from tsad.loop.iteration import iterate
+from tsad.loop.opening import open_loop
+from tsad.loop.promote import PROMOTE
+from tsad.loop.report import iterations_done
+from tsad.loop.runner import record_of, result_of
+from tsad.metrics.gate import Clause
 from tsad.metrics.units import Unit, summarise
 from tsad.steps.assets import _true_intervals
 from tsad.steps.showing import _lengths, _points
@@ -47,3 +62,48 @@ def test_the_gate_counts_as_the_metrics_of_joined_windows_do() -> None:
     unit = Unit("p", truth, truth)
     assert summarise([unit])["intervals"] == true_intervals(version.windows) == 4
     assert true_intervals(gold(0.5).windows) == 4, "windows drawn apart from each other weigh, and count, no less"
+
+
+def bumps(folder: Path) -> None:
+    """Four series of 3,000 points, a bump of 12 points every 400: of the case gate-promotes-though-composite-fell."""
+    rng, start, rows = np.random.default_rng(0), dt.datetime(2024, 3, 1), ["point_id,start,end"]
+    (folder / "series").mkdir()
+    for k in range(4):
+        values = 20 + np.sin(np.arange(3000) / 24 * 2 * np.pi / 12) + rng.normal(0, 0.05, 3000)
+        for at in range(200 + 37 * k, 2900, 400):
+            values[at : at + 12] += 4
+            rows.append(f"p{k},{start + dt.timedelta(minutes=10 * at)},{start + dt.timedelta(minutes=10 * (at + 11))}")
+        lines = (f"{start + dt.timedelta(minutes=10 * i)},{x:.3f}\n" for i, x in enumerate(values))
+        (folder / "series" / f"p{k}.csv").write_text("timestamp,value\n" + "".join(lines))
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+
+
+def test_a_champion_stays_where_composite_f1_fell(
+    bench: Callable[..., Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bumps(tmp_path)
+    one = bench(
+        "source.root=series", "source.labels=labels.csv", "source.labels_end=inclusive", "loop.name=gate",
+        "source.time_zone=Asia/Shanghai", "review=simulated", "detector=robust_zscore", "adapter=none",
+        "loop.iterations=1", "tracking.plots=0", "tracking.system_metrics=false",
+    )  # fmt: skip
+    iterate(one)
+    loop = open_loop(one)
+    (iteration,) = loop.iterations()
+    verdict, scored, gold_set = result_of(iteration, PROMOTE), result_of(iteration, EVALUATE), find_gold(loop)
+    assert (verdict.promoted, verdict.clause) == (False, Clause.MARGIN)
+    assert verdict.gains["interval_f1"].gain > 0.3 and verdict.gains["composite_f1"].gain < -0.2
+    stated = re.findall(r"(\w+_f1) ([+-]\.?[\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", verdict.reason)
+    for metric, *figures in stated:
+        told = verdict.gains[metric]
+        assert [float(f) for f in figures] == pytest.approx([told.gain, told.low, told.high], abs=6e-4)
+    assert [metric for metric, *_ in stated] == ["interval_f1", "composite_f1"]
+    assert verdict.reason.startswith("composite_f1 fell by more than gold.margin=0.05")
+    run = loop.store.client.get_run(record_of(iteration, PROMOTE).run_id).data
+    assert (run.tags["tsad.reason"], run.tags["tsad.clause"]) == (verdict.reason, "fell beyond margin")
+    assert (run.params["gate.level"], run.params["gate.margin"]) == ("0.9", "0.05")
+    assert run.metrics["gain.composite_f1_high"] == pytest.approx(verdict.gains["composite_f1"].high)
+    assert iterations_done(loop)[0].verdict == f"champion kept: {verdict.reason}"
+    assert gold_set is not None
+    assert scored.intervals == scored.scores["champion"]["intervals"] == true_intervals(gold_set.windows) == 7
