@@ -218,7 +218,8 @@ def _summary(iteration: Iteration) -> dict[str, float]:
     figures = {"reviewed_windows": float(dataset.windows), "promoted": float(decision.promoted)}
     figures["seconds"] = seconds_of(iteration)
     figures |= {f"reviews.{state.lower()}": float(count) for state, count in dataset.states.items()}
-    figures |= {f"gold_reviews.{state.lower()}": float(count) for state, count in dataset.gold_states.items()}
+    if any(dataset.gold_states.values()):  # the iteration in which people made the gold set
+        figures |= {f"gold_reviews.{state.lower()}": float(count) for state, count in dataset.gold_states.items()}
     figures |= {f"gold.{key}": value for key, value in decision.scores.items()} | decision.figures()
     challenger = result_of(iteration, EVALUATE).scores.get("challenger", {})
     return figures | {f"challenger.{key}": value for key, value in challenger.items()}
