@@ -187,7 +187,7 @@ def test_no_message_gives_an_open_iteration_up_without_saying_what_is_lost() -> 
 
 
 def test_how_to_go_on_can_be_pasted_and_finds_the_store(bench: Make) -> None:
-    one = bench("tracking.uri=sqlite:///a b.db", "sampling.windows=6")
+    one = bench("tracking.uri=sqlite:///a b.db", "tracking.plots=0", "sampling.windows=6")
     assert how_to_go_on(one, "厂 1") == "tsad iterate 'tracking.uri=sqlite:///a b.db' 'loop.name=厂 1'"
 
 

@@ -61,5 +61,5 @@ def refuse_another_config(asked: Workbench, newest: Iteration) -> None:
 
 def how_to_go_on(asked: Workbench, loop: str) -> str:
     """The command that takes an open iteration up again; where the store is, is typed once more."""
-    where = [shlex.quote(override) for override in asked.overrides if override.startswith("tracking")]
+    where = [shlex.quote(word) for word in asked.overrides if word.partition("=")[0] in ("tracking", "tracking.uri")]
     return " ".join(["tsad iterate", *where, named_loop(loop)])
