@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import io
 import json
 import logging
@@ -106,6 +108,7 @@ class Invocation:
 def main() -> None:
     """Run ``tsad`` with the words of the command line and exit: 0, 1 for an error, 3 where people have to act, 130."""
     call = Invocation(own_options(sys.argv[1:]))
+    atexit.register(gc.freeze)  # or Python goes through millions of dead objects before the prompt is back: seconds
     try:
         with call.control.handled():
             sys.exit(_run(call))

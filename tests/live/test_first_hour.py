@@ -34,16 +34,23 @@ pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).parents[2]
 COLUMNS, SERIES, POINTS, ROUNDS = 80, 8, 1500, 4
-SILENCE = 10.0  # seconds without a sign of life at most; on a busy machine, as many as the shortest command takes
+SILENCE = 10.0  # seconds without a sign of life at most; more where the machine is so busy that commands begin as late
 COLOUR = re.compile(r"\x1b\[\d*m")
 
 
 @dataclass
 class Screen:
-    """What a command wrote to its terminal, when it was silent longest, and how it ended."""
+    """What a command wrote to its terminal, and how it ended.
+
+    Attributes:
+        begun: seconds until its first sign of life.
+        silent: the longest time without one after that; ``last`` is what had been written before it.
+    """
 
     text: str
+    begun: float
     silent: float
+    last: str
     code: int
 
     @property
@@ -68,7 +75,6 @@ class Newcomer:
     def __init__(self, place: Path) -> None:
         self.place, self.home, self.folder = place, place / "store", place / "plant"
         self.truth: dict[str, Series] = {}
-        self.silence = SILENCE
 
     def tsad(self, *words: str) -> Screen:
         """The command in the terminal, watched to its end."""
@@ -81,13 +87,13 @@ class Newcomer:
             [sys.executable, "-m", "tsad", *words], cwd=self.place, env=env, stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
-        pieces, last, silent = [], time.monotonic(), 0.0
+        pieces: list[bytes] = []
+        gaps: list[tuple[float, bytes]] = []  # seconds before a piece, and the piece before that
+        last = time.monotonic()
         while True:
-            ready, _, _ = select.select([ours], [], [], 1.0)
-            silent = max(silent, time.monotonic() - last)
-            if not ready:
-                assert silent < 300, f"{words} says nothing"
-                continue
+            ready, _, _ = select.select([ours], [], [], 300.0)
+            assert ready, f"{words} says nothing: {pieces[-1:]}"
+            gaps.append((time.monotonic() - last, pieces[-1] if pieces else b""))
             try:
                 piece = os.read(ours, 65536)
             except OSError:  # the other end is closed
@@ -97,16 +103,17 @@ class Newcomer:
             pieces.append(piece)
             last = time.monotonic()
         os.close(ours)
-        return self.checked(Screen(b"".join(pieces).decode("utf-8"), silent, done.wait(60)), words)
+        silent, before = max(gaps[1:])
+        text = b"".join(pieces).decode("utf-8")
+        return self.checked(Screen(text, gaps[0][0], silent, before.decode("utf-8", "replace"), done.wait(60)), words)
 
     def checked(self, screen: Screen, words: tuple[str, ...]) -> Screen:
         """What every screen keeps to: no line is wider than the terminal, and nobody wonders whether it still works."""
-        print(f"$ tsad {' '.join(words)}\n" + "\n".join(screen.lines) + f"(silent for {screen.silent:.1f} s)")
+        gap = f"(began after {screen.begun:.1f} s, silent for {screen.silent:.1f} s after {screen.last[-60:]!r})"
+        print(f"$ tsad {' '.join(words)}\n" + "\n".join(screen.lines) + gap)
         wide = [line for line in screen.drawn if cells(line) > COLUMNS and len(line.split()) > 1]
         assert not wide, wide
-        if not words:
-            self.silence = max(self.silence, 2 * screen.silent)
-        assert screen.silent < self.silence, f"{words} said nothing for {screen.silent:.0f} s"
+        assert screen.silent < max(SILENCE, 2 * screen.begun), f"{words}: {gap}"
         return screen
 
     def cut_series(self) -> None:
