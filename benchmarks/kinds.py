@@ -52,7 +52,7 @@ def named(detector: PatchDetector, count: int) -> tuple[Pairs, Pairs]:
                 continue  # nothing varies
             runs, kinds = runs_of(batch.labels[row]), batch.kinds[row]
             stretches += [(_kind(kinds[a:b]), KINDS.index(examined.kinds.name(a, b)[0])) for a, b in runs.tolist()]
-            rated = proposer.rate(look_at(series.point_id, examined))
+            rated = proposer.rate(look_at(series, examined))
             own = as_intervals(series, rated.runs, rated.probability)
             for a, b in intervals_to_runs([i for i in own if i.score >= proposer.threshold], stamps).tolist():
                 hit = [(s, e) for s, e in runs.tolist() if a < e and s < b]

@@ -15,6 +15,7 @@ from tsad.core.intervals import intervals_to_runs, mask_of_runs, runs_of
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, Interval
 from tsad.detectors.base import Detector
+from tsad.detectors.evidence.channels import CHANNELS
 from tsad.detectors.evidence.examined import Examined, series_rows
 from tsad.detectors.proposals import calibrator as room
 from tsad.detectors.proposals import proposer as proposers
@@ -96,7 +97,7 @@ def test_candidates_cost_about_the_same_per_point() -> None:
     """Counted by the extents that are looked at, not by the clock."""
     rng, counts = np.random.default_rng(0), []
     for total in (10_000, 80_000):
-        rows = np.zeros((22, total), np.int16)
+        rows = np.zeros((len(CHANNELS), total), np.int16)
         counts.append(len(find_candidates(Examined(rng.random(total), rows))))
     assert counts[0] <= DENSITY and 7 < counts[1] / counts[0] < 9
 
@@ -104,9 +105,9 @@ def test_candidates_cost_about_the_same_per_point() -> None:
 def test_everything_high_is_still_many_short_candidates() -> None:
     scores = np.full(5000, 0.9)
     scores[0] = 0.1
-    found = find_candidates(Examined(scores, np.zeros((22, 5000), np.int16)))
+    found = find_candidates(Examined(scores, np.zeros((len(CHANNELS), 5000), np.int16)))
     assert len(found) and np.all(found.runs[:, 1] - found.runs[:, 0] <= 2 * REACH + 1)
-    silent = Examined(np.zeros(5000), np.zeros((22, 5000), np.int16))
+    silent = Examined(np.zeros(5000), np.zeros((len(CHANNELS), 5000), np.int16))
     nothing = find_candidates(silent)
     assert len(nothing) == 0 and features_of(silent, nothing).size == 0
 

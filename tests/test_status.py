@@ -124,7 +124,8 @@ def test_the_number_of_calls_does_not_grow_with_iterations(
 def test_what_was_reviewed_is_of_the_newest_iteration(bench: Make) -> None:
     fill(bench(*SMALL), 1, 2)
     (loop,) = store_status(bench(*SMALL)).loops
-    assert loop.iteration is not None and loop.iteration.reviews == {"ACCEPTED": 3, "CORRECTED": 2}
+    assert loop.iteration is not None and loop.iteration.reviews is not None
+    assert loop.iteration.reviews.queue == {"ACCEPTED": 3, "CORRECTED": 2} and not loop.iteration.reviews.gold
     assert loop.champion is None and loop.dataset is None
 
 

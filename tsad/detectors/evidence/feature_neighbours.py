@@ -127,18 +127,18 @@ def distance_to(described: Described, references: Floats, starts: np.ndarray) ->
             part = slice(first, first + BLOCK)
             rows = table[part]
             block[: len(rows)] = rows  # always as many: the last bits of a product may depend on the number of rows
-            compiled(_nearest)(block @ references.T, rows, squares, described.starts[part], starts,
-                               described.length.points, out[part])  # fmt: skip
+            gaps = squares - np.float32(2) * (block @ references.T)
+            compiled(_nearest)(gaps, rows, described.starts[part], starts, described.length.points, out[part])
     return _on_points(described, out)
 
 
 # compiled: the three smallest distances of a row, kept in order while all are looked through
-def _nearest(products: Any, rows: Any, squares: Any, starts: Any, begins: Any, points: Any, out: Any) -> None:
+def _nearest(gaps: Any, rows: Any, starts: Any, begins: Any, points: Any, out: Any) -> None:
     far = np.float32(1e30)
     for row in range(rows.shape[0]):
         a, b, c = far, far, far
-        for k in range(len(squares)):
-            gap = squares[k] - np.float32(2) * products[row, k]
+        for k in range(len(begins)):
+            gap = gaps[row, k]
             if gap < c and abs(begins[k] - starts[row]) >= points:
                 if gap < b:
                     c = b

@@ -26,7 +26,8 @@ def figures_of(values: Floats, length: int, starts: np.ndarray) -> Floats:
     What a sub-sequence gives does not depend, to the last bit, on those that come after it.
     """
     table = np.empty((len(starts), len(FIGURES)), np.float32)
-    compiled(_plain)(values, np.int64(length), starts, table)
+    for kernel in (_ordered, _moments, _course):
+        compiled(kernel)(values, np.int64(length), starts, table)
     windows = np.lib.stride_tricks.sliding_window_view(values, length)
     for first in range(0, len(starts), ROWS):
         part = slice(first, first + ROWS)
@@ -70,26 +71,23 @@ def _shares(power: Any, entropy: Any, peak: Any) -> None:  # compiled
         peak[row] = highest / total
 
 
-def _plain(values: Any, length: Any, starts: Any, table: Any) -> None:  # compiled
-    ordered = np.empty(length, np.float32)
-    weight, centre = 0.0, (length - 1) / 2.0
-    for k in range(length):
-        weight += ((k - centre) / centre) ** 2
+# Each of these goes through all sub-sequences and fills some columns of the table.
+
+
+def _ordered(values: Any, length: Any, starts: Any, table: Any) -> None:  # compiled
+    """Extremes, quartiles and the median deviation."""
+    ordered, last = np.empty(length, np.float32), length - 1
     for row in range(len(starts)):
-        x = values[starts[row] : starts[row] + length]
-        ordered[:] = x
-        if length <= 32:
+        ordered[:] = values[starts[row] : starts[row] + length]
+        if length <= 32:  # by insertion
             for i in range(1, length):
-                v = ordered[i]
-                j = i - 1
+                v, j = ordered[i], i - 1
                 while j >= 0 and ordered[j] > v:
                     ordered[j + 1] = ordered[j]
                     j -= 1
                 ordered[j + 1] = v
         else:
             ordered.sort()
-        low, high = ordered[0], ordered[length - 1]
-        last = length - 1
         lower, upper = ordered[last // 4], ordered[last - last // 4]  # a turned series turns its figures
         left, right = last // 2, length // 2
         middle = (ordered[left] + ordered[right]) * np.float32(0.5)
@@ -102,13 +100,24 @@ def _plain(values: Any, length: Any, starts: Any, table: Any) -> None:  # compil
             else:
                 right += 1
                 mad = ordered[right] - middle
-        mad += np.float32(1e-9)
-        mean = np.float32(0.0)
-        square = np.float32(0.0)
+        out = table[row]
+        out[2], out[3], out[4] = ordered[0], ordered[last], ordered[last] - ordered[0]
+        out[5], out[6], out[7], out[8] = lower, upper, upper - lower, mad + np.float32(1e-9)
+        out[9] = middle  # until the moments are made
+
+
+def _moments(values: Any, length: Any, starts: Any, table: Any) -> None:  # compiled
+    """Level, spread, skewness and kurtosis, slope; needs the median and its deviation."""
+    centre, weight = np.float32((length - 1) / 2.0), np.float32(0.0)
+    for k in range(length):
+        weight += ((k - centre) / centre) ** 2
+    for row in range(len(starts)):
+        x, out = values[starts[row] : starts[row] + length], table[row]
+        mad, middle = out[8], out[9]
+        mean, square, energy = np.float32(0.0), np.float32(0.0), np.float32(0.0)
         for k in range(length):
             mean += x[k]
         mean /= length
-        energy = np.float32(0.0)
         for k in range(length):
             energy += (x[k] - mean) ** 2
             square += x[k] * x[k]
@@ -117,28 +126,33 @@ def _plain(values: Any, length: Any, starts: Any, table: Any) -> None:  # compil
         for k in range(length):
             away = x[k] - mean
             z = min(max((x[k] - middle) / mad, np.float32(-100)), np.float32(100))
-            z3 = z * z * z
-            r3 += z3
-            r4 += z3 * z
+            r3 += z * z * z
+            r4 += z * z * z * z
             z = away / spread
-            z3 = z * z * z
-            p3 += z3
-            p4 += z3 * z
-            slope += away * np.float32((k - centre) / centre)
-        drift, farthest = np.float32(0.0), np.float32(0.0)
-        crossings, middles = 0, 0
+            p3 += z * z * z
+            p4 += z * z * z * z
+            slope += away * ((np.float32(k) - centre) / centre)
+        out[0], out[1], out[19] = mean, spread, np.sqrt(square / length)
+        out[9], out[10] = r3 / length, r4 / length - np.float32(3)
+        out[11], out[12], out[25] = p3 / length, p4 / length - np.float32(3), slope / weight
+
+
+def _course(values: Any, length: Any, starts: Any, table: Any) -> None:  # compiled
+    """Steps, crossings, echoes and drift; needs level and spread."""
+    for row in range(len(starts)):
+        x, out = values[starts[row] : starts[row] + length], table[row]
+        mean, drift, farthest, crossings, middles = out[0], np.float32(0.0), np.float32(0.0), 0, 0
         e1, e2, e5 = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-        steps, step_square, largest = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        steps, square, largest = np.float32(0.0), np.float32(0.0), np.float32(0.0)
         for k in range(length):
             away = x[k] - mean
             drift += away
             farthest = max(farthest, abs(drift))
             if k >= 1:
-                before = x[k - 1] - mean
+                before, step = x[k - 1] - mean, x[k] - x[k - 1]
                 e1 += away * before
-                step = x[k] - x[k - 1]
                 steps += step
-                step_square += step * step
+                square += step * step
                 largest = max(largest, abs(step))
                 crossings += (x[k] > 0) != (x[k - 1] > 0)
                 middles += (away > 0) != (before > 0)
@@ -146,17 +160,10 @@ def _plain(values: Any, length: Any, starts: Any, table: Any) -> None:  # compil
                 e2 += away * (x[k - 2] - mean)
             if k >= 5:
                 e5 += away * (x[k - 5] - mean)
-        energy += np.float32(1e-9)
-        count = length - 1
+        energy, count = out[1] * out[1] * length + np.float32(1e-9), length - 1
         steps /= count
-        out = table[row]
-        out[0], out[1], out[2], out[3], out[4] = mean, spread, low, high, high - low
-        out[5], out[6], out[7], out[8] = lower, upper, upper - lower, mad
-        out[9], out[10] = r3 / length, r4 / length - np.float32(3)
-        out[11], out[12] = p3 / length, p4 / length - np.float32(3)
-        out[13], out[14] = x[last] - x[0], steps
-        out[15] = np.sqrt(max(step_square / count - steps * steps, np.float32(0)))
+        out[13], out[14] = x[count] - x[0], steps
+        out[15] = np.sqrt(max(square / count - steps * steps, np.float32(0)))
         out[16], out[17], out[18] = largest, crossings / count, middles / count
-        out[19], out[20], out[21], out[22] = np.sqrt(square / length), e1 / energy, e2 / energy, e5 / energy
-        out[25] = slope / np.float32(weight)
-        out[26] = farthest / (length * spread)
+        out[20], out[21], out[22] = e1 / energy, e2 / energy, e5 / energy
+        out[26] = farthest / (length * out[1])
