@@ -123,7 +123,7 @@ class _Ready:
 def _read(turn: Turn) -> _Ready | None:
     """``None`` where every window of the source has been answered: nothing is claimed, later calls look again."""
     reading, gold = read_series(turn.bench), find_gold(turn.loop)
-    windows = unreviewed(turn.bench, turn.loop, reading.series, gold)
+    windows = unreviewed(turn, reading.series, gold)
     return _Ready(reading, gold, windows) if windows or gold is None else None
 
 

@@ -19,11 +19,10 @@ from tsad.core.types import Detection, FloatArray, Interval, Proposal
 from tsad.core.windows import cut, outside, without_overlap
 from tsad.loop.datasets import latest_training
 from tsad.loop.gold import draw_for_people
-from tsad.loop.results import COLLECT, Collected
+from tsad.loop.runner import Turn
 
 if TYPE_CHECKING:
     from tsad.core.options import ThresholdOptions
-    from tsad.tracking.runs import LoopStore
 
 log = logging.getLogger("tsad")
 
@@ -69,15 +68,14 @@ class ScoredSeries:
         return np.array([along[id(w.series)][w.start : w.stop].max() for w in windows])
 
 
-def unreviewed(
-    bench: Workbench, loop: LoopStore, series: Sequence[Series], gold: DatasetVersion | None
-) -> list[Window]:
+def unreviewed(turn: Turn, series: Sequence[Series], gold: DatasetVersion | None) -> list[Window]:
     """The windows that nobody has answered and that may train; only labelled series for a reviewer that needs labels.
 
     Not among them are gold windows, those of the training set, and those that people have skipped or disagree about.
     """
     from tsad.review.splits import reviewable
 
+    bench = turn.bench
     windows = reviewable([w for s in series for w in cut(s, bench.windows.length)])
     if gold is not None:
         windows = without_overlap(windows, [r.window for r in gold.windows])
@@ -86,17 +84,10 @@ def unreviewed(
         if silent and len(silent) < len({w.point_id for w in windows}):
             log.warning("%d series without labels are not put to the reviewer, who answers from labels", len(silent))
             windows = [w for w in windows if w.point_id not in silent]
-    known = latest_training(loop)
+    known = latest_training(turn.loop)
     if known is not None:
         windows = without_overlap(windows, [r.window for r in known.windows])
-    return _without_undecided(loop, windows)
-
-
-def _without_undecided(loop: LoopStore, windows: Sequence[Window]) -> list[Window]:
-    """The windows but for those that people have answered without a truth, in whichever iteration."""
-    records = (iteration.finished(COLLECT) for iteration in loop.iterations())
-    known = [one for record in records if record for one in Collected.from_json(record.result).undecided]
-    return outside(windows, ((one.point_id, (one.start, one.end)) for one in known))
+    return outside(windows, ((one.point_id, (one.start, one.end)) for one in turn.undecided()))
 
 
 def draw_queue(

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
@@ -25,7 +26,7 @@ from tsad.loop.evaluate import EVALUATE
 from tsad.loop.explain import EvidenceGap, LearningGap
 from tsad.loop.gaps import gaps
 from tsad.loop.promote import PROMOTE
-from tsad.loop.pull import DATASET, collect
+from tsad.loop.pull import DATASET, collect, undecided_in
 from tsad.loop.push import PUSH
 from tsad.loop.report import REPORT, IterationDone, iterations_done, seconds_of
 from tsad.loop.runner import Stage, Turn, finished, result_of, run
@@ -116,7 +117,7 @@ def iterate(bench: Workbench, new: bool = False) -> LoopState:
         while iteration is not None or not _ended(bench, held):
             bench.context.control.safe_point()
             iteration = iteration or _begin(bench, held)
-            if not _advance(Turn(bench, held, iteration)):
+            if not _advance(Turn(bench, held, iteration, partial(undecided_in, held))):
                 break
             iteration = None
     return _state(bench, loop, done)

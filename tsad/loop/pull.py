@@ -18,11 +18,11 @@ from tsad.loop.opening import open_loop
 from tsad.loop.progress import missing, progress_of
 from tsad.loop.queue import queue_of, queue_with_reading
 from tsad.loop.reading import Reading
-from tsad.loop.results import COLLECT, Collected, Undecided, Withdrawn
-from tsad.loop.runner import Stage, Turn, record_of, run
+from tsad.loop.results import Collected, Undecided, Withdrawn
+from tsad.loop.runner import Stage, Turn, finished, record_of, run
 
 if TYPE_CHECKING:
-    from tsad.tracking.runs import StepRun
+    from tsad.tracking.runs import LoopStore, StepRun
 
 POLL = 0.5  # seconds between two looks at whether to stop
 
@@ -146,5 +146,11 @@ def _withdraw(turn: Turn, step: StepRun, _: Turn) -> Withdrawn:
     return Withdrawn(turn.bench.make_reviewer().withdraw(choices))
 
 
-DATASET = Stage(COLLECT, Collected, _build, _answers)
+DATASET = Stage("DATASET", Collected, _build, _answers)
 WITHDRAW = Stage("WITHDRAW", Withdrawn, _withdraw)
+
+
+def undecided_in(loop: LoopStore) -> list[Undecided]:
+    """Windows that people have answered without a truth, in whichever iteration of the loop."""
+    collected = (finished(iteration, DATASET) for iteration in loop.iterations())
+    return [window for one in collected if one is not None for window in one.undecided]

@@ -24,13 +24,15 @@ class QueueMoved(Result):
     """Tasks made for the open iteration's queue, or taken back from it.
 
     Attributes:
-        split: what the queue holds, in words.
+        queued, proposed, gold_queued: what the queue holds, as in :class:`~tsad.loop.results.Detected`.
     """
 
     iteration: int
     created: int = 0
     withdrawn: int = 0
-    split: str = ""
+    queued: int = 0
+    proposed: int | None = None
+    gold_queued: int = 0
 
 
 def push_queue(bench: Workbench) -> QueueMoved:
@@ -41,7 +43,10 @@ def push_queue(bench: Workbench) -> QueueMoved:
         ReviewError: Label Studio unreachable, token refused, project gone.
     """
     number, drawn, choices = _open_queue(bench)
-    return QueueMoved(number, created=bench.make_reviewer().push(choices), split=drawn.split)
+    return QueueMoved(
+        number, created=bench.make_reviewer().push(choices), queued=drawn.queued, proposed=drawn.proposed,
+        gold_queued=drawn.gold_queued,
+    )  # fmt: skip
 
 
 def withdraw_queue(bench: Workbench) -> QueueMoved:
@@ -51,8 +56,11 @@ def withdraw_queue(bench: Workbench) -> QueueMoved:
         LoopError: no open iteration has a queue.
         ReviewError: Label Studio unreachable, token refused, project gone.
     """
-    number, _, choices = _open_queue(bench)
-    return QueueMoved(number, withdrawn=bench.make_reviewer().withdraw(choices))
+    number, drawn, choices = _open_queue(bench)
+    return QueueMoved(
+        number, withdrawn=bench.make_reviewer().withdraw(choices), queued=drawn.queued, proposed=drawn.proposed,
+        gold_queued=drawn.gold_queued,
+    )  # fmt: skip
 
 
 def _open_queue(bench: Workbench) -> tuple[int, Detected, list[Choice]]:

@@ -15,8 +15,6 @@ from tsad.core.reviews import ReviewState
 from tsad.metrics.gate import Decision
 from tsad.metrics.paired import PairedGain
 
-COLLECT = "DATASET"  # the stage that collects the reviews, by the name that its claims bear
-
 
 @dataclass(frozen=True, eq=False)
 class Detected(Result):
@@ -50,10 +48,15 @@ class Detected(Result):
     @property
     def split(self) -> str:
         """What the queue holds, in words; "" for an empty one."""
-        shown = "" if self.proposed in (None, self.queued) else f" ({self.proposed} show an interval)"
-        parts = [f"{self.queued} windows with proposals{shown}"] if self.queued else []
-        parts += [f"{self.gold_queued} blind ones that score the model"] if self.gold_queued else []
-        return ", ".join(parts)
+        return split_in_words(self.queued, self.proposed, self.gold_queued)
+
+
+def split_in_words(queued: int, proposed: int | None, gold: int) -> str:
+    """What a queue holds; as the fields of :class:`Detected`."""
+    shown = "" if proposed in (None, queued) else f" ({proposed} show an interval)"
+    parts = [f"{queued} windows with proposals{shown}"] if queued else []
+    parts += [f"{gold} blind ones that score the model"] if gold else []
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)

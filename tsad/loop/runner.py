@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
 from tsad.core.results import Result
+from tsad.loop.results import Undecided
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
@@ -22,11 +23,13 @@ class Turn:
 
     Attributes:
         loop: the loop under its lock.
+        undecided: looks up what people have answered without a truth in the iterations before.
     """
 
     bench: Workbench
     loop: LoopStore
     iteration: Iteration
+    undecided: Callable[[], Sequence[Undecided]] = tuple
 
 
 def _nothing(turn: Turn) -> Turn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
 from tsad.loop.push import QueueMoved, push_queue, withdraw_queue
+from tsad.loop.results import split_in_words
 from tsad.verbs.console import Console
 
 
@@ -30,7 +31,8 @@ def run(bench: Workbench, keys: PushKeys, console: Console) -> QueueMoved:
 
 
 def _present(moved: QueueMoved, console: Console) -> None:
-    console.say(f"pushed {moved.created} new tasks for iteration {moved.iteration}: {moved.split}")
+    split = split_in_words(moved.queued, moved.proposed, moved.gold_queued)
+    console.say(f"pushed {moved.created} new tasks for iteration {moved.iteration}: {split}")
 
 
 def _present_withdrawn(moved: QueueMoved, console: Console) -> None:
