@@ -28,6 +28,8 @@ def test_margins_stay_disjoint_short_and_inside() -> None:
     assert widened(runs, Margins(5, 5), 100).tolist() == [[0, 5], [6, 32], [32, 45], [85, 100]]
     assert widened(runs, Margins(-50, -1), 100).tolist() == [[2, 3], [20, 29], [37, 39], [94, 98]]
     assert widened(runs[:0], Margins(5, 5), 100).shape == (0, 2)
+    barred = np.array([[0, 1], [32, 34], [41, 44]])
+    assert widened(runs, Margins(5, 5), 100, barred).tolist() == [[1, 5], [6, 32], [34, 41], [85, 100]]
     rng = np.random.default_rng(0)
     for margins in (Margins(*rng.integers(-20, 40, 2)) for _ in range(50)):
         edges = np.sort(rng.choice(500, 40, replace=False)).reshape(-1, 2)

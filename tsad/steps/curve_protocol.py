@@ -262,7 +262,7 @@ def by_calibrator(split: Split, count: int, noise: float, base: Proposer, learn:
         for k, one in enumerate(line.subjects):
             look = one.seen.look
             allowed[line.owner == k] = ~proposer.rejected(look.point_id, one.timestamps, look.candidates.runs)
-    runs, _ = proposer.proposals(Rated(line.runs[allowed], probability[allowed]), len(line.truth))
+    runs, _ = proposer.proposals(Rated(line.runs, probability), len(line.truth), allowed)
     ranking = 1e-6 * line.scores
     for (start, stop), p in zip(line.runs, probability, strict=True):
         ranking[start:stop] += p
@@ -320,9 +320,9 @@ def _oracle(split: Split, said: Said) -> float:
     """Interval F1 at the one probability threshold that is best by the labels, near proposals joined as learned."""
     line, best = split.line, 0.0
     assert said.proposer is not None
-    rated = Rated(line.runs[said.allowed], said.probability[said.allowed])
-    for level in np.unique(np.quantile(rated.probability, 1 - np.geomspace(0.002, 0.9, LEVELS))):
-        runs, _ = said.proposer.proposals(rated, len(line.truth), float(level))
+    rated = Rated(line.runs, said.probability)
+    for level in np.unique(np.quantile(rated.probability[said.allowed], 1 - np.geomspace(0.002, 0.9, LEVELS))):
+        runs, _ = said.proposer.proposals(rated, len(line.truth), said.allowed, float(level))
         best = max(best, f1_of(counts_of(split.events, split.clip(runs), split.points))[0])
     return best
 

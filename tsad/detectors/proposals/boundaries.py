@@ -21,14 +21,15 @@ class Margins(NamedTuple):
     after: int = 0
 
 
+NOTHING: IntArray = np.zeros((0, 2), np.int64)
 USUAL = Margins(1, 0)  # scores rise a point after what people call the beginning (three of four development sets)
 
 
-def widened(runs: IntArray, margins: Margins, total: int) -> IntArray:
+def widened(runs: IntArray, margins: Margins, total: int, barred: IntArray = NOTHING) -> IntArray:
     """The runs [K, 2] with their margins, disjoint, in time order, within ``total`` points.
 
     No margin is longer than the run itself, so that a doubtful spike stays short; none reaches beyond the middle of the
-    gap to the neighbour, or takes the middle of the run.
+    gap to the neighbour, takes the middle of the run, or enters what is barred [N, 2] (disjoint, in time order).
     """
     if len(runs) == 0:
         return runs
@@ -38,7 +39,10 @@ def widened(runs: IntArray, margins: Margins, total: int) -> IntArray:
     stops = np.maximum(runs[:, 1] + np.minimum(margins.after, size), middle + 1)
     between = (runs[1:, 0] + runs[:-1, 1]) // 2
     starts[1:], stops[:-1] = np.maximum(starts[1:], between), np.minimum(stops[:-1], between)
-    return np.stack((np.maximum(starts, 0), np.minimum(stops, total)), axis=1)
+    ends, begins = np.append(0, barred[:, 1]), np.append(barred[:, 0], total)
+    before = ends[np.searchsorted(barred[:, 1], runs[:, 0], side="right")]
+    after = begins[np.searchsorted(barred[:, 0], runs[:, 1], side="left")]
+    return np.stack((np.maximum(starts, before), np.minimum(stops, after)), axis=1)
 
 
 def drawn_inside(truth: BoolArray, reviewed: BoolArray) -> IntArray:

@@ -103,18 +103,23 @@ class Proposer(ProposerBase):
     def chosen(self, series: Series, rated: Rated) -> tuple[Interval, ...]:
         """The same of candidates that are rated."""
         kept = ~self.rejected(series.point_id, series.timestamps, rated.runs)
-        runs, probability = self.proposals(Rated(rated.runs[kept], rated.probability[kept]), len(series))
+        runs, probability = self.proposals(rated, len(series), kept)
         return as_intervals(series, runs, probability)
 
-    def proposals(self, rated: Rated, total: int, threshold: float | None = None) -> tuple[IntArray, FloatArray]:
-        """The same as positions [M, 2] with their probabilities [M], nothing left out as rejected.
+    def proposals(
+        self, rated: Rated, total: int, allowed: BoolArray | None = None, threshold: float | None = None
+    ) -> tuple[IntArray, FloatArray]:
+        """The same as positions [M, 2] with their probabilities [M].
 
         Args:
             total: points of the series.
+            allowed: [K] which candidates may be proposed, and none of the others entered; ``None`` = all.
             threshold: another one than its own.
         """
-        runs, probability = propose(rated, self.threshold if threshold is None else threshold, self.gap)
-        return widened(runs, self.margins, total), probability
+        left = np.ones(len(rated.runs), bool) if allowed is None else allowed
+        level = self.threshold if threshold is None else threshold
+        runs, probability = propose(Rated(rated.runs[left], rated.probability[left]), level, self.gap)
+        return widened(runs, self.margins, total, rated.runs[~left]), probability
 
     def under(self, origin: Origin) -> CalibratedProposing:
         """What :meth:`Detector.detect` proposes by."""
