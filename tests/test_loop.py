@@ -50,6 +50,7 @@ def small(bench: Make) -> Make:
 def test_an_iteration_from_series_to_gate(
     small: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # names whole
     one = small()
     reads, read = [], Source.read
 
