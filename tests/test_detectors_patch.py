@@ -14,10 +14,18 @@ from tsad.core.errors import DetectorError, WeightsError
 from tsad.core.protocols import Trainable
 from tsad.core.series import Series, Window
 from tsad.core.types import NS_PER_SECOND
-from tsad.detectors.evidence.channels import CHANNELS, INDEX, UNIT, Evidence, evidence_of
+from tsad.detectors.evidence.channels import (
+    CHANNELS,
+    FIRST_EDITION,
+    INDEX,
+    SECOND_EDITION,
+    UNIT,
+    Evidence,
+    evidence_of,
+)
 from tsad.detectors.evidence.examined import channel_evidence, series_rows
 from tsad.detectors.numeric import combine_channels
-from tsad.detectors.patch import examples
+from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.blends import BLENDS, FIRST, HIGHEST, blend_for, blend_in
 from tsad.detectors.patch.detector import PatchDetector, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, load_base
@@ -567,3 +575,11 @@ def test_shipped_weights_find_what_anybody_sees() -> None:
     assert scores[1500:1510].max() > 5 * np.median(scores) and 1495 <= int(scores.argmax()) < 1515
     config = json.loads((SHIPPED / "config.json").read_text())
     assert config["recipe"]["step"] > 0 and 1.0e6 < sum(p.numel() for p in base.network().parameters()) < 1.5e6
+
+
+def test_a_network_of_an_edition_costs_no_more_rows_than_its_edition_has() -> None:
+    first, second = crops.Seen(1024, FIRST_EDITION), crops.Seen(1024, SECOND_EDITION)
+    assert first.needed == FIRST_EDITION and second.needed == SECOND_EDITION
+    assert crops.Seen(1024, ()).needed == FIRST_EDITION and crops.Seen(1024).needed == CHANNELS
+    shipped = load_base(SHIPPED).config.evidence
+    assert set(crops.Seen(1024, tuple(shipped)).needed) >= set(shipped)

@@ -16,6 +16,7 @@ from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.evidence.channels import (
     CHANNELS,
     FAR,
+    FIRST_EDITION,
     INDEX,
     REPLACED,
     SECOND_EDITION,
@@ -100,7 +101,9 @@ class Seen:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """Rows that scoring needs: the network's, and those that proposals are made of where it is of their edition."""
+        """Rows that scoring needs: the network's, and those that proposals of its edition are made of."""
+        if not set(self.names) - set(FIRST_EDITION):
+            return FIRST_EDITION
         return CHANNELS if set(REPLACED) & set(self.names) else SECOND_EDITION
 
 
