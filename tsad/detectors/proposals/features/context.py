@@ -18,7 +18,7 @@ from tsad.detectors.proposals.features.spans import over
 
 DAY = 86_400 * NS_PER_SECOND
 SHORTEST_DAY = 8  # points: fewer per day tell nothing of the hour
-MOST = 2048  # candidates that each is compared with, evenly drawn from longer series: the cost stays linear
+MOST = 512  # candidates that each is compared with, evenly drawn from longer series: the cost stays linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Context:
 
     @cached_property
     def references(self) -> IntArray:
-        """Numbers of the candidates that each is compared with: all, or 2,048 spread evenly."""
+        """Numbers of the candidates that each is compared with: all, or 512 spread evenly."""
         count = len(self.candidates)
         return np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST)).astype(np.int64))
 
