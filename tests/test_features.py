@@ -181,7 +181,7 @@ def stretches_of(x: FloatArray, a: int, b: int) -> list[float]:
         return x[start : start + width].reshape(-1, rate).mean(axis=1)
 
     own = int(np.clip((a + b) // 2 - width // 2, 0, total - width))
-    starts = range(0, total - width + 1, max(1, width // 4, total // 3000))
+    starts = range(0, total - width + 1, max(1, width // 4, total // likeness.STRETCHES))
     table = np.array([described(s) for s in starts])
     near = sorted(np.sqrt(((described(own) - described(s)) ** 2).mean()) for s in starts if abs(s - own) >= width)
     near += [10.0] * (len(table) - len(near))
