@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -120,10 +121,7 @@ def budget(points: int) -> None:
     for scale in scales_for(points, seen.length):
         sheet = sheet_of(known, scale, seen.rows)
         at = clock("shrinking to the scales", at)
-        made = iter(pieces(sheet, seen.length, detector.settings.stride))  # type: ignore[attr-defined]
-        jobs = ((None, piece) for piece in made)
-        for _ in network_passes(detector, jobs):
-            pass
+        pass_network(detector, pieces(sheet, seen.length, detector.settings.stride))  # type: ignore[attr-defined]
         at = clock(f"network at scale {scale}", at)
     total = sum(spent.values())
     started = time.process_time()
@@ -134,8 +132,8 @@ def budget(points: int) -> None:
     print(f"{'all':<40}{sum(spent.values()) / points * 1e9:>10.0f} ns/point", flush=True)
 
 
-def network_passes(detector: Detector, jobs: Iterator[tuple[None, object]]) -> Iterator[np.ndarray]:
-    """What the network says of batches of pieces, without keeping it."""
+def pass_network(detector: Detector, made: Iterator[Any]) -> None:
+    """Let the network see all the pieces, batch by batch."""
     import itertools
 
     import torch
@@ -143,9 +141,9 @@ def network_passes(detector: Detector, jobs: Iterator[tuple[None, object]]) -> I
     from tsad.detectors.patch.detector import stack
 
     network, size = detector._scoring(), detector.settings.batch_size  # type: ignore[attr-defined]
-    while batch := [piece for _, piece in itertools.islice(jobs, size)]:
+    while batch := list(itertools.islice(made, size)):
         with torch.inference_mode():
-            yield network(**stack(batch, "cpu")).logits.float().numpy()  # type: ignore[arg-type]
+            network(**stack(batch, "cpu")).logits.float().numpy()
 
 
 def memory(points: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("empty")
     open_store(settings(compose()).tracking, place)
     return place / "mlflow.db"
+
+
+@pytest.fixture
+def stocked(home: Path, empty_store: Path) -> None:
+    """``home`` holds a store of its own, empty."""
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
 
 
 @pytest.fixture

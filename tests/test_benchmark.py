@@ -41,10 +41,7 @@ SETTINGS = {"cut": 0, "vus_step": 5, "rotations": 2, "seed": 0}
 TSB = "001_Toy_id_1_Facility_tr_50_1st_120.csv"
 
 
-@pytest.fixture(autouse=True)
-def stocked(home: Path, empty_store: Path) -> None:
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
+pytestmark = pytest.mark.usefixtures("stocked")
 
 
 def toy(seed: int, n: int = 240, channels: int = 1, at: int = 120) -> tuple[np.ndarray, np.ndarray]:

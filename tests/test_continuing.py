@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,7 @@ PLANT = ("source=synthetic", "source.series=3", "review=simulated", "detector=is
 Make = Callable[..., Workbench]
 
 
-@pytest.fixture(autouse=True)
-def stocked(home: Path, empty_store: Path) -> None:
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
+pytestmark = pytest.mark.usefixtures("stocked")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -42,7 +41,6 @@ from tsad.metrics.units import Unit, summarise
 from tsad.review.agreement import resolve
 from tsad.tracking.frames import predict_frame
 from tsad.tracking.pyfunc_model import LoadedVersion, load_version
-from tsad.tracking.store import open_store
 from tsad.training.datasets import build, content_hash, load, save
 from tsad.training.queues import load_queue, save_queue
 from tsad.training.records import window_of, window_record
@@ -226,18 +224,8 @@ def test_thresholds_are_fitted_to_its_confidence() -> None:
     assert np.array_equal(first > 0.5, truth[190:230]) and not second[second > 0.5].size
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("empty")
-    open_store(settings(compose(SMALL), SMALL).tracking, place)
-    return place / "mlflow.db"
-
-
-def test_it_goes_through_the_loop(
-    bench: Callable[..., Workbench], home: Path, empty_store: Path, tmp_path: Path
-) -> None:
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
+@pytest.mark.usefixtures("stocked")
+def test_it_goes_through_the_loop(bench: Callable[..., Workbench], home: Path, tmp_path: Path) -> None:
     one = bench(*SMALL)
     assert iterate(one) is not None
     loop = open_loop(one)

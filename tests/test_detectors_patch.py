@@ -23,7 +23,7 @@ from tsad.detectors.evidence.channels import (
     Evidence,
     evidence_of,
 )
-from tsad.detectors.evidence.examined import channel_evidence, series_rows
+from tsad.detectors.evidence.examined import Examined, channel_evidence
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.blends import BLENDS, FIRST, HIGHEST, blend_for, blend_in
@@ -263,7 +263,8 @@ def test_examined_scores_and_rows_are_those_of_each_series(weights: Path) -> Non
     base = detector(weights)
     for one, examined, scores in zip(many, base.examine(many), base.score(many), strict=True):
         assert np.array_equal(examined.scores, scores)
-        assert np.array_equal(examined.rows, series_rows(one)) and examined.rows.shape == (len(CHANNELS), len(one))
+        assert np.array_equal(examined.rows, Examined.plain(one, scores).rows)
+        assert examined.rows.shape == (len(CHANNELS), len(one))
     assert [e.scores.tolist() for e in base.examine([])] == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,7 @@ SMALL = (
 Make = Callable[..., Workbench]
 
 
-@pytest.fixture(autouse=True)
-def stocked(home: Path, empty_store: Path) -> None:
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
+pytestmark = pytest.mark.usefixtures("stocked")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, Interval
 from tsad.detectors.base import Detector
 from tsad.detectors.evidence.channels import CHANNELS
-from tsad.detectors.evidence.examined import Examined, series_rows
+from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.proposals import calibrator as room
 from tsad.detectors.proposals import proposer as proposers
 from tsad.detectors.proposals.calibrator import Calibrator, Defaults, fit_defaults, from_json, to_json
@@ -399,6 +399,6 @@ def test_defaults_fitted_to_labelled_series_find_the_bursts() -> None:
         assert p[hit].mean() > p[~hit].mean() + 0.3
     assert 0 < proposer.threshold < 1
     constant = series_of(np.ones(50), "flat")
-    flat = look_at(constant, Examined(np.zeros(50), series_rows(constant)))
+    flat = look_at(constant, Examined.plain(constant, np.zeros(50)))
     empty = LabelledLook(flat, np.zeros(50, bool))
     assert isinstance(fit_proposer([looks[:2], [empty]]), Proposer)

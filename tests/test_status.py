@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -31,10 +30,7 @@ SMALL = ("source=synthetic", "review=simulated", "detector=robust_zscore", "loop
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def stocked(home: Path, empty_store: Path) -> None:
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
+pytestmark = pytest.mark.usefixtures("stocked")
 
 
 def fill(bench: Workbench, *numbers: int, state: str = "COMPLETED") -> LoopStore:

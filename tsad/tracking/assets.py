@@ -10,6 +10,7 @@ from typing import Any
 
 from tsad.tracking.addresses import local_path
 from tsad.tracking.artifacts import check_own, delete_artifacts, fetch_artifacts, list_artifacts, read_text
+from tsad.tracking.pages import every_page
 from tsad.tracking.registry import Registry, Version
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.states import tag_is
@@ -115,10 +116,7 @@ def erase(loop: LoopStore, run_id: str) -> None:
 
 def model_versions(loop: LoopStore) -> list[Version]:
     """Registered versions of all the loop's models, whatever their detector."""
-    prefix, found, token = f"tsad-{loop.name}-", [], None
-    while True:
-        page = loop.store.client.search_registered_models(filter_string=f"name LIKE '{prefix}%'", page_token=token)
-        found += [model.name for model in page if model.name.startswith(prefix)]
-        token = page.token
-        if not token:
-            return [version for name in found for version in Registry(loop.store, name).versions()]
+    prefix = f"tsad-{loop.name}-"
+    models = every_page(loop.store.client.search_registered_models, filter_string=f"name LIKE '{prefix}%'")
+    names = [model.name for model in models if model.name.startswith(prefix)]
+    return [version for name in names for version in Registry(loop.store, name).versions()]

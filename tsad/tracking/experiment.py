@@ -11,6 +11,7 @@ from tsad.core.errors import ClaimError, ConfigError, LoopError, TrackingError
 from tsad.tracking.addresses import folder_of
 from tsad.tracking.claims import Heartbeat, LoopLock, Token, this_place
 from tsad.tracking.guard import error_code
+from tsad.tracking.pages import every_page
 from tsad.tracking.store import LOOP, Store
 
 if TYPE_CHECKING:
@@ -104,17 +105,12 @@ class Experiment:
     def search(self, filter_string: str) -> list[Run]:
         """Runs of the loop that match, oldest first; empty where the loop has no experiment yet."""
         experiment = self._find_experiment()
-        runs: list[Run] = []
-        token = None
-        while experiment:
-            page = self.store.client.search_runs(
-                [experiment], filter_string, max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token
-            )
-            runs += page
-            token = page.token
-            if not token:
-                break
-        return runs
+        if not experiment:
+            return []
+        return list(every_page(
+            self.store.client.search_runs, experiment_ids=[experiment], filter_string=filter_string, max_results=_PAGE,
+            order_by=["attributes.start_time ASC"],
+        ))  # fmt: skip
 
     def create_run(self, name: str, tags: Mapping[str, str]) -> str:
         """A new RUNNING run of this loop; returns its id."""

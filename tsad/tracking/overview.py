@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tsad.tracking.pages import every_page
 from tsad.tracking.registry import CHAMPION, Version
 from tsad.tracking.runs import Iteration, LoopStore
 from tsad.tracking.states import tag_is
@@ -29,7 +30,7 @@ def overview(store: Store, lease: float) -> list[LoopOverview]:
     Calls: one each for the experiments, the iterations of all loops (a thousand to the page) and the models, and one
     per champion.
     """
-    experiments = {str(one.experiment_id): str(one.tags["tsad.loop"]) for one in _experiments(store)}
+    experiments = {str(one.experiment_id): str(one.tags["tsad.loop"]) for one in store.experiments()}
     runs: dict[str, list[Any]] = {experiment: [] for experiment in experiments}
     for run in _iterations(store, list(experiments)):
         runs[str(run.info.experiment_id)].append(run)
@@ -38,15 +39,9 @@ def overview(store: Store, lease: float) -> list[LoopOverview]:
     return [LoopOverview(loop, loop.iterations(of), champions.get(loop.name)) for loop, of in loops]
 
 
-def _experiments(store: Store) -> Iterator[Any]:
-    yield from _pages(
-        store.client.search_experiments, filter_string="tags.`tsad.loop` != ''", order_by=["creation_time ASC"]
-    )
-
-
 def _iterations(store: Store, experiments: list[str]) -> Iterator[Any]:
     if experiments:
-        yield from _pages(
+        yield from every_page(
             store.client.search_runs, experiment_ids=experiments, filter_string=tag_is("tsad.kind", "iteration"),
             order_by=["attributes.start_time ASC"], max_results=_PAGE,
         )  # fmt: skip
@@ -55,7 +50,7 @@ def _iterations(store: Store, experiments: list[str]) -> Iterator[Any]:
 def _champions(store: Store, loops: list[str]) -> dict[str, Version]:
     """By loop; a model belongs to the loop whose name is the longest that its own begins with."""
     found: dict[str, Version] = {}
-    for model in _pages(store.client.search_registered_models, filter_string="name LIKE 'tsad-%'"):
+    for model in every_page(store.client.search_registered_models, filter_string="name LIKE 'tsad-%'"):
         owners = [loop for loop in loops if model.name.startswith(f"tsad-{loop}-")]
         if not owners or CHAMPION not in model.aliases:
             continue
@@ -68,13 +63,3 @@ def _champions(store: Store, loops: list[str]) -> dict[str, Version]:
         if owner not in found or found[owner].created <= champion.created:
             found[owner] = champion
     return found
-
-
-def _pages(call: Any, **arguments: Any) -> Iterator[Any]:
-    token = None
-    while True:
-        page = call(**arguments, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

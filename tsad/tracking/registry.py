@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tsad.core.errors import RegistryError, TrackingError
 from tsad.tracking.artifacts import check_own, delete_artifacts, fetch_artifacts
 from tsad.tracking.guard import error_code
+from tsad.tracking.pages import every_page
 from tsad.tracking.states import quoted
 
 if TYPE_CHECKING:
@@ -207,14 +208,8 @@ class Registry:
             )
 
     def _search(self, filter_string: str) -> list[Version]:
-        found: list[Any] = []
-        token = None
-        while True:
-            page = self.store.client.search_model_versions(filter_string, max_results=_PAGE, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                break
+        search = self.store.client.search_model_versions
+        found = list(every_page(search, filter_string=filter_string, max_results=_PAGE))
         aliases = self._aliases() if found else {}
         return [self._version(one, aliases) for one in found]
 

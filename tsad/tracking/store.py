@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tsad.core.environment import set_environment
@@ -13,6 +14,7 @@ from tsad.core.errors import TrackingError
 from tsad.core.options import TrackingOptions
 from tsad.tracking.addresses import ARTIFACTS, adopt
 from tsad.tracking.guard import Client, guarded, masked
+from tsad.tracking.pages import every_page
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -57,15 +59,13 @@ class Store:
 
     def loops(self) -> list[str]:
         """Names of all loops in the store, oldest first."""
-        found, token = [], None
-        while True:
-            page = self.client.search_experiments(
-                filter_string=f"tags.`{LOOP}` != ''", order_by=["creation_time ASC"], page_token=token
-            )
-            found += [experiment.tags[LOOP] for experiment in page]
-            token = page.token
-            if not token:
-                return found
+        return [experiment.tags[LOOP] for experiment in self.experiments()]
+
+    def experiments(self) -> Iterator[Any]:
+        """The experiment of each loop, as MLflow has it, oldest first."""
+        return every_page(
+            self.client.search_experiments, filter_string=f"tags.`{LOOP}` != ''", order_by=["creation_time ASC"]
+        )
 
 
 def open_store(options: TrackingOptions, home: Path) -> Store:

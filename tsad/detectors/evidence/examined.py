@@ -154,11 +154,6 @@ def leading_of(heights: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray[np.ui
     return leading
 
 
-def series_rows(series: Series) -> npt.NDArray[np.int16]:
-    """The evidence of all channels of a series in one, [E, T]."""
-    return combined_rows([one.rows for _, one in channel_evidence(series)], len(series))
-
-
 def channel_evidence(
     series: Series, wanted: Container[str] = CHANNELS, normal: BoolArray | None = None
 ) -> Iterator[tuple[int, Evidence]]:

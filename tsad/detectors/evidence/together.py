@@ -10,7 +10,6 @@ from tsad.detectors.evidence.ranks import PART, Floats
 FAR = 6.0  # deviations at which a value is cut: a spike must not bend the regression
 RIDGE = 0.05
 SAMPLE = 1 << 16  # points that carry the regression
-ROUNDS = 2  # with all points alike, then with those that fit
 
 
 def cross_residuals(scaled: Floats) -> Floats:
@@ -24,12 +23,9 @@ def cross_residuals(scaled: Floats) -> Floats:
     if count < 2 or total < 16:
         return np.zeros_like(scaled)
     sample = np.clip(scaled[:: max(1, total // SAMPLE)].astype(np.float64), -FAR, FAR)
-    weight: FloatArray = np.ones(len(sample))
-    centre: FloatArray = sample.mean(axis=0)
-    turn: FloatArray = np.eye(count)
-    for _ in range(ROUNDS):
-        turn, centre = _residual_maker(sample, weight)
-        weight = _fit(sample - centre, turn)
+    # with all points alike first, then with those that fit
+    turn, centre = _residual_maker(sample, np.ones(len(sample)))
+    turn, centre = _residual_maker(sample, _fit(sample - centre, turn))
     out = np.empty_like(scaled)
     for start in range(0, total, PART):
         part = slice(start, start + PART)
