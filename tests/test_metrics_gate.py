@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tsad.core.options import GoldOptions
+from tsad.core.printing import decimals
 from tsad.metrics.gate import Clause, Decision, decide, level_of
 from tsad.metrics.paired import PairedGain, paired_tests
 from tsad.metrics.units import Unit, rotated, summarise
@@ -79,9 +80,12 @@ def test_the_gate_reads_both_by_default() -> None:
     ],
 )
 def test_either_may_rise_and_neither_may_fall(interval: PairedGain, composite: PairedGain, clause: Clause) -> None:
+    def sign(value: float) -> str:
+        return decimals(value, sign="+")
+
     told = judged(interval, composite)
     assert (told.clause, told.promoted) == (clause, clause == Clause.ROSE)
-    for figure in (f"{g.gain:+.3f} [{g.low:+.3f}, {g.high:+.3f}]" for g in (interval, composite)):
+    for figure in (f"{sign(g.gain)} [{sign(g.low)}, {sign(g.high)}]" for g in (interval, composite)):
         assert figure in told.reason
     assert "gold.margin=0.05" in told.reason and "% intervals" in told.reason
     assert told.gains == dict(zip(GATE, (interval, composite), strict=True)) and told.margin == 0.05

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tsad.core.options import GoldOptions
+from tsad.core.printing import decimals
 from tsad.core.results import Result
 from tsad.metrics.paired import PairedGain
 
@@ -125,4 +126,5 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _told(metric: str, gain: PairedGain) -> str:
-    return f"{metric} {gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+    told, low, high = (decimals(value, sign="+") for value in (gain.gain, gain.low, gain.high))
+    return f"{metric} {told} [{low}, {high}]"
