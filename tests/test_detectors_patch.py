@@ -26,6 +26,7 @@ from tsad.detectors.evidence.channels import (
 from tsad.detectors.evidence.examined import Examined, channel_evidence
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
+from tsad.detectors.patch import detector as detector_module
 from tsad.detectors.patch.blends import BLENDS, FIRST, HIGHEST, blend_for, blend_in
 from tsad.detectors.patch.detector import PatchDetector, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, load_base
@@ -566,6 +567,22 @@ def test_a_few_steps_learn_a_reviewed_pattern(weights: Path) -> None:
 
 
 # ---- what ships
+
+
+def test_a_registered_version_finds_the_shipped_base_it_was_made_on(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    newest = PatchDetector(weights="", batch_size=4, device="cpu", stride=32, blend=0.0)
+    earlier = detector(weights)
+    series = make_series(noise(300)[:, 0])
+    monkeypatch.setattr(detector_module, "EARLIER", (weights,))
+    found = newest.on_base(earlier.base_reference())
+    assert found.base_reference()["sha256"] == earlier.base_reference()["sha256"]
+    assert np.array_equal(found.score([series])[0], earlier.score([series])[0])
+    assert found.describe() == newest.describe() and found.config_hash == newest.config_hash, "it stays what it was"
+    assert newest.on_base(newest.base_reference()) is newest
+    assert newest.on_base({"sha256": "0" * 64}) is newest, "weights that nobody has are named by check_base"
+    assert earlier.on_base(newest.base_reference()) is earlier, "weights that were asked for are not exchanged"
 
 
 def test_shipped_weights_find_what_anybody_sees() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -113,6 +113,14 @@ class Detector(Configured, DetectorBase, ABC):
     def base_reference(self) -> dict[str, str]:
         """``id``, ``path`` and ``sha256`` of the base weights; empty where there are none."""
         return {}
+
+    def on_base(self, reference: Mapping[str, str]) -> Detector:
+        """The same detector on the base weights that a registered version was made on, where tsad ships them still.
+
+        Args:
+            reference: what :meth:`base_reference` gave then. Other weights leave the detector as it is.
+        """
+        return self
 
     def with_adapter(self, folder: Path | None) -> Detector:
         """The same detector under a LoRA adapter; ``None`` gives the unadapted base.

@@ -48,6 +48,8 @@ class AnyDetector(Protocol):
 
     def base_reference(self) -> Mapping[str, str]: ...
 
+    def on_base(self, reference: Mapping[str, str]) -> AnyDetector: ...
+
     def with_adapter(self, folder: Path | None) -> AnyDetector: ...
 
 
@@ -207,6 +209,7 @@ def load_folder(
             "Restore it from a backup, or go back with `tsad rollback`.",
         )
     detector: Any = build(described["detector"], DetectorBase, allowed)  # type: ignore[type-abstract]
+    detector = detector.on_base(described["base"])
     check_base(detector, described["base"])
     if digest is not None:
         detector = detector.with_adapter(adapter)

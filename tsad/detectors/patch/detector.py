@@ -6,7 +6,7 @@ import copy
 import itertools
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -36,7 +36,7 @@ from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.blends import blend_for, blend_in
 from tsad.detectors.patch.examples import Example
 from tsad.detectors.patch.kinds import KindTable, kind_names
-from tsad.detectors.patch.loading import SHIPPED, check_base, load_base
+from tsad.detectors.patch.loading import EARLIER, SHIPPED, check_base, load_base
 from tsad.detectors.patch.windows import Piece, pieces, scales_for, sheet_of
 
 if TYPE_CHECKING:
@@ -120,9 +120,25 @@ class PatchDetector(Detector):
         Raises:
             WeightsError: a missing, corrupted or ill-fitting file, by name.
         """
-        other = copy.copy(self)
-        other._lock, other._known = threading.Lock(), weakref.WeakKeyDictionary()
+        other = self._twin()
         other._network = None if folder is None else cast("PatchModel", merged(self.network(), Path(folder)))
+        return other
+
+    def on_base(self, reference: Mapping[str, str]) -> PatchDetector:
+        if self.settings.weights or reference.get("sha256") == self._digest.hexdigest():
+            return self
+        for folder in EARLIER:
+            digest = BaseDigest(folder)
+            if digest.hexdigest() == reference.get("sha256"):
+                other = self._twin()
+                other.folder, other._digest = folder, digest
+                return other
+        return self
+
+    def _twin(self) -> PatchDetector:
+        """A detector of the same options that has loaded and examined nothing yet."""
+        other = copy.copy(self)
+        other._lock, other._known, other._network = threading.Lock(), weakref.WeakKeyDictionary(), None
         return other
 
     # ---- scoring
