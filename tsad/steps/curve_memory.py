@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tsad.core.memory import normal_memory
 from tsad.core.series import Window
+from tsad.core.types import BoolArray
 from tsad.steps.curve_protocol import Line, Split, answers, subject_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Recall:
         if not count or not self.most or not (self.detector.remembers or base.remembers):
             return split
         _, said = answers(split, count, noise)
-        windows = []
+        windows: list[tuple[Window, BoolArray]] = []
         for one, at in split.line.slices():
             own = (w for w in split.windows[:count].tolist() if at.start <= w[0] < at.stop)
             windows += [(Window(one.series, a - at.start, b - at.start), said[a:b]) for a, b in own]
