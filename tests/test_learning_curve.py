@@ -48,7 +48,7 @@ def line() -> Line:
         values, truth = burst(seed)
         series = Series(f"s{seed}", np.arange(len(values), dtype=np.int64) * NS_PER_SECOND, values[:, None])
         seen = next(iter(RobustZScore(half=6.0, window=0).examine([series])))
-        subjects.append(Subject(LabelledLook(look_at(series, seen), truth), series.timestamps, seen.scores, seen.rows))
+        subjects.append(Subject(LabelledLook(look_at(series, seen), truth), series, seen.scores, seen.rows))
     return Line("toy", subjects)
 
 

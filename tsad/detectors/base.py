@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 from tsad.core.bases import DetectorBase
 from tsad.core.errors import DetectorError
 from tsad.core.intervals import confidence_along
+from tsad.core.memory import NormalMemory
 from tsad.core.moved import recorded
 from tsad.core.option_model import Configured, Options
 from tsad.core.protocols import Proposing
@@ -35,6 +37,7 @@ class Detector(Configured, DetectorBase, ABC):
         scored: whether it gives each point a score.
         tuner: dotted path of the class that trains it (core.tuning.Tuner).
         settings: its options.
+        memory: what people have called normal, which evidence is compared with; ``None`` = nobody has looked.
     """
 
     name: ClassVar[str]
@@ -42,6 +45,7 @@ class Detector(Configured, DetectorBase, ABC):
     scored: ClassVar[bool] = True
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
     settings: Any
+    memory: NormalMemory | None = None
     group = "detector"
     refused = DetectorError
 
@@ -81,11 +85,11 @@ class Detector(Configured, DetectorBase, ABC):
         """Scores (or candidates) and evidence of each series, one at a time: what proposals are learned from."""
         for one in series:
             if self.scored:
-                yield Examined.plain(one, self.score([one])[0])
+                yield Examined.plain(one, self.score([one])[0], memory=self.memory)
             else:
                 candidates = self.candidates(one)
                 confidence = confidence_along(candidates, one.timestamps)
-                yield Examined.plain(one, confidence, Own.of(candidates, one.timestamps))
+                yield Examined.plain(one, confidence, Own.of(candidates, one.timestamps), self.memory)
 
     def detect(self, series: Sequence[Series], proposing: Proposing) -> Iterator[Detection]:
         """What it proposes of each series, in the order given, under the origin of ``proposing``.
@@ -131,3 +135,14 @@ class Detector(Configured, DetectorBase, ABC):
         if folder is None:
             return self
         raise DetectorError(f"Detector {self.name} takes no adapter (asked for {folder})", "Use detector=patch.")
+
+    @property
+    def remembers(self) -> bool:
+        """Whether its scores read what people have called normal; candidates of every detector may be judged by it."""
+        return False
+
+    def with_memory(self, memory: NormalMemory | None) -> Detector:
+        """The same detector with another memory; its options, and so its ``config_hash``, stay."""
+        other = copy.copy(self)
+        other.memory = memory
+        return other

@@ -89,7 +89,8 @@ def log_candidate(bench: Workbench, step: StepRun, candidate: Candidate) -> Logg
         detector=dict(detector.describe()), base=base, threshold=candidate.threshold,
         threshold_options=bench.configs["threshold"], origin=origin, proposer=_described(candidate.proposer),
     )
-    uri = log_model(step, described, candidate.adapter, bench.home / "work" / step.run_id / "model")
+    work = bench.home / "work" / step.run_id / "model"
+    uri = log_model(step, described, candidate.adapter, work, detector.memory)
     tags = {
         "tsad.role": ADAPTED_ROLE if candidate.trained_on else BASE_ROLE,
         "tsad.base_id": str(base.get("id", "")),

@@ -2,7 +2,8 @@
 
 The model folder holds no pickle and no copy of the base weights: ``artifacts/detector.json`` says how to build the
 detector (``_target_`` and keyword arguments), which base it stands on (id, path, SHA-256), its threshold and its
-origin; ``artifacts/adapter/`` is the peft folder, absent for an unadapted base.
+origin; ``artifacts/adapter/`` is the peft folder, absent for an unadapted base; ``artifacts/memory.parquet`` what
+people have called normal, absent where nothing reads it.
 
 What ``predict`` takes and gives is said in ``frames.py``.
 """
@@ -23,6 +24,7 @@ from tsad.core.bases import DetectorBase, ProposerBase
 from tsad.core.building import build
 from tsad.core.environment import set_environment
 from tsad.core.errors import StorageError, WeightsError
+from tsad.core.memory import NormalMemory
 from tsad.core.options import ThresholdOptions
 from tsad.core.options.threshold import kept_threshold
 from tsad.core.proposing import PointThreshold
@@ -31,6 +33,7 @@ from tsad.core.series import Series
 from tsad.core.types import Detection, FloatArray, Origin
 from tsad.files.hashing import digest_of_folder
 from tsad.tracking.guard import guarded
+from tsad.tracking.memory_file import MEMORY, read_memory, write_memory
 from tsad.tracking.recorder import plain
 from tsad.tracking.registry import Registry, Version
 from tsad.tracking.steps import StepRun
@@ -52,6 +55,8 @@ class AnyDetector(Protocol):
 
     def with_adapter(self, folder: Path | None) -> AnyDetector: ...
 
+    def with_memory(self, memory: NormalMemory | None) -> AnyDetector: ...
+
 
 class AnyProposer(Protocol):
     """What makes proposals of a detector's scores; built like the detector."""
@@ -64,7 +69,7 @@ class LoadedVersion:
     """A detector version, ready to score.
 
     Attributes:
-        detector: under its adapter.
+        detector: under its adapter, with its memory.
         threshold: score from which a point counts as abnormal; fitted with this version.
         threshold_options: how its scores become intervals, where there is no proposer.
         proposer: what makes calibrated proposals of a detector's scores; ``None`` = points above the threshold.
@@ -113,12 +118,15 @@ class Described:
     proposer: Mapping[str, Any] | None = None
 
 
-def log_model(step_run: StepRun, described: Described, adapter: Path | None, folder: Path) -> str:
+def log_model(
+    step_run: StepRun, described: Described, adapter: Path | None, folder: Path, memory: NormalMemory | None = None
+) -> str:
     """Save a detector version and log it under the step's run; MLflow shows tsad's version and its own beside it.
 
     Args:
         adapter: its peft folder; ``None`` for an unadapted base.
         folder: scratch space, emptied before and deleted after; must not hold ``adapter``.
+        memory: what people have called normal; ``None`` where nothing reads it.
 
     Returns:
         ``runs:/<run_id>/model``.
@@ -127,8 +135,9 @@ def log_model(step_run: StepRun, described: Described, adapter: Path | None, fol
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
 
-    _write_parts(described, adapter, folder)
+    _write_parts(described, adapter, memory, folder)
     artifacts = {"detector": str(folder / DETECTOR)} | ({"adapter": str(folder / ADAPTER)} if adapter else {})
+    artifacts |= {"memory": str(folder / MEMORY)} if memory else {}
     with guarded("saving the model", str(folder)), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # mlflow asks for type hints and an input example on every save
         save_model(
@@ -149,8 +158,8 @@ def log_model(step_run: StepRun, described: Described, adapter: Path | None, fol
     return f"runs:/{step_run.run_id}/{MODEL}"
 
 
-def _write_parts(described: Described, adapter: Path | None, folder: Path) -> None:
-    """``detector.json`` and the adapter, as they go into the model."""
+def _write_parts(described: Described, adapter: Path | None, memory: NormalMemory | None, folder: Path) -> None:
+    """``detector.json``, adapter and memory, as they go into the model."""
     content = plain(described)
     content["threshold"] = float(described.threshold)
     content["adapter_sha256"] = digest_of_folder(adapter) if adapter else None
@@ -159,6 +168,8 @@ def _write_parts(described: Described, adapter: Path | None, folder: Path) -> No
         folder.mkdir(parents=True)
         if adapter is not None:
             shutil.copytree(adapter, folder / ADAPTER)
+        if memory is not None:
+            content["memory_sha256"] = write_memory(memory, folder / MEMORY)
         (folder / DETECTOR).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"The model cannot be saved in {folder} ({error})", "Free some space and go on.") from error
@@ -190,7 +201,7 @@ def load_folder(
     """A detector version from its files.
 
     Args:
-        description: ``detector.json``.
+        description: ``detector.json``; the memory, where it names one, lies beside it.
         adapter: the peft folder; may be missing for an unadapted base.
         model_version: ``<name>:<number>``, "" where only the files are known.
         allowed: see :func:`load_version`.
@@ -213,6 +224,8 @@ def load_folder(
     check_base(detector, described["base"])
     if digest is not None:
         detector = detector.with_adapter(adapter)
+    if recalled := described.get("memory_sha256"):
+        detector = detector.with_memory(read_memory(description.with_name(MEMORY), recalled))
     return LoadedVersion(
         detector,
         described["threshold"],

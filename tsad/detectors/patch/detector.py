@@ -16,6 +16,7 @@ from pydantic import Field
 
 from tsad.adapters.lora import merged
 from tsad.core.errors import DetectorError
+from tsad.core.memory import NormalMemory
 from tsad.core.option_model import Options
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, FloatArray, Needs
@@ -31,6 +32,7 @@ from tsad.detectors.evidence.examined import (
     combined_rows,
     leading_of,
 )
+from tsad.detectors.evidence.remembered import MEMORY_ROWS
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.blends import blend_for, blend_in
@@ -124,6 +126,15 @@ class PatchDetector(Detector):
         other._network = None if folder is None else cast("PatchModel", merged(self.network(), Path(folder)))
         return other
 
+    @property
+    def remembers(self) -> bool:
+        return any(name in self._seen().names for name in MEMORY_ROWS)
+
+    def with_memory(self, memory: NormalMemory | None) -> PatchDetector:
+        other = self._twin()
+        other.memory = memory
+        return other
+
     def on_base(self, reference: Mapping[str, str]) -> PatchDetector:
         if self.settings.weights or reference.get("sha256") == self._digest.hexdigest():
             return self
@@ -131,14 +142,14 @@ class PatchDetector(Detector):
             digest = BaseDigest(folder)
             if digest.hexdigest() == reference.get("sha256"):
                 other = self._twin()
-                other.folder, other._digest = folder, digest
+                other.folder, other._digest, other._network = folder, digest, None
                 return other
         return self
 
     def _twin(self) -> PatchDetector:
-        """A detector of the same options that has loaded and examined nothing yet."""
+        """The same network and options, nothing kept of any series."""
         other = copy.copy(self)
-        other._lock, other._known, other._network = threading.Lock(), weakref.WeakKeyDictionary(), None
+        other._lock, other._known = threading.Lock(), weakref.WeakKeyDictionary()
         return other
 
     # ---- scoring
@@ -204,7 +215,8 @@ class PatchDetector(Detector):
     def _jobs(self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]) -> Iterator[_Job]:
         seen = self._seen()
         for at, one in enumerate(series):
-            for channel, evidence in channel_evidence(one, seen.needed):
+            recalled = MEMORY_ROWS if self.memory is not None and self.memory.of(one.point_id) else ()
+            for channel, evidence in channel_evidence(one, (*seen.needed, *recalled), self.memory):
                 held[at, channel] = evidence
                 for scale in scales_for(len(one), seen.length):
                     sheet = sheet_of(evidence, scale, seen.rows)
@@ -264,7 +276,7 @@ class PatchDetector(Detector):
         with self._lock:
             known = self._known.get(series)
         if known is None:
-            named = dict(channel_evidence(series, self._seen().names))
+            named = dict(channel_evidence(series, self._seen().names, self.memory))
             known = [named.get(channel) for channel in range(series.values.shape[1])]
             with self._lock:
                 self._known[series] = known
