@@ -23,7 +23,7 @@ from tsad.loop.runner import Stage, Turn, result_of
 from tsad.loop.scoring import gold_units
 from tsad.loop.train import REGISTER
 from tsad.metrics.gate import level_of
-from tsad.metrics.paired import PairedGain, confidence_interval, paired_tests
+from tsad.metrics.paired import PairedGain, confidence_interval, gain_figures, paired_tests
 from tsad.metrics.units import Unit, rotated, summarise
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _evaluate(turn: Turn, step: StepRun, gold: DatasetVersion) -> Scored:
     scored = score_versions(bench, loop, step, gold, known)
     paired = {}
     if "challenger" in scored:
-        paired = compare(bench, scored["champion"].units, scored["challenger"].units)
+        paired = compare(bench, step, scored)
     return Scored(
         gold_version=gold.digest, intervals=int(next(iter(scored.values())).metrics["intervals"]),
         scores={name: one.metrics for name, one in scored.items()},
@@ -132,8 +132,10 @@ EVALUATE = Stage("EVALUATE", Scored, _evaluate, _gold)
 def score_versions(
     bench: Workbench, loop: LoopStore, step: StepRun, gold: DatasetVersion, versions: Mapping[str, Version]
 ) -> dict[str, VersionScored]:
-    """Units and metrics of each version; metrics, per-series figures and plots go to the run."""
+    """Units and metrics of each version; parameters, metrics, per-series figures and plots go to the run."""
     scored: dict[str, VersionScored] = {}
+    numbers = {name: version.version for name, version in versions.items()}
+    step.params({**bench.parameters("gold"), "gold_version": gold.digest, **{f"{k}.version": v for k, v in numbers.items()}})
     for name, version in versions.items():
         bench.context.control.safe_point()
         loaded = load_registered(bench, registry_of(bench, loop), version)
@@ -148,17 +150,20 @@ def score_versions(
         scored[name] = VersionScored(version.version, units, metrics)
         step.metrics({f"{name}/{key}": value for key, value in metrics.items()})
         _record_series(step, name, units)
-    metrics_of, numbers = ({n: s.metrics for n, s in scored.items()}, {n: s.version for n, s in scored.items()})
-    step.table(table(metrics_of, numbers), "evaluation.json")
+    step.table(table({name: one.metrics for name, one in scored.items()}, numbers), "evaluation.json")
     return scored
 
 
-def compare(bench: Workbench, champion: Sequence[Unit], challenger: Sequence[Unit]) -> dict[str, PairedGain]:
-    """Challenger minus champion on the gate's two metrics, over the same swaps, at the level that decides."""
+def compare(bench: Workbench, step: StepRun, scored: Mapping[str, VersionScored]) -> dict[str, PairedGain]:
+    """Challenger minus champion on the gate's two metrics, over the same swaps, at the level that decides; the gains
+    are metrics of the run."""
     gold = bench.gold
-    return paired_tests(
-        champion, challenger, (gold.metric, gold.guard), level=level_of(gold), resamples=gold.resamples, seed=gold.seed
-    )
+    gains = paired_tests(
+        scored["champion"].units, scored["challenger"].units, (gold.metric, gold.guard), level=level_of(gold),
+        resamples=gold.resamples, seed=gold.seed,
+    )  # fmt: skip
+    step.metrics(gain_figures(gains))
+    return gains
 
 
 def table(scores: Mapping[str, Mapping[str, float]], versions: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def promote_version(bench: Workbench, version: str, force: bool) -> GateVerdict:
             scored = score_versions(bench, loop, step, gold, {"champion": champion, "challenger": candidate})
             decision = decide(
                 bench.gold, intervals=int(scored["champion"].metrics["intervals"]), force=force,
-                gains=compare(bench, scored["champion"].units, scored["challenger"].units),
+                gains=compare(bench, step, scored),
             )  # fmt: skip
             if decision.promoted:
                 registry.promote(candidate)
@@ -86,11 +86,10 @@ PROMOTE = Stage("PROMOTE", Promoted, _promote)
 
 
 def _record(step: StepRun, decision: Decision) -> None:
-    """The decision where people compare runs: reason and clause as tags, level and margin as parameters, the gains."""
+    """The decision where people compare runs: reason and clause as tags, level and margin as parameters."""
     step.tags({"tsad.reason": decision.reason, "tsad.clause": decision.clause.value})
     if decision.gains:
         step.params({"gate.level": decision.level, "gate.margin": decision.margin})
-        step.metrics(decision.figures())
 
 
 def _fields(decision: Decision) -> dict[str, Any]:

@@ -121,6 +121,7 @@ def _build(turn: Turn, step: StepRun, answers: Answers) -> Collected:
             Undecided(r.window.point_id, *r.window.span)
             for r in reviewed if r.state in (ReviewState.SKIPPED, ReviewState.CONFLICT)
         ),
+        people=len({a.annotator for r in reviewed for a in r.annotations}),
     )
 
 

@@ -95,8 +95,8 @@ def report_loop(bench: Workbench, output: str | None) -> LoopReport:
 
 
 def _report(turn: Turn, step: StepRun, _: Turn) -> Reported:
-    """The last stage of an iteration: the chart and the table of all iterations so far, beside its other runs."""
-    _record_comparison(turn.loop, step)
+    """The last stage of an iteration: the chart and the table of all iterations so far, on the iteration itself."""
+    _record_comparison(turn.loop, turn.iteration.recorder)
     return Reported(len(iterations_done(turn.loop)))
 
 

@@ -125,6 +125,7 @@ def fit(bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersio
     champion = registry_of(bench, loop).alias("champion")
     current = load_registered(bench, registry_of(bench, loop), champion) if champion else None
     detector = bench.make_detector()
+    step.params({**bench.parameters("detector", "adapter", "threshold"), "dataset_version": version.digest})
     adapter = _fit_adapter(bench, step, version, work, current)
     adapted = detector.with_adapter(adapter.folder)
     before = current.threshold if current else bench.threshold.default

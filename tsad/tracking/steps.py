@@ -11,7 +11,6 @@ from typing import Any
 
 from tsad.core.errors import TsadError
 from tsad.tracking.artifacts import fetch_artifacts
-from tsad.tracking.dataset_records import DatasetRecord, log_dataset
 from tsad.tracking.guard import Unreachable
 from tsad.tracking.recorder import RunRecorder, plain
 from tsad.tracking.store import Store
@@ -51,10 +50,6 @@ class StepRun(RunRecorder):
     def result(self, value: Mapping[str, Any]) -> None:
         """What the step leaves for the steps after it, JSON-able; kept when the step ends without an error."""
         self._result = dict(value)
-
-    def log_dataset(self, record: DatasetRecord, context: str) -> None:
-        """Name a dataset version as input of this run, e.g. with context ``training`` or ``gold``."""
-        log_dataset(self._client, self.run_id, record, context)
 
     @contextmanager
     def system_metrics(self, seconds: float = 5.0) -> Iterator[None]:
