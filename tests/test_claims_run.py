@@ -34,7 +34,8 @@ def kept(loop: LoopStore) -> list[str]:
 def test_claims_are_kept_beside_the_iteration(store: Store) -> None:
     loop = LoopStore(store, "nab")
     iteration = begun(loop)
-    assert claims_place(iteration.run_id, store.client.get_run(iteration.run_id).data.params) == "", "none is needed yet"
+    params = store.client.get_run(iteration.run_id).data.params
+    assert claims_place(iteration.run_id, params) == "", "none is needed yet"
     with loop.lock() as held:
         (iteration,) = held.iterations()
         for name in ("DETECT", "TRAIN"):
@@ -77,7 +78,8 @@ def test_of_eight_processes_without_a_claims_run_one_names_it(home: Path) -> Non
     iteration = begun(loop)
     together, answers = SPAWN.Barrier(8), SPAWN.Queue()
     children = [
-        SPAWN.Process(target=_decide, args=(home, f"host{k % 2}", iteration.run_id, together, answers)) for k in range(8)
+        SPAWN.Process(target=_decide, args=(home, f"host{k % 2}", iteration.run_id, together, answers))
+        for k in range(8)
     ]
     for child in children:
         child.start()

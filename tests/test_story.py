@@ -10,11 +10,11 @@ import pytest
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ClaimError
+from tsad.loop.figures import FIGURES, short
 from tsad.loop.iteration import iterate
 from tsad.loop.opening import open_loop
-from tsad.loop.report import FIGURES
 from tsad.loop.status import store_status
-from tsad.loop.story import draw_history, figures_of, short
+from tsad.loop.story import draw_history, figures_of
 from tsad.tracking.history import HISTORY, Point, history_run, write_history
 from tsad.tracking.runs import Iteration, LoopStore
 from tsad.tracking.states import tag_is
@@ -55,11 +55,13 @@ def test_an_iteration_tells_what_came_of_it(bench: Make) -> None:
     assert "windows reviewed by 1 person" in note and f"Why: {tags['tsad.reason']}" in note and tags["tsad.reason"]
     inputs = {given.tags[0].value: given.dataset.digest for given in run.inputs.dataset_inputs}
     assert inputs == {"training": tags["tsad.dataset_version"], "gold": tags["tsad.gold_version"]}
-    assert {"config.yaml", "iterations.png", "iterations.json"} <= {a.path for a in client.list_artifacts(second.run_id)}
+    kept = {artifact.path for artifact in client.list_artifacts(second.run_id)}
+    assert {"config.yaml", "iterations.png", "iterations.json"} <= kept
     (state,) = [loop for loop in store_status(one).loops if loop.name == "plant"]
     assert state.iteration is not None and state.iteration.reviews is not None
     assert sum(state.iteration.reviews.queue.values()) == 8 and state.iteration.reason == ""
-    assert state.scores == pytest.approx({k.removeprefix("gold/"): v for k, v in run.data.metrics.items() if "gold/" in k})
+    scores = {k.removeprefix("gold/"): value for k, value in run.data.metrics.items() if k.startswith("gold/")}
+    assert state.scores == pytest.approx(scores)
     steps = [(step, value) for step, _, value in curve(loop, "gold/interval_f1")]
     assert steps == [(i.number, i.metrics["gold/interval_f1"]) for i in (first, second)]
     stages = {run.data.tags["tsad.step"]: run.data for run in second.steps()}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.advice import give_up
 from tsad.core.errors import DatasetError, RegistryError
+from tsad.core.reviews import DatasetVersion
 from tsad.loop.champion import registry_of
-from tsad.loop.evaluate import EVALUATE, compare, score_versions
+from tsad.loop.evaluate import EVALUATE, VersionScored, compare, score_versions
 from tsad.loop.gold import find_gold
+from tsad.loop.model_notes import note_version
 from tsad.loop.opening import open_loop, standalone
-from tsad.loop.results import Promoted
+from tsad.loop.results import Promoted, Scored
 from tsad.loop.runner import Stage, Turn, result_of
 from tsad.metrics.gate import Clause, Decision, decide
 
@@ -56,6 +59,7 @@ def promote_version(bench: Workbench, version: str, force: bool) -> GateVerdict:
             if decision.promoted:
                 registry.promote(candidate)
             _record(step, decision)
+            note_version(loop, registry, candidate, (_scored(gold, scored), decision))
             judged = GateVerdict(**_fields(decision), version=candidate.version)
             step.result(judged.to_json())
     return judged
@@ -76,6 +80,8 @@ def _promote(turn: Turn, step: StepRun, _: Turn) -> Promoted:
             remedy = f"Restore it; or: {give_up(turn.loop.name)}"
             raise RegistryError(f"{registry.name} has lost version {challenger}", remedy)
         registry.promote(candidate)
+    if challenger is not None:
+        note_version(turn.loop, registry, registry.get(challenger), (scored, decision))
     registry.prune(bench.tracking.keep_versions)
     _record(step, decision)
     winner = "challenger" if decision.promoted else "champion"
@@ -90,6 +96,14 @@ def _record(step: StepRun, decision: Decision) -> None:
     step.tags({"tsad.reason": decision.reason, "tsad.clause": decision.clause.value})
     if decision.gains:
         step.params({"gate.level": decision.level, "gate.margin": decision.margin})
+
+
+def _scored(gold: DatasetVersion, scored: Mapping[str, VersionScored]) -> Scored:
+    return Scored(
+        gold_version=gold.digest, intervals=int(scored["champion"].metrics["intervals"]),
+        scores={name: one.metrics for name, one in scored.items()},
+        versions={name: one.version for name, one in scored.items()},
+    )
 
 
 def _fields(decision: Decision) -> dict[str, Any]:

@@ -22,9 +22,9 @@ CHARTS = (
     Chart("Windows to learn from", "BAR", ("reviewed_windows",)),
 )  # fmt: skip
 COLUMNS = (
-    "tags.`tsad.state`", "tags.`tsad.champion`", "tags.`tsad.promoted`", "metrics.`gold/interval_f1`",
-    "metrics.`gold/composite_f1`", "metrics.`gold/point_f1`", "metrics.`reviewed_windows`", "tags.`tsad.reason`",
-    "attributes.`Dataset`", "attributes.`Models`",
+    "attributes.`Description`", "attributes.`Models`", "metrics.`gold/interval_f1`", "metrics.`gold/composite_f1`",
+    "metrics.`gold/point_f1`", "metrics.`reviewed_windows`", "tags.`tsad.champion`", "tags.`tsad.promoted`",
+    "tags.`tsad.reason`", "tags.`tsad.state`",
 )  # fmt: skip
 
 

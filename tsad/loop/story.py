@@ -1,4 +1,4 @@
-"""What an iteration's run tells people in MLflow: headline figures, who won and why, what it read; and the loop's curve.
+"""What an iteration's run tells people in MLflow: its figures, who won and why, what it read; and the loop's curve.
 
 Everything else hangs on the runs of its stages. A figure has one name wherever it stands: ``gold/<metric>`` of the
 champion that an iteration leaves, ``champion/<metric>`` and ``challenger/<metric>`` of the two that EVALUATE compares,
@@ -15,14 +15,16 @@ from urllib.parse import quote
 from tsad.loop.champion import registry_of
 from tsad.loop.datasets import dataset_record
 from tsad.loop.evaluate import EVALUATE
+from tsad.loop.figures import FIGURES, figures_table, short
+from tsad.loop.model_notes import note_model
 from tsad.loop.progress import ReviewProgress
 from tsad.loop.promote import PROMOTE
 from tsad.loop.pull import DATASET
-from tsad.loop.report import FIGURES
 from tsad.loop.results import Collected, Promoted, Scored
 from tsad.loop.runner import Turn, record_of, result_of
 from tsad.loop.train import TRAIN
 from tsad.metrics.paired import gain_figures
+from tsad.tracking.logged_models import name_as_outputs
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration, LoopStore
@@ -67,7 +69,7 @@ def answered(iteration: Iteration) -> ReviewProgress | None:
     if REVIEWS in iteration.tags:
         return ReviewProgress.from_json(json.loads(iteration.tags[REVIEWS]))
     counts = [
-        {key.removeprefix(begin).upper(): int(value) for key, value in iteration.metrics.items() if key.startswith(begin)}
+        {key.removeprefix(begin).upper(): int(n) for key, n in iteration.metrics.items() if key.startswith(begin)}
         for begin in ("reviews.", "gold_reviews.")
     ]
     return ReviewProgress(*counts) if any(counts) else None
@@ -85,6 +87,10 @@ def close(turn: Turn) -> None:
         "tsad.dataset_version": collected.version, "tsad.gold_version": scored.gold_version,
         REVIEWS: json.dumps(progress.to_json()),
     })  # fmt: skip
+    registry = registry_of(turn.bench, turn.loop)
+    models = (registry.get(number).model_id for number in scored.versions.values())
+    name_as_outputs(turn.loop.store, iteration.run_id, {model: iteration.number for model in models if model})
+    note_model(turn.bench, turn.loop, registry, scored.gold_version)
     for version, context in ((collected.version, "training"), (scored.gold_version, "gold")):
         iteration.recorder.log_dataset(dataset_record(turn.loop, version), context)
     iteration.complete(headline(metric, collected, decision), decision.reason)
@@ -106,7 +112,8 @@ def _note(turn: Turn, collected: Collected, scored: Scored, decision: Promoted) 
     """The iteration in Markdown: one line for who is in a hurry, then why, the figures, and where to look."""
     return "\n\n".join([
         f"{_outcome(turn.bench.gold.metric, scored, decision)}; {_reviewed(collected)}", f"Why: {decision.reason}",
-        "\n".join(_figures(scored)), f"Look at: {', '.join(_links(turn, decision))}; `iterations.png` below Artifacts",
+        "\n".join(figures_table(scored.scores, scored.versions)),
+        f"Look at: {', '.join(_links(turn, decision))}; `iterations.png` below Artifacts",
     ])  # fmt: skip
 
 
@@ -131,15 +138,6 @@ def _reviewed(collected: Collected) -> str:
     return f"{count} windows reviewed{by}, {collected.windows} to learn from in all"
 
 
-def _figures(scored: Scored) -> Iterator[str]:
-    """Both versions' figures as a Markdown table."""
-    yield "| on the gold set | " + " | ".join(FIGURES.values()) + " |"
-    yield "|---|" + "---|" * len(FIGURES)
-    for name, scores in scored.scores.items():
-        cells = (short(scores.get(key, float("nan"))) for key in FIGURES)
-        yield f"| {name} v{scored.versions[name]} | " + " | ".join(cells) + " |"
-
-
 def _links(turn: Turn, decision: Promoted) -> Iterator[str]:
     """Addresses inside MLflow's UI."""
     experiment, model = turn.loop.experiment_id, registry_of(turn.bench, turn.loop).name
@@ -147,13 +145,6 @@ def _links(turn: Turn, decision: Promoted) -> Iterator[str]:
         run_id = record_of(turn.iteration, stage).run_id
         yield f"[{title}](#/experiments/{experiment}/runs/{run_id})"
     yield f"[champion v{decision.champion}](#/models/{quote(model, safe='')}/versions/{decision.champion})"
-
-
-def short(value: float, form: str = ".3f") -> str:
-    """A figure between -1 and 1 without its leading zero: ``.364``, ``+.03``."""
-    text = format(value, form)
-    sign, digits = (text[0], text[1:]) if text[0] in "+-" else ("", text)
-    return sign + (digits[1:] if digits.startswith("0.") else digits)
 
 
 def _yes(value: bool) -> str:

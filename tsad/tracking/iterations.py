@@ -16,6 +16,7 @@ from tsad.tracking.claims import Claim, Token, check_dead, claimed, claims_of
 from tsad.tracking.claims_run import decide_claims
 from tsad.tracking.experiment import Experiment
 from tsad.tracking.guard import Client
+from tsad.tracking.logged_models import close_dead
 from tsad.tracking.recorder import RunRecorder
 from tsad.tracking.states import ABANDONED, COMPLETED, ENDED, FAILED, tag_is
 from tsad.tracking.steps import RESULT, StepRecord, StepRun
@@ -132,7 +133,7 @@ class Iteration:
         ):
             for run in earlier:
                 if run.info.status in ("RUNNING", "SCHEDULED"):
-                    self._client.set_terminated(run.info.run_id, "KILLED")
+                    close_dead(self.loop.store, run.info.run_id)
             if self.status != "RUNNING":
                 self._client.update_run(self.run_id, status="RUNNING")
                 self.status = "RUNNING"
@@ -141,7 +142,9 @@ class Iteration:
                 "tsad.iteration": str(self.number), "mlflow.parentRunId": self.run_id,
             }  # fmt: skip
             run_id = self.loop.create_run(f"{name.lower()}-{self.number}", tags)
-            yield from StepRun(self.loop.store, run_id, name, attempt).work(lambda: self._check_mine(name, claim))
+            yield from StepRun(self.loop.store, run_id, name, attempt, self.claims_run).work(
+                lambda: self._check_mine(name, claim)
+            )
 
     @cached_property
     def claims_run(self) -> str:

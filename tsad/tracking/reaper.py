@@ -10,6 +10,7 @@ from tsad.core.errors import ClaimError
 from tsad.tracking.claims import check_dead, claims_of, process_lives
 from tsad.tracking.claims_run import claims_place
 from tsad.tracking.experiment import Experiment
+from tsad.tracking.logged_models import close_dead
 from tsad.tracking.states import ENDED
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def reap(loop: Experiment) -> int:
         if _worked_on(loop, run, parents, busy_here):
             busy.add(run.data.tags.get("mlflow.parentRunId", ""))
         else:
-            loop.store.client.set_terminated(run.info.run_id, "KILLED")
+            close_dead(loop.store, run.info.run_id)
             closed += 1
     for run_id, run in parents.items():
         if run_id not in busy and _ours(loop, run):

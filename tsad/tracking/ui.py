@@ -59,8 +59,9 @@ def served(store: Store, port: int = 0, start: str = PAGE, token: bool = True) -
     command = [sys.executable, "-m", "tsad.tracking.ui_app", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, env=_environment(store, start, secret), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
+            command, env=_environment(store, start, secret), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
         try:
             with _ended_by_sigterm():
                 url = f"http://{HOST}:{port}"

@@ -3,10 +3,10 @@
     python -m tsad.tracking.ui_app PORT
 
 MLflow shows and takes everything of everybody who reaches its port: runs, uploads, experiments whose artifacts lie
-anywhere. Read-only by method it cannot be made, since the UI's searches are POSTs. So nothing but ``/health`` is answered
-without the token, which comes by the printed link and stays as a cookie, or as ``Authorization: Bearer`` (what MLflow's
-clients send of ``MLFLOW_TRACKING_TOKEN``). The routes by which MLflow asks language models and runs jobs, for which it
-has no switch, are answered with 403.
+anywhere. Read-only by method it cannot be made, since the UI's searches are POSTs. So nothing but ``/health`` is
+answered without the token, which comes by the printed link and stays as a cookie, or as ``Authorization: Bearer`` (what
+MLflow's clients send of ``MLFLOW_TRACKING_TOKEN``). The routes by which MLflow asks language models and runs jobs, for
+which it has no switch, are answered with 403.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ TOKEN, START = "TSAD_UI_TOKEN", "TSAD_UI_START"  # environment: command lines ar
 PAGE = "/ui"  # MLflow's page; its own place is "/"
 REFUSED = re.compile(
     r"/(ajax-api|api)/[\d.]+/(mlflow/)?"
-    r"(assistant|gateway|gateway-proxy|jobs|mcp[\w-]*|scorers?/invoke|issues/invoke|genai/evaluate|demo)(/.*)?|/gateway(/.*)?"
+    r"(assistant|gateway|gateway-proxy|jobs|mcp[\w-]*|scorers?/invoke|issues/invoke|genai/evaluate|demo)(/.*)?"
+    r"|/gateway(/.*)?"
 )
+# Else its panel, which can do nothing here, opens over the runs in every new browser.
+NO_ASSISTANT = b"<script>localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1','true')</script>"
 WITHOUT_TOKEN = "Open the link that `tsad ui` has printed: it carries the token.\n"
 
 
@@ -62,8 +65,25 @@ class Guarded:
                 await _answer(send, *answer)
                 return
         if path == PAGE:
-            scope = {**scope, "path": "/", "raw_path": b"/"}
-        await self._app(scope, receive, send)
+            await self._page(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """MLflow's page, with a word to the browser ahead of its own."""
+        head: MutableMapping[str, Any] = {}
+        parts: list[bytes] = []
+
+        async def keep(message: MutableMapping[str, Any]) -> None:
+            head.update(message if message["type"] == "http.response.start" else {})
+            parts.append(message.get("body", b""))
+
+        headers = [(k, v) for k, v in scope["headers"] if not k.lower().startswith(b"if-")]  # the whole page
+        await self._app({**scope, "path": "/", "raw_path": b"/", "headers": headers}, receive, keep)
+        body = b"".join(parts).replace(b"<head>", b"<head>" + NO_ASSISTANT, 1)
+        kept = [(k, v) for k, v in head["headers"] if k.lower() not in (b"content-length", b"etag", b"last-modified")]
+        await send({**head, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
+        await send({"type": "http.response.body", "body": body})
 
     def _refusal(self, scope: Scope, path: str, headers: dict[str, str]) -> tuple[int, str, dict[str, str]] | None:
         """Why the request is refused: a foreign page's, without the token, or for what is switched off."""
