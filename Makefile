@@ -76,10 +76,10 @@ test: $(VENV)/.dev
 live: $(VENV)/.live
 	$(PYTEST) -m live tests/live --timeout 1800 -v
 
-# What touches MLflow, with the newest one of the registry in front of the pinned one. Its packages alone: what it needs
-# beside them is the pinned set.
+# What touches MLflow, with the newest one of the registry in front of the pinned one. It alone: what it needs beside
+# it is the pinned set.
 newest: $(VENV)/.dev
-	$(PIP) install --upgrade --no-deps --target build/newest mlflow mlflow-skinny mlflow-tracing
+	$(PIP) install --upgrade --no-deps --target build/newest mlflow
 	PYTHONPATH=$(CURDIR)/build/newest $(PYTEST) -n auto $(MLFLOW_TESTS)
 
 prove: $(VENV)/.dev

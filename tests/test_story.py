@@ -47,6 +47,8 @@ def test_an_iteration_tells_what_came_of_it(bench: Make) -> None:
     }  # fmt: skip
     assert {"gold/interval_f1", "reviewed_windows"} <= set(run.data.metrics)
     params = {key for key in run.data.params if not key.startswith("claim")}
+    compared = {"annotated_windows", "anomalous_windows", "challenger"}
+    assert compared <= params and max(compared) < "claims", "what MLflow compares runs by of itself"
     assert {"detector", "source", "sampling.windows", "adapter.enabled", "gold.metric", "windows.length"} <= params
     assert len(params) < 30 and run.data.params["detector"] == "RobustZScore"
     tags = run.data.tags

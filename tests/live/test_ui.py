@@ -149,7 +149,7 @@ def test_curve_champion_and_reason_within_two_clicks(
     shot(tab, "runs")
     tab.goto(f"{ui.url}/ui#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=tsad"
              "&compareRunsMode=CHART", wait_until="domcontentloaded")  # fmt: skip
-    tab.get_by_text("F1 of the champion by iteration").first.wait_for()
+    tab.get_by_text("gold/interval_f1 vs").first.wait_for()
     tab.locator(".plot-container svg").first.wait_for()
     shot(tab, "curve")
     tab.goto(f"{ui.url}/ui#/experiments/1/runs/{newest['info']['run_id']}", wait_until="domcontentloaded")

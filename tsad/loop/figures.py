@@ -9,6 +9,7 @@ FIGURES = {
     "interval_precision": "interval P", "interval_recall": "interval R", "interval_f1": "interval F1",
     "composite_f1": "composite F1",
 }
+FIRST = "interval_f1"  # MLflow compares runs by the metric that was logged first
 
 
 def short(value: float, form: str = ".3f") -> str:

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from tsad.tracking.store import Store
 
 CHARTS = (
-    Chart("F1 of the champion by iteration", "LINE", ("gold/interval_f1", "gold/composite_f1", "gold/point_f1")),
-    Chart("Intervals: precision, recall, F1", "LINE",
-          ("gold/interval_precision", "gold/interval_recall", "gold/interval_f1")),
-    Chart("Points: precision, recall, F1", "LINE", ("gold/point_precision", "gold/point_recall", "gold/point_f1")),
-    Chart("Windows to learn from", "BAR", ("reviewed_windows",)),
+    Chart("LINE", ("gold/interval_f1", "gold/composite_f1", "gold/point_f1")),
+    Chart("LINE", ("gold/interval_precision", "gold/interval_recall", "gold/interval_f1")),
+    Chart("LINE", ("gold/point_precision", "gold/point_recall", "gold/point_f1")),
+    Chart("BAR", ("reviewed_windows",)),
 )  # fmt: skip
 COLUMNS = (
     "attributes.`Description`", "attributes.`Models`", "metrics.`gold/interval_f1`", "metrics.`gold/composite_f1`",

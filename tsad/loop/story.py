@@ -15,7 +15,7 @@ from urllib.parse import quote
 from tsad.loop.champion import registry_of
 from tsad.loop.datasets import dataset_record
 from tsad.loop.evaluate import EVALUATE
-from tsad.loop.figures import FIGURES, figures_table, short
+from tsad.loop.figures import FIGURES, FIRST, figures_table, short
 from tsad.loop.model_notes import note_model
 from tsad.loop.progress import ReviewProgress
 from tsad.loop.promote import PROMOTE
@@ -41,7 +41,7 @@ def headline(metric: str, collected: Collected, decision: Promoted) -> dict[str,
     Args:
         metric: the gate's; its gain and the interval of it are among them.
     """
-    figures = {f"{GOLD}{key}": decision.scores[key] for key in FIGURES if key in decision.scores}
+    figures = {f"{GOLD}{key}": decision.scores[key] for key in (FIRST, *FIGURES) if key in decision.scores}
     gains = gain_figures(decision.gains)
     figures |= {key: gains[key] for end in ENDS if (key := f"{GAIN}{metric}{end}") in gains}
     return figures | {REVIEWED: float(collected.windows)}
@@ -87,6 +87,11 @@ def close(turn: Turn) -> None:
         "tsad.dataset_version": collected.version, "tsad.gold_version": scored.gold_version,
         REVIEWS: json.dumps(progress.to_json()),
     })  # fmt: skip
+    # MLflow's page that compares runs draws the first three parameters that differ: these, not the claims
+    iteration.recorder.params({
+        "annotated_windows": collected.windows, "anomalous_windows": collected.positive,
+        "challenger": scored.versions.get("challenger", "none"),
+    })  # fmt: skip
     registry = registry_of(turn.bench, turn.loop)
     models = (registry.get(number).model_id for number in scored.versions.values())
     name_as_outputs(turn.loop.store, iteration.run_id, {model: iteration.number for model in models if model})
@@ -127,7 +132,7 @@ def _outcome(metric: str, scored: Scored, decision: Promoted) -> str:
     change = f"{title} {short(before[metric])} -> {short(after[metric])}{spread}"
     if decision.promoted:
         return f"**v{decision.champion} promoted**: {change}"
-    return f"**v{decision.champion} stays**: the challenger v{scored.versions['challenger']} has {change}"
+    return f"**v{decision.champion} stays**, challenger v{scored.versions['challenger']}: {change}"
 
 
 def _reviewed(collected: Collected) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,11 +22,11 @@ def signature_of(channels: Sequence[str]) -> tuple[ModelSignature, pd.DataFrame]
     from mlflow.types.schema import AnyType
 
     values = list(dict.fromkeys(["value", *channels]))
-    inputs = [
+    inputs: list[Any] = [
         ColSpec(AnyType(), "timestamp", required=False), ColSpec("string", "point_id", required=False),
         *(ColSpec("double", name, required=False) for name in values),
     ]  # fmt: skip
-    outputs = [
+    outputs: list[Any] = [
         ColSpec("string", "point_id"), ColSpec(AnyType(), "timestamp", required=False), ColSpec("double", "score"),
         ColSpec("boolean", "anomaly"),
     ]  # fmt: skip

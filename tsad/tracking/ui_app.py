@@ -33,8 +33,11 @@ REFUSED = re.compile(
     r"(assistant|gateway|gateway-proxy|jobs|mcp[\w-]*|scorers?/invoke|issues/invoke|genai/evaluate|demo)(/.*)?"
     r"|/gateway(/.*)?"
 )
-# Else its panel, which can do nothing here, opens over the runs in every new browser.
-NO_ASSISTANT = b"<script>localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1','true')</script>"
+# Else its panel, which can do nothing here, opens over the runs in every new browser; and its button goes with it.
+NO_ASSISTANT = (
+    b"<script>localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1','true')</script>"
+    b"<style>[data-assistant-ui]{display:none!important}</style>"
+)
 WITHOUT_TOKEN = "Open the link that `tsad ui` has printed: it carries the token.\n"
 
 

@@ -25,13 +25,12 @@ _ML = "workflowType=machine_learning"  # the UI opens in its view for language m
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart over the runs of a loop.
+    """A chart over the runs of a loop; MLflow names it by its metrics.
 
     Attributes:
         type: ``LINE`` over steps, or ``BAR`` per run.
     """
 
-    title: str
     type: str
     metrics: Sequence[str]
 
@@ -80,7 +79,7 @@ def view_state(charts: Sequence[Chart], columns: Sequence[str]) -> str:
     drawn = [
         {
             "uuid": f"tsad-{number}", "type": chart.type, "metricSectionId": section, "deleted": False,
-            "isGenerated": False, "displayName": chart.title, "metricKey": chart.metrics[0],
+            "isGenerated": False, "metricKey": chart.metrics[0],
             "selectedMetricKeys": list(chart.metrics), "runsCountToCompare": 20,
             **(_LINE if chart.type == "LINE" else {}),
         }
