@@ -53,7 +53,7 @@ def test_an_iteration_tells_what_came_of_it(bench: Make) -> None:
     assert len(params) < 30 and run.data.params["detector"] == "RobustZScore"
     tags = run.data.tags
     note = tags["mlflow.note.content"]
-    assert note.startswith(f"**{tags['tsad.champion']} {'promoted' if tags['tsad.promoted'] == 'yes' else 'stays'}**")
+    assert note.startswith(f"{tags['tsad.champion']} {'promoted' if tags['tsad.promoted'] == 'yes' else 'stays'}")
     assert "windows reviewed by 1 person" in note and f"Why: {tags['tsad.reason']}" in note and tags["tsad.reason"]
     inputs = {given.tags[0].value: given.dataset.digest for given in run.inputs.dataset_inputs}
     assert inputs == {"training": tags["tsad.dataset_version"], "gold": tags["tsad.gold_version"]}

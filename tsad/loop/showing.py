@@ -21,7 +21,7 @@ CHARTS = (
     Chart("BAR", ("reviewed_windows",)),
 )  # fmt: skip
 COLUMNS = (
-    "attributes.`Description`", "attributes.`Models`", "metrics.`gold/interval_f1`", "metrics.`gold/composite_f1`",
+    "attributes.`Description`", "metrics.`gold/interval_f1`", "metrics.`gold/composite_f1`",
     "metrics.`gold/point_f1`", "metrics.`reviewed_windows`", "tags.`tsad.champion`", "tags.`tsad.promoted`",
     "tags.`tsad.reason`", "tags.`tsad.state`",
 )  # fmt: skip

@@ -123,16 +123,16 @@ def _note(turn: Turn, collected: Collected, scored: Scored, decision: Promoted) 
 
 
 def _outcome(metric: str, scored: Scored, decision: Promoted) -> str:
-    """E.g. ``**v3 promoted**: interval F1 .364 -> .510 [+.03, +.27]``; the interval is that of the gain."""
+    """E.g. ``v3 promoted: interval F1 .364 -> .510 [+.03, +.27]``; the interval is that of the gain."""
     title, before, after = FIGURES.get(metric, metric), scored.scores["champion"], scored.scores.get("challenger")
     if after is None:
-        return f"**v{decision.champion} stays**: {title} {short(before[metric])}, {decision.reason}"
+        return f"v{decision.champion} stays: {title} {short(before[metric])}, {decision.reason}"
     gain = decision.gains.get(metric)
     spread = "" if gain is None else f" [{short(gain.low, '+.2f')}, {short(gain.high, '+.2f')}]"
     change = f"{title} {short(before[metric])} -> {short(after[metric])}{spread}"
     if decision.promoted:
-        return f"**v{decision.champion} promoted**: {change}"
-    return f"**v{decision.champion} stays**, challenger v{scored.versions['challenger']}: {change}"
+        return f"v{decision.champion} promoted: {change}"
+    return f"v{decision.champion} stays, challenger v{scored.versions['challenger']}: {change}"
 
 
 def _reviewed(collected: Collected) -> str:

@@ -33,10 +33,14 @@ REFUSED = re.compile(
     r"(assistant|gateway|gateway-proxy|jobs|mcp[\w-]*|scorers?/invoke|issues/invoke|genai/evaluate|demo)(/.*)?"
     r"|/gateway(/.*)?"
 )
-# Else its panel, which can do nothing here, opens over the runs in every new browser; and its button goes with it.
+# Else its panel, which can do nothing here, opens over the runs in every new browser; its button goes with it. And the
+# page of the runs asks the gateway for its models, and shows a refusal to everybody.
 NO_ASSISTANT = (
-    b"<script>localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1','true')</script>"
-    b"<style>[data-assistant-ui]{display:none!important}</style>"
+    b"<script>localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1','true');"
+    b"{const ask=window.fetch;window.fetch=(what,...how)=>String(what&&what.url||what).includes('/gateway-proxy')?"
+    b"Promise.resolve(new Response('{\"endpoints\":[]}',{headers:{'content-type':'application/json'}})):"
+    b"ask(what,...how)}"
+    b"</script><style>[data-assistant-ui]{display:none!important}</style>"
 )
 WITHOUT_TOKEN = "Open the link that `tsad ui` has printed: it carries the token.\n"
 
