@@ -104,7 +104,8 @@ def test_a_champion_stays_where_nothing_rose_beyond_chance(
     run = loop.store.client.get_run(record_of(iteration, PROMOTE).run_id).data
     assert (run.tags["tsad.reason"], run.tags["tsad.clause"]) == (verdict.reason, "may be chance")
     assert (run.params["gate.level"], run.params["gate.margin"]) == ("0.9", "0.05")
-    assert run.metrics["gain.composite_f1_high"] == pytest.approx(verdict.gains["composite_f1"].high)
+    judged = loop.store.client.get_run(record_of(iteration, EVALUATE).run_id).data.metrics
+    assert judged["gain/composite_f1_high"] == pytest.approx(verdict.gains["composite_f1"].high)
     assert iterations_done(loop)[0].verdict == f"champion kept: {verdict.reason}"
     assert gold_set is not None
     assert scored.intervals == scored.scores["champion"]["intervals"] == true_intervals(gold_set.windows) == 7

@@ -110,7 +110,7 @@ def test_a_failed_iteration_goes_on_where_it_failed(small: Make, monkeypatch: py
         raise TrackingError("the store is gone", "Bring it back.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "gold_units", down)
+        patch.setattr(evaluate, "gold_stretches", down)
         with pytest.raises(TrackingError, match="store is gone"):
             iterate(small())
     loop = open_loop(small())

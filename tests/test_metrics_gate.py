@@ -14,7 +14,7 @@ import yaml
 from tsad.core.options import GoldOptions
 from tsad.core.printing import decimals
 from tsad.metrics.gate import Clause, Decision, decide, level_of
-from tsad.metrics.paired import PairedGain, paired_tests
+from tsad.metrics.paired import PairedGain, gain_figures, paired_tests
 from tsad.metrics.units import Unit, rotated, summarise
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +107,8 @@ def test_the_reason_states_level_and_decider() -> None:
     assert told.reason.startswith("interval_f1 rose by more than chance, neither fell beyond chance or margin: ")
     assert told.reason.endswith("(90% intervals, 5% on each side; gold.margin=0.05)")
     assert told.verdict().startswith("promoted: interval_f1 rose")
-    assert told.figures()["gain.interval_f1"] == 0.1 and told.figures()["gain.composite_f1_high"] == 0.1
+    figures = gain_figures(told.gains)
+    assert figures["gain/interval_f1"] == 0.1 and figures["gain/composite_f1_high"] == 0.1
     assert Decision.from_json(told.to_json()) == told
 
 

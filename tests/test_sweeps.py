@@ -70,7 +70,7 @@ def test_two_detectors_give_two_loops_and_two_figures(run: Run, home: Path, monk
     assert code == 0, said
     made = loops(home)
     assert [name.rpartition("-")[0] for name in made] == ["default-0", "default-1"]
-    detectors = [iterations[0].params["detector._target_"].rpartition(".")[2] for iterations in made.values()]
+    detectors = [iterations[0].params["detector"] for iterations in made.values()]
     assert detectors == ["RobustZScore", "KMeans"]
     figures = [result_of(iterations[0], PROMOTE).scores["interval_f1"] for iterations in made.values()]
     assert [state.optimised for state in states] == figures and [state.loop for state in states] == list(made)

@@ -9,6 +9,7 @@ from tsad.core.advice import give_up
 from tsad.core.errors import RegistryError
 from tsad.loop.champion import registry_of
 from tsad.loop.evaluate import EVALUATE
+from tsad.loop.model_notes import note_version
 from tsad.loop.results import Promoted
 from tsad.loop.runner import Stage, Turn, result_of
 from tsad.metrics.gate import Clause, Decision, decide
@@ -32,6 +33,8 @@ def _promote(turn: Turn, step: StepRun, _: Turn) -> Promoted:
             remedy = f"Restore it; or: {give_up(turn.loop.name)}"
             raise RegistryError(f"{registry.name} has lost version {challenger}", remedy)
         registry.promote(candidate)
+    if challenger is not None:
+        note_version(turn.loop, registry, registry.get(challenger), (scored, decision))
     registry.prune(bench.tracking.keep_versions)
     record_decision(step, decision)
     winner = "challenger" if decision.promoted else "champion"
@@ -42,11 +45,10 @@ PROMOTE = Stage("PROMOTE", Promoted, _promote)
 
 
 def record_decision(step: StepRun, decision: Decision) -> None:
-    """The decision where people compare runs: reason and clause as tags, level and margin as parameters, the gains."""
+    """The decision where people compare runs: reason and clause as tags, level and margin as parameters."""
     step.tags({"tsad.reason": decision.reason, "tsad.clause": decision.clause.value})
     if decision.gains:
         step.params({"gate.level": decision.level, "gate.margin": decision.margin})
-        step.metrics(decision.figures())
 
 
 def decision_fields(decision: Decision) -> dict[str, Any]:

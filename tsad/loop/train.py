@@ -21,6 +21,7 @@ from tsad.core.tuning import Tuner, TuningCall
 from tsad.loop.champion import Candidate, load_registered, log_candidate, registry_of
 from tsad.loop.datasets import dataset_record, fetch, latest_training
 from tsad.loop.explain import LearningGap, learning_gap
+from tsad.loop.model_notes import note_version
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.pull import DATASET
 from tsad.loop.results import Registered, Trained
@@ -108,6 +109,7 @@ def _register(bench: Workbench, loop: LoopStore, run_id: str, outcome: Trained) 
     registry = registry_of(bench, loop)
     challenger = registry.register(run_id=run_id, model_uri=outcome.model.model_uri, tags=outcome.model.tags)
     registry.set_alias("challenger", challenger)
+    note_version(loop, registry, challenger)
     return challenger.version
 
 
@@ -127,6 +129,7 @@ def fit(bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersio
     current = load_registered(bench, registry_of(bench, loop), champion) if champion else None
     detector = bench.make_detector()
     detector = detector.with_memory(_memory(bench, detector, version))
+    step.params({**bench.parameters("detector", "adapter", "threshold"), "dataset_version": version.digest})
     adapter = _fit_adapter(bench, detector, step, version, work, current)
     adapted = detector.with_adapter(adapter.folder)
     before = current.threshold if current else bench.threshold.default
@@ -142,7 +145,7 @@ def fit(bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersio
     if adapter.trained or (proposer and proposer.verdicts) or abs(threshold - before) > 1e-6:
         candidate = Candidate(
             detector=adapted, threshold=threshold, adapter=adapter.folder, proposer=proposer, trained_on=version,
-            metrics=metrics,
+            channels=list(dict.fromkeys(name for r in version.windows for name in r.window.series.channels)),
         )
         model = log_candidate(bench, step, candidate)
     return Trained(adapter.trained, adapter.reason, metrics, threshold, model, version.digest)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError, RegistryError
+from tsad.core.reviews import DatasetVersion
 from tsad.loop.champion import registry_of
-from tsad.loop.evaluate import compare, score_versions
+from tsad.loop.evaluate import VersionScored, compare, score_versions
 from tsad.loop.explain import EvidenceGap
 from tsad.loop.gaps import gold_gap
 from tsad.loop.gold import find_gold
+from tsad.loop.model_notes import note_version
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.promote import PROMOTE, decision_fields, record_decision
+from tsad.loop.results import Scored
 from tsad.metrics.gate import Decision, decide
 
 
@@ -51,12 +55,21 @@ def promote_version(bench: Workbench, version: str, force: bool) -> GateVerdict:
         with standalone(loop, PROMOTE.name) as (held, step):
             scored = score_versions(bench, loop, step, gold, {"champion": champion, "challenger": candidate})
             intervals = int(scored["champion"].metrics["intervals"])
-            gains = compare(bench, scored["champion"].units, scored["challenger"].units)
+            gains = compare(bench, step, scored)
             decision = decide(bench.gold, intervals=intervals, force=force, gains=gains)
             missing = None if decision.promoted else gold_gap(bench, held, intervals, gains, len(gold.windows))
             if decision.promoted:
                 registry.promote(candidate)
             record_decision(step, decision)
+            note_version(loop, registry, candidate, (_scored(gold, scored), decision))
             judged = GateVerdict(**decision_fields(decision), version=candidate.version, evidence=missing)
             step.result(judged.to_json())
     return judged
+
+
+def _scored(gold: DatasetVersion, scored: Mapping[str, VersionScored]) -> Scored:
+    return Scored(
+        gold_version=gold.digest, intervals=int(scored["champion"].metrics["intervals"]),
+        scores={name: one.metrics for name, one in scored.items()},
+        versions={name: one.version for name, one in scored.items()},
+    )

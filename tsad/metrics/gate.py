@@ -51,14 +51,6 @@ class Decision(Result):
         """The decision and its reason in a line."""
         return f"{'promoted' if self.promoted else 'champion kept'}: {self.reason}"
 
-    def figures(self) -> dict[str, float]:
-        """Gains, their ends and p-values by name, as metrics of a run."""
-        return {
-            f"gain.{metric}{suffix}": value
-            for metric, gain in self.gains.items()
-            for suffix, value in (("", gain.gain), ("_low", gain.low), ("_high", gain.high), ("_p", gain.p_value))
-        }
-
 
 def level_of(options: GoldOptions) -> float:
     """Level of the two-sided intervals that decide.

@@ -1,8 +1,9 @@
-"""The MLflow UI on a store, bound to this machine."""
+"""The MLflow UI on a store, bound to this machine: the server's process, and where in it a loop is."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,52 +11,78 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from tsad.core.environment import SILENCED
 from tsad.core.errors import TrackingError
+from tsad.tracking.ui_app import HOST, PAGE, START, TOKEN
 
 if TYPE_CHECKING:
     from tsad.tracking.store import Store
 
-HOST, PORT = "127.0.0.1", 5000
+PORT = 5000
 START_SECONDS = 300.0  # a few seconds, minutes on a machine that is busy
 LOG = "ui.log"
 
 
+@dataclass(frozen=True)
+class Served:
+    """The UI as it answers.
+
+    Attributes:
+        url: without a token.
+        link: what a browser is to open: it leads to the loop and carries the token.
+    """
+
+    url: str
+    link: str
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def served(store: Store, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run the UI while the block runs; yields its URL, once it answers, and its process.
+def served(store: Store, port: int = 0, start: str = PAGE, token: bool = True) -> Iterator[Served]:
+    """Run the UI while the block runs; yields it once it answers.
 
     Args:
         port: 0 = 5000, else any free one.
+        start: where its ``/`` leads to.
+        token: whether requests have to show the token that the link carries.
 
     Raises:
         TrackingError: the port is taken, or the server does not come up; its words are in ``<home>/ui.log``.
     """
     port = _free_port(port)
     log = store.home / LOG
-    # the address may hold a password, so it goes by the environment: command lines are seen by everybody
-    environment = {
-        **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": store.tracking_uri,
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": store.artifact_root or "",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "PYTHONUTF8": "1",
-    }
-    environment.pop("MLFLOW_CONFIGURE_LOGGING", None)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    secret = secrets.token_urlsafe(24) if token else ""
+    command = [sys.executable, "-m", "tsad.tracking.ui_app", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
+            command, env=_environment(store, start, secret), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
         try:
             with _ended_by_sigterm():
                 url = f"http://{HOST}:{port}"
                 _wait_until_up(process, url, log)
-                yield url, process
+                yield Served(url, f"{url}/?token={secret}" if secret else url, process)
         finally:
             stop(process)
+
+
+def _environment(store: Store, start: str, token: str) -> dict[str, str]:
+    """Of the server: the store's address may hold a password, and command lines are seen by everybody.
+
+    The names that begin with ``_`` are those under which ``mlflow server`` hands the store on to its workers.
+    """
+    own = {
+        "_MLFLOW_SERVER_FILE_STORE": store.tracking_uri, "_MLFLOW_SERVER_ARTIFACT_ROOT": store.artifact_root or "",
+        "_MLFLOW_SGI_NAME": "uvicorn", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONUTF8": "1",
+        TOKEN: token, START: start,
+    }  # fmt: skip
+    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_CONFIGURE_LOGGING"}
+    return {**kept, **SILENCED, **own}
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

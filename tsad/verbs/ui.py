@@ -20,6 +20,7 @@ class UiKeys(Options):
     """Own keys of ``tsad ui``; port 0 = 5000, or any free one where that is taken."""
 
     port: int = Field(ge=0, le=65535)
+    token: bool
 
 
 keys_model = UiKeys
@@ -27,19 +28,28 @@ keys_model = UiKeys
 
 @dataclass(frozen=True, eq=False)
 class UiUp(Result):
-    """Where the UI answers; ``own`` = a tracking server shows its own, and none was started."""
+    """Where the UI answers.
+
+    Attributes:
+        url: what a browser is to open: it leads to the loop, and carries the token.
+        own: a tracking server shows its own, and none was started.
+        loop: "" where the store has none yet.
+    """
 
     store: str
     url: str
     own: bool
+    loop: str = ""
 
 
 def run(bench: Workbench, keys: UiKeys, console: Console) -> UiUp:
-    """Serve the MLflow UI on this machine until Ctrl-C; a tracking server has its own, and its URL is said.
+    """Serve the MLflow UI on this machine until Ctrl-C, opened at the loop that ``loop.name`` names, else at the one
+    begun last; a tracking server has its own, and its URL is said.
 
     Raises:
         TrackingError: the store cannot be opened, the port is taken, or the server does not come up.
     """
+    from tsad.loop.showing import shown
     from tsad.tracking.store import open_store
     from tsad.tracking.ui import served
 
@@ -48,12 +58,13 @@ def run(bench: Workbench, keys: UiKeys, console: Console) -> UiUp:
         return console.answer(UiUp(store.uri, store.uri, True), _present)
     up = None
     try:
-        with served(store, keys.port) as (url, server):
-            up = console.answer(UiUp(store.uri, url, False), _present)
-            while server.poll() is None:
+        loop = shown(store, bench)
+        with served(store, keys.port, loop.address, keys.token) as server:
+            up = console.answer(UiUp(store.uri, server.link, False, loop.loop), _present)
+            while server.process.poll() is None:
                 bench.context.control.safe_point()
                 with suppress(subprocess.TimeoutExpired):
-                    server.wait(POLL)
+                    server.process.wait(POLL)
     except KeyboardInterrupt:
         if up is None:
             raise
@@ -65,5 +76,5 @@ def _present(up: UiUp, console: Console) -> None:
     if up.own:
         console.say(f"the tracking server shows its own UI: {up.store}")
         return
-    console.say(f"MLflow UI on {up.store}")
+    console.say(f"MLflow UI on {up.store}{f', loop {up.loop}' if up.loop else ''}")
     console.say(f"  {up.url}   (Ctrl-C ends it)")
