@@ -226,3 +226,15 @@ def test_a_step_that_fails_leaves_no_model_behind(store: Store) -> None:
         raise ZeroDivisionError
     assert models(loop) == [] and model_folders(loop) == []
     assert logged_models.discard(store, step.run_id) == 0
+
+
+def test_an_output_is_named_once(store: Store) -> None:
+    """A run that was killed after naming names the same again when it goes on."""
+    loop = LoopStore(store, "nab")
+    version = trained(loop)
+    with loop.lock() as held:
+        iteration = held.create_iteration(2, "a: 1\n", {})
+    for _ in range(2):
+        logged_models.name_as_outputs(store, iteration.run_id, {str(version.model_id): 2})
+    named = store.client.get_run(iteration.run_id).outputs.model_outputs
+    assert [(one.model_id, one.step) for one in named] == [(version.model_id, 2)]

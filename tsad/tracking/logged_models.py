@@ -52,8 +52,13 @@ def name_as_outputs(store: Store, run_id: str, models: Mapping[str, int]) -> Non
     """Name models as what came of a run, each with the step it belongs to; what is named already is named once."""
     from mlflow.entities import LoggedModelOutput
 
-    if models:
-        store.client.log_outputs(run_id, [LoggedModelOutput(model, step) for model, step in models.items()])
+    if not models:
+        return
+    outputs = getattr(store.client.get_run(run_id), "outputs", None)
+    named = {one.model_id for one in outputs.model_outputs} if outputs else set()
+    fresh = [LoggedModelOutput(model, step) for model, step in models.items() if model not in named]
+    if fresh:  # MLflow's own database refuses the same twice
+        store.client.log_outputs(run_id, fresh)
 
 
 def measure(store: Store, model_id: str, figures: Mapping[str, float], dataset: tuple[str, str], at: int) -> None:
