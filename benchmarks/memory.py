@@ -21,13 +21,13 @@ from tsad.core.types import BoolArray, FloatArray
 from tsad.core.windows import cut
 from tsad.detectors.evidence.channels import INDEX, UNIT
 from tsad.detectors.evidence.examined import channel_evidence, combined_rows
+from tsad.detectors.evidence.remembered import MEMORY_ROWS
 from tsad.metrics.ranking import auc_pr, vus_pr
 from tsad.steps.sets import open_sets
 
 PLAIN = ("neighbour", "short_neighbour", "cycle", "short_features", "long_features")
-RECALLED = ("short_memory", "long_memory")
-SUMS = {"short + long features": ("short_features", "long_features"), "short + long memory": RECALLED,
-        "memory + features": ("short_features", "long_features", *RECALLED)}  # fmt: skip
+SUMS = {"short + long features": ("short_features", "long_features"), "short + long memory": MEMORY_ROWS,
+        "memory + features": ("short_features", "long_features", *MEMORY_ROWS)}  # fmt: skip
 Labelled = list[tuple[Series, BoolArray]]
 
 
@@ -61,7 +61,7 @@ def measured(labelled: Labelled, given: argparse.Namespace) -> None:
             memory = drawn(labelled, given.length, count, seed, given.remembered)
             for (series, truth), rows in zip(labelled, plain, strict=True):
                 if memory.of(series.point_id):
-                    found.append(figures(truth, rows | rows_of(series, RECALLED, memory), given.step))
+                    found.append(figures(truth, rows | rows_of(series, MEMORY_ROWS, memory), given.step))
         print(f"  {count} windows, {len(found) / given.seeds:.1f} of {len(labelled)} series")
         for name in found[0]:
             vus, auc = np.mean([one[name] for one in found], axis=0)

@@ -10,7 +10,8 @@ import pytest
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ClaimError
-from tsad.loop.figures import FIGURES, short
+from tsad.core.printing import decimals
+from tsad.loop.figures import FIGURES
 from tsad.loop.iteration import iterate
 from tsad.loop.opening import open_loop
 from tsad.loop.status import store_status
@@ -146,9 +147,9 @@ def test_a_loop_of_before_gets_its_curve(bench: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "form", "text"),
-    [(0.3644, ".3f", ".364"), (1.0, ".3f", "1.000"), (-0.031, "+.2f", "-.03"), (0.266, "+.2f", "+.27"),
-     (float("nan"), ".3f", "nan")],
+    ("value", "digits", "sign", "text"),
+    [(0.3644, 3, "", ".364"), (1.0, 3, "", "1.000"), (-0.031, 2, "+", "-.03"), (0.266, 2, "+", "+.27"),
+     (float("nan"), 3, "", "nan")],
 )  # fmt: skip
-def test_figures_are_short(value: float, form: str, text: str) -> None:
-    assert short(value, form) == text
+def test_figures_are_short(value: float, digits: int, sign: str, text: str) -> None:
+    assert decimals(value, digits, sign) == text

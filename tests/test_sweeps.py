@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,11 +33,9 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(
-    home: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stocked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """``run("-m", "iterate", ...)`` in this process: the exit code, and what was said on standard error."""
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     for name in ("HYDRA_FULL_ERROR", *environment.SILENCED, *environment.OFFLINE):

@@ -7,7 +7,7 @@ import json
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from tsad.core.bases import DetectorBase
 from tsad.core.errors import DetectorError
@@ -141,8 +141,12 @@ class Detector(Configured, DetectorBase, ABC):
         """Whether its scores read what people have called normal; candidates of every detector may be judged by it."""
         return False
 
-    def with_memory(self, memory: NormalMemory | None) -> Detector:
+    def with_memory(self, memory: NormalMemory | None) -> Self:
         """The same detector with another memory; its options, and so its ``config_hash``, stay."""
-        other = copy.copy(self)
+        other = self._twin()
         other.memory = memory
         return other
+
+    def _twin(self) -> Self:
+        """The same network and options, nothing kept of any series."""
+        return copy.copy(self)

@@ -108,14 +108,7 @@ def _evaluate(turn: Turn, step: StepRun, gold: DatasetVersion) -> Scored:
     known = {name: version for name, version in named.items() if version is not None}
     step.log_dataset(dataset_record(loop, gold.digest), "gold")
     scored = score_versions(bench, loop, step, gold, known)
-    paired = {}
-    if "challenger" in scored:
-        paired = compare(bench, step, scored)
-    return Scored(
-        gold_version=gold.digest, intervals=int(next(iter(scored.values())).metrics["intervals"]),
-        scores={name: one.metrics for name, one in scored.items()},
-        versions={name: one.version for name, one in scored.items()}, paired=paired,
-    )
+    return side_by_side(gold, scored, compare(bench, step, scored) if "challenger" in scored else {})
 
 
 def _gold(turn: Turn) -> DatasetVersion:
@@ -169,6 +162,17 @@ def compare(bench: Workbench, step: StepRun, scored: Mapping[str, VersionScored]
     )  # fmt: skip
     step.metrics(gain_figures(gains))
     return gains
+
+
+def side_by_side(
+    gold: DatasetVersion, scored: Mapping[str, VersionScored], paired: Mapping[str, PairedGain]
+) -> Scored:
+    """What EVALUATE keeps of versions on a gold set, the first of them the champion."""
+    return Scored(
+        gold_version=gold.digest, intervals=int(next(iter(scored.values())).metrics["intervals"]),
+        scores={name: one.metrics for name, one in scored.items()},
+        versions={name: one.version for name, one in scored.items()}, paired=paired,
+    )
 
 
 def table(scores: Mapping[str, Mapping[str, float]], versions: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tsad.core.printing import decimals
+
 FIGURES = {
     "point_precision": "point P", "point_recall": "point R", "point_f1": "point F1",
     "interval_precision": "interval P", "interval_recall": "interval R", "interval_f1": "interval F1",
@@ -12,17 +14,10 @@ FIGURES = {
 FIRST = "interval_f1"  # MLflow compares runs by the metric that was logged first
 
 
-def short(value: float, form: str = ".3f") -> str:
-    """A figure between -1 and 1 without its leading zero: ``.364``, ``+.03``."""
-    text = format(value, form)
-    sign, digits = (text[0], text[1:]) if text[0] in "+-" else ("", text)
-    return sign + (digits[1:] if digits.startswith("0.") else digits)
-
-
 def figures_table(scores: Mapping[str, Mapping[str, float]], versions: Mapping[str, int]) -> Iterator[str]:
     """Lines of a Markdown table: a row per version."""
     yield "| on the gold set | " + " | ".join(FIGURES.values()) + " |"
     yield "|---|" + "---|" * len(FIGURES)
     for name, of in scores.items():
-        cells = (short(of.get(key, float("nan"))) for key in FIGURES)
+        cells = (decimals(of.get(key, float("nan"))) for key in FIGURES)
         yield f"| {name} v{versions[name]} | " + " | ".join(cells) + " |"

@@ -9,6 +9,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import ClaimError
 from tsad.loop.story import draw_history
 from tsad.tracking.runs import LoopStore
+from tsad.tracking.store import LOOP
 from tsad.tracking.views import Chart, LoopView, share_view, view_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def shown(store: Store, bench: Workbench) -> LoopView:
     """Where the UI is to open; all loops of the store get their view, and their curve where nobody works on them."""
     for experiment in list(store.experiments()):
         share_view(store, experiment, CHARTS, COLUMNS)
-        loop = LoopStore(store, experiment.tags["tsad.loop"], bench.loop.lease)
+        loop = LoopStore(store, experiment.tags[LOOP], bench.loop.lease)
         with suppress(ClaimError), loop.lock(timeout=0) as held:  # else it draws its curve itself
             draw_history(held)
     return view_of(store, bench.loop.name)

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from tsad.core.printing import decimals
 from tsad.loop.champion import registry_of
 from tsad.loop.datasets import dataset_record
 from tsad.loop.evaluate import EVALUATE
-from tsad.loop.figures import FIGURES, FIRST, figures_table, short
+from tsad.loop.figures import FIGURES, FIRST, figures_table
 from tsad.loop.model_notes import note_model
 from tsad.loop.progress import ReviewProgress
 from tsad.loop.promote import PROMOTE
@@ -126,10 +127,10 @@ def _outcome(metric: str, scored: Scored, decision: Promoted) -> str:
     """E.g. ``v3 promoted: interval F1 .364 -> .510 [+.03, +.27]``; the interval is that of the gain."""
     title, before, after = FIGURES.get(metric, metric), scored.scores["champion"], scored.scores.get("challenger")
     if after is None:
-        return f"v{decision.champion} stays: {title} {short(before[metric])}, {decision.reason}"
+        return f"v{decision.champion} stays: {title} {decimals(before[metric])}, {decision.reason}"
     gain = decision.gains.get(metric)
-    spread = "" if gain is None else f" [{short(gain.low, '+.2f')}, {short(gain.high, '+.2f')}]"
-    change = f"{title} {short(before[metric])} -> {short(after[metric])}{spread}"
+    spread = "" if gain is None else f" [{decimals(gain.low, 2, '+')}, {decimals(gain.high, 2, '+')}]"
+    change = f"{title} {decimals(before[metric])} -> {decimals(after[metric])}{spread}"
     if decision.promoted:
         return f"v{decision.champion} promoted: {change}"
     return f"v{decision.champion} stays, challenger v{scored.versions['challenger']}: {change}"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError, RegistryError
-from tsad.core.reviews import DatasetVersion
 from tsad.loop.champion import registry_of
-from tsad.loop.evaluate import VersionScored, compare, score_versions
+from tsad.loop.evaluate import compare, score_versions, side_by_side
 from tsad.loop.explain import EvidenceGap
 from tsad.loop.gaps import gold_gap
 from tsad.loop.gold import find_gold
 from tsad.loop.model_notes import note_version
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.promote import PROMOTE, decision_fields, record_decision
-from tsad.loop.results import Scored
 from tsad.metrics.gate import Decision, decide
 
 
@@ -53,23 +50,16 @@ def promote_version(bench: Workbench, version: str, force: bool) -> GateVerdict:
         if gold is None:
             raise DatasetError(f"loop {loop.name} has no gold set to judge on", "Run tsad iterate first.")
         with standalone(loop, PROMOTE.name) as (held, step):
-            scored = score_versions(bench, loop, step, gold, {"champion": champion, "challenger": candidate})
-            intervals = int(scored["champion"].metrics["intervals"])
-            gains = compare(bench, step, scored)
-            decision = decide(bench.gold, intervals=intervals, force=force, gains=gains)
-            missing = None if decision.promoted else gold_gap(bench, held, intervals, gains, len(gold.windows))
+            units = score_versions(bench, loop, step, gold, {"champion": champion, "challenger": candidate})
+            scored = side_by_side(gold, units, compare(bench, step, units))
+            decision = decide(bench.gold, intervals=scored.intervals, force=force, gains=scored.paired)
+            missing = None
+            if not decision.promoted:
+                missing = gold_gap(bench, held, scored.intervals, scored.paired, len(gold.windows))
             if decision.promoted:
                 registry.promote(candidate)
             record_decision(step, decision)
-            note_version(loop, registry, candidate, (_scored(gold, scored), decision))
+            note_version(loop, registry, candidate, (scored, decision))
             judged = GateVerdict(**decision_fields(decision), version=candidate.version, evidence=missing)
             step.result(judged.to_json())
     return judged
-
-
-def _scored(gold: DatasetVersion, scored: Mapping[str, VersionScored]) -> Scored:
-    return Scored(
-        gold_version=gold.digest, intervals=int(scored["champion"].metrics["intervals"]),
-        scores={name: one.metrics for name, one in scored.items()},
-        versions={name: one.version for name, one in scored.items()},
-    )

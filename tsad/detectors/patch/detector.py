@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field
 
 from tsad.adapters.lora import merged
 from tsad.core.errors import DetectorError
-from tsad.core.memory import NormalMemory
 from tsad.core.option_model import Options
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, FloatArray, Needs
@@ -130,11 +128,6 @@ class PatchDetector(Detector):
     def remembers(self) -> bool:
         return any(name in self._seen().names for name in MEMORY_ROWS)
 
-    def with_memory(self, memory: NormalMemory | None) -> PatchDetector:
-        other = self._twin()
-        other.memory = memory
-        return other
-
     def on_base(self, reference: Mapping[str, str]) -> PatchDetector:
         if self.settings.weights or reference.get("sha256") == self._digest.hexdigest():
             return self
@@ -146,9 +139,8 @@ class PatchDetector(Detector):
                 return other
         return self
 
-    def _twin(self) -> PatchDetector:
-        """The same network and options, nothing kept of any series."""
-        other = copy.copy(self)
+    def _twin(self) -> Self:
+        other = super()._twin()
         other._lock, other._known = threading.Lock(), weakref.WeakKeyDictionary()
         return other
 
@@ -215,8 +207,7 @@ class PatchDetector(Detector):
     def _jobs(self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]) -> Iterator[_Job]:
         seen = self._seen()
         for at, one in enumerate(series):
-            recalled = MEMORY_ROWS if self.memory is not None and self.memory.of(one.point_id) else ()
-            for channel, evidence in channel_evidence(one, (*seen.needed, *recalled), self.memory):
+            for channel, evidence in channel_evidence(one, seen.needed, self.memory):
                 held[at, channel] = evidence
                 for scale in scales_for(len(one), seen.length):
                     sheet = sheet_of(evidence, scale, seen.rows)
