@@ -47,7 +47,7 @@ def ask(
     async def receive() -> Any:
         return {"type": "http.request", "body": b""}
 
-    asyncio.run(Guarded(inner, token, START, "tsad_ui_5000")(scope, receive, send))
+    asyncio.run(Guarded(inner, token, START, "tsad_ui_5000", "4711")(scope, receive, send))
     first = sent[0] if sent else {"status": 0, "headers": []}
     return first.get("status", 0), {k.decode(): v.decode() for k, v in first.get("headers", [])}, inner.reached
 
@@ -72,7 +72,8 @@ def test_without_the_token_nothing_is_answered(path: str, headers: dict[str, str
 def test_with_it_everything_is() -> None:
     for headers in (COOKIE, {"authorization": "Bearer s3cret"}):
         assert ask("/ajax-api/2.0/mlflow/runs/search", headers)[::2] == (200, ["/ajax-api/2.0/mlflow/runs/search"])
-    assert ask("/health")[::2] == (200, ["/health"])
+    status, headers, reached = ask("/health")
+    assert (status, headers["x-tsad-ui"], reached) == (200, "4711", []), "who asked for it knows whose it is"
     status, headers, reached = ask("/ui", COOKIE)
     assert (status, reached) == (200, ["/"]), "MLflow's page lies at its own root"
     assert headers == {"content-length": str(13 + len(NO_ASSISTANT))}
@@ -133,9 +134,11 @@ class Experiments:
 
 def test_the_named_loop_is_shown_else_the_newest() -> None:
     store: Any = Experiments("a", "b")
-    assert view_of(store, "a").loop == "a" and view_of(store, "").loop == "b"
-    assert "/experiments/b/runs?workflowType=machine_learning&viewStateShareKey=tsad" in view_of(store, "gone").address
-    assert view_of(Experiments(), "a").loop == ""  # type: ignore[arg-type]
+    experiments = list(store.experiments())
+    assert view_of(experiments, "a").loop == "a" and view_of(experiments, "").loop == "b"
+    route = "#/experiments/b/runs?workflowType=machine_learning&viewStateShareKey=tsad"
+    assert view_of(experiments, "gone").route == route
+    assert view_of([], "a").loop == ""
 
 
 def test_the_shared_view_is_written_once_and_fits() -> None:

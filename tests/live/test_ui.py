@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -130,32 +132,95 @@ def test_a_moved_store_shows_its_artifacts_and_versions(ui: Ui) -> None:
     assert kept.status_code == 200 and "python_function" in kept.text
 
 
-def test_figures_champion_and_reason_within_a_click_and_the_curve(
-    ui: Ui, browser: Any, shot: Callable[[Any, str], Path]
-) -> None:
-    newest = iterations(ui)[-1]
-    tags = {tag["key"]: tag["value"] for tag in newest["data"]["tags"]}
+@pytest.fixture
+def tab(ui: Ui, browser: Any) -> Iterator[Any]:
+    """A page of the browser that was opened at the link; fails on any request that leaves this machine."""
     context = browser.new_context(viewport={"width": 1600, "height": 1000})
     context.set_default_timeout(PATIENCE_MS)
-    tab = context.new_page()
+    opened = context.new_page()
     outside: list[str] = []
-    tab.on("request", lambda r: None if r.url.startswith((ui.url, "data:", "blob:")) else outside.append(r.url))
-    tab.goto(ui.link, wait_until="domcontentloaded")
-    tab.wait_for_url("**/ui#/experiments/**")
-    assert "token" not in tab.url, "the token does not stay in the address"
-    figures = {metric["key"]: metric["value"] for metric in newest["data"]["metrics"]}
-    for text in ("history", tags["mlflow.note.content"][:8], f"{figures['gold/interval_f1']:.6f}"[:4]):
+    opened.on("request", lambda r: None if r.url.startswith((ui.url, "data:", "blob:")) else outside.append(r.url))
+    opened.goto(ui.link, wait_until="domcontentloaded")
+    opened.wait_for_url("**/ui#/experiments/**")
+    yield opened
+    context.close()
+    assert outside == [], f"the browser asked for {outside}"
+
+
+def value(run: Any, metric: str) -> float:
+    return float({one["key"]: one["value"] for one in run["data"]["metrics"]}[metric])
+
+
+def tags(owner: Any) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in owner["tags"]}
+
+
+def sees(tab: Any, *texts: str) -> None:
+    for text in texts:
         tab.get_by_text(text).first.wait_for()
+
+
+def test_figures_champion_and_reason_within_a_click_and_the_curve(
+    ui: Ui, tab: Any, shot: Callable[[Any, str], Path]
+) -> None:
+    newest = iterations(ui)[-1]
+    told = tags(newest["data"])
+    assert "token" not in tab.url, "the token does not stay in the address"
+    sees(tab, "history", told["mlflow.note.content"][:8], f"{value(newest, 'gold/interval_f1'):.6f}"[:4])
     assert not tab.get_by_text("has no assistant").count(), "the page asks for nothing that is refused"
     shot(tab, "runs")
     tab.get_by_text("iteration-2").first.click()
-    for text in ("Why:", tags["tsad.reason"][:25], tags["mlflow.note.content"][:8]):
-        tab.get_by_text(text).first.wait_for()
+    sees(tab, "Why:", told["tsad.reason"][:25], told["mlflow.note.content"][:8])
     shot(tab, "iteration")
     tab.goto(f"{ui.url}/ui#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=tsad"
              "&compareRunsMode=CHART", wait_until="domcontentloaded")  # fmt: skip
-    tab.get_by_text("gold/interval_f1 vs").first.wait_for()
+    sees(tab, "gold/interval_f1 vs")
     tab.locator(".plot-container svg").first.wait_for()
     shot(tab, "curve")
-    assert outside == [], f"the browser asked for {outside}"
-    context.close()
+
+
+def test_iterations_are_compared_by_what_people_compare(
+    ui: Ui, tab: Any, shot: Callable[[Any, str], Path]
+) -> None:
+    runs = iterations(ui)
+    ids, experiments = json.dumps([run["info"]["run_id"] for run in runs]), json.dumps(["1"])
+    tab.goto(f"{ui.url}/ui#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}", wait_until="commit")
+    sees(tab, "iteration-1", "iteration-2", "gold/interval_f1")
+    tab.locator(".js-plotly-plot svg").first.wait_for()
+    drawn = tab.locator(".js-plotly-plot").first.text_content()
+    assert "gold/interval_f1" in drawn and "claim" not in drawn, "what is drawn is no bookkeeping"
+    for run in runs:
+        name = tab.get_by_text("gold/composite_f1", exact=True).first  # the table holds only the rows in view
+        name.wait_for(state="attached")
+        name.scroll_into_view_if_needed()
+        sees(tab, f"{value(run, 'gold/composite_f1'):.3f}"[:5])
+    shot(tab, "compared")
+
+
+def test_models_say_what_they_learned_and_what_the_gate_decided(
+    ui: Ui, tab: Any, shot: Callable[[Any, str], Path]
+) -> None:
+    tab.get_by_text("Models", exact=True).first.click()
+    sees(tab, "robust_zscore-base", "tsad-plant-robust_zscore", "plant-gold")
+    shot(tab, "models")
+    name, newest = "tsad-plant-robust_zscore", iterations(ui)[-1]
+    tab.goto(f"{ui.url}/ui#/models/{name}", wait_until="commit")
+    sees(tab, "@ champion", "Detector versions of the loop", "Scored on the")
+    shot(tab, "registered")
+    version = tags(newest["data"])["tsad.reason"][:25]
+    tab.goto(f"{ui.url}/ui#/models/{name}/versions/3", wait_until="commit")
+    sees(tab, "Learned from", "composite F1", "The gate:", version, "mlflow.pyfunc.load_model", "Inputs (", "Outputs (")
+    shot(tab, "version")
+
+
+def test_the_pictures_of_an_evaluation_are_shown(ui: Ui, tab: Any, shot: Callable[[Any, str], Path]) -> None:
+    experiment = iterations(ui)[-1]["info"]["experiment_id"]
+    (evaluation, *_) = ui.ask(
+        f"{API}/runs/search", experiment_ids=[experiment], filter="attributes.run_name = 'evaluate-2'"
+    ).json()["runs"]  # fmt: skip
+    run = evaluation["info"]["run_id"]
+    tab.goto(f"{ui.url}/ui#/experiments/{experiment}/runs/{run}/artifacts", wait_until="commit")
+    for picture in ("precision_recall.png", "calibration.png"):
+        tab.get_by_text(picture).first.click()
+        tab.locator("img[src^='blob:']").first.wait_for()
+        shot(tab, picture.partition(".")[0])

@@ -30,9 +30,10 @@ COLUMNS = (
 
 def shown(store: Store, bench: Workbench) -> LoopView:
     """Where the UI is to open; all loops of the store get their view, and their curve where nobody works on them."""
-    for experiment in list(store.experiments()):
+    experiments = list(store.experiments())
+    for experiment in experiments:
         share_view(store, experiment, CHARTS, COLUMNS)
         loop = LoopStore(store, experiment.tags[LOOP], bench.loop.lease)
         with suppress(ClaimError), loop.lock(timeout=0) as held:  # else it draws its curve itself
             draw_history(held)
-    return view_of(store, bench.loop.name)
+    return view_of(experiments, bench.loop.name)

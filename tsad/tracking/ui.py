@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from tsad.core.environment import SILENCED
 from tsad.core.errors import TrackingError
-from tsad.tracking.ui_app import HOST, PAGE, START, TOKEN
+from tsad.tracking.ui_app import HEALTH, HOST, MARK, MARKED, PAGE, START, TOKEN
 
 if TYPE_CHECKING:
     from tsad.tracking.store import Store
@@ -41,13 +42,37 @@ class Served:
     process: subprocess.Popen[bytes]
 
 
+def server_link(store: Store, route: str) -> str:
+    """Where a tracking server's own UI shows a route; user and password, which its address may name, stay out of it."""
+    parts = urlsplit(store.uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/{route}"
+
+
+def open_browser(link: str) -> bool:
+    """Open the link in the browser of whoever sits at this machine; whether there is one to open it in.
+
+    None is where nobody sits (no display, a session over SSH) or the only browser would take over the terminal.
+    """
+    graphical = os.name == "nt" or sys.platform == "darwin" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    if not graphical or "SSH_CONNECTION" in os.environ:
+        return False
+    import webbrowser
+
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    in_terminal = type(browser) is webbrowser.GenericBrowser and "BROWSER" not in os.environ
+    return not in_terminal and browser.open(link)
+
+
 @contextmanager
-def served(store: Store, port: int = 0, start: str = PAGE, token: bool = True) -> Iterator[Served]:
+def served(store: Store, port: int = 0, route: str = "", token: bool = True) -> Iterator[Served]:
     """Run the UI while the block runs; yields it once it answers.
 
     Args:
         port: 0 = 5000, else any free one.
-        start: where its ``/`` leads to.
+        route: of MLflow's page, where ``/`` leads to.
         token: whether requests have to show the token that the link carries.
 
     Raises:
@@ -57,15 +82,15 @@ def served(store: Store, port: int = 0, start: str = PAGE, token: bool = True) -
     log = store.home / LOG
     secret = secrets.token_urlsafe(24) if token else ""
     command = [sys.executable, "-m", "tsad.tracking.ui_app", str(port)]
+    environment = _environment(store, f"{PAGE}{route}", secret)
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, env=_environment(store, start, secret), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            start_new_session=True,
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )  # fmt: skip
         try:
             with _ended_by_sigterm():
                 url = f"http://{HOST}:{port}"
-                _wait_until_up(process, url, log)
+                _wait_until_up(process, url, environment[MARK], log)
                 yield Served(url, f"{url}/?token={secret}" if secret else url, process)
         finally:
             stop(process)
@@ -79,7 +104,7 @@ def _environment(store: Store, start: str, token: str) -> dict[str, str]:
     own = {
         "_MLFLOW_SERVER_FILE_STORE": store.tracking_uri, "_MLFLOW_SERVER_ARTIFACT_ROOT": store.artifact_root or "",
         "_MLFLOW_SGI_NAME": "uvicorn", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONUTF8": "1",
-        TOKEN: token, START: start,
+        TOKEN: token, START: start, MARK: secrets.token_hex(8),
     }  # fmt: skip
     kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_CONFIGURE_LOGGING"}
     return {**kept, **SILENCED, **own}
@@ -126,16 +151,18 @@ def _free_port(port: int) -> int:
     raise TrackingError(f"{HOST} has no free port")
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _wait_until_up(process: subprocess.Popen[bytes], url: str, mark: str, log: Path) -> None:
+    """Until this server answers: another one may have taken the port since it was looked for."""
     import requests
 
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if requests.get(f"{url}/health", timeout=2).ok:
+            if requests.get(f"{url}{HEALTH}", timeout=2).headers.get(MARKED) == mark:
                 return
         except requests.RequestException:
-            time.sleep(0.2)  # not yet
+            pass  # not yet
+        time.sleep(0.2)
     if process.poll() is None:
         raise TrackingError(f"The MLflow UI did not answer within {START_SECONDS:.0f} s at {url}", f"See {log}.")
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["it said nothing"]

@@ -26,7 +26,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HOST = "127.0.0.1"
-TOKEN, START = "TSAD_UI_TOKEN", "TSAD_UI_START"  # environment: command lines are seen by everybody
+# of the environment: command lines are seen by everybody
+TOKEN, START, MARK = "TSAD_UI_TOKEN", "TSAD_UI_START", "TSAD_UI_MARK"
+HEALTH, MARKED = "/health", "x-tsad-ui"  # the route that everybody may ask, and the header that says who answers
 PAGE = "/ui"  # MLflow's page; its own place is "/"
 REFUSED = re.compile(
     r"/(ajax-api|api)/[\d.]+/(mlflow/)?"
@@ -52,10 +54,11 @@ class Guarded:
         token: what has to be shown; "" = nothing.
         start: where ``/`` leads to, e.g. ``/ui#/experiments/1/runs``.
         cookie: name of the cookie that keeps the token; cookies are shared by all ports of a host.
+        mark: what ``/health`` shows, so that whoever started this server knows it from another one on its port.
     """
 
-    def __init__(self, app: App, token: str, start: str, cookie: str) -> None:
-        self._app, self._token, self._start, self._cookie = app, token, start, cookie
+    def __init__(self, app: App, token: str, start: str, cookie: str, mark: str = "") -> None:
+        self._app, self._token, self._start, self._cookie, self._mark = app, token, start, cookie, mark
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, refuse or pass on one request."""
@@ -66,15 +69,16 @@ class Guarded:
             await send({"type": "websocket.close", "code": 1008})
             return
         path, headers = scope["path"], _headers(scope)
-        if path != "/health":
-            answer = self._refusal(scope, path, headers) or self._way(scope, path)
-            if answer is not None:
-                await _answer(send, *answer)
-                return
-        if path == PAGE:
+        answer = self._health(path) or self._refusal(scope, path, headers) or self._way(scope, path)
+        if answer is not None:
+            await _answer(send, *answer)
+        elif path == PAGE:
             await self._page(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _health(self, path: str) -> tuple[int, str, dict[str, str]] | None:
+        return (200, "OK", {MARKED: self._mark}) if path == HEALTH else None
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """MLflow's page, with a word to the browser ahead of its own."""
@@ -147,7 +151,7 @@ def main(port: int) -> None:
     import uvicorn
     from mlflow.server.fastapi_app import app
 
-    guarded = Guarded(app, os.environ[TOKEN], os.environ[START], f"tsad_ui_{port}")
+    guarded = Guarded(app, os.environ[TOKEN], os.environ[START], f"tsad_ui_{port}", os.environ[MARK])
     # no log of requests: the printed link would be in it
     uvicorn.run(guarded, host=HOST, port=port, access_log=False, log_level="warning", server_header=False)
 

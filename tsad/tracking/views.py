@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tsad.tracking.store import LOOP
-from tsad.tracking.ui_app import PAGE
 
 if TYPE_CHECKING:
     from tsad.tracking.store import Store
@@ -37,24 +36,24 @@ class Chart:
 
 @dataclass(frozen=True)
 class LoopView:
-    """Where a loop is shown; ``loop`` is "" where the store has none, and the address that of the experiments."""
+    """Where a loop is shown.
+
+    Attributes:
+        loop: "" where the store has none.
+        route: follows the address of MLflow's page: to the loop's runs in the shared view, or to the experiments.
+    """
 
     loop: str
-    address: str
+    route: str
 
 
-def view_of(store: Store, name: str) -> LoopView:
-    """The loop of that name, else the one that was begun last."""
-    experiments = list(store.experiments())
+def view_of(experiments: Sequence[Any], name: str) -> LoopView:
+    """The loop of that name among the experiments of loops, oldest first, else the one that was begun last."""
     named = [one for one in experiments if one.tags[LOOP] == name] or experiments[-1:]
     if not named:
-        return LoopView("", f"{PAGE}#/experiments?{_ML}")
-    return LoopView(str(named[0].tags[LOOP]), runs_address(str(named[0].experiment_id)))
-
-
-def runs_address(experiment_id: str) -> str:
-    """The runs of an experiment, in the shared view."""
-    return f"{PAGE}#/experiments/{experiment_id}/runs?{_ML}&viewStateShareKey={VIEW}"
+        return LoopView("", f"#/experiments?{_ML}")
+    loop, experiment = str(named[0].tags[LOOP]), named[0].experiment_id
+    return LoopView(loop, f"#/experiments/{experiment}/runs?{_ML}&viewStateShareKey={VIEW}")
 
 
 def share_view(store: Store, experiment: Any, charts: Sequence[Chart], columns: Sequence[str]) -> None:
