@@ -29,7 +29,7 @@ help:
 	@echo "make test        install, then the default tests: no network, GPU or server"
 	@echo "make live        tests with a real Label Studio, IoTDB, PostgreSQL, a real browser and kills"
 	@echo "make newest      tests of what touches MLflow, with the newest MLflow of the registry"
-	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout"
+	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout (SEEDS=2: shorter)"
 	@echo "make bench       the figures of the README, one command each"
 	@echo "make lint        ruff, mypy, and what the rules of the house count"
 	@echo "make install     .venv with the pinned core set"
@@ -83,7 +83,7 @@ newest: $(VENV)/.dev
 	PYTHONPATH=$(CURDIR)/build/newest $(PYTEST) -n auto $(MLFLOW_TESTS)
 
 prove: $(VENV)/.dev
-	$(BIN)/python benchmarks/prove.py
+	$(BIN)/python benchmarks/prove.py $(if $(SEEDS),--seeds $(SEEDS))
 
 bench: $(VENV)/.dev
 	$(foreach file,$(BENCHMARKS),$(BIN)/python $(file) &&) true
