@@ -138,7 +138,7 @@ def pass_network(detector: Detector, made: Iterator[Any]) -> None:
 
     import torch
 
-    from tsad.detectors.patch.detector import stack
+    from tsad.detectors.patch.windows import stack
 
     network, size = detector._scoring(), detector.settings.batch_size  # type: ignore[attr-defined]
     while batch := list(itertools.islice(made, size)):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.series import Series
-from tsad.core.types import BoolArray, FloatArray, IntArray, Interval
+from tsad.core.types import BoolArray, FloatArray, IntArray, Interval, StateUsed
 from tsad.detectors.evidence.channels import (
     CHANNELS,
     INDEX,
@@ -110,6 +110,7 @@ class Examined:
         channels: those that vary.
         leading: [T] which of ``channels`` is the most abnormal at each point; ``None`` where there are fewer than two.
         kinds: names what is abnormal where; ``None`` where the detector cannot tell.
+        state: what the series was looked at under; ``None`` = afresh.
     """
 
     scores: FloatArray
@@ -118,6 +119,7 @@ class Examined:
     channels: tuple[ExaminedChannel, ...] = ()
     leading: npt.NDArray[np.uint16] | None = None
     kinds: Kinds | None = None
+    state: StateUsed | None = None
 
     @classmethod
     def plain(cls, series: Series, scores: FloatArray, own: Own | None = None) -> Examined:

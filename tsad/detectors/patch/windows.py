@@ -5,8 +5,9 @@ Scoring, training and pre-training all cut here, so that a window looks the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ import numpy.typing as npt
 from tsad.core.types import BoolArray, IntArray
 from tsad.core.windows import window_starts
 from tsad.detectors.evidence.channels import INDEX, UNIT, Evidence
+
+if TYPE_CHECKING:
+    import torch
 
 BLOCK = 1 << 16  # shrunk points made at once
 LOG_PERIOD = INDEX["log_period"]
@@ -72,27 +76,29 @@ def rows_seen(names: Sequence[str]) -> IntArray:
     return np.array([INDEX[name] for name in names], np.int64)
 
 
-def sheet_of(evidence: Evidence, scale: int, seen: IntArray) -> Sheet:
+def sheet_of(evidence: Evidence, scale: int, seen: IntArray, whole: bool | None = None) -> Sheet:
     """Every ``scale`` points of a channel as one.
 
     Values: half their mean, half the one farthest from it, so that a short spike survives. Evidence: what is farthest
     from 0. Missing where all of them are missing. seen [E]: the rows that the network sees.
+
+    whole: whether nothing is missing in all of the channel, where the evidence is of a part of it.
     """
     if scale == 1:
         return Sheet(evidence.values, evidence.observed, evidence.rows, seen)
-    values = shrink(evidence.values, evidence.observed, scale)
+    values = shrink(evidence.values, evidence.observed, scale, whole)
     observed = shrink_flags(evidence.observed, scale)
     rows = shrink_rows(evidence.rows, scale, seen)
     rows[seen == LOG_PERIOD] -= np.int16(round(np.log2(scale) / 4 / UNIT))  # the period in points of this scale
     return Sheet(values, observed, rows, np.arange(len(seen)))
 
 
-def shrink(values: Floats, observed: BoolArray, scale: int) -> Floats:
+def shrink(values: Floats, observed: BoolArray, scale: int, whole: bool | None = None) -> Floats:
     """Half the mean of every ``scale`` observed values, half the one farthest from it. [T] -> [ceil(T / k)]."""
     if scale == 1:
         return values
     out = np.empty(-(-len(values) // scale), np.float32)
-    whole = bool(observed.all())
+    whole = bool(observed.all()) if whole is None else whole
     for start in range(0, len(out), BLOCK):
         stop = min(start + BLOCK, len(out))
         part = slice(start * scale, stop * scale)
@@ -153,3 +159,16 @@ def pieces(sheet: Sheet, length: int, stride: int) -> Iterator[Piece]:
     """Overlapping windows over one channel at one scale, one at a time."""
     for start in window_starts(len(sheet.values), length, stride):
         yield cut_piece(sheet, start, length)
+
+
+def stack(batch: Iterable[Piece], device: str) -> dict[str, torch.Tensor]:
+    """Values [B, L] float32, flags [B, L] bool and evidence [B, E, L] int16 of the pieces, on the device."""
+    import torch
+
+    made = list(batch)
+    named = {
+        "values": np.stack([p.values for p in made]),
+        "observed": np.stack([p.observed for p in made]),
+        "evidence": np.stack([p.rows for p in made]),
+    }
+    return {name: torch.from_numpy(array).to(device) for name, array in named.items()}
