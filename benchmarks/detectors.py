@@ -3,13 +3,16 @@
     OMP_NUM_THREADS=1 python -m benchmarks.detectors speed
     OMP_NUM_THREADS=1 python -m benchmarks.detectors budget
     OMP_NUM_THREADS=1 python -m benchmarks.detectors memory
+    OMP_NUM_THREADS=1 python -m benchmarks.detectors streaming
     OMP_NUM_THREADS=1 python -m benchmarks.detectors quality --data ../shared/data
 
 ``speed``: points per second of processor time, so of one undisturbed core. ``budget``: where the nanoseconds of a point
 go in ``patch``: each row of evidence (the first of those that are made together carries what they share), the network
 at each scale, and the rest. ``memory``: the resident set's growth while
 scoring 0.5 and 5 million points, each in a process of its own; what does not grow with the batch is a few numbers per
-point. ``quality``: mean over the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score
+point. ``streaming``: a series that grows by 1% under an unchanged state (``detector.refit_every``), against a full run,
+in seconds of processor time, with what is kept in memory and with reading and writing it; whether both agree to the
+bit, and what a refit would change. ``quality``: mean over the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score
 threshold of 0.5; nothing is fitted.
 """
 
@@ -53,7 +56,7 @@ def patch(weights: str = "", stride: int = 896, blend: float = 1.0) -> Detector:
     from tsad.detectors.patch.detector import PatchDetector
 
     torch.set_num_threads(1)
-    return PatchDetector(weights=weights, batch_size=32, device="cpu", stride=stride, blend=blend)
+    return PatchDetector(weights=weights, batch_size=32, device="cpu", stride=stride, blend=blend, refit_every=0.0)
 
 
 MAKERS: dict[str, Callable[[], Detector]] = {
@@ -98,6 +101,7 @@ def evidence_speed(points: int) -> None:
 def budget(points: int) -> None:
     """Nanoseconds of processor time per point; of the network, per point of the series, whatever the scale."""
     from tsad.detectors.evidence.channels import Beside, evidence_of, rows_of
+    from tsad.detectors.evidence.course import Course, Tail
     from tsad.detectors.patch.windows import pieces, scales_for, sheet_of
 
     detector = MAKERS["patch"]()
@@ -114,7 +118,7 @@ def budget(points: int) -> None:
     started = time.process_time()
     evidence = evidence_of(wave, ())
     at = clock("values and period", started)
-    for name, _ in rows_of(evidence.values, evidence.period, seen.needed, Beside()):
+    for name, _ in rows_of(Tail(evidence.values), evidence.period, seen.needed, Beside(), Course()):
         at = clock(f"evidence: {name}", at)
     known = evidence_of(wave, seen.needed)
     at = time.process_time()
@@ -130,6 +134,52 @@ def budget(points: int) -> None:
     for name, seconds in spent.items():
         print(f"{name:<40}{seconds / points * 1e9:>10.0f} ns/point", flush=True)
     print(f"{'all':<40}{sum(spent.values()) / points * 1e9:>10.0f} ns/point", flush=True)
+
+
+def streaming(points: int) -> None:
+    """Two steps of 1%: the first warms up what a continued pass alone uses."""
+    import os
+    import tempfile
+
+    from tsad.detectors.patch.continued import KeptSeries, Passes, seen_digest
+    from tsad.detectors.patch.detector import PatchDetector
+    from tsad.detectors.evidence.continued import SeriesState
+
+    detector = MAKERS["patch"]()
+    assert isinstance(detector, PatchDetector)
+    total = points + 2 * (points // 100)
+    wave = np.sin(np.arange(total) * 2 * np.pi / 125) + 0.3 * random_series(total).values[:, 0]
+    series = Series("bench", np.arange(total, dtype=np.int64) * NS_PER_SECOND, wave[:, None])
+    detector.score([random_series(4096)])
+    passes = Passes(detector._scoring(), "cpu", detector._seen(), detector.settings.stride, detector.settings.blend)
+
+    def timed(what: str, do: Callable[[], Any]) -> Any:
+        started = time.process_time()
+        answer = do()
+        spent[what] = time.process_time() - started
+        return answer
+
+    spent: dict[str, float] = {}
+    state, kept, looked = SeriesState.new(series.slice(0, points)), None, None
+    for step, size in enumerate((points, points + points // 100, total)):
+        part = series.slice(0, size)
+        looked = timed("a continued pass" if step else "state fitted, and a full pass", lambda: passes.look(part, state, kept))  # noqa: B023
+        state = state.closed()
+        kept = KeptSeries(state, size, seen_digest(part, size), looked.together, looked.kept, looked.kinds)
+    assert looked is not None
+    whole = timed("a full pass under the same state", lambda: passes.look(series, state, None))
+    afresh = timed("a full run afresh", lambda: detector.score([series])[0])
+    with tempfile.TemporaryDirectory() as folder:
+        going = detector.continuing(Path(folder), 0.5)
+        going.score([series.slice(0, total - points // 100)])
+        timed("a continued run with reading and writing", lambda: going.score([series]))
+    print(f"{points:,} points and 1% more; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    for what, seconds in spent.items():
+        print(f"{what:<42}{seconds:>8.3f} s {seconds / spent['a full run afresh']:>8.2%} of a full run afresh")
+    same = all(np.array_equal(a, b) for a, b in [(looked.together, whole.together), (looked.kinds, whole.kinds),
+                                                 (looked.evidence[0].rows, whole.evidence[0].rows)])  # fmt: skip
+    away = np.abs(afresh - looked.together)
+    print(f"equal to the bit: {same}; a refit changes scores by {away.mean():.5f} in the mean, {away.max():.4f} at most")
 
 
 def pass_network(detector: Detector, made: Iterator[Any]) -> None:
@@ -230,8 +280,8 @@ def _figures(detector: Detector, pairs: list[tuple[Series, BoolArray]]) -> tuple
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "budget", "memory", "quality"))
-    parser.add_argument("--points", type=int, help="speed, budget: 200,000; memory: 5,000,000")
+    parser.add_argument("what", choices=("speed", "budget", "memory", "streaming", "quality"))
+    parser.add_argument("--points", type=int, help="speed, budget, streaming: 200,000; memory: 5,000,000")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="quality: one folder per set in it")
     parser.add_argument("--sets", nargs="+", default=["NAB", "MSCMD", "AIOPS_KPI", "SMD"])
     parser.add_argument("--detectors", nargs="+", choices=MAKERS, default=list(MAKERS))
@@ -242,6 +292,8 @@ def main() -> None:
         speed(options.points or 200_000)
     elif options.what == "budget":
         budget(options.points or 200_000)
+    elif options.what == "streaming":
+        streaming(options.points or 200_000)
     elif options.what == "memory":
         memory(options.points or 5_000_000)
     elif options.data.is_dir():

@@ -118,6 +118,7 @@ class PatchDetector(Detector):
         self._lock = threading.Lock()  # of the network and the evidence, which are made when they are first needed
         self._network: PatchModel | None = None
         self._keeps: tuple[Path, float] | None = None
+        self._identity = ""
         self._known: weakref.WeakKeyDictionary[Series, list[Evidence | None]] = weakref.WeakKeyDictionary()
 
     @classmethod
@@ -136,6 +137,7 @@ class PatchDetector(Detector):
         """
         other = copy.copy(self)
         other._lock, other._known = threading.Lock(), weakref.WeakKeyDictionary()
+        other._identity = ""
         other._network = None if folder is None else cast("PatchModel", merged(self.network(), Path(folder)))
         return other
 
@@ -154,7 +156,7 @@ class PatchDetector(Detector):
             refit_every: see the options; 0 = it keeps nothing.
         """
         other = copy.copy(self)
-        other._keeps = (folder, refit_every) if refit_every > 0 else None
+        other._lock, other._keeps = threading.Lock(), (folder, refit_every) if refit_every > 0 else None
         return other
 
     def _examine_kept(self, one: Series) -> Examined:
@@ -165,7 +167,9 @@ class PatchDetector(Detector):
         network, (folder, refit_every) = self._scoring(), self._keeps
         stride, blend = self.settings.stride, self.settings.blend
         passes = Passes(network, self._device, self._seen(), stride, blend)
-        looked, used = Keeping(folder, refit_every, identity_of(network, stride, blend)).look(passes, one)
+        with self._lock:
+            self._identity = self._identity or identity_of(network, stride, blend)
+        looked, used = Keeping(folder, refit_every, self._identity).look(passes, one)
         channels = tuple(map(ExaminedChannel.of, looked.evidence, looked.logits))
         kinds = Kinds(passes.names[1:], looked.kinds, SLOT) if passes.names else None
         rows = combined_rows([e.rows for e in looked.evidence], len(one))
