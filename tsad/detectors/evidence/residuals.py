@@ -35,7 +35,8 @@ def polynomial_tail(tail: Tail, width: int, *, fixed: bool) -> Tail:
     total, side = tail.total, REACH * width
     blocks, beyond = -(-total // width), -total % width
     changed = max(0, tail.changed // width - REACH)
-    first = changed if tail.begin else 0
+    # a moving mean over a block goes back so far
+    first = max(0, changed - 2 - MARK // width) if tail.begin else 0
     padding = (side, side + beyond) if first < REACH else (0, side + beyond)
     mode = "reflect" if total > side + beyond else "edge"
     inner = tail.since(max(0, first * width - side) if first >= REACH else 0)
