@@ -12,13 +12,15 @@ at each scale, and the rest. ``memory``: the resident set's growth while
 scoring 0.5 and 5 million points, each in a process of its own; what does not grow with the batch is a few numbers per
 point. ``streaming``: a series that grows by 1% under an unchanged state (``detector.refit_every``), against a full run,
 in seconds of processor time, with what is kept in memory and with reading and writing it; whether both agree to the
-bit, and what a refit would change. ``quality``: mean over the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score
+bit, and what a refit would change. ``quality``: mean over the labelled series of VUS-PR and AUC-PR, and interval and
+composite F1 at a score
 threshold of 0.5; nothing is fitted.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import sys
 import threading
@@ -141,9 +143,9 @@ def streaming(points: int) -> None:
     import os
     import tempfile
 
+    from tsad.detectors.evidence.continued import SeriesState
     from tsad.detectors.patch.continued import KeptSeries, Passes, seen_digest
     from tsad.detectors.patch.detector import PatchDetector
-    from tsad.detectors.evidence.continued import SeriesState
 
     detector = MAKERS["patch"]()
     assert isinstance(detector, PatchDetector)
@@ -163,7 +165,8 @@ def streaming(points: int) -> None:
     state, kept, looked = SeriesState.new(series.slice(0, points)), None, None
     for step, size in enumerate((points, points + points // 100, total)):
         part = series.slice(0, size)
-        looked = timed("a continued pass" if step else "state fitted, and a full pass", lambda: passes.look(part, state, kept))  # noqa: B023
+        what = "a continued pass" if step else "state fitted, and a full pass"
+        looked = timed(what, functools.partial(passes.look, part, state, kept))
         state = state.closed()
         kept = KeptSeries(state, size, seen_digest(part, size), looked.together, looked.kept, looked.kinds)
     assert looked is not None
@@ -179,7 +182,7 @@ def streaming(points: int) -> None:
     same = all(np.array_equal(a, b) for a, b in [(looked.together, whole.together), (looked.kinds, whole.kinds),
                                                  (looked.evidence[0].rows, whole.evidence[0].rows)])  # fmt: skip
     away = np.abs(afresh - looked.together)
-    print(f"equal to the bit: {same}; a refit changes scores by {away.mean():.5f} in the mean, {away.max():.4f} at most")
+    print(f"equal to the bit: {same}; a refit changes scores by {away.mean():.5f} in mean, {away.max():.4f} at most")
 
 
 def pass_network(detector: Detector, made: Iterator[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -108,7 +109,8 @@ def neighbour_tails(
     begin = 0 if first == 0 else max(0, int(np.ceil((starts[0] + width / 2) * rate)))
     tails = []
     for kind in kinds:
-        (described,) = kept.arrays(f"{name}.{kind}", lambda: (_describe(every[drawn.ravel()], units, kind),))  # noqa: B023
+        make = functools.partial(_targets, every, drawn, units, kind)
+        (described,) = kept.arrays(f"{name}.{kind}", make)
         distances = _nearest(compared, described, kind)
         spread_out = between(np.arange(begin, tail.total), (starts + width / 2) * rate, distances)
         moved = course.box(f"{name}.{kind}.sums", Tail(spread_out, begin, max(begin, reached)), plan.length / 2)
@@ -128,6 +130,10 @@ def _measured(coarse: Floats, own: Floats) -> _Units:
     spread = own[:: max(1, len(own) // 8192)].std(axis=1)
     unit = float(np.median(spread)) + 1e-3 * float(coarse.std()) + 1e-9
     return _Units(unit, float(np.median(coarse)))
+
+
+def _targets(every: Floats, drawn: np.ndarray, units: _Units, kind: str) -> tuple[Floats]:
+    return (_describe(every[drawn.ravel()], units, kind),)
 
 
 def _drawn(count: int, plan: _Plan, references: int) -> np.ndarray:

@@ -261,8 +261,9 @@ class Passes:
         if not over:
             return np.zeros(0)
         begin = part.starts[over[0]]
-        rows = ((part.starts[k] - begin, answer.logits[k, : part.size - part.starts[k]].astype(np.float64)) for k in over)
-        return stitch(rows, part.size - begin)[first - begin :]
+        rows = ((part.starts[k], answer.logits[k, : part.size - part.starts[k]]) for k in over)
+        moved = ((start - begin, row.astype(np.float64)) for start, row in rows)
+        return stitch(moved, part.size - begin)[first - begin :]
 
     def _kinds(
         self, total: int, parts: Sequence[Sequence[_Part]], answers: Sequence[Sequence[KeptScale]],

@@ -51,7 +51,8 @@ class Keeping:
 
     def look(self, passes: Passes, series: Series) -> tuple[Looked, StateUsed]:
         """A series under the state that is kept of it, or under a new one, which is kept then."""
-        file = self.folder / f"{hashlib.sha256(f'{series.point_id}|{self.identity}'.encode()).hexdigest()[:32]}.safetensors"
+        name = hashlib.sha256(f"{series.point_id}|{self.identity}".encode()).hexdigest()[:32]
+        file = self.folder / f"{name}.safetensors"
         kept, why = self._kept(file, series)
         last = kept
         if kept is not None:
@@ -63,7 +64,8 @@ class Keeping:
         looked = passes.look(series, state, kept)
         state = state.closed()
         digest = state.digest
-        now = KeptSeries(state, len(series), seen_digest(series, len(series)), looked.together, looked.kept, looked.kinds)
+        seen = seen_digest(series, len(series))
+        now = KeptSeries(state, len(series), seen, looked.together, looked.kept, looked.kinds)
         used = _used(digest, state, why, last, looked.together)
         if why and why != NEVER:
             log.info("%s: %s", series.point_id, used.change())
