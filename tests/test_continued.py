@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from test_detectors_patch import TINY, make_series
 
-from tsad.core.series import Series
-from tsad.detectors.evidence.channels import CHANNELS, evidence_of
+from tsad.core.memory import NormalMemory, normal_memory
+from tsad.core.series import Series, Window
+from tsad.detectors.evidence.channels import CHANNELS, INDEX, evidence_of
 from tsad.detectors.evidence.continued import Continued, SeriesState, continued_evidence
+from tsad.detectors.evidence.examined import channel_evidence
+from tsad.detectors.evidence.remembered import MEMORY_ROWS
 from tsad.detectors.patch import keeping
 from tsad.detectors.patch.continued import Looked, Passes
 from tsad.detectors.patch.detector import PatchDetector
@@ -55,6 +58,30 @@ def test_evidence_of_a_grown_series_is_that_of_a_full_pass_to_the_bit(name: str)
         grown = series.slice(0, min(len(series), seen + int(step)))
         full = continued_evidence(grown, state, CHANNELS, None)
         kept = continued_evidence(grown, state, CHANNELS, (seen, [c.before for c in kept]))
+        seen = len(grown)
+        assert [same(a, b) for a, b in zip(kept, full, strict=True)] == [True] * len(full)
+
+
+def reviewed(series: Series, *windows: tuple[int, int]) -> NormalMemory:
+    return normal_memory([(Window(series, a, b), np.zeros(b - a, bool)) for a, b in windows], 8192)
+
+
+@pytest.mark.parametrize("name", ["a period", "gaps", "channels"])
+def test_what_people_called_normal_is_compared_with_as_in_a_full_pass(name: str) -> None:
+    series = make_series(SERIES[name])
+    seen = len(series) * 7 // 10
+    memory = reviewed(series, (200, 900), (seen - 300, seen + 200))  # one over where the first pass ends
+    state = SeriesState.new(series.slice(0, seen))
+    kept = continued_evidence(series.slice(0, seen), state, CHANNELS, None, memory)
+    ordinary = channel_evidence(series.slice(0, seen), CHANNELS, memory)
+    for one, (_, other) in zip(kept, ordinary, strict=True):
+        away = np.abs(one.evidence.rows.astype(int) - other.rows)
+        assert away.max() <= 1 and (away > 0).mean() < 1e-4 and other.rows[[INDEX[n] for n in MEMORY_ROWS]].any()
+    state = state.closed()
+    for step in (1, 90, 400):
+        grown = series.slice(0, seen + step)
+        full = continued_evidence(grown, state, CHANNELS, None, memory)
+        kept = continued_evidence(grown, state, CHANNELS, (seen, [c.before for c in kept]), memory)
         seen = len(grown)
         assert [same(a, b) for a, b in zip(kept, full, strict=True)] == [True] * len(full)
 
@@ -197,6 +224,16 @@ def test_what_is_damaged_or_of_another_network_is_fitted_anew_and_said(
         keeping.read(file, "else")
     other = PatchDetector(**(detector.options() | {"blend": 0.7})).continuing(tmp_path, 0.5)
     assert "nothing is kept" in refit(other, series) and len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+def test_another_memory_is_another_state(detector: PatchDetector, tmp_path: Path) -> None:
+    series, going = make_series(SERIES["a period"]), detector.continuing(tmp_path, 0.5)
+    assert "nothing is kept" in refit(going, series.slice(0, 1000)) and refit(going, series.slice(0, 1010)) == ""
+    reviewing = going.with_memory(reviewed(series, (100, 400)))
+    assert "nothing is kept" in refit(reviewing, series.slice(0, 1010))
+    assert refit(reviewing, series.slice(0, 1020)) == ""
+    assert "nothing is kept" in refit(reviewing.with_memory(reviewed(series, (100, 401))), series.slice(0, 1020))
+    assert refit(reviewing.with_memory(None), series.slice(0, 1020)) == ""
 
 
 def test_refit_every_is_no_part_of_what_a_version_is(detector: PatchDetector) -> None:

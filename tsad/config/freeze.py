@@ -94,7 +94,10 @@ class Addition:
     value: Any
 
 
-ADDED = {"gold": (Addition("strata", "windows_share", 0.25), Addition("alpha", "margin", 0.05))}
+ADDED = {
+    "gold": (Addition("strata", "windows_share", 0.25), Addition("alpha", "margin", 0.05)),
+    "windows": (Addition("context", "remembered", 8192),),
+}
 
 
 def translated(frozen: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tsad.core.types import BoolArray, FloatArray
 from tsad.detectors.evidence.course import Course, Tail
-from tsad.detectors.evidence.feature_neighbours import LENGTHS, described, distance_to, together
+from tsad.detectors.evidence.feature_neighbours import (
+    LENGTHS,
+    described,
+    distance_to,
+    on_points,
+    own_distances,
+    together,
+)
 from tsad.detectors.evidence.neighbours import REFERENCES, cycle_references, neighbour_tails
 from tsad.detectors.evidence.period import Period, find_period
 from tsad.detectors.evidence.ranks import PART, Floats, quantiles
+from tsad.detectors.evidence.remembered import Remembered
 from tsad.detectors.evidence.residuals import fitting_width, polynomial_tail, seasonal_tails
 from tsad.detectors.numeric import fill_missing
 
@@ -42,6 +50,7 @@ BREAK = 16  # points over which channels must agree
 LONGEST_CYCLE = 1024  # points
 LIMIT = 6.0
 FAR = 1e6  # deviations: beyond it a value is only far away
+MEMORY = "memory"  # of the figures of a state that belong to what people have called normal
 UNIT = 1 / 4096  # whole numbers of 16 bits take half the memory of float32, and numpy compares them fast
 
 
@@ -72,10 +81,16 @@ class Beside:
     Attributes:
         residual: [T] what the other channels of the machine leave unexplained, in deviations; ``None`` = no others.
         normal: [T] true where people have called the series normal; ``None`` = nobody has looked.
+        memory: what of it a registered version remembers, in the unit of the values; takes the place of ``normal``.
     """
 
     residual: Floats | None = None
     normal: BoolArray | None = None
+    memory: Remembered | None = None
+
+    def scaled(self, scale: tuple[float, float]) -> Beside:
+        """The same with the memory in deviations from the median; ``scale``: :func:`scale_of` of the values."""
+        return self if self.memory is None else replace(self, memory=self.memory.scaled(*scale, FAR))
 
 
 def evidence_of(values: FloatArray, wanted: Container[str] = CHANNELS, beside: Beside | None = None) -> Evidence:
@@ -96,10 +111,12 @@ def evidence_of(values: FloatArray, wanted: Container[str] = CHANNELS, beside: B
     """
     filled, observed = fill_missing(values)
     course = Course()
-    scaled = scaled_values(filled)
+    scale = scale_of(filled)
+    scaled = scaled_values(filled, scale)
+    beside = (beside or Beside()).scaled(scale)
     period = period_of(scaled, course)
     rows = np.zeros((len(CHANNELS), len(values)), np.int16)
-    for name, tail in rows_of(Tail(scaled), period, wanted, beside or Beside(), course):
+    for name, tail in rows_of(Tail(scaled), period, wanted, beside, course):
         write_row(rows[INDEX[name]], tail, observed)
     return Evidence(scaled, observed, rows, period)
 
@@ -270,9 +287,16 @@ def _cycles(x: Tail, period: Period, name: str, course: Course) -> Rows:
 def _features(x: Tail, name: str, beside: Beside, course: Course) -> Rows:
     apart, remembered = [], []
     for table in described(x, LENGTHS[name], squashed=name == "short", course=course, name=f"{name}_features"):
-        apart.append(distance_to(table, *table.references()))
-        if beside.normal is not None and name != "longest":
-            remembered.append(distance_to(table, *table.references(beside.normal), "memory"))
+        plain = own_distances(table)
+        apart.append(on_points(table, plain))
+        if name == "longest":
+            continue
+        if beside.memory is not None:
+            recalled = beside.memory.distances(table, plain)
+            if recalled is not None:
+                remembered.append(on_points(table, recalled, MEMORY))
+        elif beside.normal is not None:
+            remembered.append(distance_to(table, *table.references(beside.normal), MEMORY))
     row = together(apart, x)
     yield f"{name}_features", row
     yield f"{name}_features_rarity", course.rarity(f"{name}_features", row)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tsad.core.memory import NormalMemory
 from tsad.core.series import Series
 from tsad.core.types import BoolArray
 from tsad.detectors.evidence.channels import (
@@ -28,6 +29,7 @@ from tsad.detectors.evidence.channels import (
 )
 from tsad.detectors.evidence.course import ChannelState, ContextError, Course, Tail, digest_of
 from tsad.detectors.evidence.ranks import Floats
+from tsad.detectors.evidence.remembered import remembered_of
 from tsad.detectors.evidence.together import cross_residuals
 from tsad.detectors.numeric import fill_missing, is_constant, tame
 
@@ -146,19 +148,23 @@ class Continued:
 
 
 def continued_evidence(
-    series: Series, state: SeriesState, wanted: tuple[str, ...], earlier: tuple[int, list[Before]] | None
-) -> list[Continued]:
+    series: Series, state: SeriesState, wanted: tuple[str, ...], earlier: tuple[int, list[Before]] | None,
+    memory: NormalMemory | None = None,
+) -> list[Continued]:  # fmt: skip
     """Evidence of each channel that varies, under the state; an open state is filled.
 
     Args:
         earlier: how many points the earlier pass saw, which are the same now, and what it left of each channel;
             ``None`` = everything is made.
+        memory: what people have called normal of this series and others, the same in every pass.
     """
-    channels, changed = [], len(series)
+    known = () if memory is None else memory.of(series.point_id)
+    channels, scales, changed = [], [], len(series)
     for number, own in zip(state.varying, state.states, strict=True):
         filled, observed = fill_missing(tame(series.values[:, number]))
-        low, high = own.numbers("scale", lambda: scale_of(filled))  # noqa: B023
-        channels.append((scaled_values(filled, (low, high)), observed))
+        middle, spread = own.numbers("scale", lambda: scale_of(filled))  # noqa: B023
+        scales.append((middle, spread))
+        channels.append((scaled_values(filled, scales[-1]), observed))
         seen = np.flatnonzero(observed[: earlier[0]]) if earlier else observed[:0]
         changed = min(changed, int(seen[-1]) + 1 if len(seen) else 0)  # a gap at the end is filled anew
     residuals: Floats | None = None
@@ -168,7 +174,9 @@ def continued_evidence(
         )
     found = []
     for place, (scaled, observed) in enumerate(channels):
-        beside = Beside(None if residuals is None else residuals[:, place])
+        residual = None if residuals is None else residuals[:, place]
+        beside = Beside(residual, memory=remembered_of(series, state.varying[place], known))
+        beside = beside.scaled(scales[place])
         channel = _Channel(scaled, observed, wanted, beside, state.states[place])
         found.append(channel.whole() if earlier is None else channel.grown(earlier[0], earlier[1][place], changed))
     return found

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tsad.core.types import BoolArray
+from tsad.core.types import BoolArray, FloatArray
 from tsad.detectors.evidence.compiled import compiled
 from tsad.detectors.evidence.course import Course, Tail
 from tsad.detectors.evidence.figures import FIGURES, figures_of
@@ -50,6 +50,33 @@ LENGTHS = {
 
 
 @dataclass(frozen=True, eq=False)
+class Standard:
+    """What makes sub-sequences of a series comparable, and others with them.
+
+    Attributes:
+        middle, unit: of the values.
+        means, scales: [27] of the figures; these are the inverse of their deviations.
+        squashed: see :func:`described`.
+    """
+
+    middle: float
+    unit: float
+    means: Floats
+    scales: Floats
+    squashed: bool
+
+    def values_of(self, values: FloatArray) -> Floats:
+        """Values in the unit of the series. [T]."""
+        return ((values - self.middle) / self.unit).astype(np.float32)
+
+    def table(self, averaged: Floats, points: int, starts: np.ndarray) -> Floats:
+        """Figures of other sub-sequences in this standard, [N, 27]."""
+        table = figures_of(averaged, points, starts)
+        compiled(_standardise)(table, self.means, self.scales, self.squashed)
+        return table
+
+
+@dataclass(frozen=True, eq=False)
 class Described:
     """The sub-sequences of one length.
 
@@ -57,6 +84,7 @@ class Described:
         starts: [N] where they begin, in values of the averaged series.
         table: [N, 27] figures, standardised over the series.
         total: points of the series.
+        standard: of the figures.
         before: sub-sequences that come before these, of which only sums are at hand.
         wanted: the first point that distances are wanted of.
         course, name: where references, units and sums are kept.
@@ -66,6 +94,7 @@ class Described:
     starts: np.ndarray
     table: Floats
     total: int
+    standard: Standard
     before: int
     wanted: int
     course: Course
@@ -109,25 +138,27 @@ def described(
     total, middle, low, high, spread = course.state.numbers(
         f"{name}.level", lambda: (x.total, *quantiles(x.values, (0.5, 0.25, 0.75)), float(x.values.std()))
     )
+    unit = (high - low) / 2 + 0.02 * spread + 1e-9
     # all lengths from one point on: what a point gets is the mean over the lengths
     reach = max(length.covered + length.stride * length.rate for length in lengths)
     wanted = max(0, x.changed - reach) // ALIGNED * ALIGNED
     for length in lengths:
         if length.covered * 4 <= total:
             first = max(0, -(-(wanted // length.rate - length.points + 1) // length.stride)) // MARK * MARK
-            part = x.since(first * length.stride * length.rate)
-            scaled = ((part - middle) / ((high - low) / 2 + 0.02 * spread + 1e-9)).astype(np.float32)
+            scaled = ((x.since(first * length.stride * length.rate) - middle) / unit).astype(np.float32)
             averaged = mean_of(scaled, length.rate)
             begins = np.arange(0, len(averaged) - length.points + 1, length.stride)
             table = figures_of(averaged, length.points, begins, first)
             kept = f"{name}.{length.covered}"
-            standard = course.state.arrays(f"{kept}.standard", lambda: _standard(table))  # noqa: B023
-            compiled(_standardise)(table, *standard, squashed)
+            usual = course.state.arrays(f"{kept}.standard", lambda: _usual_figures(table))  # noqa: B023
+            standard = Standard(middle, unit, *usual, squashed)
+            compiled(_standardise)(table, standard.means, standard.scales, squashed)
             starts = begins + first * length.stride
-            yield Described(length, starts, table, x.total, first, wanted, course, kept)
+            yield Described(length, starts, table, x.total, standard, first, wanted, course, kept)
 
 
-def _standard(table: Floats) -> tuple[Floats, Floats]:
+def _usual_figures(table: Floats) -> tuple[Floats, Floats]:
+    """Means, and the inverse of the deviations, of evenly spread sub-sequences. [N, 27] -> [27], [27]."""
     sample = table[:: max(1, len(table) // 65536)]
     return sample.mean(axis=0), 1 / (sample.std(axis=0) + FLOOR)
 
@@ -155,6 +186,23 @@ def distance_to(described: Described, references: Floats, starts: np.ndarray, na
         starts: [K] where they begin: those that overlap a sub-sequence do not count for it.
         name: under which the median and the usual deviation are kept.
     """
+    ends = starts + described.length.points
+    return on_points(described, distances(described, references, starts, ends), name)
+
+
+def own_distances(described: Described) -> Floats:
+    """Mean distance of each sub-sequence to the 3 nearest of at most 128 others of its series. [N]."""
+    references, starts = described.references()
+    return distances(described, references, starts, starts + described.length.points)
+
+
+def distances(described: Described, references: Floats, lows: np.ndarray, highs: np.ndarray) -> Floats:
+    """Mean distance of each sub-sequence to the 3 nearest references; 0 where nothing is left to compare. [N].
+
+    Args:
+        references: [K, 27] in the standard of ``described``.
+        lows, highs: [K] each: a reference does not count for sub-sequences that share a value with ``[low, high)``.
+    """
     table, squares = described.table, (references * references).sum(axis=1)
     out = np.zeros(len(table), np.float32)
     if len(references):
@@ -164,18 +212,20 @@ def distance_to(described: Described, references: Floats, starts: np.ndarray, na
             block = np.zeros((BLOCK, len(FIGURES)), np.float32)
             block[lead : lead + len(rows)] = rows  # as many as ever: the last bits of a product may depend on it
             gaps = (squares - np.float32(2) * (block @ references.T))[lead:]
-            compiled(_nearest)(gaps, rows, described.starts[part], starts, described.length.points, out[part])
-    return _on_points(described, out, name)
+            compiled(_nearest)(gaps, rows, described.starts[part], (lows - described.length.points, highs), out[part])
+    return out
 
 
-# compiled: the three smallest distances of a row, kept in order while all are looked through
-def _nearest(gaps: Any, rows: Any, starts: Any, begins: Any, points: Any, out: Any) -> None:
+# compiled: the three smallest distances of a row, kept in order while all are looked through; a reference counts for
+# sub-sequences that begin at the first of its two bounds or before it, or at the second or after it
+def _nearest(gaps: Any, rows: Any, starts: Any, bounds: Any, out: Any) -> None:
     far = np.float32(1e30)
+    before, after = bounds
     for row in range(rows.shape[0]):
         a, b, c = far, far, far
-        for k in range(len(begins)):
+        for k in range(len(before)):
             gap = gaps[row, k]
-            if gap < c and abs(begins[k] - starts[row]) >= points:
+            if gap < c and (starts[row] <= before[k] or starts[row] >= after[k]):
                 if gap < b:
                     c = b
                     if gap < a:
@@ -195,8 +245,12 @@ def _nearest(gaps: Any, rows: Any, starts: Any, begins: Any, points: Any, out: A
         out[row] = total / max(count, 1)
 
 
-def _on_points(described: Described, distance: Floats, name: str) -> Tail:
-    """The mean over the sub-sequences that cover a point, in deviations. [N] -> [T - wanted]."""
+def on_points(described: Described, distance: Floats, name: str = "own") -> Tail:
+    """The mean over the sub-sequences that cover a point, in deviations. [N] -> [T - wanted].
+
+    Args:
+        name: under which the median and the usual deviation are kept.
+    """
     length, course, key = described.length, described.course, f"{described.name}.{name}"
     sums = course.running(f"{key}.sums", distance, described.before, MARK)
     first, total = described.wanted // length.rate, -(-described.total // length.rate)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tsad.core.memory import NormalMemory
 from tsad.core.series import Series
 from tsad.core.types import FloatArray
 from tsad.core.windows import stitch, window_starts
@@ -130,6 +131,7 @@ class Passes:
 
     Attributes:
         stride, blend: the detector's options.
+        memory: what people have called normal.
     """
 
     network: PatchModel
@@ -137,6 +139,7 @@ class Passes:
     seen: Seen
     stride: int
     blend: float
+    memory: NormalMemory | None = None
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -151,7 +154,7 @@ class Passes:
             kept: what the pass before left under the same state, of the first points of the same series.
         """
         earlier = None if kept is None else (kept.points, [channel.before for channel in kept.channels])
-        evidence = continued_evidence(series, state, self.seen.needed, earlier)
+        evidence = continued_evidence(series, state, self.seen.needed, earlier, self.memory)
         scales = scales_for(state.points, self.seen.length)
         parts = [[self._part(len(series), scale, one.changed, kept) for scale in scales] for one in evidence]
         answers = self._answers(evidence, parts, kept)

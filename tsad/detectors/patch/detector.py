@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -32,6 +31,7 @@ from tsad.detectors.evidence.examined import (
     combined_rows,
     leading_of,
 )
+from tsad.detectors.evidence.remembered import MEMORY_ROWS
 from tsad.detectors.numeric import is_constant
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.blends import blend_for, blend_in
@@ -39,7 +39,7 @@ from tsad.detectors.patch.continued import Passes, machine_scores
 from tsad.detectors.patch.examples import Example
 from tsad.detectors.patch.keeping import Keeping, identity_of
 from tsad.detectors.patch.kinds import SLOT, KindTable, kind_names
-from tsad.detectors.patch.loading import SHIPPED, check_base, load_base
+from tsad.detectors.patch.loading import EARLIER, SHIPPED, check_base, load_base
 from tsad.detectors.patch.windows import Piece, pieces, scales_for, sheet_of, stack
 
 if TYPE_CHECKING:
@@ -135,10 +135,28 @@ class PatchDetector(Detector):
         Raises:
             WeightsError: a missing, corrupted or ill-fitting file, by name.
         """
-        other = copy.copy(self)
-        other._lock, other._known = threading.Lock(), weakref.WeakKeyDictionary()
-        other._identity = ""
+        other = self._twin()
         other._network = None if folder is None else cast("PatchModel", merged(self.network(), Path(folder)))
+        return other
+
+    @property
+    def remembers(self) -> bool:
+        return any(name in self._seen().names for name in MEMORY_ROWS)
+
+    def on_base(self, reference: Mapping[str, str]) -> PatchDetector:
+        if self.settings.weights or reference.get("sha256") == self._digest.hexdigest():
+            return self
+        for folder in EARLIER:
+            digest = BaseDigest(folder)
+            if digest.hexdigest() == reference.get("sha256"):
+                other = self._twin()
+                other.folder, other._digest, other._network = folder, digest, None
+                return other
+        return self
+
+    def _twin(self) -> Self:
+        other = super()._twin()
+        other._lock, other._known, other._identity = threading.Lock(), weakref.WeakKeyDictionary(), ""
         return other
 
     # ---- scoring
@@ -155,8 +173,8 @@ class PatchDetector(Detector):
         Args:
             refit_every: see the options; 0 = it keeps nothing.
         """
-        other = copy.copy(self)
-        other._lock, other._keeps = threading.Lock(), (folder, refit_every) if refit_every > 0 else None
+        other = self._twin()
+        other._keeps = (folder, refit_every) if refit_every > 0 else None
         return other
 
     def _examine_kept(self, one: Series) -> Examined:
@@ -166,9 +184,9 @@ class PatchDetector(Detector):
         assert self._keeps is not None
         network, (folder, refit_every) = self._scoring(), self._keeps
         stride, blend = self.settings.stride, self.settings.blend
-        passes = Passes(network, self._device, self._seen(), stride, blend)
+        passes = Passes(network, self._device, self._seen(), stride, blend, self.memory)
         with self._lock:
-            self._identity = self._identity or identity_of(network, stride, blend)
+            self._identity = self._identity or identity_of(network, stride, blend, self.memory)
         looked, used = Keeping(folder, refit_every, self._identity).look(passes, one)
         channels = tuple(map(ExaminedChannel.of, looked.evidence, looked.logits))
         kinds = Kinds(passes.names[1:], looked.kinds, SLOT) if passes.names else None
@@ -232,7 +250,7 @@ class PatchDetector(Detector):
     def _jobs(self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]) -> Iterator[_Job]:
         seen = self._seen()
         for at, one in enumerate(series):
-            for channel, evidence in channel_evidence(one, seen.needed):
+            for channel, evidence in channel_evidence(one, seen.needed, self.memory):
                 held[at, channel] = evidence
                 for scale in scales_for(len(one), seen.length):
                     sheet = sheet_of(evidence, scale, seen.rows)
@@ -292,7 +310,7 @@ class PatchDetector(Detector):
         with self._lock:
             known = self._known.get(series)
         if known is None:
-            named = dict(channel_evidence(series, self._seen().names))
+            named = dict(channel_evidence(series, self._seen().names, self.memory))
             known = [named.get(channel) for channel in range(series.values.shape[1])]
             with self._lock:
                 self._known[series] = known

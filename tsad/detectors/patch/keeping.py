@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tsad import __version__
 from tsad.core.errors import StorageError
+from tsad.core.memory import NormalMemory
 from tsad.core.series import Series
 from tsad.core.types import FloatArray, StateUsed
 from tsad.detectors.evidence.continued import Before, SeriesState
@@ -112,15 +114,27 @@ def _used(digest: str, state: SeriesState, why: str, last: KeptSeries | None, sc
     )  # fmt: skip
 
 
-def identity_of(network: PatchModel, stride: int, blend: float) -> str:
-    """SHA-256 (hex) of what scores depend on beside the series: weights with their adapter, options, libraries."""
+def identity_of(network: PatchModel, stride: int, blend: float, memory: NormalMemory | None = None) -> str:
+    """SHA-256 (hex) of what scores depend on beside the series: weights with adapter, options, memory, libraries."""
     import torch
 
     weights = {name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()}
     config = network.config
-    about = [FORMAT, stride, blend, config.length, list(config.evidence), config.blend, config.patch, config.heads,
-             torch.__version__, np.__version__, str(next(network.parameters()).device)]  # fmt: skip
-    return hashlib.sha256((json.dumps(about) + digest_of(weights)).encode()).hexdigest()
+    about = [FORMAT, __version__, stride, blend, config.length, list(config.evidence), config.blend, config.patch,
+             config.heads, torch.__version__, np.__version__, str(next(network.parameters()).device)]  # fmt: skip
+    return hashlib.sha256((json.dumps(about) + digest_of(weights) + _digest_of(memory)).encode()).hexdigest()
+
+
+def _digest_of(memory: NormalMemory | None) -> str:
+    """SHA-256 (hex) of what people have called normal; "" without any."""
+    if memory is None:
+        return ""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for point, stretches in memory.stretches.items():
+        for number, one in enumerate(stretches):
+            name = json.dumps([point, number, one.series.channels])
+            arrays |= {f"{name}/values": one.series.values, f"{name}/window": np.array(one.window, np.int64)}
+    return digest_of(arrays)
 
 
 def packed(kept: KeptSeries, identity: str, digest: str) -> bytes:
