@@ -102,9 +102,10 @@ def evidence_speed(points: int) -> None:
 
 def budget(points: int) -> None:
     """Nanoseconds of processor time per point; of the network, per point of the series, whatever the scale."""
+    from tsad.core.windows import window_starts
     from tsad.detectors.evidence.channels import Beside, evidence_of, rows_of
     from tsad.detectors.evidence.course import Course, Tail
-    from tsad.detectors.patch.windows import pieces, scales_for, sheet_of
+    from tsad.detectors.patch.windows import pieces, scales_for
 
     detector = MAKERS["patch"]()
     seen = detector._seen()  # type: ignore[attr-defined]
@@ -125,9 +126,10 @@ def budget(points: int) -> None:
     known = evidence_of(wave, seen.needed)
     at = time.process_time()
     for scale in scales_for(points, seen.length):
-        sheet = sheet_of(known, scale, seen.rows)
+        starts = window_starts(-(-points // scale), seen.length, detector.settings.stride)  # type: ignore[attr-defined]
+        made = list(pieces(known, scale, seen.rows, starts, seen.length))
         at = clock("shrinking to the scales", at)
-        pass_network(detector, pieces(sheet, seen.length, detector.settings.stride))  # type: ignore[attr-defined]
+        pass_network(detector, iter(made))
         at = clock(f"network at scale {scale}", at)
     total = sum(spent.values())
     started = time.process_time()

@@ -73,6 +73,11 @@ class Evidence:
         """One statistic as float32, [T]."""
         return self.rows[INDEX[name]] * np.float32(UNIT)
 
+    def part(self, first: int, stop: int | None = None) -> Evidence:
+        """That of the points ``[first, stop)``, to the end without ``stop``; a view."""
+        at = slice(first, stop)
+        return Evidence(self.values[at], self.observed[at], self.rows[:, at], self.period)
+
 
 @dataclass(frozen=True, eq=False)
 class Beside:
@@ -166,7 +171,11 @@ def rows_of(x: Tail, period: Period, wanted: Container[str], beside: Beside, cou
     """The wanted rows of a scaled channel, one statistic after the other: a series may have millions of points."""
     if course.state.numbers("points", lambda: (float(x.total),))[0] < SHORTEST_SERIES:
         return
+    # first what takes the most memory to make, while there are few rows
     makers: tuple[tuple[tuple[str, ...], Callable[[], Rows]], ...] = (
+        (("short_features", "short_features_rarity", "short_memory"), lambda: _features(x, "short", beside, course)),
+        (("long_features", "long_features_rarity", "long_memory"), lambda: _features(x, "long", beside, course)),
+        (("longest_features", "longest_features_rarity"), lambda: _features(x, "longest", beside, course)),
         (("amplitude", "difference", "strength", "log_period"), lambda: _plain(x, period, course)),
         (("short_residual", "short_energy", "short_energy_rarity"), lambda: _short_polynomial(x, course)),
         (("energy", "energy_rarity"), lambda: _polynomial(x, period, course)),
@@ -178,9 +187,6 @@ def rows_of(x: Tail, period: Period, wanted: Container[str], beside: Beside, cou
         (("level", "spread"), lambda: _moving(x, period, course)),
         (("cycle", "cycle_rarity"), lambda: _cycles(x, period, "cycle", course)),
         (("two_cycles", "two_cycles_rarity"), lambda: _cycles(x, period, "two_cycles", course)),
-        (("short_features", "short_features_rarity", "short_memory"), lambda: _features(x, "short", beside, course)),
-        (("long_features", "long_features_rarity", "long_memory"), lambda: _features(x, "long", beside, course)),
-        (("longest_features", "longest_features_rarity"), lambda: _features(x, "longest", beside, course)),
         (("others_residual", "others_energy"), lambda: _others(x, beside, course)),
     )
     for names, make in makers:

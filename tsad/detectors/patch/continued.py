@@ -25,7 +25,7 @@ from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch.blends import blend_for, blend_in
 from tsad.detectors.patch.crops import Seen
 from tsad.detectors.patch.kinds import SLOT, KindTable, kind_names, likely_kinds
-from tsad.detectors.patch.windows import Piece, cut_piece, scales_for, sheet_of, stack
+from tsad.detectors.patch.windows import Piece, pieces, scales_for, stack
 
 if TYPE_CHECKING:
     from tsad.detectors.patch.model import PatchModel
@@ -208,13 +208,10 @@ class Passes:
         """Each window that is to be made, with where its answers go."""
         for one, own, made in zip(evidence, parts, answers, strict=True):
             for part, answer in zip(own, made, strict=True):
-                if not part.fresh:
-                    continue
-                first = part.starts[part.fresh[0]]
-                sheet = sheet_of(_since(one.evidence, first * part.scale), part.scale, self.seen.rows,
-                                 whole=bool(one.evidence.observed.all()))  # fmt: skip
-                for number in part.fresh:
-                    yield cut_piece(sheet, part.starts[number] - first, self.seen.length), answer, number
+                starts = [part.starts[number] for number in part.fresh]
+                cut = pieces(one.evidence, part.scale, self.seen.rows, starts, self.seen.length)
+                for number, piece in zip(part.fresh, cut, strict=True):
+                    yield piece, answer, number
 
     def _pass(self, batch: Sequence[tuple[Piece, KeptScale, int]]) -> None:
         import torch
@@ -252,7 +249,7 @@ class Passes:
         scores /= len(scales)
         if self.blend:
             blend = blend_for(self.network.config.blend, channels)
-            blend_in(scores, _since(one.evidence, first), self.blend, blend)
+            blend_in(scores, one.evidence.part(first), self.blend, blend)
         if before is not None:
             scores = np.concatenate((before.scores[:first], scores))
         return KeptChannel(one.before, scores, tuple(scales))
@@ -283,8 +280,3 @@ class Passes:
                         table.add_likely(answer.likely[number], start, size, part.scale, first)
         weights = table.weights()
         return weights if kept is None else np.concatenate((kept.kinds[:first], weights[first:]))
-
-
-def _since(evidence: Evidence, first: int) -> Evidence:
-    part = slice(first, None)
-    return Evidence(evidence.values[part], evidence.observed[part], evidence.rows[:, part], evidence.period)

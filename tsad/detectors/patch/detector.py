@@ -18,7 +18,7 @@ from tsad.core.errors import DetectorError
 from tsad.core.option_model import Options
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, FloatArray, Needs
-from tsad.core.windows import stitch
+from tsad.core.windows import stitch, window_starts
 from tsad.detectors.base import Detector
 from tsad.detectors.base_digest import BaseDigest
 from tsad.detectors.evidence.channels import Evidence
@@ -40,7 +40,7 @@ from tsad.detectors.patch.examples import Example
 from tsad.detectors.patch.keeping import Keeping, identity_of
 from tsad.detectors.patch.kinds import SLOT, KindTable, kind_names
 from tsad.detectors.patch.loading import EARLIER, SHIPPED, check_base, load_base
-from tsad.detectors.patch.windows import Piece, pieces, scales_for, sheet_of, stack
+from tsad.detectors.patch.windows import Piece, add_repeated, pieces, scales_for, stack
 
 if TYPE_CHECKING:
     import torch
@@ -232,7 +232,8 @@ class PatchDetector(Detector):
             for _, _, scale, logits in group:
                 kept.append((scale, logits.astype(np.float16)))
                 expit(logits, out=logits)
-                total += np.repeat(logits, scale)[: len(total)] if scale > 1 else logits
+                add_repeated(total, logits, scale)
+                del logits  # of millions of points, while the next scale is made
             total /= len(kept)
             if self.settings.blend:
                 blend = blend_for(self._scoring().config.blend, series[at].values.shape[1])
@@ -253,9 +254,10 @@ class PatchDetector(Detector):
             for channel, evidence in channel_evidence(one, seen.needed, self.memory):
                 held[at, channel] = evidence
                 for scale in scales_for(len(one), seen.length):
-                    sheet = sheet_of(evidence, scale, seen.rows)
-                    for piece in pieces(sheet, seen.length, self.settings.stride):
-                        yield _Job(at, channel, scale, len(sheet.values), piece)
+                    total = -(-len(one) // scale)
+                    starts = window_starts(total, seen.length, self.settings.stride)
+                    for piece in pieces(evidence, scale, seen.rows, starts, seen.length):
+                        yield _Job(at, channel, scale, total, piece)
 
     def _logits(self, jobs: Iterator[_Job], tables: dict[int, KindTable]) -> Iterator[tuple[_Job, FloatArray]]:
         """Each job with the logits of its points, in order, one batch in memory at a time; kinds go into ``tables``."""

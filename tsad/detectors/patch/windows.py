@@ -6,20 +6,20 @@ Scoring, training and pre-training all cut here, so that a window looks the same
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from tsad.core.types import BoolArray, IntArray
-from tsad.core.windows import window_starts
+from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.evidence.channels import INDEX, UNIT, Evidence
 
 if TYPE_CHECKING:
     import torch
 
 BLOCK = 1 << 16  # shrunk points made at once
+TOGETHER = 32  # windows that are cut from one sheet
 LOG_PERIOD = INDEX["log_period"]
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int16]
@@ -155,10 +155,26 @@ def cut_piece(sheet: Sheet, start: int, length: int) -> Piece:
     return Piece(start, stop - start, values, observed, rows)
 
 
-def pieces(sheet: Sheet, length: int, stride: int) -> Iterator[Piece]:
-    """Overlapping windows over one channel at one scale, one at a time."""
-    for start in window_starts(len(sheet.values), length, stride):
-        yield cut_piece(sheet, start, length)
+def pieces(evidence: Evidence, scale: int, seen: IntArray, starts: Sequence[int], length: int) -> Iterator[Piece]:
+    """Windows of one channel at one scale, one at a time; never is more of it shrunk than some windows need.
+
+    seen [E]: the rows that the network sees. starts: of the windows in ascending order, in points of the scale.
+    """
+    whole = bool(evidence.observed.all())
+    for at in range(0, len(starts), TOGETHER):
+        some = starts[at : at + TOGETHER]
+        part = evidence.part(some[0] * scale, (some[-1] + length) * scale)
+        sheet = sheet_of(part, scale, seen, whole)
+        for start in some:
+            yield replace(cut_piece(sheet, start - some[0], length), start=start)
+
+
+def add_repeated(total: FloatArray, figures: FloatArray, scale: int) -> None:
+    """Add a figure of every ``scale`` points to each of them, in place. [T], [ceil(T / scale)]."""
+    whole = len(total) // scale
+    by_figure = total[: whole * scale].reshape(whole, scale)
+    by_figure += figures[:whole, None]
+    total[whole * scale :] += figures[whole:]
 
 
 def stack(batch: Iterable[Piece], device: str) -> dict[str, torch.Tensor]:
