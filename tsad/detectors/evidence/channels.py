@@ -213,8 +213,8 @@ def _energy(residual: Tail, name: str, width: float, course: Course) -> Tail:
 def _plain(x: Tail, period: Period, course: Course) -> Rows:
     yield "amplitude", course.signed_rarity("amplitude", x)
     yield "difference", course.rarity("difference", _steps(x))
-    yield "strength", x.map(lambda v: np.full(len(v), period.strength, np.float32))
-    yield "log_period", x.map(lambda v: np.full(len(v), np.log2(period.points / 64) / 4, np.float32))
+    yield "strength", x.fresh().map(lambda v: np.full(len(v), period.strength, np.float32))
+    yield "log_period", x.fresh().map(lambda v: np.full(len(v), np.log2(period.points / 64) / 4, np.float32))
 
 
 def _fitted(x: Tail, name: str, width: int, course: Course) -> Tail:

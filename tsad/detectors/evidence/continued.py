@@ -7,6 +7,7 @@ same number of rows, and everything else is a matter of each point, or each sub-
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,11 +126,11 @@ class Before:
     """What an earlier pass over a channel left.
 
     Attributes:
-        rows: [R, T] int16, the wanted rows in their order.
+        rows: [T] int16, the wanted ones by their names.
         sums: running sums.
     """
 
-    rows: npt.NDArray[np.int16]
+    rows: Mapping[str, npt.NDArray[np.int16]]
     sums: dict[str, npt.NDArray[np.float64]]
 
 
@@ -201,8 +202,8 @@ class _Channel:
         period = period_of(self.scaled, Course(self.state)).points
         base = changed - NEARBY - WIDTHS * BLOCK - int(PERIODS * period)
         rows = np.zeros((len(CHANNELS), len(self.scaled)), np.int16)
-        for row, name in zip(before.rows, self.wanted, strict=True):
-            rows[INDEX[name], :total] = row
+        for name in self.wanted:
+            rows[INDEX[name], :total] = before.rows[name]
         while True:
             base = max(0, base)
             course = Course(self.state, dict(before.sums), fixed=True)
@@ -212,8 +213,8 @@ class _Channel:
             except ContextError:  # some row goes back farther than most
                 base = len(self.scaled) - 2 * (len(self.scaled) - base)
         first = min(first, changed)
-        for row, name in zip(before.rows, self.wanted, strict=True):
-            differs = np.flatnonzero(rows[INDEX[name], first:total] != row[first:total])
+        for name in self.wanted:
+            differs = np.flatnonzero(rows[INDEX[name], first:total] != before.rows[name][first:total])
             changed = min(changed, first + int(differs[0])) if len(differs) else changed
         return self._continued(course, rows, changed)
 
@@ -227,5 +228,5 @@ class _Channel:
 
     def _continued(self, course: Course, rows: npt.NDArray[np.int16], changed: int) -> Continued:
         evidence = Evidence(self.scaled, self.observed, rows, period_of(self.scaled, course))
-        kept = rows[[INDEX[name] for name in self.wanted]]
+        kept = {name: rows[INDEX[name]] for name in self.wanted}
         return Continued(evidence, changed, Before(kept, course.sums))

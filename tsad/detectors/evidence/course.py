@@ -52,6 +52,10 @@ class Tail:
         """Another figure of each point by itself."""
         return replace(self, values=make(self.values))
 
+    def fresh(self) -> Tail:
+        """Of what has changed alone."""
+        return Tail(self.since(self.changed), self.changed, self.changed)
+
     def since(self, first: int) -> Floats:
         """The figures of the points from ``first`` on.
 
@@ -142,13 +146,18 @@ class Course:
             self.sums[name] = np.concatenate((known, total[mark::mark]))
         return total
 
-    def box(self, name: str, tail: Tail, width: float) -> Tail:
-        """:func:`ranks.box` of a figure; ``name`` is that of its running sums."""
+    def box(self, name: str, tail: Tail, width: float, lead: int = 0) -> Tail:
+        """Mean of a figure over ``width`` points, rounded up to an odd number, edges held; float64 inside.
+
+        Args:
+            name: of its running sums.
+            lead: points before the first that has changed of which the mean is wanted, too.
+        """
         size = int(max(1, width)) | 1
         if size == 1:
             return tail
         half, changed = size // 2, max(0, tail.changed - size // 2)
-        first = changed // MARK * MARK if tail.begin else 0
+        first = max(0, changed - lead) // MARK * MARK if tail.begin else 0
         # sums begin after half a box of held values: their first term is the edge's own
         lead = np.full(half, tail.values[0]) if first == 0 and tail.begin == 0 else tail.values[:0]
         held = np.concatenate((lead, tail.since(max(0, first - half)), np.full(half, tail.values[-1])))
@@ -162,19 +171,19 @@ class Course:
     def rarity(self, name: str, tail: Tail) -> Tail:
         """:func:`ranks.rarity` by the table of the whole series."""
         at, figures = self.state.arrays(f"{name}.ranks", lambda: ranks.rarity_table(tail.values))
-        return tail.map(lambda v: ranks.looked_up(v, at, figures))
+        return tail.fresh().map(lambda v: ranks.looked_up(v, at, figures))
 
     def signed_rarity(self, name: str, tail: Tail) -> Tail:
         """:func:`ranks.signed_rarity` by the table of the whole series."""
         at, figures = self.state.arrays(f"{name}.ranks", lambda: ranks.signed_rarity_table(tail.values))
-        return tail.map(lambda v: ranks.looked_up(v, at, figures))
+        return tail.fresh().map(lambda v: ranks.looked_up(v, at, figures))
 
     def positive(self, name: str, tail: Tail) -> Tail:
         """:func:`ranks.positive` on the scale of the whole series."""
         scale = self.state.numbers(f"{name}.scale", lambda: tuple(ranks.quantiles(tail.values, (0.5, 0.9))))
-        return tail.map(lambda v: ranks.positive(v, scale))
+        return tail.fresh().map(lambda v: ranks.positive(v, scale))
 
     def signed(self, name: str, tail: Tail, floor: float) -> Tail:
         """:func:`ranks.signed` in the unit of the whole series."""
         (usual,) = self.state.numbers(f"{name}.usual", lambda: (ranks.quantiles(np.abs(tail.values), (0.5,))[0],))
-        return tail.map(lambda v: ranks.signed(v, floor, usual))
+        return tail.fresh().map(lambda v: ranks.signed(v, floor, usual))

@@ -17,6 +17,7 @@ FURTHEST = 1e30
 BLOCK = 512  # sub-sequences compared at once: their distances stay in the processor's cache
 SHARE = 4  # sub-sequences begin every quarter of their length
 REACHED = 1024  # points that a block of a continued pass reaches over: what is made in vain is bounded
+LEAD = 16  # points before the first that has changed that get a distance, too: minima over 8 of them are taken
 MOST = 4096  # references of one group, where one odd cycle in very many is looked for
 
 
@@ -97,7 +98,7 @@ def neighbour_tails(
     # sub-sequences: the first that has changed, and the first that moving means of them go back to
     changed = max(0, -(-(max(0, int(tail.changed / rate) - 1) - width + 1) // stride)) if tail.changed else 0
     reached = max(0, int(((changed - 1) * stride + width / 2) * rate)) if changed else 0
-    back = max(0, (reached - half) // MARK * MARK - half)
+    back = max(0, (reached - half - LEAD) // MARK * MARK - half)
     first = max(0, int((back / rate - width / 2) / stride) - 1) if tail.begin and changed else 0
     coarse = _resampled(course, f"{name}.sums", tail, plan, first * stride)
     every = np.lib.stride_tricks.sliding_window_view(coarse, width)
@@ -113,7 +114,7 @@ def neighbour_tails(
         (described,) = kept.arrays(f"{name}.{kind}", make)
         distances = _nearest(compared, described, kind)
         spread_out = between(np.arange(begin, tail.total), (starts + width / 2) * rate, distances)
-        moved = course.box(f"{name}.{kind}.sums", Tail(spread_out, begin, max(begin, reached)), plan.length / 2)
+        moved = course.box(f"{name}.{kind}.sums", Tail(spread_out, begin, max(begin, reached)), plan.length / 2, LEAD)
         tails.append(moved.map(lambda v: v / np.float32(np.sqrt(width))))
     return tails
 

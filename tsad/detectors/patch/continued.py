@@ -75,12 +75,16 @@ class KeptSeries:
     kinds: npt.NDArray[np.float16]
 
 
-def seen_digest(series: Series, points: int) -> str:
-    """SHA-256 (hex) of the first points of a series, their times and values."""
-    sha = hashlib.sha256(repr((series.point_id, series.channels, points)).encode())
-    sha.update(np.ascontiguousarray(series.timestamps[:points]))
-    sha.update(np.ascontiguousarray(series.values[:points]))
-    return sha.hexdigest()
+def seen_digests(series: Series, *counts: int) -> list[str]:
+    """SHA-256 (hex) of the first so many points of a series, times and values; of ascending counts, in one go."""
+    times, values, at, found = hashlib.sha256(), hashlib.sha256(), 0, []
+    for count in counts:
+        times.update(np.ascontiguousarray(series.timestamps[at:count]))
+        values.update(np.ascontiguousarray(series.values[at:count]))
+        about = repr((series.point_id, series.channels, count)).encode()
+        found.append(hashlib.sha256(about + times.digest() + values.digest()).hexdigest())
+        at = count
+    return found
 
 
 def machine_scores(series: Series, scores: Sequence[FloatArray]) -> FloatArray:

@@ -24,8 +24,8 @@ from tsad.core.series import Series
 from tsad.core.types import FloatArray, StateUsed
 from tsad.detectors.evidence.continued import Before, SeriesState
 from tsad.detectors.evidence.course import digest_of
-from tsad.detectors.patch.continued import KeptChannel, KeptScale, KeptSeries, Looked, Passes, seen_digest
-from tsad.files.atomic import write_file
+from tsad.detectors.patch.continued import KeptChannel, KeptScale, KeptSeries, Looked, Passes, seen_digests
+from tsad.files.atomic import atomic
 
 if TYPE_CHECKING:
     from tsad.detectors.patch.model import PatchModel
@@ -57,8 +57,9 @@ class Keeping:
         file = self.folder / f"{name}.safetensors"
         kept, why = self._kept(file, series)
         last = kept
+        *before, seen = seen_digests(series, *([kept.points] if kept else []), len(series))
         if kept is not None:
-            why = kept.state.misfit(series) or self._due(kept, series)
+            why = kept.state.misfit(series) or self._due(kept, series, *before)
         if why or kept is None:
             state, kept = SeriesState.new(series), None
         else:
@@ -66,7 +67,6 @@ class Keeping:
         looked = passes.look(series, state, kept)
         state = state.closed()
         digest = state.digest
-        seen = seen_digest(series, len(series))
         now = KeptSeries(state, len(series), seen, looked.together, looked.kept, looked.kinds)
         used = _used(digest, state, why, last, looked.together)
         if why and why != NEVER:
@@ -75,8 +75,8 @@ class Keeping:
             self._write(file, now, digest)
         return looked, used
 
-    def _due(self, kept: KeptSeries, series: Series) -> str:
-        if kept.seen != seen_digest(series, kept.points):
+    def _due(self, kept: KeptSeries, series: Series, seen: str) -> str:
+        if kept.seen != seen:
             return "the points before have changed"
         if len(series) >= kept.state.points * (1 + self.refit_every):
             return f"it has grown from {kept.state.points:,} to {len(series):,} points"
@@ -97,7 +97,7 @@ class Keeping:
 
     def _write(self, file: Path, kept: KeptSeries, digest: str) -> None:
         try:
-            write_file(file, packed(kept, self.identity, digest))
+            write(file, kept, self.identity, digest)
         except StorageError as error:  # the scores are there all the same
             log.warning("%s: nothing is kept for the next time (%s)", kept.state.point_id, error)
 
@@ -137,14 +137,19 @@ def _digest_of(memory: NormalMemory | None) -> str:
     return digest_of(arrays)
 
 
-def packed(kept: KeptSeries, identity: str, digest: str) -> bytes:
-    """The bytes of a file."""
-    from safetensors.numpy import save
+def write(file: Path, kept: KeptSeries, identity: str, digest: str) -> None:
+    """Write what is kept, whole or not at all; ``digest``: of its state.
+
+    Raises:
+        StorageError: disk full, read-only folder.
+    """
+    from safetensors.numpy import save_file
 
     arrays: dict[str, npt.NDArray[Any]] = {f"state/{name}": a for name, a in kept.state.arrays().items()}
     arrays |= {"scores": kept.scores, "kinds": kept.kinds}
     for place, channel in enumerate(kept.channels):
-        arrays |= {f"{place}/rows": channel.before.rows, f"{place}/scores": channel.scores}
+        arrays |= {f"{place}/rows/{name}": row for name, row in channel.before.rows.items()}
+        arrays[f"{place}/scores"] = channel.scores
         arrays |= {f"{place}/sums/{name}": sums for name, sums in channel.before.sums.items()}
         for number, scale in enumerate(channel.scales):
             parts = {"logits": scale.logits, "likely": scale.likely, "stitched": scale.stitched}
@@ -152,7 +157,8 @@ def packed(kept: KeptSeries, identity: str, digest: str) -> bytes:
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     about = {"format": FORMAT, "identity": identity, "state": digest, "points": kept.points, "seen": kept.seen,
              "of": kept.state.about(), "sum": _sum_of(arrays)}  # fmt: skip
-    return bytes(save(arrays, {"tsad": json.dumps(about)}))
+    with atomic(file) as draft:
+        save_file(arrays, draft, {"tsad": json.dumps(about)})
 
 
 def read(file: Path, identity: str) -> KeptSeries:
@@ -188,7 +194,8 @@ def _channel(arrays: Arrays) -> KeptChannel:
     while f"scales/{len(scales)}/logits" in arrays:
         own = _under(arrays, f"scales/{len(scales)}/")
         scales.append(KeptScale(own["logits"], own["likely"], own["stitched"]))
-    return KeptChannel(Before(arrays["rows"], dict(_under(arrays, "sums/"))), arrays["scores"], tuple(scales))
+    before = Before(_under(arrays, "rows/"), _under(arrays, "sums/"))
+    return KeptChannel(before, arrays["scores"], tuple(scales))
 
 
 def _under(arrays: Arrays, prefix: str) -> dict[str, npt.NDArray[Any]]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.evidence.channels import INDEX, UNIT, Evidence
+from tsad.detectors.evidence.compiled import compiled
 
 if TYPE_CHECKING:
     import torch
@@ -127,16 +128,17 @@ def shrink_rows(rows: Rows, scale: int, seen: IntArray) -> Rows:
     """Of every ``scale`` points the figure farthest from 0, row by row. [R, T], [E] -> [E, ceil(T / k)]."""
     out = np.empty((len(seen), -(-rows.shape[1] // scale)), np.int16)
     for number, row in enumerate(seen):
-        table = _table(rows[row], scale, "edge")
-        if scale <= 8:
-            columns = [table[:, k] for k in range(scale)]
-            high, low = columns[0], columns[0]
-            for column in columns[1:]:
-                high, low = np.maximum(high, column), np.minimum(low, column)
-        else:
-            high, low = table.max(axis=1), table.min(axis=1)
-        out[number] = np.where(high >= -low, high, low)
+        compiled(_farthest)(_table(rows[row], scale, "edge"), out[number])
     return out
+
+
+def _farthest(table: Any, out: Any) -> None:  # compiled
+    """Of each row the figure farthest from 0, the higher of two as far."""
+    for row in range(table.shape[0]):
+        high = low = table[row, 0]
+        for k in range(1, table.shape[1]):
+            high, low = max(high, table[row, k]), min(low, table[row, k])
+        out[row] = high if high >= -low else low
 
 
 def _table(values: np.ndarray, scale: int, mode: str) -> np.ndarray:
