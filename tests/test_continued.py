@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from test_detectors_patch import TINY, make_series
 
 from tsad.core.memory import NormalMemory, normal_memory
 from tsad.core.series import Series, Window
-from tsad.detectors.evidence.channels import CHANNELS, INDEX, evidence_of
+from tsad.detectors.evidence import continued
+from tsad.detectors.evidence.channels import CHANNELS, INDEX, SECOND_EDITION, evidence_of, rows_of
 from tsad.detectors.evidence.continued import Continued, SeriesState, continued_evidence
+from tsad.detectors.evidence.course import Tail
 from tsad.detectors.evidence.examined import channel_evidence
 from tsad.detectors.evidence.remembered import MEMORY_ROWS
 from tsad.detectors.patch import keeping
@@ -84,6 +88,21 @@ def test_what_people_called_normal_is_compared_with_as_in_a_full_pass(name: str)
         kept = continued_evidence(grown, state, CHANNELS, (seen, [c.before for c in kept]), memory)
         seen = len(grown)
         assert [same(a, b) for a, b in zip(kept, full, strict=True)] == [True] * len(full)
+
+
+def test_a_pass_begins_once_wherever_the_one_before_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    series, begun = make_series(wave(12_000, 40.3)), []
+
+    def counted(x: Tail, *given: Any) -> Iterator[tuple[str, Tail]]:
+        begun.append(x.begin)
+        return rows_of(x, *given)
+
+    monkeypatch.setattr(continued, "rows_of", counted)
+    for seen in range(11_000, 11_256, 15):
+        state, begun[:] = SeriesState.new(series.slice(0, seen)), []
+        kept = continued_evidence(series.slice(0, seen), state, SECOND_EDITION, None)
+        continued_evidence(series, state.closed(), SECOND_EDITION, (seen, [c.before for c in kept]))
+        assert len(begun) == 2 and begun[1] > 5000, (seen, begun)
 
 
 def same(one: Continued, other: Continued) -> bool:
