@@ -171,7 +171,8 @@ def streaming(points: int) -> None:
         what = ("state fitted, and a full pass", "the first continued pass", "a continued pass")[min(step, 2)]
         looked = timed(what, functools.partial(passes.look, part, state, kept))
         state = state.closed()
-        kept = KeptSeries(state, size, *seen_digests(part, size), looked.together, looked.kept, looked.kinds)
+        (seen,) = seen_digests(part, size)
+        kept = KeptSeries(state, size, seen, looked.together, looked.kept, looked.kinds)
     assert looked is not None
     whole = timed("a full pass under the same state", lambda: passes.look(series, state, None))
     afresh = timed("a full run afresh", lambda: detector.score([series])[0])

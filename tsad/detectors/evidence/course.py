@@ -159,8 +159,8 @@ class Course:
         half, changed = size // 2, max(0, tail.changed - size // 2)
         first = max(0, changed - lead) // MARK * MARK if tail.begin else 0
         # sums begin after half a box of held values: their first term is the edge's own
-        lead = np.full(half, tail.values[0]) if first == 0 and tail.begin == 0 else tail.values[:0]
-        held = np.concatenate((lead, tail.since(max(0, first - half)), np.full(half, tail.values[-1])))
+        edge = np.full(half, tail.values[0]) if first == 0 and tail.begin == 0 else tail.values[:0]
+        held = np.concatenate((edge, tail.since(max(0, first - half)), np.full(half, tail.values[-1])))
         total = self.running(name, held, first)
         out = np.empty(tail.total - first, np.float32)
         for start in range(0, len(out), ranks.PART):  # a series may have millions of points: no second array of doubles

@@ -150,9 +150,9 @@ def described(
             begins = np.arange(0, len(averaged) - length.points + 1, length.stride)
             table = figures_of(averaged, length.points, begins, first)
             kept = f"{name}.{length.covered}"
-            usual = course.state.arrays(f"{kept}.standard", lambda: _usual_figures(table))  # noqa: B023
-            standard = Standard(middle, unit, *usual, squashed)
-            compiled(_standardise)(table, standard.means, standard.scales, squashed)
+            means, scales = course.state.arrays(f"{kept}.standard", lambda: _usual_figures(table))  # noqa: B023
+            standard = Standard(middle, unit, means, scales, squashed)
+            compiled(_standardise)(table, means, scales, squashed)
             starts = begins + first * length.stride
             yield Described(length, starts, table, x.total, standard, first, wanted, course, kept)
 

@@ -79,8 +79,8 @@ def seen_digests(series: Series, *counts: int) -> list[str]:
     """SHA-256 (hex) of the first so many points of a series, times and values; of ascending counts, in one go."""
     times, values, at, found = hashlib.sha256(), hashlib.sha256(), 0, []
     for count in counts:
-        times.update(np.ascontiguousarray(series.timestamps[at:count]))
-        values.update(np.ascontiguousarray(series.values[at:count]))
+        times.update(np.ascontiguousarray(series.timestamps[at:count]).data)
+        values.update(np.ascontiguousarray(series.values[at:count]).data)
         about = repr((series.point_id, series.channels, count)).encode()
         found.append(hashlib.sha256(about + times.digest() + values.digest()).hexdigest())
         at = count
@@ -190,7 +190,7 @@ class Passes:
         """Logits and kinds of all windows, those of before where they are the same; nothing is stitched yet."""
         config, kinds = self.network.config, len(self.names[1:])
         tokens = self.seen.length // config.patch
-        answers = []
+        answers: list[list[KeptScale]] = []
         for place, own in enumerate(parts):
             answers.append([])
             for number, part in enumerate(own):
@@ -239,7 +239,8 @@ class Passes:
 
         total = len(one.evidence.values)
         first = min(min(part.first * part.scale for part in parts), one.changed, total)
-        scores, scales = np.zeros(total - first), []
+        scores: FloatArray = np.zeros(total - first)
+        scales: list[KeptScale] = []
         for number, (part, answer) in enumerate(zip(parts, answers, strict=True)):
             at = first // part.scale
             logits = self._stitched(part, answer, at)

@@ -152,7 +152,7 @@ def write(file: Path, kept: KeptSeries, identity: str, digest: str) -> None:
         arrays[f"{place}/scores"] = channel.scores
         arrays |= {f"{place}/sums/{name}": sums for name, sums in channel.before.sums.items()}
         for number, scale in enumerate(channel.scales):
-            parts = {"logits": scale.logits, "likely": scale.likely, "stitched": scale.stitched}
+            parts: Arrays = {"logits": scale.logits, "likely": scale.likely, "stitched": scale.stitched}
             arrays |= {f"{place}/scales/{number}/{name}": part for name, part in parts.items()}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     about = {"format": FORMAT, "identity": identity, "state": digest, "points": kept.points, "seen": kept.seen,
@@ -190,7 +190,7 @@ def read(file: Path, identity: str) -> KeptSeries:
 
 
 def _channel(arrays: Arrays) -> KeptChannel:
-    scales = []
+    scales: list[KeptScale] = []
     while f"scales/{len(scales)}/logits" in arrays:
         own = _under(arrays, f"scales/{len(scales)}/")
         scales.append(KeptScale(own["logits"], own["likely"], own["stitched"]))
