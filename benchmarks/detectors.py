@@ -3,19 +3,24 @@
     OMP_NUM_THREADS=1 python -m benchmarks.detectors speed
     OMP_NUM_THREADS=1 python -m benchmarks.detectors budget
     OMP_NUM_THREADS=1 python -m benchmarks.detectors memory
+    OMP_NUM_THREADS=1 python -m benchmarks.detectors streaming
     OMP_NUM_THREADS=1 python -m benchmarks.detectors quality --data ../shared/data
 
 ``speed``: points per second of processor time, so of one undisturbed core. ``budget``: where the nanoseconds of a point
 go in ``patch``: each row of evidence (the first of those that are made together carries what they share), the network
 at each scale, and the rest. ``memory``: the resident set's growth while
 scoring 0.5 and 5 million points, each in a process of its own; what does not grow with the batch is a few numbers per
-point. ``quality``: mean over the labelled series of VUS-PR and AUC-PR, and interval and composite F1 at a score
+point. ``streaming``: a series that grows by 1% under an unchanged state (``detector.refit_every``), against a full run,
+in seconds of processor time, with what is kept in memory and with reading and writing it; whether both agree to the
+bit, and what a refit would change. ``quality``: mean over the labelled series of VUS-PR and AUC-PR, and interval and
+composite F1 at a score
 threshold of 0.5; nothing is fitted.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import sys
 import threading
@@ -53,7 +58,7 @@ def patch(weights: str = "", stride: int = 896, blend: float = 1.0) -> Detector:
     from tsad.detectors.patch.detector import PatchDetector
 
     torch.set_num_threads(1)
-    return PatchDetector(weights=weights, batch_size=32, device="cpu", stride=stride, blend=blend)
+    return PatchDetector(weights=weights, batch_size=32, device="cpu", stride=stride, blend=blend, refit_every=0.0)
 
 
 MAKERS: dict[str, Callable[[], Detector]] = {
@@ -97,8 +102,10 @@ def evidence_speed(points: int) -> None:
 
 def budget(points: int) -> None:
     """Nanoseconds of processor time per point; of the network, per point of the series, whatever the scale."""
+    from tsad.core.windows import window_starts
     from tsad.detectors.evidence.channels import Beside, evidence_of, rows_of
-    from tsad.detectors.patch.windows import pieces, scales_for, sheet_of
+    from tsad.detectors.evidence.course import Course, Tail
+    from tsad.detectors.patch.windows import pieces, scales_for
 
     detector = MAKERS["patch"]()
     seen = detector._seen()  # type: ignore[attr-defined]
@@ -114,14 +121,15 @@ def budget(points: int) -> None:
     started = time.process_time()
     evidence = evidence_of(wave, ())
     at = clock("values and period", started)
-    for name, _ in rows_of(evidence.values, evidence.period, seen.needed, Beside()):
+    for name, _ in rows_of(Tail(evidence.values), evidence.period, seen.needed, Beside(), Course()):
         at = clock(f"evidence: {name}", at)
     known = evidence_of(wave, seen.needed)
     at = time.process_time()
     for scale in scales_for(points, seen.length):
-        sheet = sheet_of(known, scale, seen.rows)
+        starts = window_starts(-(-points // scale), seen.length, detector.settings.stride)  # type: ignore[attr-defined]
+        made = list(pieces(known, scale, seen.rows, starts, seen.length))
         at = clock("shrinking to the scales", at)
-        pass_network(detector, pieces(sheet, seen.length, detector.settings.stride))  # type: ignore[attr-defined]
+        pass_network(detector, iter(made))
         at = clock(f"network at scale {scale}", at)
     total = sum(spent.values())
     started = time.process_time()
@@ -132,13 +140,64 @@ def budget(points: int) -> None:
     print(f"{'all':<40}{sum(spent.values()) / points * 1e9:>10.0f} ns/point", flush=True)
 
 
+def streaming(points: int) -> None:
+    """Four steps of 1%: the first warms up what a continued pass alone uses; of the others the median counts."""
+    import os
+    import tempfile
+
+    from tsad.detectors.evidence.continued import SeriesState
+    from tsad.detectors.patch.continued import KeptSeries, Passes, seen_digests
+    from tsad.detectors.patch.detector import PatchDetector
+
+    detector = MAKERS["patch"]()
+    assert isinstance(detector, PatchDetector)
+    sizes = [points + k * (points // 100) for k in range(5)]
+    total = sizes[-1]
+    wave = np.sin(np.arange(total) * 2 * np.pi / 125) + 0.3 * random_series(total).values[:, 0]
+    series = Series("bench", np.arange(total, dtype=np.int64) * NS_PER_SECOND, wave[:, None])
+    detector.score([random_series(4096)])
+    passes = Passes(detector._scoring(), "cpu", detector._seen(), detector.settings.stride, detector.settings.blend)
+
+    def timed(what: str, do: Callable[[], Any]) -> Any:
+        started = time.process_time()
+        answer = do()
+        took.setdefault(what, []).append(time.process_time() - started)
+        return answer
+
+    took: dict[str, list[float]] = {}
+    state, kept, looked = SeriesState.new(series.slice(0, points)), None, None
+    for step, size in enumerate(sizes):
+        part = series.slice(0, size)
+        what = ("state fitted, and a full pass", "the first continued pass", "a continued pass")[min(step, 2)]
+        looked = timed(what, functools.partial(passes.look, part, state, kept))
+        state = state.closed()
+        (seen,) = seen_digests(part, size)
+        kept = KeptSeries(state, size, seen, looked.together, looked.kept, looked.kinds)
+    assert looked is not None
+    whole = timed("a full pass under the same state", lambda: passes.look(series, state, None))
+    afresh = timed("a full run afresh", lambda: detector.score([series])[0])
+    with tempfile.TemporaryDirectory() as folder:
+        going = detector.continuing(Path(folder), 0.5)
+        going.score([series.slice(0, sizes[0])])
+        for size in sizes[2:]:
+            part = series.slice(0, size)
+            timed("a continued run with reading and writing", functools.partial(going.score, [part]))
+    print(f"{points:,} points and 1% more; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    for what, seconds in ((what, float(np.median(each))) for what, each in took.items()):
+        print(f"{what:<42}{seconds:>8.3f} s {seconds / took['a full run afresh'][0]:>8.2%} of a full run afresh")
+    same = all(np.array_equal(a, b) for a, b in [(looked.together, whole.together), (looked.kinds, whole.kinds),
+                                                 (looked.evidence[0].rows, whole.evidence[0].rows)])  # fmt: skip
+    away = np.abs(afresh - looked.together)
+    print(f"equal to the bit: {same}; a refit changes scores by {away.mean():.5f} in mean, {away.max():.4f} at most")
+
+
 def pass_network(detector: Detector, made: Iterator[Any]) -> None:
     """Let the network see all the pieces, batch by batch."""
     import itertools
 
     import torch
 
-    from tsad.detectors.patch.detector import stack
+    from tsad.detectors.patch.windows import stack
 
     network, size = detector._scoring(), detector.settings.batch_size  # type: ignore[attr-defined]
     while batch := list(itertools.islice(made, size)):
@@ -230,8 +289,8 @@ def _figures(detector: Detector, pairs: list[tuple[Series, BoolArray]]) -> tuple
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "budget", "memory", "quality"))
-    parser.add_argument("--points", type=int, help="speed, budget: 200,000; memory: 5,000,000")
+    parser.add_argument("what", choices=("speed", "budget", "memory", "streaming", "quality"))
+    parser.add_argument("--points", type=int, help="speed, budget, streaming: 200,000; memory: 5,000,000")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="quality: one folder per set in it")
     parser.add_argument("--sets", nargs="+", default=["NAB", "MSCMD", "AIOPS_KPI", "SMD"])
     parser.add_argument("--detectors", nargs="+", choices=MAKERS, default=list(MAKERS))
@@ -242,6 +301,8 @@ def main() -> None:
         speed(options.points or 200_000)
     elif options.what == "budget":
         budget(options.points or 200_000)
+    elif options.what == "streaming":
+        streaming(options.points or 200_000)
     elif options.what == "memory":
         memory(options.points or 5_000_000)
     elif options.data.is_dir():

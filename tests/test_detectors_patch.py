@@ -15,6 +15,7 @@ from tsad.core.errors import DetectorError, WeightsError
 from tsad.core.protocols import Trainable
 from tsad.core.series import Series, Window
 from tsad.core.types import NS_PER_SECOND
+from tsad.core.windows import window_starts
 from tsad.detectors.evidence.channels import (
     CHANNELS,
     FIRST_EDITION,
@@ -32,6 +33,8 @@ from tsad.detectors.patch.blends import BLENDS, FIRST, HIGHEST, blend_for, blend
 from tsad.detectors.patch.detector import PatchDetector, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, load_base
 from tsad.detectors.patch.windows import (
+    TOGETHER,
+    add_repeated,
     cut_piece,
     pieces,
     rows_seen,
@@ -153,14 +156,40 @@ def test_scales_reach_from_every_point_to_the_whole_series() -> None:
 def test_pieces_cover_the_series_and_flag_what_is_filled() -> None:
     x = noise(150)[:, 0]
     x[10:20] = np.nan
-    sheet = sheet_of(evidence_of(x), 1, EVERY)
-    made = list(pieces(sheet, LENGTH, 32))
+    evidence = evidence_of(x)
+    made = list(pieces(evidence, 1, EVERY, window_starts(len(x), LENGTH, 32), LENGTH))
     assert [p.start for p in made] == [0, 32, 64, 86]
     assert not made[0].observed[10:20].any() and made[0].observed[20:].all()
-    assert not made[0].rows[:, 10:20].any() and np.array_equal(made[1].rows, sheet.rows[:, 32:96])
-    (short,) = pieces(sheet_of(evidence_of(x[:50]), 1, EVERY), LENGTH, 32)
+    assert not made[0].rows[:, 10:20].any() and np.array_equal(made[1].rows, evidence.rows[:, 32:96])
+    (short,) = pieces(evidence_of(x[:50]), 1, EVERY, [0], LENGTH)
     assert short.size == 50 and not short.observed[50:].any() and not short.rows[:, 50:].any()
     assert short.values.shape == (LENGTH,) and short.rows.shape == (len(CHANNELS), LENGTH)
+
+
+@pytest.mark.parametrize("scale", [1, 4, 7])
+@pytest.mark.parametrize("holes", [False, True])
+def test_windows_of_a_long_series_are_those_of_the_whole_of_it(scale: int, holes: bool) -> None:
+    x = noise(9001)[:, 0]
+    if holes:
+        x[10:3000] = np.nan
+        x[::3] = np.nan
+    evidence = evidence_of(x)
+    sheet = sheet_of(evidence, scale, EVERY)
+    starts = window_starts(len(sheet.values), LENGTH, 24)
+    assert len(starts) > TOGETHER
+    for piece, start in zip(pieces(evidence, scale, EVERY, starts, LENGTH), starts, strict=True):
+        whole = cut_piece(sheet, start, LENGTH)
+        assert (piece.start, piece.size) == (start, whole.size)
+        for name in ("values", "observed", "rows"):
+            assert np.array_equal(getattr(piece, name), getattr(whole, name)), name
+
+
+@pytest.mark.parametrize("scale", [1, 4, 64])
+def test_a_figure_of_some_points_is_added_to_each_of_them(scale: int) -> None:
+    total, figures = noise(130)[:, 0], noise(-(-130 // scale))[:, 0]
+    expected = total + np.repeat(figures, scale)[:130]
+    add_repeated(total, figures, scale)
+    assert np.array_equal(total, expected)
 
 
 # ---- scoring

@@ -7,6 +7,7 @@ import pytest
 
 from tsad.detectors.evidence.channels import Beside, evidence_of
 from tsad.detectors.evidence.compiled import compiled
+from tsad.detectors.evidence.course import Tail
 from tsad.detectors.evidence.feature_neighbours import (
     LENGTHS,
     NEAREST,
@@ -103,22 +104,24 @@ def slow_distance(tables: Described, rows: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("length", [Length(8, 4), Length(32, 8), Length(32, 8, rate=4)])
 def test_distances_are_those_to_the_three_nearest_apart(length: int) -> None:
     x = noise(900) + np.sin(np.arange(900, dtype=np.float32) / 7)
-    (tables,) = described(x, (length,), squashed=False)
+    (tables,) = described(Tail(x), (length,), squashed=False)
     rows = tables.drawn()
     assert len(rows) == min(REFERENCES, len(tables.starts)) and len(np.unique(rows)) == len(rows)
     slow = slow_distance(tables, rows)
     spread = mean_over(tables.starts, slow.astype(np.float32), length.points, len(mean_of(x, length.rate)))
     away = np.maximum(spread - np.median(spread), 0) / (np.median(np.abs(spread - np.median(spread))) + 1e-6)
     expected = np.repeat(away, length.rate)[: len(x)]
-    assert np.allclose(distance_to(tables, tables.table[rows], tables.starts[rows]), expected, rtol=1e-2, atol=2e-2)
+    told = distance_to(tables, tables.table[rows], tables.starts[rows]).values
+    assert np.allclose(told, expected, rtol=1e-2, atol=2e-2)
 
 
 def test_nothing_to_compare_with_is_no_distance() -> None:
     x = noise(300)
-    (tables,) = described(x, (Length(32, 8),), squashed=True)
+    (tables,) = described(Tail(x), (Length(32, 8),), squashed=True)
     none = np.empty(0, np.int64)
-    assert not distance_to(tables, tables.table[none], tables.starts[none]).any()
-    assert list(described(noise(100), (Length(32, 8, rate=4),), squashed=False)) == [] and not together([], 5).any()
+    assert not distance_to(tables, tables.table[none], tables.starts[none]).values.any()
+    assert list(described(Tail(noise(100)), (Length(32, 8, rate=4),), squashed=False)) == []
+    assert not together([], Tail(noise(5))).values.any()
 
 
 def test_the_logarithm_by_bits_is_near_the_real_one() -> None:

@@ -17,6 +17,7 @@ from tsad.core.reviews import Choice, DatasetVersion, Purpose, ReviewedWindow, R
 from tsad.core.series import Series, Window
 from tsad.core.types import NS_PER_SECOND, Interval
 from tsad.detectors.evidence.channels import FAR, INDEX, Beside, evidence_of, scale_of, scaled_values
+from tsad.detectors.evidence.course import Tail
 from tsad.detectors.evidence.examined import Examined, channel_evidence
 from tsad.detectors.evidence.feature_neighbours import (
     LENGTHS,
@@ -140,7 +141,7 @@ def test_distances_are_those_to_the_three_nearest_of_other_windows(
 ) -> None:
     series = series_of(1600)
     known = told(series, at(series, *windows))
-    (table,) = described(scaled_values(series.values[:, 0]), (length,), squashed=False)
+    (table,) = described(Tail(scaled_values(series.values[:, 0])), (length,), squashed=False)
     plain = own_distances(table)
     found = known.distances(table, plain)
     assert found is not None
@@ -152,7 +153,7 @@ def test_distances_are_those_to_the_three_nearest_of_other_windows(
 def test_a_reviewed_window_is_told_by_the_others_alone() -> None:
     series = series_of(1600)
     both, other = told(series, at(series, (400, 560), (1200, 1300))), told(series, at(series, (1200, 1300)))
-    (table,) = described(scaled_values(series.values[:, 0]), (Length(16, 4),), squashed=True)
+    (table,) = described(Tail(scaled_values(series.values[:, 0])), (Length(16, 4),), squashed=True)
     plain = own_distances(table)
     first, second = both.distances(table, plain), other.distances(table, plain)
     assert first is not None and second is not None
@@ -207,7 +208,7 @@ def test_channels_are_known_by_name_and_what_was_hardly_seen_is_left_out() -> No
     known = remembered_of(turned, 1, memory.of("p"))
     renamed = Series("p", series.timestamps, series.values, ("x", "y", "z"))
     assert known is not None and remembered_of(renamed, 0, memory.of("p")) is None
-    (table,) = described(scaled_values(series.values[:, 0]), (LENGTHS["short"][0],), squashed=True)
+    (table,) = described(Tail(scaled_values(series.values[:, 0])), (LENGTHS["short"][0],), squashed=True)
     hidden = Remembered((type(known.pieces[0])(np.zeros(40), np.arange(40) > 37, 0, 0),))
     assert hidden.distances(table, own_distances(table)) is None
 

@@ -97,6 +97,7 @@ class Addition:
 ADDED = {
     "gold": (Addition("strata", "windows_share", 0.25), Addition("alpha", "margin", 0.05)),
     "windows": (Addition("context", "remembered", 8192),),
+    "detector": (Addition("blend", "refit_every", 0.0),),
 }
 
 

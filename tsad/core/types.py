@@ -78,6 +78,41 @@ class Proposal:
     origin: Origin
 
 
+@dataclass(frozen=True, kw_only=True)
+class StateUsed:
+    """Under which state a series was scored, and what a refit has changed.
+
+    Attributes:
+        digest: first 16 hex digits of the state's SHA-256.
+        fitted_points: those that it was fitted to.
+        refitted: why it was fitted now, in words; "" = it is the one of before.
+        compared: points that were scored before, under the state of before; the figures below are of these.
+        mean_change, largest_change: of their scores, in absolute terms.
+        crossed: how many of them changed sides of ``level``.
+    """
+
+    digest: str
+    fitted_points: int
+    refitted: str = ""
+    compared: int = 0
+    mean_change: float = 0.0
+    largest_change: float = 0.0
+    crossed: int = 0
+    level: float = 0.0
+
+    def change(self) -> str:
+        """What the refit has changed, in a sentence; "" where nothing was refitted."""
+        if not self.refitted:
+            return ""
+        if not self.compared:
+            return f"state {self.digest} fitted: {self.refitted}"
+        return (
+            f"state {self.digest} fitted anew: {self.refitted}; scores of the {self.compared:,} points before differ "
+            f"by {self.mean_change:.4f} in the mean, {self.largest_change:.4f} at most; "
+            f"{self.crossed:,} of them cross {self.level:g}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Detection:
     """What one detector version said of one series or window.
@@ -90,6 +125,7 @@ class Detection:
             which a candidate is proposed.
         candidates: all that was considered, proposed or not, each with its calibrated probability as score; ``None``
             where points are compared with the threshold.
+        state: what the series was scored under; ``None`` where all of it was looked at afresh.
     """
 
     point_id: str
@@ -98,6 +134,7 @@ class Detection:
     origin: Origin
     threshold: float
     candidates: tuple[Interval, ...] | None = None
+    state: StateUsed | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ class Detector(Configured, DetectorBase, ABC):
         scored: whether it gives each point a score.
         tuner: dotted path of the class that trains it (core.tuning.Tuner).
         settings: its options.
+        unhashed: those of them that say how it works, not what it answers: no part of ``config_hash``.
         memory: what people have called normal, which evidence is compared with; ``None`` = nobody has looked.
     """
 
@@ -44,6 +45,7 @@ class Detector(Configured, DetectorBase, ABC):
     trainable: ClassVar[bool] = False
     scored: ClassVar[bool] = True
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
+    unhashed: ClassVar[tuple[str, ...]] = ()
     settings: Any
     memory: NormalMemory | None = None
     group = "detector"
@@ -98,6 +100,15 @@ class Detector(Configured, DetectorBase, ABC):
         """
         return proposing.propose(self, series)
 
+    def continuing(self, folder: Path, refit_every: float) -> Detector:
+        """The same detector where it looks at every series afresh; one that can go on from where it was overrides this.
+
+        Args:
+            folder: for what it keeps of series; may be deleted at any time.
+            refit_every: share by which a series may grow before everything about it is fitted anew; 0 = every time.
+        """
+        return self
+
     def options(self) -> dict[str, Any]:
         """The keyword arguments that rebuild this detector, as JSON-able values."""
         return dict(self.settings.model_dump(mode="json"))
@@ -109,7 +120,7 @@ class Detector(Configured, DetectorBase, ABC):
     @property
     def config_hash(self) -> str:
         """First 12 hex digits of the SHA-256 of :meth:`describe`; a class that has moved keeps its hash."""
-        described = self.describe()
+        described = {key: value for key, value in self.describe().items() if key not in self.unhashed}
         described["_target_"] = recorded(described["_target_"])
         text = json.dumps(described, sort_keys=True, ensure_ascii=False)
         return digest_of_text(text)[:12]

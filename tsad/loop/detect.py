@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,7 @@ def score_series(bench: Workbench, version: str, points: Sequence[str] | None, o
         SourceError: nothing could be read, or (``source.write_back=true``) the source does not take the detections.
     """
     with standalone(open_loop(bench), DETECT.name) as (loop, step):
-        loaded = _asked(bench, loop, version)
+        loaded = _continuing(bench, _asked(bench, loop, version))
         reading = read_series(bench, bench.make_source().select(points) if points else None)
         detections = reading.outward(loaded_detections(bench.context, loaded, reading.series))
         rows = record_detections(bench, step, reading.series, detections)
@@ -162,6 +162,14 @@ def _written_back(reading: Reading, detections: Sequence[Detection]) -> str:
         log.warning(said)
         return said
     return ""
+
+
+def _continuing(bench: Workbench, loaded: LoadedVersion) -> LoadedVersion:
+    """The version under ``detector.refit_every`` of this call: it goes on where it last was with each series."""
+    from tsad.sources.cache import states_folder
+
+    refit_every = float(bench.detector_config.get("refit_every", 0.0))
+    return replace(loaded, detector=loaded.detector.continuing(states_folder(bench.home), refit_every))
 
 
 def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:

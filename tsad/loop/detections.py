@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SeriesDetected(Result):
-    """What a detection says of one series, in figures; those against its labels are ``None`` where it has none."""
+    """What a detection says of one series, in figures; those against its labels are ``None`` where it has none.
+
+    Attributes:
+        state: digest of the state that it was scored under; ``None`` where all of it was looked at afresh.
+        refit: why its state was fitted now and what that has changed, in words; "" where it was not.
+    """
 
     point_id: str
     points: int
@@ -38,10 +43,12 @@ class SeriesDetected(Result):
     interval_precision: float | None = None
     interval_recall: float | None = None
     interval_f1: float | None = None
+    state: str | None = None
+    refit: str = ""
 
     def table_row(self) -> dict[str, Any]:
         """As people see it: a series without labels has no figures against them."""
-        row = asdict(self)
+        row = {key: value for key, value in asdict(self).items() if key not in ("state", "refit")}
         return row if self.labelled is not None else {key: row[key] for key in list(row)[:5]}
 
 
@@ -61,7 +68,9 @@ def record_detections(
         pairs = zip(series, detections, strict=True)
         for one, detection in bench.context.each(pairs, "keeping detections", len(series)):
             rows.append(_row(one, detection))
-            figures = json.dumps(rows[-1].table_row(), default=str, indent=1)
+            row = rows[-1]
+            kept = {"state": row.state, "refit": row.refit} if row.state else {}
+            figures = json.dumps(row.table_row() | kept, default=str, indent=1)
             folder = Path(scratch) / safe_name(one.point_id)
             folder.mkdir(parents=True)
             (folder / "metrics.json").write_text(figures, encoding="utf-8")
@@ -88,7 +97,7 @@ def _curve(detection: Detection) -> ScoreCurve | None:
 
 
 def _row(series: Series, detection: Detection) -> SeriesDetected:
-    figures: dict[str, float] = {}
+    figures: dict[str, Any] = {}
     predicted = intervals_to_mask(detection.intervals, series.timestamps)
     if series.labels is not None:
         from tsad.metrics.units import Unit, summarise
@@ -96,6 +105,9 @@ def _row(series: Series, detection: Detection) -> SeriesDetected:
         truth = intervals_to_mask(series.labels, series.timestamps)
         every = summarise([Unit(group=series.point_id, truth=truth, predicted=predicted, scores=None, weight=1.0)])
         figures = {k: every[k] for k in ("point_f1", "interval_precision", "interval_recall", "interval_f1")}
+    used = detection.state
+    if used is not None:
+        figures |= {"state": used.digest, "refit": used.change()}
     return SeriesDetected(
         point_id=series.point_id, points=len(series), intervals=len(detection.intervals),
         abnormal_share=float(predicted.mean()), labelled=None if series.labels is None else len(series.labels),

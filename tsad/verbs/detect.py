@@ -52,6 +52,9 @@ def _present(scored: SeriesScored, console: Console) -> None:
         console.say(f"wrote {scored.series} detections back into {scored.written_back}")
     rows = [{TITLES.get(key, key): value for key, value in row.table_row().items()} for row in scored.rows]
     console.table(rows, f"{scored.model_version} at threshold {figure(scored.threshold)}", SPARE)
+    for row in scored.rows:
+        if row.refit:
+            console.say(f"{row.point_id}: {row.refit}")
     if scored.outage:
         console.say(scored.outage)
 

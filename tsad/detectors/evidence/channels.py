@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.core.types import BoolArray, FloatArray
+from tsad.detectors.evidence.course import Course, Tail
 from tsad.detectors.evidence.feature_neighbours import (
     LENGTHS,
     described,
@@ -17,11 +18,11 @@ from tsad.detectors.evidence.feature_neighbours import (
     own_distances,
     together,
 )
-from tsad.detectors.evidence.neighbours import REFERENCES, cycle_references, neighbour_distances
+from tsad.detectors.evidence.neighbours import REFERENCES, cycle_references, neighbour_tails
 from tsad.detectors.evidence.period import Period, find_period
-from tsad.detectors.evidence.ranks import PART, Floats, box, positive, quantiles, rarity, signed, signed_rarity
+from tsad.detectors.evidence.ranks import PART, Floats, quantiles
 from tsad.detectors.evidence.remembered import Remembered
-from tsad.detectors.evidence.residuals import polynomial_residual, seasonal_residual
+from tsad.detectors.evidence.residuals import fitting_width, polynomial_tail, seasonal_tails
 from tsad.detectors.numeric import fill_missing
 
 FIRST_EDITION = (
@@ -49,6 +50,7 @@ BREAK = 16  # points over which channels must agree
 LONGEST_CYCLE = 1024  # points
 LIMIT = 6.0
 FAR = 1e6  # deviations: beyond it a value is only far away
+MEMORY = "memory"  # of the figures of a state that belong to what people have called normal
 UNIT = 1 / 4096  # whole numbers of 16 bits take half the memory of float32, and numpy compares them fast
 
 
@@ -71,6 +73,11 @@ class Evidence:
         """One statistic as float32, [T]."""
         return self.rows[INDEX[name]] * np.float32(UNIT)
 
+    def part(self, first: int, stop: int | None = None) -> Evidence:
+        """That of the points ``[first, stop)``, to the end without ``stop``; a view."""
+        at = slice(first, stop)
+        return Evidence(self.values[at], self.observed[at], self.rows[:, at], self.period)
+
 
 @dataclass(frozen=True, eq=False)
 class Beside:
@@ -85,6 +92,10 @@ class Beside:
     residual: Floats | None = None
     normal: BoolArray | None = None
     memory: Remembered | None = None
+
+    def scaled(self, scale: tuple[float, float]) -> Beside:
+        """The same with the memory in deviations from the median; ``scale``: :func:`scale_of` of the values."""
+        return self if self.memory is None else replace(self, memory=self.memory.scaled(*scale, FAR))
 
 
 def evidence_of(values: FloatArray, wanted: Container[str] = CHANNELS, beside: Beside | None = None) -> Evidence:
@@ -104,27 +115,39 @@ def evidence_of(values: FloatArray, wanted: Container[str] = CHANNELS, beside: B
         beside: what people and other channels say; without it the rows of theirs are 0.
     """
     filled, observed = fill_missing(values)
-    scaled = scaled_values(filled)
-    if beside is not None and beside.memory is not None:
-        beside = replace(beside, memory=beside.memory.scaled(*scale_of(filled), FAR))
-    period = find_period(scaled)
+    course = Course()
+    scale = scale_of(filled)
+    scaled = scaled_values(filled, scale)
+    beside = (beside or Beside()).scaled(scale)
+    period = period_of(scaled, course)
     rows = np.zeros((len(CHANNELS), len(values)), np.int16)
-    if len(values) >= 16:
-        for name, row in rows_of(scaled, period, wanted, beside or Beside()):
-            for start in range(0, len(row), PART):
-                part = slice(start, start + PART)
-                rows[INDEX[name], part] = np.clip(np.nan_to_num(row[part]), -LIMIT, LIMIT) * np.float32(1 / UNIT)
-    if not observed.all():
-        missing = ~observed
-        for name in CHANNELS:
-            if name in wanted:
-                rows[INDEX[name], missing] = 0
+    for name, tail in rows_of(Tail(scaled), period, wanted, beside, course):
+        write_row(rows[INDEX[name]], tail, observed)
     return Evidence(scaled, observed, rows, period)
 
 
-def scaled_values(filled: FloatArray) -> Floats:
-    """Values in deviations from the median, as the network and all evidence see them. [T] without gaps -> [T]."""
-    middle, spread = scale_of(filled)
+def write_row(row: npt.NDArray[np.int16], tail: Tail, observed: BoolArray) -> None:
+    """One statistic from the point on where it has changed, in steps of :data:`UNIT`; 0 where nothing was observed."""
+    values = tail.since(tail.changed)
+    for start in range(0, len(values), PART):
+        part = values[start : start + PART]
+        row[tail.changed + start : tail.changed + start + len(part)] = np.clip(
+            np.nan_to_num(part), -LIMIT, LIMIT
+        ) * np.float32(1 / UNIT)
+    row[tail.changed :][~observed[tail.changed :]] = 0
+
+
+def period_of(scaled: Floats, course: Course) -> Period:
+    """The period of a whole scaled channel, or the one that its state holds."""
+    return Period(*course.state.numbers("period", lambda: find_period(scaled)))
+
+
+def scaled_values(filled: FloatArray, scale: tuple[float, float] | None = None) -> Floats:
+    """Values in deviations from the median, as the network and all evidence see them. [T] without gaps -> [T].
+
+    scale: median and deviation of another series.
+    """
+    middle, spread = scale or scale_of(filled)
     return ((filled - middle) / spread).clip(-FAR, FAR).astype(np.float32)
 
 
@@ -140,27 +163,31 @@ def scale_of(filled: FloatArray) -> tuple[float, float]:
     return middle, spread
 
 
-Rows = Iterator[tuple[str, Floats]]
+Rows = Iterator[tuple[str, Tail]]
+SHORTEST_SERIES = 16  # points: of a shorter series nothing can be said
 
 
-def rows_of(x: Floats, period: Period, wanted: Container[str], beside: Beside) -> Rows:
+def rows_of(x: Tail, period: Period, wanted: Container[str], beside: Beside, course: Course) -> Rows:
     """The wanted rows of a scaled channel, one statistic after the other: a series may have millions of points."""
+    if course.state.numbers("points", lambda: (float(x.total),))[0] < SHORTEST_SERIES:
+        return
+    # first what takes the most memory to make, while there are few rows
     makers: tuple[tuple[tuple[str, ...], Callable[[], Rows]], ...] = (
-        (("amplitude", "difference", "strength", "log_period"), lambda: _plain(x, period)),
-        (("short_residual", "short_energy", "short_energy_rarity"), lambda: _short_polynomial(x)),
-        (("energy", "energy_rarity"), lambda: _polynomial(x, period)),
-        (("season_residual", "season_score"), lambda: _season(x, period)),
-        (("shape", "shape_rarity", "neighbour", "neighbour_rarity"), lambda: _neighbours(x, period, wanted)),
-        (("middle_neighbour", "middle_neighbour_rarity"), lambda: _middle(x, period)),
-        (("short_neighbour", "short_neighbour_rarity", "short_core"), lambda: _shortest(x, "short", REFERENCES)),
-        (("brief_neighbour", "brief_neighbour_rarity", "brief_core"), lambda: _shortest(x, "brief", FEW)),
-        (("level", "spread"), lambda: _moving(x, period)),
-        (("cycle", "cycle_rarity"), lambda: _cycles(x, period, "cycle", 1)),
-        (("two_cycles", "two_cycles_rarity"), lambda: _cycles(x, period, "two_cycles", 2)),
-        (("short_features", "short_features_rarity", "short_memory"), lambda: _features(x, "short", beside)),
-        (("long_features", "long_features_rarity", "long_memory"), lambda: _features(x, "long", beside)),
-        (("longest_features", "longest_features_rarity"), lambda: _features(x, "longest", beside)),
-        (("others_residual", "others_energy"), lambda: _others(beside)),
+        (("short_features", "short_features_rarity", "short_memory"), lambda: _features(x, "short", beside, course)),
+        (("long_features", "long_features_rarity", "long_memory"), lambda: _features(x, "long", beside, course)),
+        (("longest_features", "longest_features_rarity"), lambda: _features(x, "longest", beside, course)),
+        (("amplitude", "difference", "strength", "log_period"), lambda: _plain(x, period, course)),
+        (("short_residual", "short_energy", "short_energy_rarity"), lambda: _short_polynomial(x, course)),
+        (("energy", "energy_rarity"), lambda: _polynomial(x, period, course)),
+        (("season_residual", "season_score"), lambda: _season(x, period, course)),
+        (("shape", "shape_rarity", "neighbour", "neighbour_rarity"), lambda: _neighbours(x, period, wanted, course)),
+        (("middle_neighbour", "middle_neighbour_rarity"), lambda: _middle(x, period, course)),
+        (("short_neighbour", "short_neighbour_rarity", "short_core"), lambda: _shortest(x, "short", course)),
+        (("brief_neighbour", "brief_neighbour_rarity", "brief_core"), lambda: _shortest(x, "brief", course)),
+        (("level", "spread"), lambda: _moving(x, period, course)),
+        (("cycle", "cycle_rarity"), lambda: _cycles(x, period, "cycle", course)),
+        (("two_cycles", "two_cycles_rarity"), lambda: _cycles(x, period, "two_cycles", course)),
+        (("others_residual", "others_energy"), lambda: _others(x, beside, course)),
     )
     for names, make in makers:
         if any(name in wanted for name in names):
@@ -171,81 +198,101 @@ def _width(period: Period) -> float:
     return float(np.clip(period.points, 24, 128))
 
 
-def _plain(x: Floats, period: Period) -> Rows:
-    yield "amplitude", signed_rarity(x)
-    yield "difference", rarity(np.abs(np.diff(x, prepend=x[:1])))
-    yield "strength", np.full(len(x), period.strength, np.float32)
-    yield "log_period", np.full(len(x), np.log2(period.points / 64) / 4, np.float32)
+def _steps(x: Tail) -> Tail:
+    """The size of the step to each point."""
+    if not x.begin:
+        return x.map(lambda v: np.abs(np.diff(v, prepend=v[:1])))
+    return Tail(np.abs(np.diff(x.values)), x.begin + 1, x.changed)
 
 
-def _short_polynomial(x: Floats) -> Rows:
-    residual = polynomial_residual(x, SHORT)
-    energy = np.sqrt(np.maximum(box(residual * residual, SHORT), 0))
-    yield "short_residual", signed(residual, 0.02)
-    yield "short_energy", positive(energy)
-    yield "short_energy_rarity", rarity(energy)
+def _energy(residual: Tail, name: str, width: float, course: Course) -> Tail:
+    square = course.box(f"{name}.sums", residual.map(lambda v: v * v), width)
+    return square.map(lambda v: np.sqrt(np.maximum(v, 0)))
 
 
-def _polynomial(x: Floats, period: Period) -> Rows:
+def _plain(x: Tail, period: Period, course: Course) -> Rows:
+    yield "amplitude", course.signed_rarity("amplitude", x)
+    yield "difference", course.rarity("difference", _steps(x))
+    yield "strength", x.fresh().map(lambda v: np.full(len(v), period.strength, np.float32))
+    yield "log_period", x.fresh().map(lambda v: np.full(len(v), np.log2(period.points / 64) / 4, np.float32))
+
+
+def _fitted(x: Tail, name: str, width: int, course: Course) -> Tail:
+    (kept,) = course.state.numbers(f"{name}.width", lambda: (float(fitting_width(x.total, width)),))
+    return polynomial_tail(x, int(kept), fixed=course.fixed)
+
+
+def _short_polynomial(x: Tail, course: Course) -> Rows:
+    residual = _fitted(x, "short_residual", SHORT, course)
+    energy = _energy(residual, "short_energy", SHORT, course)
+    yield "short_residual", course.signed("short_residual", residual, 0.02)
+    yield from _scored("short_energy", energy, course)
+
+
+def _polynomial(x: Tail, period: Period, course: Course) -> Rows:
     width = _width(period)
-    residual = polynomial_residual(x, int(width))
-    energy = np.sqrt(np.maximum(box(residual * residual, width), 0))
-    yield "energy", positive(energy)
-    yield "energy_rarity", rarity(energy)
+    yield from _scored("energy", _energy(_fitted(x, "energy", int(width), course), "energy", width, course), course)
 
 
-def _season(x: Floats, period: Period) -> Rows:
+def _season(x: Tail, period: Period, course: Course) -> Rows:
     if period.strength <= 0:
         return
-    residual, spread = seasonal_residual(x, period.points)
-    yield "season_residual", signed(residual, 0.02)
-    spread = box(spread, period.points / 24)
-    usual = 1.4826 * spread + 0.3 * quantiles(spread, (0.5,))[0] + 0.02
-    yield "season_score", np.asarray(np.arcsinh(residual / usual) / 2, np.float32)
+    residual, spread = seasonal_tails(x, period.points)
+    yield "season_residual", course.signed("season_residual", residual, 0.02)
+    spread = course.box("season.sums", spread, period.points / 24)
+    (middle,) = course.state.numbers("season.spread", lambda: (quantiles(spread.values, (0.5,))[0],))
+    usual = 1.4826 * spread.since(spread.changed) + 0.3 * middle + 0.02
+    score = np.asarray(np.arcsinh(residual.since(spread.changed) / usual) / 2, np.float32)
+    yield "season_score", Tail(score, spread.changed, spread.changed)
 
 
-def _neighbours(x: Floats, period: Period, wanted: Container[str]) -> Rows:
+def _neighbours(x: Tail, period: Period, wanted: Container[str], course: Course) -> Rows:
     both = "neighbour" in wanted or "neighbour_rarity" in wanted
-    shape, *amplitude = neighbour_distances(x, min(period.points, 512.0), shape=True, amplitude=both)
-    yield from _near("shape", shape)
+    kinds = ("shape", "amplitude") if both else ("shape",)
+    shape, *amplitude = neighbour_tails(course, "neighbour", x, min(period.points, 512.0), kinds=kinds)
+    yield from _scored("shape", shape, course)
     del shape
     if amplitude:
-        yield from _near("neighbour", amplitude[0])
+        yield from _scored("neighbour", amplitude[0], course)
 
 
-def _near(name: str, distance: Floats) -> Rows:
-    yield name, positive(distance)
-    yield f"{name}_rarity", rarity(distance)
+def _scored(name: str, distance: Tail, course: Course) -> Rows:
+    yield name, course.positive(name, distance)
+    yield f"{name}_rarity", course.rarity(name, distance)
 
 
-def _middle(x: Floats, period: Period) -> Rows:
+def _middle(x: Tail, period: Period, course: Course) -> Rows:
     length = float(np.clip(period.points / 3, 16, 48))
-    yield from _near("middle_neighbour", neighbour_distances(x, length, shape=False)[0])
+    yield from _scored("middle_neighbour", neighbour_tails(course, "middle", x, length)[0], course)
 
 
-def _shortest(x: Floats, name: str, references: int) -> Rows:
+def _shortest(x: Tail, name: str, course: Course) -> Rows:
     from scipy.ndimage import minimum_filter1d
 
-    distance = neighbour_distances(x, SHORTEST, shape=False, references=references)[0]
-    yield from _near(f"{name}_neighbour", distance)
-    yield f"{name}_core", positive(minimum_filter1d(distance, SHORTEST))  # sharper edges
+    references = REFERENCES if name == "short" else FEW
+    distance = neighbour_tails(course, name, x, SHORTEST, references=references)[0]
+    yield from _scored(f"{name}_neighbour", distance, course)
+    lowest = distance.map(lambda v: minimum_filter1d(v, SHORTEST))  # sharper edges
+    begin, changed = (max(0, at + side) for at, side in ((lowest.begin, SHORTEST * bool(lowest.begin)),
+                                                         (lowest.changed, -SHORTEST)))  # fmt: skip
+    yield f"{name}_core", course.positive(f"{name}_core", Tail(lowest.since(begin), begin, changed))
 
 
-def _moving(x: Floats, period: Period) -> Rows:
+def _moving(x: Tail, period: Period, course: Course) -> Rows:
     width = _width(period)
-    yield "level", signed_rarity(box(x, width))
-    yield "spread", signed_rarity(box(np.abs(np.diff(x, prepend=x[:1])), width / 2))
+    yield "level", course.signed_rarity("level", course.box("level.sums", x, width))
+    yield "spread", course.signed_rarity("spread", course.box("spread.sums", _steps(x), width / 2))
 
 
-def _cycles(x: Floats, period: Period, name: str, count: int) -> Rows:
-    length = min(count * period.points, float(LONGEST_CYCLE))
-    (distance,) = neighbour_distances(x, length, shape=False, references=cycle_references(length))
-    yield from _near(name, distance)
+def _cycles(x: Tail, period: Period, name: str, course: Course) -> Rows:
+    length = min((1 if name == "cycle" else 2) * period.points, float(LONGEST_CYCLE))
+    (distance,) = neighbour_tails(course, name, x, length, references=cycle_references(length))
+    yield from _scored(name, distance, course)
 
 
-def _features(x: Floats, name: str, beside: Beside) -> Rows:
+def _features(x: Tail, name: str, beside: Beside, course: Course) -> Rows:
     apart, remembered = [], []
-    for table in described(x, LENGTHS[name], squashed=name == "short"):
+    for table in described(x, LENGTHS[name], squashed=name == "short", course=course, name=f"{name}_features"):
         plain = own_distances(table)
         apart.append(on_points(table, plain))
         if name == "longest":
@@ -253,19 +300,19 @@ def _features(x: Floats, name: str, beside: Beside) -> Rows:
         if beside.memory is not None:
             recalled = beside.memory.distances(table, plain)
             if recalled is not None:
-                remembered.append(on_points(table, recalled))
+                remembered.append(on_points(table, recalled, MEMORY))
         elif beside.normal is not None:
-            rows = table.drawn(table.inside(beside.normal))
-            remembered.append(distance_to(table, table.table[rows], table.starts[rows]))
-    row = together(apart, len(x))
+            remembered.append(distance_to(table, *table.references(beside.normal), MEMORY))
+    row = together(apart, x)
     yield f"{name}_features", row
-    yield f"{name}_features_rarity", rarity(row)
+    yield f"{name}_features_rarity", course.rarity(f"{name}_features", row)
     if remembered:
-        yield f"{name}_memory", together(remembered, len(x))
+        yield f"{name}_memory", together(remembered, x)
 
 
-def _others(beside: Beside) -> Rows:
+def _others(x: Tail, beside: Beside, course: Course) -> Rows:
     if beside.residual is None:
         return
-    yield "others_residual", signed(beside.residual, 0.02)
-    yield "others_energy", positive(np.sqrt(np.maximum(box(beside.residual * beside.residual, BREAK), 0)))
+    residual = Tail(beside.residual[x.begin :], x.begin, x.changed)
+    yield "others_residual", course.signed("others_residual", residual, 0.02)
+    yield "others_energy", course.positive("others_energy", _energy(residual, "others", BREAK, course))

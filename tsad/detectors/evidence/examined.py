@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.memory import NormalMemory
 from tsad.core.series import Series
-from tsad.core.types import FloatArray, IntArray, Interval
+from tsad.core.types import FloatArray, IntArray, Interval, StateUsed
 from tsad.detectors.evidence.channels import (
     CHANNELS,
     INDEX,
@@ -122,6 +122,7 @@ class Examined:
         channels: those that vary.
         leading: [T] which of ``channels`` is the most abnormal at each point; ``None`` where there are fewer than two.
         kinds: names what is abnormal where; ``None`` where the detector cannot tell.
+        state: what the series was looked at under; ``None`` = afresh.
     """
 
     scores: FloatArray
@@ -130,6 +131,7 @@ class Examined:
     channels: tuple[ExaminedChannel, ...] = ()
     leading: npt.NDArray[np.uint16] | None = None
     kinds: Kinds | None = None
+    state: StateUsed | None = None
 
     def kind_of(self, start: int, stop: int) -> tuple[str, float] | None:
         """The likeliest kind of the points ``[start, stop)`` and its share, where the detector can tell."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from tsad.core.types import BoolArray, FloatArray
 from tsad.detectors.evidence.compiled import compiled
+from tsad.detectors.evidence.course import Course, Tail
 from tsad.detectors.evidence.figures import FIGURES, figures_of
 from tsad.detectors.evidence.ranks import Floats, mean_of, mean_over, quantiles
 
@@ -22,6 +23,8 @@ NEAREST = 3
 EXTREME = np.float32(50)  # deviations at which a figure is cut
 BLOCK = 512  # sub-sequences compared at once
 FLOOR = np.float32(1e-6)
+MARK = 16  # sub-sequences between two sums that are kept
+ALIGNED = 16  # points: the highest rate
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,10 @@ class Described:
         starts: [N] where they begin, in values of the averaged series.
         table: [N, 27] figures, standardised over the series.
         total: points of the series.
+        standard: of the figures.
+        before: sub-sequences that come before these, of which only sums are at hand.
+        wanted: the first point that distances are wanted of.
+        course, name: where references, units and sums are kept.
     """
 
     length: Length
@@ -88,6 +95,10 @@ class Described:
     table: Floats
     total: int
     standard: Standard
+    before: int
+    wanted: int
+    course: Course
+    name: str
 
     def inside(self, flags: BoolArray) -> np.ndarray:
         """The sub-sequences that lie wholly within flagged points. [T] -> [K]."""
@@ -102,25 +113,54 @@ class Described:
         rows = np.arange(len(self.starts)) if among is None else among
         return np.sort(rows[np.random.default_rng(0).permutation(len(rows))[:REFERENCES]])
 
+    def references(self, normal: BoolArray | None = None) -> tuple[Floats, np.ndarray]:
+        """Figures [K, 27] and starts [K] of those that are compared with: of all, or of what people call normal."""
+        name = f"{self.name}.{'references' if normal is None else 'memory'}"
+        table, starts = self.course.state.arrays(name, lambda: self._at(self.drawn(self._among(normal))))
+        return table, starts
 
-def described(values: Floats, lengths: tuple[Length, ...], *, squashed: bool) -> Iterator[Described]:
-    """The sub-sequences of a series, length by length; those that the series is too short for are left out. [T].
+    def _among(self, normal: BoolArray | None) -> np.ndarray | None:
+        return None if normal is None else self.inside(normal)
+
+    def _at(self, rows: np.ndarray) -> tuple[Floats, np.ndarray]:
+        return self.table[rows], self.starts[rows]
+
+
+def described(
+    x: Tail, lengths: tuple[Length, ...], *, squashed: bool, course: Course | None = None, name: str = ""
+) -> Iterator[Described]:
+    """The sub-sequences of a series, length by length; those that the series is too short for are left out.
 
     Args:
         squashed: the figures' logarithms, so that what is far off in one of them does not drown the others.
     """
-    middle, low, high = quantiles(values, (0.5, 0.25, 0.75))
-    unit = (high - low) / 2 + 0.02 * float(values.std()) + 1e-9
-    scaled = ((values - middle) / unit).astype(np.float32)
+    course = course or Course()
+    total, middle, low, high, spread = course.state.numbers(
+        f"{name}.level", lambda: (x.total, *quantiles(x.values, (0.5, 0.25, 0.75)), float(x.values.std()))
+    )
+    unit = (high - low) / 2 + 0.02 * spread + 1e-9
+    # all lengths from one point on: what a point gets is the mean over the lengths
+    reach = max(length.covered + length.stride * length.rate for length in lengths)
+    wanted = max(0, x.changed - reach) // ALIGNED * ALIGNED
     for length in lengths:
-        if length.covered * 4 <= len(values):
+        if length.covered * 4 <= total:
+            first = max(0, -(-(wanted // length.rate - length.points + 1) // length.stride)) // MARK * MARK
+            scaled = ((x.since(first * length.stride * length.rate) - middle) / unit).astype(np.float32)
             averaged = mean_of(scaled, length.rate)
-            starts = np.arange(0, len(averaged) - length.points + 1, length.stride)
-            table = figures_of(averaged, length.points, starts)
-            sample = table[:: max(1, len(table) // 65536)]
-            standard = Standard(middle, unit, sample.mean(axis=0), 1 / (sample.std(axis=0) + FLOOR), squashed)
-            compiled(_standardise)(table, standard.means, standard.scales, squashed)
-            yield Described(length, starts, table, len(values), standard)
+            begins = np.arange(0, len(averaged) - length.points + 1, length.stride)
+            table = figures_of(averaged, length.points, begins, first)
+            kept = f"{name}.{length.covered}"
+            means, scales = course.state.arrays(f"{kept}.standard", lambda: _usual_figures(table))  # noqa: B023
+            standard = Standard(middle, unit, means, scales, squashed)
+            compiled(_standardise)(table, means, scales, squashed)
+            starts = begins + first * length.stride
+            yield Described(length, starts, table, x.total, standard, first, wanted, course, kept)
+
+
+def _usual_figures(table: Floats) -> tuple[Floats, Floats]:
+    """Means, and the inverse of the deviations, of evenly spread sub-sequences. [N, 27] -> [27], [27]."""
+    sample = table[:: max(1, len(table) // 65536)]
+    return sample.mean(axis=0), 1 / (sample.std(axis=0) + FLOOR)
 
 
 def _standardise(table: Any, middle: Any, unit: Any, squashed: Any) -> None:  # compiled; in place
@@ -136,23 +176,24 @@ def _standardise(table: Any, middle: Any, unit: Any, squashed: Any) -> None:  # 
             table[row, k] = z
 
 
-def distance_to(described: Described, references: Floats, starts: np.ndarray) -> Floats:
-    """At each point, how far the sub-sequences over it lie from the 3 nearest references. [T].
+def distance_to(described: Described, references: Floats, starts: np.ndarray, name: str = "own") -> Tail:
+    """At each point, how far the sub-sequences over it lie from the 3 nearest references.
 
     In multiples of the usual deviation above the median over the series, from 0 on; 0 where nothing is left to compare.
 
     Args:
         references: [K, 27] in the standard of ``described``.
         starts: [K] where they begin: those that overlap a sub-sequence do not count for it.
+        name: under which the median and the usual deviation are kept.
     """
-    return on_points(described, distances(described, references, starts, starts + described.length.points))
+    ends = starts + described.length.points
+    return on_points(described, distances(described, references, starts, ends), name)
 
 
 def own_distances(described: Described) -> Floats:
     """Mean distance of each sub-sequence to the 3 nearest of at most 128 others of its series. [N]."""
-    rows = described.drawn()
-    starts = described.starts[rows]
-    return distances(described, described.table[rows], starts, starts + described.length.points)
+    references, starts = described.references()
+    return distances(described, references, starts, starts + described.length.points)
 
 
 def distances(described: Described, references: Floats, lows: np.ndarray, highs: np.ndarray) -> Floats:
@@ -165,12 +206,12 @@ def distances(described: Described, references: Floats, lows: np.ndarray, highs:
     table, squares = described.table, (references * references).sum(axis=1)
     out = np.zeros(len(table), np.float32)
     if len(references):
-        block = np.zeros((BLOCK, len(FIGURES)), np.float32)
-        for first in range(0, len(table), BLOCK):
-            part = slice(first, first + BLOCK)
+        for first in range(-(described.before % BLOCK), len(table), BLOCK):
+            part, lead = slice(max(0, first), first + BLOCK), max(0, -first)
             rows = table[part]
-            block[: len(rows)] = rows  # always as many: the last bits of a product may depend on the number of rows
-            gaps = squares - np.float32(2) * (block @ references.T)
+            block = np.zeros((BLOCK, len(FIGURES)), np.float32)
+            block[lead : lead + len(rows)] = rows  # as many as ever: the last bits of a product may depend on it
+            gaps = (squares - np.float32(2) * (block @ references.T))[lead:]
             compiled(_nearest)(gaps, rows, described.starts[part], (lows - described.length.points, highs), out[part])
     return out
 
@@ -204,21 +245,33 @@ def _nearest(gaps: Any, rows: Any, starts: Any, bounds: Any, out: Any) -> None:
         out[row] = total / max(count, 1)
 
 
-def on_points(described: Described, distance: Floats) -> Floats:
-    """The mean over the sub-sequences that cover a point, in deviations. [N] -> [T]."""
-    length, total = described.length, described.total
-    spread = mean_over(described.starts, distance, length.points, -(-total // length.rate))
-    middle = quantiles(spread, (0.5,))[0]
-    unit = quantiles(np.abs(spread - np.float32(middle)), (0.5,))[0] + float(FLOOR)
+def on_points(described: Described, distance: Floats, name: str = "own") -> Tail:
+    """The mean over the sub-sequences that cover a point, in deviations. [N] -> [T - wanted].
+
+    Args:
+        name: under which the median and the usual deviation are kept.
+    """
+    length, course, key = described.length, described.course, f"{described.name}.{name}"
+    sums = course.running(f"{key}.sums", distance, described.before, MARK)
+    first, total = described.wanted // length.rate, -(-described.total // length.rate)
+    spread = mean_over(described.starts, distance, length.points, total, first, (described.before, sums))
+    middle, unit = course.state.numbers(f"{key}.usual", lambda: _usual(spread))
     away = np.maximum((spread - np.float32(middle)) * np.float32(1 / unit), 0)
-    return away if length.rate == 1 else np.repeat(away, length.rate)[:total]
+    if length.rate > 1:
+        away = np.repeat(away, length.rate)[: described.total - described.wanted]
+    return Tail(away, described.wanted, described.wanted)
 
 
-def together(parts: list[Floats], total: int) -> Floats:
-    """One figure of several lengths, from 0 on: log(1 + the mean of their distances). [T] each."""
+def _usual(spread: Floats) -> tuple[float, float]:
+    middle = quantiles(spread, (0.5,))[0]
+    return middle, quantiles(np.abs(spread - np.float32(middle)), (0.5,))[0] + float(FLOOR)
+
+
+def together(parts: list[Tail], like: Tail) -> Tail:
+    """One figure of several lengths, from 0 on: log(1 + the mean of their distances); without any 0 everywhere."""
     if not parts:
-        return np.zeros(total, np.float32)
-    mean = parts[0]
+        return like.map(np.zeros_like)
+    mean = parts[0].values
     for part in parts[1:]:
-        mean = mean + part
-    return np.log1p(mean * np.float32(1 / len(parts)))
+        mean = mean + part.values
+    return Tail(np.log1p(mean * np.float32(1 / len(parts))), parts[0].begin, parts[0].changed)

@@ -20,29 +20,35 @@ SPECTRAL = (FIGURES.index("spectral_entropy"), FIGURES.index("spectral_peak"))
 ROWS = 512  # sub-sequences worked on at once
 
 
-def figures_of(values: Floats, length: int, starts: np.ndarray) -> Floats:
+def figures_of(values: Floats, length: int, starts: np.ndarray, before: int = 0) -> Floats:
     """The figures of the sub-sequences of ``length`` points that begin at ``starts``. [T], [N] -> [N, 27] float32.
 
-    What a sub-sequence gives does not depend, to the last bit, on those that come after it.
+    What a sub-sequence gives does not depend, to the last bit, on those that come after it; nor on those that came
+    before it, where ``before`` says how many there are.
     """
     table = np.empty((len(starts), len(FIGURES)), np.float32)
     for kernel in (_ordered, _moments, _course):
         compiled(kernel)(values, np.int64(length), starts, table)
     windows = np.lib.stride_tricks.sliding_window_view(values, length)
-    for first in range(0, len(starts), ROWS):
-        part = slice(first, first + ROWS)
-        table[part, SPECTRAL[0]], table[part, SPECTRAL[1]] = _spectrum(windows[starts[part]], table[part, 0])
+    for first in range(-(before % ROWS), len(starts), ROWS):
+        part = slice(max(0, first), first + ROWS)
+        table[part, SPECTRAL[0]], table[part, SPECTRAL[1]] = _spectrum(windows[starts[part]], max(0, -first))
     return table
 
 
-def _spectrum(rows: Floats, means: Floats) -> tuple[Floats, Floats]:
-    """Entropy of the power spectrum, 0..1, and the share of its strongest frequency. [N, L], [N] -> [N], [N]."""
+def _spectrum(rows: Floats, lead: int) -> tuple[Floats, Floats]:
+    """Entropy of the power spectrum, 0..1, and the share of its strongest frequency. [N, L] -> [N], [N].
+
+    lead: where in a full block the rows begin.
+    """
     count = len(rows)
     if count < ROWS:  # always as many rows: the last bits of a product may depend on their number
-        rows = np.concatenate((rows, np.zeros((ROWS - count, rows.shape[1]), np.float32)))
-    waves = rows @ _fourier(rows.shape[1])
+        full = np.zeros((ROWS, rows.shape[1]), np.float32)
+        full[lead : lead + count] = rows
+        rows = full
+    waves = (rows @ _fourier(rows.shape[1]))[lead : lead + count]
     half = waves.shape[1] // 2
-    power = waves[:count, :half] ** 2 + waves[:count, half:] ** 2
+    power = waves[:, :half] ** 2 + waves[:, half:] ** 2
     entropy, peak = np.empty(count, np.float32), np.empty(count, np.float32)
     compiled(_shares)(power, entropy, peak)
     return entropy, peak

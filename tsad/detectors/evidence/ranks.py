@@ -10,7 +10,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 PART = 1 << 16  # points worked on at once in double precision
+MARK = 256  # terms between two running sums that are kept
 ENTRIES = 192  # of the table between value and rarity, at each end
+
+
+Table = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # values in ascending order, and the figure at each of them
 
 
 def rarity(values: Floats) -> Floats:
@@ -18,13 +22,23 @@ def rarity(values: Floats) -> Floats:
 
     Equal values get the same figure. Between 192 exact entries, dense at the rare end, it is interpolated.
     """
+    return looked_up(values, *rarity_table(values))
+
+
+def rarity_table(values: Floats) -> Table:
+    """What :func:`rarity` looks its figures up in."""
     ordered = np.sort(values)
     heights, counts = _upper(ordered)
-    return between(values, heights, -np.log10(counts / len(ordered)) / 2)
+    return heights, -np.log10(counts / len(ordered)) / 2
 
 
 def signed_rarity(values: Floats) -> Floats:
     """Rarity of high values as positive, of low ones as negative figures, less that of the median. [T] -> [T]."""
+    return looked_up(values, *signed_rarity_table(values))
+
+
+def signed_rarity_table(values: Floats) -> Table:
+    """What :func:`signed_rarity` looks its figures up in; empty where no value is rarer than the median."""
     ordered = np.sort(values)
     high, high_counts = _upper(ordered)
     low, low_counts = _upper(-ordered[::-1])
@@ -33,10 +47,13 @@ def signed_rarity(values: Floats) -> Floats:
     down = np.maximum(-np.log10(low_counts / len(ordered)) / 2 - floor, 0)
     heights = np.concatenate((-low[::-1][down[::-1] > 0], high[up > 0]))
     figures = np.concatenate((-down[::-1][down[::-1] > 0], up[up > 0]))
-    if len(heights) == 0:
-        return np.zeros(len(values), np.float32)
     order = np.argsort(heights, kind="stable")
-    return between(values, heights[order], figures[order])
+    return heights[order], figures[order]
+
+
+def looked_up(values: Floats, at: npt.NDArray[Any], figures: npt.NDArray[Any]) -> Floats:
+    """The figures of values, interpolated between the entries of a table; 0 of an empty one. [T] -> [T]."""
+    return between(values, at, figures) if len(at) else np.zeros(len(values), np.float32)
 
 
 def between(values: npt.NDArray[Any], at: npt.NDArray[Any], figures: npt.NDArray[Any]) -> Floats:
@@ -60,36 +77,27 @@ def _places(total: int) -> npt.NDArray[np.int64]:
     return np.unique(np.geomspace(1, total, ENTRIES).astype(np.int64))
 
 
-def positive(scores: Floats) -> Floats:
-    """A score from 0 on, on the scale of its own median and 90% quantile: asinh((s - q50) / (q90 - q50)) / 1.5."""
-    middle, high = quantiles(scores, (0.5, 0.9))
+def positive(scores: Floats, scale: tuple[float, ...] | None = None) -> Floats:
+    """A score from 0 on, on the scale of its own median and 90% quantile: asinh((s - q50) / (q90 - q50)) / 1.5.
+
+    scale: these two of another series.
+    """
+    middle, high = scale or quantiles(scores, (0.5, 0.9))
     return np.arcsinh((scores - middle) / (high - middle + 0.05 * abs(middle) + 1e-9)) / np.float32(1.5)
 
 
-def signed(residual: Floats, floor: float) -> Floats:
-    """A residual around 0 in units of its own median deviation: asinh(r / (1.4826 MAD + floor)) / 2."""
-    spread = 1.4826 * quantiles(np.abs(residual), (0.5,))[0] + floor + 1e-9
+def signed(residual: Floats, floor: float, usual: float | None = None) -> Floats:
+    """A residual around 0 in units of its own median deviation: asinh(r / (1.4826 MAD + floor)) / 2.
+
+    usual: the median deviation of another series.
+    """
+    spread = 1.4826 * (quantiles(np.abs(residual), (0.5,))[0] if usual is None else usual) + floor + 1e-9
     return np.arcsinh(residual / np.float32(spread)) / np.float32(2)
 
 
 def quantiles(values: Floats, shares: tuple[float, ...]) -> list[float]:
     """Quantiles of at most some 65,536 evenly spread values: enough for a scale."""
     return [float(q) for q in np.quantile(values[:: max(1, len(values) // 65536)], shares)]
-
-
-def box(values: Floats, width: float) -> Floats:
-    """Centred moving mean over an odd number of points about ``width``; the edges are held. [T] -> [T]."""
-    size = int(max(1, width)) | 1
-    if size == 1:
-        return values
-    padded = np.pad(values, (size // 2 + 1, size // 2), mode="edge")
-    padded[0] = 0
-    total = np.cumsum(padded, dtype=np.float64)
-    out = np.empty(len(values), np.float32)
-    for start in range(0, len(values), PART):  # a series may have millions of points: no second array of doubles
-        stop = min(start + PART, len(values))
-        out[start:stop] = (total[start + size : stop + size] - total[start:stop]) / size
-    return out
 
 
 def mean_of(values: Floats, rate: int) -> Floats:
@@ -101,19 +109,27 @@ def mean_of(values: Floats, rate: int) -> Floats:
     return np.append(means, values[whole:].mean()) if whole < len(values) else means
 
 
-def mean_over(starts: npt.NDArray[np.int64], figures: Floats, width: int, total: int) -> Floats:
+def mean_over(
+    starts: npt.NDArray[np.int64], figures: Floats, width: int, total: int, first: int = 0,
+    sums: tuple[int, npt.NDArray[np.float64]] | None = None,
+) -> Floats:  # fmt: skip
     """At each point the mean figure of the stretches ``[start, start + width)`` over it; beyond the last, its figure.
 
-    starts [N] ascending at one distance of each other, figures [N] -> [total].
+    starts [N] ascending at one distance of each other, figures [N] -> [total - first].
+
+    Args:
+        first: the first point that is wanted.
+        sums: how many stretches come before those at hand, and the sums of so many figures and more; ``None`` = none.
     """
-    out = np.zeros(total, np.float32)
+    out = np.zeros(total - first, np.float32)
     if len(starts) == 0:
         return out
     stride = int(starts[1] - starts[0]) if len(starts) > 1 else width
-    running = np.concatenate((np.zeros(1), np.cumsum(figures, dtype=np.float64)))
-    for first in range(0, total, PART):
-        at = np.arange(first, min(first + PART, total))
-        last = np.minimum(at // stride, len(starts) - 1) + 1
-        begin = np.minimum(np.maximum(-(-(at - width + 1) // stride), 0), len(starts) - 1)
-        out[at] = (running[last] - running[begin]) / np.maximum(last - begin, 1)
+    before, running = sums or (0, np.concatenate((np.zeros(1), np.cumsum(figures, dtype=np.float64))))
+    count = before + len(starts)
+    for begin in range(first, total, PART):
+        at = np.arange(begin, min(begin + PART, total))
+        last = np.minimum(at // stride, count - 1) + 1
+        low = np.minimum(np.maximum(-(-(at - width + 1) // stride), 0), count - 1)
+        out[at - first] = (running[last - before] - running[low - before]) / np.maximum(last - low, 1)
     return out

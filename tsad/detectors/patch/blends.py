@@ -9,6 +9,7 @@ import numpy as np
 
 from tsad.core.types import FloatArray
 from tsad.detectors.evidence.channels import Evidence
+from tsad.detectors.evidence.ranks import PART
 
 MANY = 16  # channels from which on the highest of many rows is always high somewhere
 
@@ -59,8 +60,10 @@ def blend_in(scores: FloatArray, evidence: Evidence, amount: float, blend: Blend
     """Raise or lower the log odds of each score by what the evidence says, in place. scores [T] in 0..1."""
     from scipy.special import expit, logit
 
-    np.clip(scores, 1e-6, 1 - 1e-6, out=scores)
-    logit(scores, out=scores)
-    scores *= 1 + min(amount, 1.0) * (blend.network - 1)
-    scores += amount * blend.told(evidence)
-    expit(scores, out=scores)
+    for start in range(0, len(scores), PART):  # the series may have millions of points
+        part = scores[start : start + PART]
+        np.clip(part, 1e-6, 1 - 1e-6, out=part)
+        logit(part, out=part)
+        part *= 1 + min(amount, 1.0) * (blend.network - 1)
+        part += amount * blend.told(evidence.part(start, start + PART))
+        expit(part, out=part)

@@ -5,39 +5,42 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tsad.adapters.lora import merged
 from tsad.core.errors import DetectorError
 from tsad.core.option_model import Options
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, FloatArray, Needs
-from tsad.core.windows import stitch
+from tsad.core.windows import stitch, window_starts
 from tsad.detectors.base import Detector
 from tsad.detectors.base_digest import BaseDigest
 from tsad.detectors.evidence.channels import Evidence
 from tsad.detectors.evidence.examined import (
     Examined,
     ExaminedChannel,
+    Kinds,
     ScaleLogits,
     channel_evidence,
     combined_rows,
     leading_of,
 )
 from tsad.detectors.evidence.remembered import MEMORY_ROWS
-from tsad.detectors.numeric import combine_channels
+from tsad.detectors.numeric import is_constant
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.blends import blend_for, blend_in
+from tsad.detectors.patch.continued import Passes, machine_scores
 from tsad.detectors.patch.examples import Example
-from tsad.detectors.patch.kinds import KindTable, kind_names
+from tsad.detectors.patch.keeping import Keeping, identity_of
+from tsad.detectors.patch.kinds import SLOT, KindTable, kind_names
 from tsad.detectors.patch.loading import EARLIER, SHIPPED, check_base, load_base
-from tsad.detectors.patch.windows import Piece, pieces, scales_for, sheet_of
+from tsad.detectors.patch.windows import Piece, add_repeated, pieces, scales_for, stack
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +71,13 @@ class PatchOptions(Options):
     device: Literal["auto", "cpu", "cuda"]
     stride: int = Field(ge=1)
     blend: float = Field(ge=0)
+    refit_every: float = Field(ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, given: Any) -> Any:
+        """Versions registered before there was ``refit_every`` look at every series afresh."""
+        return {"refit_every": 0.0, **given} if isinstance(given, dict) else given
 
 
 class PatchDetector(Detector):
@@ -85,6 +95,8 @@ class PatchDetector(Detector):
         device: auto | cpu | cuda; auto takes CUDA where there is one.
         stride: points (of the scale) between the starts of neighbouring windows.
         blend: how much the evidence counts in the score beside the network, 0 = not at all.
+        refit_every: share by which a series may grow before what scoring takes from the whole of it is fitted anew;
+            0 = every time. It says how ``tsad detect`` goes on (:meth:`continuing`), not what this version is.
 
     Raises:
         WeightsError: weights missing.
@@ -93,6 +105,7 @@ class PatchDetector(Detector):
 
     name = "patch"
     trainable = True
+    unhashed = ("refit_every",)
     options_model = PatchOptions
     settings: PatchOptions
 
@@ -104,6 +117,8 @@ class PatchDetector(Detector):
         self._digest = BaseDigest(self.folder)
         self._lock = threading.Lock()  # of the network and the evidence, which are made when they are first needed
         self._network: PatchModel | None = None
+        self._keeps: tuple[Path, float] | None = None
+        self._identity = ""
         self._known: weakref.WeakKeyDictionary[Series, list[Evidence | None]] = weakref.WeakKeyDictionary()
 
     @classmethod
@@ -141,7 +156,7 @@ class PatchDetector(Detector):
 
     def _twin(self) -> Self:
         other = super()._twin()
-        other._lock, other._known = threading.Lock(), weakref.WeakKeyDictionary()
+        other._lock, other._known, other._identity = threading.Lock(), weakref.WeakKeyDictionary(), ""
         return other
 
     # ---- scoring
@@ -150,6 +165,35 @@ class PatchDetector(Detector):
         return [examined.scores for examined in self.examine(series)]
 
     def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
+        return self._examine_afresh(series) if self._keeps is None else (self._examine_kept(one) for one in series)
+
+    def continuing(self, folder: Path, refit_every: float) -> PatchDetector:
+        """A detector that keeps in ``folder`` what it has made of a series, and makes only what new points reach.
+
+        Args:
+            refit_every: see the options; 0 = it keeps nothing.
+        """
+        other = self._twin()
+        other._keeps = (folder, refit_every) if refit_every > 0 else None
+        return other
+
+    def _examine_kept(self, one: Series) -> Examined:
+        """Under the state that is kept of the series, or a new one."""
+        if all(is_constant(values) for values in one.values.T):
+            return self._examined(one, [], [], [])
+        assert self._keeps is not None
+        network, (folder, refit_every) = self._scoring(), self._keeps
+        stride, blend = self.settings.stride, self.settings.blend
+        passes = Passes(network, self._device, self._seen(), stride, blend, self.memory)
+        with self._lock:
+            self._identity = self._identity or identity_of(network, stride, blend, self.memory)
+        looked, used = Keeping(folder, refit_every, self._identity).look(passes, one)
+        channels = tuple(map(ExaminedChannel.of, looked.evidence, looked.logits))
+        kinds = Kinds(passes.names[1:], looked.kinds, SLOT) if passes.names else None
+        rows = combined_rows([e.rows for e in looked.evidence], len(one))
+        return Examined(looked.together, rows, None, channels, leading_of(looked.scores), kinds, used)
+
+    def _examine_afresh(self, series: Sequence[Series]) -> Iterator[Examined]:
         held: dict[tuple[int, int], Evidence] = {}
         tables: dict[int, KindTable] = {}
         done = 0
@@ -172,8 +216,7 @@ class PatchDetector(Detector):
         self, one: Series, evidence: list[Evidence], scores: list[FloatArray], logits: list[ScaleLogits]
     ) -> Examined:
         leading = leading_of(scores)  # before they are combined: the only channel's may be changed in place
-        together = combine_channels(scores, one.values.shape[1]) if scores else np.zeros(len(one))
-        together[~np.isfinite(one.values).any(axis=1)] = 0.0
+        together = machine_scores(one, scores)
         channels = tuple(ExaminedChannel.of(e, by_scale) for e, by_scale in zip(evidence, logits, strict=True))
         return Examined(together, combined_rows([e.rows for e in evidence], len(one)), None, channels, leading)
 
@@ -189,7 +232,8 @@ class PatchDetector(Detector):
             for _, _, scale, logits in group:
                 kept.append((scale, logits.astype(np.float16)))
                 expit(logits, out=logits)
-                total += np.repeat(logits, scale)[: len(total)] if scale > 1 else logits
+                add_repeated(total, logits, scale)
+                del logits  # of millions of points, while the next scale is made
             total /= len(kept)
             if self.settings.blend:
                 blend = blend_for(self._scoring().config.blend, series[at].values.shape[1])
@@ -210,9 +254,10 @@ class PatchDetector(Detector):
             for channel, evidence in channel_evidence(one, seen.needed, self.memory):
                 held[at, channel] = evidence
                 for scale in scales_for(len(one), seen.length):
-                    sheet = sheet_of(evidence, scale, seen.rows)
-                    for piece in pieces(sheet, seen.length, self.settings.stride):
-                        yield _Job(at, channel, scale, len(sheet.values), piece)
+                    total = -(-len(one) // scale)
+                    starts = window_starts(total, seen.length, self.settings.stride)
+                    for piece in pieces(evidence, scale, seen.rows, starts, seen.length):
+                        yield _Job(at, channel, scale, total, piece)
 
     def _logits(self, jobs: Iterator[_Job], tables: dict[int, KindTable]) -> Iterator[tuple[_Job, FloatArray]]:
         """Each job with the logits of its points, in order, one batch in memory at a time; kinds go into ``tables``."""
@@ -303,16 +348,3 @@ def resolve_device(wanted: str) -> str:
             "Use device=auto (detector.device=auto), or install a CUDA build of torch and a driver.",
         )
     return "cpu"
-
-
-def stack(batch: Iterable[Piece], device: str) -> dict[str, torch.Tensor]:
-    """Values [B, L] float32, flags [B, L] bool and evidence [B, E, L] int16 of the pieces, on the device."""
-    import torch
-
-    made = list(batch)
-    named = {
-        "values": np.stack([p.values for p in made]),
-        "observed": np.stack([p.observed for p in made]),
-        "evidence": np.stack([p.rows for p in made]),
-    }
-    return {name: torch.from_numpy(array).to(device) for name, array in named.items()}

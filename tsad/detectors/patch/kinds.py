@@ -26,20 +26,33 @@ class KindTable:
 
     def add(self, logits: npt.NDArray[np.float32], start: int, size: int, scale: int) -> None:
         """One window's kind logits [tokens, kinds]; its first point and its points without padding, of that scale."""
-        if not self._names:
-            return
-        tokens = -(-size // self._patch)
-        likely = np.exp(logits[:tokens] - logits[:tokens].max(axis=1, keepdims=True))
-        likely = likely[:, 1:] / likely.sum(axis=1, keepdims=True)
-        first, last = start * scale // SLOT, -(-(start + size) * scale // SLOT)
+        if self._names:
+            self.add_likely(likely_kinds(logits), start, size, scale)
+
+    def add_likely(
+        self, likely: npt.NDArray[np.float32], start: int, size: int, scale: int, since: int = 0
+    ) -> None:
+        """The same of :func:`likely_kinds`; the slots before ``since`` stay as they are."""
+        first, last = max(since, start * scale // SLOT), -(-(start + size) * scale // SLOT)
         part = self._table[first:last]
         middle = np.arange(first, first + len(part)) * SLOT + SLOT // 2
+        tokens = -(-size // self._patch)
         owner = np.clip((middle // scale - start) // self._patch, 0, tokens - 1)  # the token over each slot
         part += likely[owner]  # the highest of the windows instead: 2.6% fewer right (benchmarks/kinds.py)
 
     def kinds(self) -> Kinds | None:
         """What they say together; ``None`` where the weights do not name their kinds."""
-        return Kinds(self._names[1:], self._table.astype(np.float16), SLOT) if self._names else None
+        return Kinds(self._names[1:], self.weights(), SLOT) if self._names else None
+
+    def weights(self) -> npt.NDArray[np.float16]:
+        """[slots, kinds], the normal one left out."""
+        return self._table.astype(np.float16)
+
+
+def likely_kinds(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Shares of all kinds but the normal one, of each token by itself. [tokens, kinds] -> [tokens, kinds - 1]."""
+    likely = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(likely[:, 1:] / likely.sum(axis=1, keepdims=True))
 
 
 def kind_names(recipe: object, count: int) -> tuple[str, ...]:

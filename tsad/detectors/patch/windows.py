@@ -5,17 +5,22 @@ Scoring, training and pre-training all cut here, so that a window looks the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tsad.core.types import BoolArray, IntArray
-from tsad.core.windows import window_starts
+from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.evidence.channels import INDEX, UNIT, Evidence
+from tsad.detectors.evidence.compiled import compiled
+
+if TYPE_CHECKING:
+    import torch
 
 BLOCK = 1 << 16  # shrunk points made at once
+TOGETHER = 32  # windows that are cut from one sheet
 LOG_PERIOD = INDEX["log_period"]
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int16]
@@ -72,27 +77,29 @@ def rows_seen(names: Sequence[str]) -> IntArray:
     return np.array([INDEX[name] for name in names], np.int64)
 
 
-def sheet_of(evidence: Evidence, scale: int, seen: IntArray) -> Sheet:
+def sheet_of(evidence: Evidence, scale: int, seen: IntArray, whole: bool | None = None) -> Sheet:
     """Every ``scale`` points of a channel as one.
 
     Values: half their mean, half the one farthest from it, so that a short spike survives. Evidence: what is farthest
     from 0. Missing where all of them are missing. seen [E]: the rows that the network sees.
+
+    whole: whether nothing is missing in all of the channel, where the evidence is of a part of it.
     """
     if scale == 1:
         return Sheet(evidence.values, evidence.observed, evidence.rows, seen)
-    values = shrink(evidence.values, evidence.observed, scale)
+    values = shrink(evidence.values, evidence.observed, scale, whole)
     observed = shrink_flags(evidence.observed, scale)
     rows = shrink_rows(evidence.rows, scale, seen)
     rows[seen == LOG_PERIOD] -= np.int16(round(np.log2(scale) / 4 / UNIT))  # the period in points of this scale
     return Sheet(values, observed, rows, np.arange(len(seen)))
 
 
-def shrink(values: Floats, observed: BoolArray, scale: int) -> Floats:
+def shrink(values: Floats, observed: BoolArray, scale: int, whole: bool | None = None) -> Floats:
     """Half the mean of every ``scale`` observed values, half the one farthest from it. [T] -> [ceil(T / k)]."""
     if scale == 1:
         return values
     out = np.empty(-(-len(values) // scale), np.float32)
-    whole = bool(observed.all())
+    whole = bool(observed.all()) if whole is None else whole
     for start in range(0, len(out), BLOCK):
         stop = min(start + BLOCK, len(out))
         part = slice(start * scale, stop * scale)
@@ -121,16 +128,17 @@ def shrink_rows(rows: Rows, scale: int, seen: IntArray) -> Rows:
     """Of every ``scale`` points the figure farthest from 0, row by row. [R, T], [E] -> [E, ceil(T / k)]."""
     out = np.empty((len(seen), -(-rows.shape[1] // scale)), np.int16)
     for number, row in enumerate(seen):
-        table = _table(rows[row], scale, "edge")
-        if scale <= 8:
-            columns = [table[:, k] for k in range(scale)]
-            high, low = columns[0], columns[0]
-            for column in columns[1:]:
-                high, low = np.maximum(high, column), np.minimum(low, column)
-        else:
-            high, low = table.max(axis=1), table.min(axis=1)
-        out[number] = np.where(high >= -low, high, low)
+        compiled(_farthest)(_table(rows[row], scale, "edge"), out[number])
     return out
+
+
+def _farthest(table: Any, out: Any) -> None:  # compiled
+    """Of each row the figure farthest from 0, the higher of two as far."""
+    for row in range(table.shape[0]):
+        high = low = table[row, 0]
+        for k in range(1, table.shape[1]):
+            high, low = max(high, table[row, k]), min(low, table[row, k])
+        out[row] = high if high >= -low else low
 
 
 def _table(values: np.ndarray, scale: int, mode: str) -> np.ndarray:
@@ -149,7 +157,36 @@ def cut_piece(sheet: Sheet, start: int, length: int) -> Piece:
     return Piece(start, stop - start, values, observed, rows)
 
 
-def pieces(sheet: Sheet, length: int, stride: int) -> Iterator[Piece]:
-    """Overlapping windows over one channel at one scale, one at a time."""
-    for start in window_starts(len(sheet.values), length, stride):
-        yield cut_piece(sheet, start, length)
+def pieces(evidence: Evidence, scale: int, seen: IntArray, starts: Sequence[int], length: int) -> Iterator[Piece]:
+    """Windows of one channel at one scale, one at a time; never is more of it shrunk than some windows need.
+
+    seen [E]: the rows that the network sees. starts: of the windows in ascending order, in points of the scale.
+    """
+    whole = bool(evidence.observed.all())
+    for at in range(0, len(starts), TOGETHER):
+        some = starts[at : at + TOGETHER]
+        part = evidence.part(some[0] * scale, (some[-1] + length) * scale)
+        sheet = sheet_of(part, scale, seen, whole)
+        for start in some:
+            yield replace(cut_piece(sheet, start - some[0], length), start=start)
+
+
+def add_repeated(total: FloatArray, figures: FloatArray, scale: int) -> None:
+    """Add a figure of every ``scale`` points to each of them, in place. [T], [ceil(T / scale)]."""
+    whole = len(total) // scale
+    by_figure = total[: whole * scale].reshape(whole, scale)
+    by_figure += figures[:whole, None]
+    total[whole * scale :] += figures[whole:]
+
+
+def stack(batch: Iterable[Piece], device: str) -> dict[str, torch.Tensor]:
+    """Values [B, L] float32, flags [B, L] bool and evidence [B, E, L] int16 of the pieces, on the device."""
+    import torch
+
+    made = list(batch)
+    named = {
+        "values": np.stack([p.values for p in made]),
+        "observed": np.stack([p.observed for p in made]),
+        "evidence": np.stack([p.rows for p in made]),
+    }
+    return {name: torch.from_numpy(array).to(device) for name, array in named.items()}

@@ -168,7 +168,7 @@ class CalibratedProposing:
             else:
                 proposed, candidates = (_with_kind(one, said, examined) for said in (proposed, candidates))
             scores = examined.scores if detector.scored else None
-            yield Detection(one.point_id, scores, proposed, self.origin, self.threshold, candidates)
+            yield Detection(one.point_id, scores, proposed, self.origin, self.threshold, candidates, examined.state)
 
 
 def _described(intervals: Sequence[Interval], own: Sequence[Interval]) -> tuple[Interval, ...]:

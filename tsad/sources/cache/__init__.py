@@ -8,10 +8,10 @@ folder may be deleted at any time: everything in it can be read from its source 
 
 from tsad.sources.cache.cached import CachedSource
 from tsad.sources.cache.entries import load, save
-from tsad.sources.cache.folder import Freed, Kept, cache_folder, clean, forget, listing, shrink, usage
+from tsad.sources.cache.folder import Freed, Kept, cache_folder, clean, forget, listing, shrink, states_folder, usage
 from tsad.sources.cache.working_set import WorkingSet
 
 __all__ = [
     "CachedSource", "Freed", "Kept", "WorkingSet", "cache_folder", "clean", "forget", "listing", "load", "save",
-    "shrink", "usage",
+    "shrink", "states_folder", "usage",
 ]  # fmt: skip

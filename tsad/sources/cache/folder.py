@@ -18,6 +18,7 @@ from tsad.files.atomic import PARTIAL, STALE_PARTIAL, atomic
 from tsad.sources.cache.entries import Entry, about, entry_of
 
 SOURCE, LABELS = "source.json", "labels.json"  # of a source's folder: its points; labels kept beside its series
+STATES, STATE = "states", ".safetensors"  # folder of what passes over series left (detector.refit_every), and its files
 _ROOM = 0.9  # of the limit: what a full cache is brought down to
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,11 @@ log = logging.getLogger(__name__)
 def cache_folder(home: Path) -> Path:
     """Where the cache of a store lies."""
     return home / "cache"
+
+
+def states_folder(home: Path) -> Path:
+    """Where detectors keep what they go on from; a part of the cache, freed and bounded with it."""
+    return cache_folder(home) / STATES
 
 
 @dataclass(frozen=True)
@@ -222,11 +228,12 @@ def _kept(source: str, entries: Sequence[Entry]) -> Kept | None:
 
 
 def _ours(folder: Path) -> Iterator[Path]:
-    """Files of the cache: entries, in folders of sources or (the former layout) without, and half-written ones."""
+    """Files of the cache: entries, in folders of sources or (the former layout) without, half-written ones, states."""
     if not folder.is_dir():
         return
     for path in sorted(folder.rglob("*")):
-        if path.name.endswith(PARTIAL) or (path.suffix == ".parquet" and entry_of(path) is not None):
+        state = path.suffix == STATE and path.parent.name == STATES
+        if state or path.name.endswith(PARTIAL) or (path.suffix == ".parquet" and entry_of(path) is not None):
             yield path
 
 
