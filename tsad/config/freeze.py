@@ -94,7 +94,15 @@ class Addition:
     value: Any
 
 
-ADDED = {"gold": (Addition("strata", "windows_share", 0.25), Addition("alpha", "margin", 0.05))}
+ADDED = {
+    "gold": (Addition("strata", "windows_share", 0.25), Addition("alpha", "margin", 0.05)),
+    "source": (
+        Addition("negative_labels", "thousands", "auto"), Addition("negative_labels", "units", []),
+        Addition("negative_labels", "abnormal_labels", None), Addition("negative_labels", "decimal", "."),
+        Addition("negative_labels", "missing", []), Addition("header", "skip_rows", 0),
+        Addition("paths", "time_zone", "UTC"),
+    ),
+}
 
 
 def translated(frozen: Mapping[str, Any]) -> dict[str, Any]:

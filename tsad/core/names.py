@@ -1,4 +1,4 @@
-"""File names for point identifiers."""
+"""File names for point identifiers, and names as cells that no spreadsheet takes for a formula."""
 
 from __future__ import annotations
 
@@ -17,3 +17,17 @@ def safe_name(point_id: str) -> str:
     if kept == point_id:
         return kept
     return f"{kept or 'point'}-{hashlib.sha256(point_id.encode()).hexdigest()[:6]}"
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r|%]")
+_NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?%?")
+
+
+def cell(name: str) -> str:
+    """A name as a cell of a CSV: one that a spreadsheet would run as a formula begins with an apostrophe."""
+    return f"'{name}" if _FORMULA.match(name) and not _NUMBER.fullmatch(name) else name
+
+
+def of_cell(text: str) -> str:
+    """The inverse of :func:`cell`."""
+    return text[1:] if text.startswith("'") and cell(text[1:]) == text else text
