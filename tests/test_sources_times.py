@@ -164,6 +164,15 @@ def test_days_beside_a_time_of_day_are_not_taken_for_duplicates(tmp_path: Path, 
         read_one(tmp_path, "\n".join([f"date,{name},value", *rows]) + "\n", time_column="date")
 
 
+def test_a_time_that_is_a_number_beside_days_is_no_index(tmp_path: Path) -> None:
+    rows = [f"202403{day:02d},{hour}00,{day}" for day in range(1, 9) for hour in (0, 6, 12)]
+    text = "\n".join(["date,time,value", *rows]) + "\n"
+    with pytest.raises(SeriesError, match=r"source.time_column=\[date,time\]"):
+        read_one(tmp_path, text)
+    assert len(read_one(tmp_path, text.replace(",000,", ",0000,").replace(",600,", ",0600,"),
+                        time_column=["date", "time"], time_format="%Y%m%d %H%M")) == 24  # fmt: skip
+
+
 HOUR = [f"2024-10-27 {h:02d}:{m:02d}" for h in (1, 2, 2, 3) for m in (0, 20, 40)]
 
 

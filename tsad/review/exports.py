@@ -19,10 +19,10 @@ from tsad.review import convert
 from tsad.review.label_studio_options import LabelStudioOptions
 from tsad.review.template import SERIES_KEY, TIME_COLUMN, Template
 
-Clock = Callable[[Sequence[Any]], IntArray]  # times of series as files have them, text or numbers -> ns UTC
+TimesOf = Callable[[Sequence[Any]], IntArray]  # times of series as files have them, text or numbers -> ns UTC
 
 
-def read_export(path: Path, clock: Clock | None = None) -> dict[str, tuple[Interval, ...]]:
+def read_export(path: Path, clock: TimesOf | None = None) -> dict[str, tuple[Interval, ...]]:
     """Labels of every point in a Label Studio JSON export (also of projects that tsad did not make).
 
     The last submitted annotation of a task that was not skipped counts; tasks without one say nothing. A point whose
@@ -86,7 +86,7 @@ def _point(data: Mapping[str, Any], where: str) -> str:
 
 
 def _said(
-    data: Mapping[str, Any], result: Sequence[Mapping[str, Any]], where: str, clock: Clock | None
+    data: Mapping[str, Any], result: Sequence[Mapping[str, Any]], where: str, clock: TimesOf | None
 ) -> list[Interval]:
     """Regions of one annotation; every kind of control whose values have a start and an end in time."""
     marked = [r for r in result if r.get("type") == "timeserieslabels"]
@@ -116,7 +116,7 @@ def _times(data: Mapping[str, Any]) -> list[Any]:
 
 
 def _as_series(
-    data: Mapping[str, Any], marked: Sequence[Mapping[str, Any]], where: str, clock: Clock
+    data: Mapping[str, Any], marked: Sequence[Mapping[str, Any]], where: str, clock: TimesOf
 ) -> list[Interval]:
     """Regions of a task that names no offset: their times are written as those of the series."""
     texts, regions = _times(data), [r.get("value") or {} for r in marked]

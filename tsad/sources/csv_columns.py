@@ -28,7 +28,7 @@ ROW_NAMES = frozenset({
 })  # fmt: skip
 COLUMNS = "columns"  # the note of a series that holds :func:`roles_text`
 _NAMED = 8  # channels
-_NAMELESS = re.compile(r"|unnamed: ?\d+(?:_level_\d+)?")
+_NAMELESS = re.compile(r"|unnamed: ?\d+(?:_level_\d+)?|__index_level_\d+__")
 
 
 @dataclass(frozen=True)

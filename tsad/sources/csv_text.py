@@ -119,7 +119,7 @@ def read_columns(
     parse = pacsv.ParseOptions(delimiter=head.separator)
     try:
         content = _content(path, head)
-        table = _parse(content, path, head, dialect, parse, convert, threads=True)
+        table = _parse(path if content is None else content, head, dialect, parse, convert, threads=True)
         if _quoted(path, content):
             _check_rows(path, content, head, dialect, table.num_rows)
         return _with_nulls(table, dialect, whole) if whole else table
@@ -131,7 +131,7 @@ def read_columns(
     if _quoted(path, content):
         _check_rows(path, content, head, dialect, -1)
     try:  # again on one thread, which is the only way to be told the row
-        return _parse(content, path, head, dialect, parse, convert, threads=False)
+        return _parse(path if content is None else content, head, dialect, parse, convert, threads=False)
     except pa.ArrowInvalid as error:
         what = str(error).partition("parse error: ")[2].replace("\n", " ")
         raise SeriesError(
@@ -196,8 +196,7 @@ def _emptied(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _parse(
-    content: pa.Buffer | None,
-    path: Path,
+    source: Path | pa.Buffer,
     head: Head,
     dialect: Dialect,
     parse: pacsv.ParseOptions,
@@ -210,7 +209,7 @@ def _parse(
         use_threads=threads, encoding=dialect.encoding, column_names=list(head.names), skip_rows=head.skipped,
         skip_rows_after_names=int(dialect.header), block_size=1 << 22,
     )
-    with pa.input_stream(str(path)) if content is None else pa.BufferReader(content) as stream:
+    with pa.input_stream(str(source)) if isinstance(source, Path) else pa.BufferReader(source) as stream:
         return pacsv.read_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
 
 

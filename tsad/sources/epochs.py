@@ -29,7 +29,7 @@ _TICKS, _FILETIME = (6.2e17, 6.7e17), (1.15e17, 1.6e17)  # 1965 to 2124, 1965 to
 
 
 @dataclass(frozen=True)
-class Reading:
+class NumberTimes:
     """How ``auto`` reads a column of numbers.
 
     Attributes:
@@ -46,7 +46,7 @@ class Reading:
     digits: int = 0
 
 
-def reading(values: npt.NDArray[np.generic]) -> Reading:
+def reading(values: npt.NDArray[np.generic]) -> NumberTimes:
     """What numbers are, by size. values [T] int or float."""
     numbers = np.asarray(values, np.float64)
     low, high, whole = float(numbers.min()), float(numbers.max()), bool((np.floor(numbers) == numbers).all())
@@ -58,24 +58,24 @@ def reading(values: npt.NDArray[np.generic]) -> Reading:
             return twofold
     for unit, (least, beyond) in RANGES.items():
         if least <= low and high < beyond and (whole or unit == "s"):
-            return _windows(values, low, high) if unit == "ns" else Reading(unit)
+            return _windows(values, low, high) if unit == "ns" else NumberTimes(unit)
     if whole and low >= 0 and high < RANGES["s"][0]:
-        return Reading("index")
+        return NumberTimes("index")
     found = f"the times {_plain(values, low)} to {_plain(values, high)} can be read in several ways"
     days = " (or excel: days since 1900)" if low > 10_000 and high < 100_000 else ""
-    return Reading("", 0, found, f"Say which: source.time_format=s, ms, us, ns, index or a pattern{days}.")
+    return NumberTimes("", 0, found, f"Say which: source.time_format=s, ms, us, ns, index or a pattern{days}.")
 
 
-def _compact(values: IntArray, digits: int, pattern: str) -> Reading | None:
+def _compact(values: IntArray, digits: int, pattern: str) -> NumberTimes | None:
     """A date in digits, the year first; ``None`` = something else."""
     if float(dated(_some(values), digits, pattern).mean()) < _MOST:
         return None
     good = dated(values, digits, pattern)
     share = float(good.mean())
     if share == 1.0:
-        return Reading(pattern, digits=digits)
+        return NumberTimes(pattern, digits=digits)
     at = int(np.argmin(good))
-    return Reading(
+    return NumberTimes(
         "",
         at,
         f"{values[at]} is no date written as {pattern}, as {share:.1%} of the times are "
@@ -84,7 +84,7 @@ def _compact(values: IntArray, digits: int, pattern: str) -> Reading | None:
     )
 
 
-def _rare(values: IntArray, low: float, high: float) -> Reading | None:
+def _rare(values: IntArray, low: float, high: float) -> NumberTimes | None:
     """Another order of year, month and day, or a short year, that all numbers would fit."""
     for digits, patterns in _RARE.items():
         if not 10 ** (digits - 2) <= low <= high < 10**digits:
@@ -93,7 +93,7 @@ def _rare(values: IntArray, low: float, high: float) -> Reading | None:
             if dated(_some(values), digits, pattern).all() and dated(values, digits, pattern).all():
                 if digits == 6 and (np.diff(values) == 1).all():
                     continue  # counted on, it is an index
-                return Reading(
+                return NumberTimes(
                     "",
                     0,
                     f"the times {int(low)} to {int(high)} may be dates ({pattern}) or {_as_number(digits)}",
@@ -102,7 +102,7 @@ def _rare(values: IntArray, low: float, high: float) -> Reading | None:
     return None
 
 
-def _windows(values: npt.NDArray[np.generic], low: float, high: float) -> Reading:
+def _windows(values: npt.NDArray[np.generic], low: float, high: float) -> NumberTimes:
     """Nanoseconds, unless they may be counts of 100 ns."""
     for name, what, (least, beyond) in (
         ("ticks", ".NET ticks", _TICKS), ("filetime", "a Windows FILETIME", _FILETIME),
@@ -111,14 +111,14 @@ def _windows(values: npt.NDArray[np.generic], low: float, high: float) -> Readin
             factor, origin = SINCE[name]
             other = np.datetime64((int(low) - origin) * factor, "ns").astype("M8[s]")
             own = np.datetime64(int(low), "ns").astype("M8[s]")
-            return Reading(
+            return NumberTimes(
                 "",
                 0,
                 f"the times {_plain(values, low)} to {_plain(values, high)} may be {what} ({other} at first) or "
                 f"nanoseconds since 1970 ({own})",
                 f"Say which: source.time_format={name} or source.time_format=ns.",
             )
-    return Reading("ns")
+    return NumberTimes("ns")
 
 
 def _some(values: IntArray) -> IntArray:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsad.core.errors import LabelError
-from tsad.core.types import ANOMALY, FloatArray
+from tsad.core.types import ANOMALY, BoolArray, FloatArray
 from tsad.sources.validate import PointLabels
 from tsad.sources.written import PLAIN
 
@@ -109,7 +109,7 @@ def _check_codes(values: FloatArray, words: LabelWords, name: str, where: str) -
     )
 
 
-def _named(values: FloatArray, abnormal: tuple[str, ...], name: str, where: str) -> np.ndarray:
+def _named(values: FloatArray, abnormal: tuple[str, ...], name: str, where: str) -> BoolArray:
     """Which values are among the abnormal ones, by number."""
     codes = []
     for text in abnormal:

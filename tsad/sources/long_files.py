@@ -34,16 +34,15 @@ def names_points(name: str, column: pa.ChunkedArray, stamps: IntArray, values: I
         stamps: [T] ns UTC, in the order of the rows.
         values: [T] of each channel.
     """
+    named, text = name.strip().lower() in _LIKE, pa.types.is_string(column.type)
+    if not named and not text:
+        return False
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     number, rows = len(encoded.dictionary), len(codes)
     if not 2 <= number <= rows // 2:
         return False
-    if name.strip().lower() in _LIKE:
-        return True
-    if not pa.types.is_string(column.type):
-        return False
-    return _shared(codes, stamps) or _blocks(codes, number, stamps) or _turns(codes, number, values)
+    return named or _shared(codes, stamps) or _blocks(codes, number, stamps) or _turns(codes, number, values)
 
 
 def _shared(codes: IntArray, stamps: IntArray) -> bool:

@@ -14,7 +14,7 @@ from tsad.core.types import FloatArray, IntArray
 from tsad.sources.csv_columns import COLUMNS, ColumnRules, Columns, roles_text
 from tsad.sources.label_column import LabelWords, point_labels
 from tsad.sources.several import check_single
-from tsad.sources.times import TimeReader, Times, joined
+from tsad.sources.times import TimeReader, Times, joined_text
 from tsad.sources.validate import Note, PointLabels, RawSeries, Rules, validate
 from tsad.sources.values import Reference, settled_by_point, value_columns
 from tsad.sources.written import Writing, as_numbers
@@ -53,7 +53,7 @@ class ParsedTable:
         chosen, layout = form.columns.values is not None, form.columns.layout
         self.values = value_columns(table, values, layout, chosen, form.writing, reference)
         if layout == "multichannel":
-            check_single(table, columns, self.values, self.times.stamps)
+            check_single(table, columns, self.values, self.times)
         elif layout == "long":
             settled_by_point(self.values, self.rows_of, chosen)
         self.labels: PointLabels | None = None
@@ -100,7 +100,7 @@ class ParsedTable:
     def _read_times(self, table: pa.Table) -> Times:
         """The time of each row; where a repeated hour is told by the order of rows, point by point."""
         form, where, row_of = self.form, self.reference.where, self.reference.row_of
-        column = joined([table.column(n) for n in self.columns.times])
+        column = joined_text([table.column(n) for n in self.columns.times])
         if form.times.daylight_saving != "infer" or not self.rows_of:
             return form.times.read(column, where, row_of)
         stamps = np.zeros(len(column), np.int64)

@@ -11,20 +11,22 @@ from tsad.core.errors import SeriesError
 from tsad.core.types import IntArray
 from tsad.sources.csv_columns import Columns
 from tsad.sources.long_files import names_points
+from tsad.sources.times import Times
 from tsad.sources.values import ValueColumns
 
 _DAY = 86_400 * 10**9
+_DAYS = frozenset({"date", "day", "datum", "dteday", "yyyymmdd", "日期"})
 _HOURS = frozenset({"hour", "hr", "hours", "hour_of_day", "stunde", "h", "heure", "hora", "小时", "时"})
 _TIME_WORDS = re.compile(r"^t_|_t$|date|time|stamp|zeit|datum|utc|local|时间|日期|[\W\d_]")
 
 
-def check_single(table: pa.Table, columns: Columns, values: ValueColumns, stamps: IntArray) -> None:
+def check_single(table: pa.Table, columns: Columns, values: ValueColumns, times: Times) -> None:
     """Refuse a table that is no single series.
 
     Raises:
         SeriesError: a column names points; several columns hold times of their own tags; the time of day is elsewhere.
     """
-    where = values.reference.where
+    where, stamps = values.reference.where, times.stamps
     for name in (n for n in table.column_names if n not in (*columns.times, columns.label)):
         column = table.column(name)
         integer = pa.types.is_integer(column.type)
@@ -41,6 +43,7 @@ def check_single(table: pa.Table, columns: Columns, values: ValueColumns, stamps
                 f"source.ignore_columns=[{name!r}].",
             )
     _check_day(table, columns, values, stamps)
+    _check_count(table, columns, values, times)
     _check_own_times(table, columns, values)
 
 
@@ -56,6 +59,17 @@ def _check_day(table: pa.Table, columns: Columns, values: ValueColumns, stamps: 
             "the time of day",
             f"Set source.time_column=[{columns.time},{hours[0]}], and source.time_format where it is not ISO 8601 "
             "(e.g. '%Y-%m-%d %H').",
+        )
+
+
+def _check_count(table: pa.Table, columns: Columns, values: ValueColumns, times: Times) -> None:
+    """Whole numbers called a time (``930`` for half past nine), beside a column of days."""
+    days = [n for n in table.column_names if n.strip().lower() in _DAYS and n not in columns.times]
+    if times.kind == "index" and days and columns.time.strip().lower() in ("time", "uhrzeit", "hour", "hhmm", "时间"):
+        raise SeriesError(
+            f"{values.reference.where}: column {columns.time!r} holds whole numbers and {days[0]!r} the days",
+            f"Set source.time_column=[{days[0]},{columns.time}] and source.time_format, e.g. '%Y%m%d %H%M'; if the "
+            f"numbers are an index: source.ignore_columns=[{days[0]!r}].",
         )
 
 

@@ -39,7 +39,7 @@ from tsad.sources.repeated import inferred
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["UNITS", "TimeReader", "Times", "joined", "zone_of"]
+__all__ = ["UNITS", "TimeReader", "Times", "joined_text", "zone_of"]
 
 _LARGEST_INDEX = 9_000_000_000  # seconds that fit into int64 ns
 _ZONED = r"[T ]\d{1,2}:?\d{2}.*?(?:[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)\s*$"
@@ -99,7 +99,7 @@ class TimeReader:
         return _Column(self, column, where, row_of).parse()
 
 
-def joined(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+def joined_text(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     """Several columns as one of text, a blank between them: date and time of day. One column as it is."""
     if len(columns) == 1:
         return columns[0]

@@ -15,9 +15,10 @@ from tsad.core.types import FloatArray, IntArray
 from tsad.sources.csv_columns import MARK_NAMES, ROW_NAMES
 from tsad.sources.validate import RowOf
 from tsad.sources.written import Kind, Writing, as_numbers, kind_of, numeric_codes
-from tsad.sources.written_cells import Fault, ambiguous
+from tsad.sources.written_cells import Obstacle, ambiguous
 
 _LOOKED_AT = 50  # points of a long table whose text is told apart before a column of text is given up
+_GLANCE = 1_000  # rows that settle most columns of numbers
 _FEWEST = 3  # cells with exactly three digits behind the mark, from which on they are noticed
 _AS_MARKS = "marks points with 0 and 1; source.label_column={0} takes it as the label"
 
@@ -62,7 +63,7 @@ class ValueColumns:
         fault = kind.fault
         if fault is None:
             filled = int(np.flatnonzero(column.is_valid().to_numpy())[0]) if column.null_count < len(column) else 0
-            fault = Fault(str(column[filled]), "is not a number", "")
+            fault = Obstacle(str(column[filled]), "is not a number", "")
         at = _position(column, fault.text)
         row = self.reference.row_of(at if rows is None else int(rows[at]))
         found = f"{self.reference.where}: row {row}: {fault.text[:40]!r} in value column {name!r} {fault.what}"
@@ -124,7 +125,7 @@ def _text(out: ValueColumns, name: str, layout: str, chosen: bool) -> None:
         kind = (
             kind
             if kind.name != "numbers"
-            else Kind("fault", Fault(str(column[int(np.argmax(bad))]), "is not a number", ""))
+            else Kind("fault", Obstacle(str(column[int(np.argmax(bad))]), "is not a number", ""))
         )
     if layout != "multichannel":
         return  # settled by point or column
@@ -166,6 +167,12 @@ def _no_channels(out: ValueColumns, table: pa.Table, names: Sequence[str]) -> No
         del out.numbers[name]
 
 
+def _finer(numbers: FloatArray) -> bool:
+    """Whether some of these numbers have more than three decimals."""
+    thousandths = numbers[np.isfinite(numbers)] * 1000
+    return bool((np.abs(thousandths - np.round(thousandths)) > 1e-6).any())
+
+
 def _nothing(out: ValueColumns, table: pa.Table) -> SeriesError:
     name = next(iter(out.ignored))
     out.texts[name] = table.column(name)
@@ -181,16 +188,13 @@ def _check_thousands(name: str, numbers: FloatArray, out: ValueColumns) -> None:
     writing, text_of = out.writing, out.reference.text_of
     if writing.thousands != "auto" or text_of is None or not len(numbers):
         return
+    if _finer(numbers[:_GLANCE]):
+        return
     size = np.abs(numbers[~np.isnan(numbers)])
     if not len(size) or size.max() >= 1000:
         return
     fractions = size[size != np.floor(size)]
-    thousandths = fractions * 1000
-    if (
-        len(fractions) == len(size)
-        or (fractions < 1).any()
-        or (np.abs(thousandths - np.round(thousandths)) > 1e-6).any()
-    ):
+    if len(fractions) in (0, len(size)) or (fractions < 1).any() or _finer(fractions):
         return
     text = text_of(name).drop_null().unique()
     marked = pc.match_substring(text, writing.decimal)  # type: ignore[attr-defined]

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tsad.core.types import BoolArray, FloatArray
-from tsad.sources.written_cells import Cell, Fault, fault_of, read_cell
+from tsad.core.types import BoolArray, FloatArray, IntArray
+from tsad.sources.written_cells import Cell, Obstacle, fault_of, read_cell
 
 SAMPLE = 100_000  # cells of a long column that are looked at to tell what it is
 PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
@@ -25,6 +25,7 @@ _MOMENT = re.compile(
 )
 _OF_DAY = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?:/\d+)?")
+_MANY = 10_000  # rows from which on each text is read once
 _FEW_WORDS = 5  # so many different words among numbers are states of a sensor, more of them are prose
 
 
@@ -57,7 +58,7 @@ class Kind:
     """
 
     name: str
-    fault: Fault | None = None
+    fault: Obstacle | None = None
 
 
 def without_missing(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.ChunkedArray:
@@ -70,6 +71,12 @@ def without_missing(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Chunk
 
 def as_numbers(column: pa.ChunkedArray, writing: Writing) -> tuple[FloatArray, BoolArray]:
     """Numbers of a text column as ``writing`` has them, [T], NaN where missing; and a mask of cells that are none."""
+    if len(column) > _MANY:
+        encoded = column.combine_chunks().dictionary_encode()
+        if len(encoded.dictionary) < len(column) // 4:
+            numbers, bad = as_numbers(pa.chunked_array([encoded.dictionary]), writing)
+            codes = encoded.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
+            return np.append(numbers, np.nan)[codes], np.append(bad, False)[codes]
     text = without_missing(column, writing.missing)
     if writing.units:
         marks = "|".join(re.escape(u) for u in sorted(writing.units, key=len, reverse=True))
@@ -135,7 +142,7 @@ def _written(texts: Sequence[str], cells: Sequence[Cell], bad: BoolArray, writin
 
 
 def _mixed(
-    texts: Sequence[str], counts: np.ndarray, strange: BoolArray, cells: Sequence[Cell | None], writing: Writing
+    texts: Sequence[str], counts: IntArray, strange: BoolArray, cells: Sequence[Cell | None], writing: Writing
 ) -> Kind:
     """Some cells or all are no numbers at all."""
     others = [t for t, odd in zip(texts, strange, strict=True) if odd]
@@ -147,7 +154,7 @@ def _mixed(
         written = [c for c in cells if c is not None]
         fault = fault_of(written, [t for t, odd in zip(texts, strange, strict=True) if not odd], writing.decimal)
         if fault is None or not written:
-            fault = Fault(others[0], "is not a number", "")
+            fault = Obstacle(others[0], "is not a number", "")
         return Kind("fault", fault)
     if all(_OF_DAY.fullmatch(t) for t in others):
         return Kind("day times")

@@ -33,7 +33,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Obstacle:
     """Why a column is not read as numbers: a cell, what it is, and the key that reads it."""
 
     text: str
@@ -59,7 +59,7 @@ def read_cell(text: str) -> Cell | None:
     return Cell(text, core, unit, odd)
 
 
-def fault_of(cells: Sequence[Cell], plain: Sequence[str], decimal: str) -> Fault | None:
+def fault_of(cells: Sequence[Cell], plain: Sequence[str], decimal: str) -> Obstacle | None:
     """What hinders a column, of whose cells these are no plain numbers; ``None`` = they are codes, not numbers.
 
     Args:
@@ -79,14 +79,15 @@ def fault_of(cells: Sequence[Cell], plain: Sequence[str], decimal: str) -> Fault
         keys.append(f"source.units=[{_quoted(named[0])}]")
     if any(c.odd for c in cells) and not keys:
         odd = next(c for c in cells if c.odd)
-        return Fault(odd.text, "is a number with its sign, digits or quote written for people", "Write all as -12.5.")
+        what = "is a number with its sign, digits or quote written for people"
+        return Obstacle(odd.text, what, "Write all as -12.5.")
     if not keys:
-        return Fault(first.text, "is not a number", "")
+        return Obstacle(first.text, "is not a number", "")
     what = _what(cells, named, first, decimal)
     joined = " ".join(k for k in keys if " or " not in k)
     asked = next((k for k in keys if " or " in k), "")
     remedy = ", and ".join(part for part in (asked, joined) if part)
-    return Fault(first.text, what, f"Set {remedy}.")
+    return Obstacle(first.text, what, f"Set {remedy}.")
 
 
 def ambiguous(text: str) -> bool:
@@ -111,14 +112,14 @@ def _numeric(core: str) -> bool:
     return match is not None and len(core.rpartition(match["mark"])[2]) == 3
 
 
-def _several_units(cells: Sequence[Cell], named: Sequence[str]) -> Fault | None:
+def _several_units(cells: Sequence[Cell], named: Sequence[str]) -> Obstacle | None:
     """Values in two units are an error; names such as 3A, 3B, 5 - closed are none."""
     fractions = any(c.marks for c in cells)
     numbers = len({c.core for c in cells})
     if not fractions or len(named) > 4 or numbers <= len(named) or any(" " in u for u in named):
         return None
     odd = next(c for c in cells if c.unit == named[1])
-    return Fault(odd.text, f"has the unit {named[1]!r} where others have {named[0]!r}", "Write one unit.")
+    return Obstacle(odd.text, f"has the unit {named[1]!r} where others have {named[0]!r}", "Write one unit.")
 
 
 def _marks(cells: Sequence[Cell], plain: Sequence[str], decimal: str) -> list[str]:
