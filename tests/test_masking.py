@@ -72,7 +72,7 @@ def test_a_value_where_a_name_is_meant_is_refused(bench: Make, overrides: list[s
 
 
 @pytest.mark.parametrize(
-    "url", [f"postgresql://u:{S}@h:port/db", f"postgresql://u:{S}@[h/db", f"nodriver://u:{S}@h/db", f"{S}"]
+    "url", [f"postgresql://u:{S}@h:port/db", f"nodriver://u:{S}@h/db", f"{S}"]
 )
 def test_a_broken_url_of_the_environment_is_not_repeated(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     from sql_kit import sql_source
