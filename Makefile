@@ -18,16 +18,18 @@ INSTALL := $(PIP) install $(OFFLINE) -c constraints.txt
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+MLFLOW_TESTS := $(wildcard $(foreach name,claims* tracking* registry logged_models story status ui_app,tests/test_$(name).py))
 BENCHMARKS := $(filter-out benchmarks/prove.py benchmarks/reference_% benchmarks/_%,$(wildcard benchmarks/*.py))
 
-.PHONY: help venv install demo test live prove bench lint wheel wheelhouse clean
+.PHONY: help venv install demo test live newest prove bench lint wheel wheelhouse clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        install, then three iterations on a simulated plant (under 4 minutes)"
 	@echo "make test        install, then the default tests: no network, GPU or server"
 	@echo "make live        tests with a real Label Studio, IoTDB, PostgreSQL, a real browser and kills"
-	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout"
+	@echo "make newest      tests of what touches MLflow, with the newest MLflow of the registry"
+	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout (SEEDS=2: shorter)"
 	@echo "make bench       the figures of the README, one command each"
 	@echo "make lint        ruff, mypy, and what the rules of the house count"
 	@echo "make install     .venv with the pinned core set"
@@ -74,8 +76,14 @@ test: $(VENV)/.dev
 live: $(VENV)/.live
 	$(PYTEST) -m live tests/live --timeout 1800 -v
 
+# What touches MLflow, with the newest one of the registry in front of the pinned one. It alone: what it needs beside
+# it is the pinned set.
+newest: $(VENV)/.dev
+	$(PIP) install --upgrade --no-deps --target build/newest mlflow
+	PYTHONPATH=$(CURDIR)/build/newest $(PYTEST) -n auto $(MLFLOW_TESTS)
+
 prove: $(VENV)/.dev
-	$(BIN)/python benchmarks/prove.py
+	$(BIN)/python benchmarks/prove.py $(if $(SEEDS),--seeds $(SEEDS))
 
 bench: $(VENV)/.dev
 	$(foreach file,$(BENCHMARKS),$(BIN)/python $(file) &&) true

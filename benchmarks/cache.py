@@ -60,7 +60,8 @@ def ours(folder: Path, points: int, rows: int) -> dict[str, float]:
     """Seconds to the first window and to all series from disk, and again from memory."""
     import pandas  # noqa: F401 - pyarrow imports it at the first array (0.2 s), and every verb needs it
 
-    memory, found = WorkingSet(2**34), {}
+    memory = WorkingSet(2**34)
+    found: dict[str, float] = {}
     for level in ("disk", "memory"):
         source, begin, first, total = Remote(points, rows), time.perf_counter(), 0.0, 0
         for read in SeriesStream(CachedSource(source, folder, memory=memory).read()):
@@ -77,7 +78,7 @@ def pandas_parquet(folder: Path, points: int, rows: int) -> dict[str, float]:
     """The same by pandas: a plain Parquet file per point, and the CSV files."""
     import pandas as pd
 
-    found = {}
+    found: dict[str, float] = {}
     for suffix, read in (("parquet", pd.read_parquet), ("csv", pd.read_csv)):
         begin, first, total = time.perf_counter(), 0.0, 0
         for path in sorted(folder.glob(f"*.{suffix}")):

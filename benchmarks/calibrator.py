@@ -6,8 +6,9 @@
 Weights come from the labelled sets under ``--data`` (each folder a set, each set counting the same) and from synthetic
 series of four lengths, drawn from other seeds than training's. Printed per detector: interval F1 and composite F1 of
 whole series, counts pooled per set, in sample and with the set's own labels left out. ``--write`` puts the weights
-into ``tsad/detectors/proposals/defaults.json``; entries of other detectors stay. ``any``, for a detector without its
-own, is fitted to the candidates of all detectors named, and only where several are.
+into ``tsad/detectors/proposals/defaults.json``; entries of other detectors stay. With ``--remember`` they also read
+what people have called normal. ``any``, for a detector without its own, is fitted to the candidates of all detectors
+named, and only where several are.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from tsad.detectors.proposals.fitting import (
     fit_proposer,
     labelled_looks,
     pooled_f1,
+    remembering_look,
     synthetic_groups,
 )
 from tsad.detectors.proposals.proposer import ANY, DEFAULTS, Proposer
@@ -67,6 +69,12 @@ def sharing(detector: Detector, known: dict[str, Examined]) -> Detector:
 def candidates(detector: Detector, sets: Sequence[LabelledSet]) -> tuple[Groups, Groups]:
     """By group: of the labelled sets, with those of their series that hold nothing abnormal, and synthetic ones."""
     return {one.name: list(labelled_looks(detector, one.labelled())) for one in sets}, synthetic_groups(detector)
+
+
+def remember(real: Groups, detector: Detector, sets: Sequence[LabelledSet], length: int, most: int) -> None:
+    """Add each series of the labelled sets as it looks after some reviews."""
+    for one in sets:
+        real[one.name] += [remembering_look(detector, s, truth, length, most) for s, truth in one.labelled()]
 
 
 def report(name: str, real: Groups, synthetic: Groups) -> Proposer:
@@ -110,6 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled sets, one folder each")
     parser.add_argument("--detectors", type=lambda text: text.split(","), default=list(DETECTORS))
+    parser.add_argument("--remember", action="store_true", help="each series once more, with what reviews call normal")
     parser.add_argument("--write", action="store_true", help="put the weights into defaults.json")
     given = parser.parse_args()
     bench = workbench(settings(compose()))
@@ -124,6 +133,8 @@ def main() -> None:
     for name in given.detectors:
         started, detector = time.perf_counter(), bench.detector_named(name)
         real, synthetic = candidates(sharing(detector, known), sets)
+        if given.remember:
+            remember(real, detector, sets, bench.windows.length, bench.windows.remembered)
         proposer = report(name, real, synthetic)
         entries[detector.name] = entry(proposer, provenance([detector], real))
         made.append(detector)

@@ -72,7 +72,8 @@ def _harmonic(a: float, b: float) -> float:
 
 def null_units(rng: np.random.Generator, null: str, series: int, intervals: int) -> tuple[list[Unit], list[Unit]]:
     """A gold set as champion and challenger answer it: one unit per series, a true interval per slot."""
-    champion, challenger = [], []
+    champion: list[Unit] = []
+    challenger: list[Unit] = []
     for number in range(series):
         truth = np.zeros((intervals, SLOT), bool)
         truth[:, 20 : 20 + LENGTH] = True

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import numpy as np
 
-from tsad.core.reviews import Choice, ReviewState
+from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
-from tsad.core.types import Interval, Origin
+from tsad.core.types import Interval, Origin, Proposal
 from tsad.review import convert, server, template
 from tsad.review.label_studio import LabelStudioReviewer
 from tsad.review.label_studio_options import LabelStudioOptions
@@ -42,7 +42,7 @@ def windows(count: int, points: int) -> list[Choice]:
         window = Window(series, k * points, (k + 1) * points)
         t = window.timestamps
         proposal = tuple(Interval(int(t[a]), int(t[a + 30]), score=0.8) for a in (points // 4, points // 2))
-        out.append(Choice(window, 0.5, "mix", proposal=proposal, origin=Origin("patch", "bench:1"), score=k / count))
+        out.append(Choice(window, 0.5, "mix", proposals=(Proposal(proposal, ORIGIN),), score=k / count))
     return out
 
 
@@ -101,22 +101,23 @@ def measure(url: str, token: str, tasks: int, points: int, single: int) -> None:
     http = httpx.Client(base_url=url, headers={"Authorization": f"Token {token}"}, timeout=600, trust_env=False)
     reviewer.push([])  # the SDK is imported before the clock starts, for both ways alike
     assert reviewer.client and other.client
-    spent = {}
+    spent: dict[str, float] = {}
+    pulled: list[ReviewedWindow] = []
     for name, work in {
         "push": lambda: reviewer.push(choices),
         "push again (nothing new)": lambda: reviewer.push(choices),
         "answer all, inside Label Studio": lambda: accept(http, reviewer._project()["id"]),
-        "pull": lambda: reviewer.pull(choices),
+        "pull": lambda: pulled.extend(reviewer.pull(choices)),
     }.items():
         begun = time.perf_counter()
-        result = work()
+        work()
         spent[name] = time.perf_counter() - begun
         print(f"{name:34s} {spent[name]:8.1f} s   {1000 * spent[name] / tasks:7.1f} ms per task", flush=True)
-    accepted = sum(r.state is ReviewState.ACCEPTED for r in result)
+    accepted = sum(r.state is ReviewState.ACCEPTED for r in pulled)
     print(f"{accepted} of {tasks} windows of {points} points came back exactly as proposed")
     project, form = other._project_for(choices[:single])
-    pushed, pulled = one_by_one(http, project, choices[:single], form)
-    for name, seconds in (("push", pushed), ("pull", pulled)):
+    push_seconds, pull_seconds = one_by_one(http, project, choices[:single], form)
+    for name, seconds in (("push", push_seconds), ("pull", pull_seconds)):
         ratio = (seconds / single) / (spent[name] / tasks)
         print(f"one call per task: {name:4s} {1000 * seconds / single:7.1f} ms per task = {ratio:.1f} x ours")
     for one in (reviewer, other):

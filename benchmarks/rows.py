@@ -20,7 +20,7 @@ import numpy as np
 from tsad.config import compose, settings, workbench
 from tsad.core.types import FloatArray
 from tsad.detectors.evidence.channels import CHANNELS, UNIT
-from tsad.detectors.evidence.examined import series_rows
+from tsad.detectors.evidence.examined import Examined
 from tsad.metrics.ranking import auc_pr, vus_pr
 from tsad.steps.sets import LabelledSet, open_sets
 
@@ -32,7 +32,7 @@ def row_figures(one: LabelledSet) -> FloatArray:
     """Means over the series of a set, [rows, 2]: VUS-PR and AUC-PR of each row of evidence."""
     found = []
     for series, truth in one.read():
-        rows = series_rows(series)
+        rows = Examined.plain(series, np.zeros(len(series))).rows
         scores = [np.abs(row.astype(np.float64)) * UNIT for row in rows]
         found.append([(vus_pr(truth, s, step=STEP), auc_pr(truth, s)) for s in scores])
     return np.asarray(np.mean(found, axis=0), np.float64)

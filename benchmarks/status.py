@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 SCORES = ("point_precision", "point_recall", "point_f1", "interval_precision", "interval_recall", "interval_f1",
-          "composite_f1", "auc_pr", "vus_pr")  # fmt: skip
+          "composite_f1")  # fmt: skip
+REVIEWS = '{"queue": {"ACCEPTED": 20, "CORRECTED": 4}, "gold": {}}'
 
 
 def filled(iterations: int) -> None:
@@ -30,8 +31,9 @@ def filled(iterations: int) -> None:
     with open_loop(bench).lock() as held:
         for number in range(1, iterations + 1):
             iteration = held.create_iteration(number, bench.config_yaml, bench.parameters())
-            figures = {f"{who}.{name}": 0.5 for who in ("gold", "challenger") for name in SCORES}
-            iteration.complete({**figures, "reviews.accepted": 20.0, "reviews.corrected": 4.0, "promoted": 0.0})
+            figures = {f"gold/{name}": 0.5 for name in SCORES}
+            iteration.recorder.tags({"tsad.reviews": REVIEWS})
+            iteration.complete(figures)
         with held.run("REGISTER") as step:
             step.result({})
         registry = held.registry(bench.make_detector().name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +50,8 @@ def main() -> None:
     for points in options.points:
         truth, scores = made_series(points, options.runs_per_1000, options.seed)
         runs = int(np.count_nonzero(np.diff(truth.astype(np.int8), prepend=0) == 1))
-        fast, fast_seconds = seconds(lambda t=truth, s=scores: vus_pr(t, s), 3)
-        slow, slow_seconds = seconds(lambda t=truth, s=scores: reference_vus_pr(t, s), 1)
+        fast, fast_seconds = seconds(partial(vus_pr, truth, scores), 3)
+        slow, slow_seconds = seconds(partial(reference_vus_pr, truth, scores), 1)
         print(
             f"{points:>10,} {runs:>6} {fast_seconds:>9.4f} {slow_seconds:>12.2f} "
             f"{slow_seconds / fast_seconds:>8.0f} {abs(fast - slow):>13.1e}",

@@ -121,7 +121,7 @@ def test_conf_where_the_user_stands_is_searched_first(
 ) -> None:
     before = options().windows.length
     (tmp_path / "conf" / "windows").mkdir(parents=True)
-    (tmp_path / "conf" / "windows" / "default.yaml").write_text("length: 99\ncontext: 1\n")
+    (tmp_path / "conf" / "windows" / "default.yaml").write_text("length: 99\ncontext: 1\nremembered: 0\n")
     monkeypatch.chdir(tmp_path)
     assert options().windows.length == 99 != before
     assert "long" in options_of("windows")

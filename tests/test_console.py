@@ -14,7 +14,7 @@ import pytest
 
 from tsad.cli import Lines
 from tsad.core.control import StopRequested
-from tsad.core.printing import cells, printable, shortened, wrapped
+from tsad.core.printing import cells, decimals, printable, shortened, wrapped
 from tsad.verbs import foot as foot_module
 from tsad.verbs.console import Console
 from tsad.verbs.foot import ERASE, Foot
@@ -98,6 +98,13 @@ def test_columns_are_those_of_all_rows() -> None:
 )  # fmt: skip
 def test_figures_without_false_precision(value: float, text: str) -> None:
     assert figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.25, "+.250"), (-0.0312, "-.031"), (0.0, "+.000"), (0.9999, "+1.000"), (-1.0, "-1.000")]
+)
+def test_differences_carry_their_sign(value: float, text: str) -> None:
+    assert decimals(value, sign="+") == text
 
 
 def test_seconds_are_whole() -> None:

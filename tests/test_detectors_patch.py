@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from tsad.detectors.evidence.channels import (
 from tsad.detectors.evidence.examined import Examined, channel_evidence
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
+from tsad.detectors.patch import detector as detector_module
 from tsad.detectors.patch.blends import BLENDS, FIRST, HIGHEST, blend_for, blend_in
 from tsad.detectors.patch.detector import PatchDetector, resolve_device
 from tsad.detectors.patch.loading import SHIPPED, load_base
@@ -225,8 +227,8 @@ def test_evidence_reaches_the_network(weights: Path, monkeypatch: pytest.MonkeyP
     x = noise(300)
     told = detector(weights).score([make_series(x)])[0]
 
-    def unknown(series: Series, wanted: tuple[str, ...]) -> Iterator[tuple[int, Evidence]]:
-        for channel, evidence in channel_evidence(series, wanted):
+    def unknown(series: Series, *given: Any) -> Iterator[tuple[int, Evidence]]:
+        for channel, evidence in channel_evidence(series, *given):
             evidence.rows[:] = 0
             yield channel, evidence
 
@@ -253,6 +255,11 @@ def test_the_weights_name_their_blend() -> None:
     told = 2 * rows[0] + evidence.row("energy") + 2 * np.max(rows, axis=0) - 3
     assert np.allclose(HIGHEST.told(evidence), told, atol=1e-5)
     assert {name: blend_for(name, 15) for name in BLENDS} == BLENDS and blend_for("highest", 16) is FIRST
+    assert blend_for("features", 16) is BLENDS["features"] and set(BLENDS["features"].weights) <= set(SECOND_EDITION)
+    evidence, scores = evidence_of(noise(300)[:, 0]), np.full(300, 0.25)
+    blend_in(scores, evidence, 1.0, BLENDS["features"])
+    expected = 0.5 * np.log(0.25 / 0.75) + BLENDS["features"].told(evidence)
+    assert np.allclose(np.log(scores / (1 - scores)), expected, atol=1e-4), "the network counts half"
     from tsad.detectors.patch.configuration import PatchConfig
 
     assert PatchConfig().blend == "sum" and PatchConfig(blend="highest").to_dict()["blend"] == "highest"
@@ -568,6 +575,22 @@ def test_a_few_steps_learn_a_reviewed_pattern(weights: Path) -> None:
 # ---- what ships
 
 
+def test_a_registered_version_finds_the_shipped_base_it_was_made_on(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    newest = PatchDetector(weights="", batch_size=4, device="cpu", stride=32, blend=0.0)
+    earlier = detector(weights)
+    series = make_series(noise(300)[:, 0])
+    monkeypatch.setattr(detector_module, "EARLIER", (weights,))
+    found = newest.on_base(earlier.base_reference())
+    assert found.base_reference()["sha256"] == earlier.base_reference()["sha256"]
+    assert np.array_equal(found.score([series])[0], earlier.score([series])[0])
+    assert found.describe() == newest.describe() and found.config_hash == newest.config_hash, "it stays what it was"
+    assert newest.on_base(newest.base_reference()) is newest
+    assert newest.on_base({"sha256": "0" * 64}) is newest, "weights that nobody has are named by check_base"
+    assert earlier.on_base(newest.base_reference()) is earlier, "weights that were asked for are not exchanged"
+
+
 def test_shipped_weights_find_what_anybody_sees() -> None:
     x = np.sin(np.arange(3000) * 2 * np.pi / 60) + 0.1 * noise(3000)[:, 0]
     x[1500:1510] += 4.0
@@ -578,9 +601,9 @@ def test_shipped_weights_find_what_anybody_sees() -> None:
     assert config["recipe"]["step"] > 0 and 1.0e6 < sum(p.numel() for p in base.network().parameters()) < 1.5e6
 
 
-def test_a_network_of_an_edition_costs_no_more_rows_than_its_edition_has() -> None:
+def test_rows_that_only_the_first_edition_reads_cost_nothing_under_the_second() -> None:
     first, second = crops.Seen(1024, FIRST_EDITION), crops.Seen(1024, SECOND_EDITION)
-    assert first.needed == FIRST_EDITION and second.needed == SECOND_EDITION
-    assert crops.Seen(1024, ()).needed == FIRST_EDITION and crops.Seen(1024).needed == CHANNELS
+    assert first.needed == CHANNELS, "proposals are made of the newer rows too"
+    assert second.needed == SECOND_EDITION == crops.Seen(1024, ()).needed and crops.Seen(1024).needed == CHANNELS
     shipped = load_base(SHIPPED).config.evidence
     assert set(crops.Seen(1024, tuple(shipped)).needed) >= set(shipped)

@@ -58,14 +58,15 @@ def scored(intervals: int = 9, **gains: tuple[float, float, float]) -> Scored:
 
 
 def evidence(patch: Workbench, windows: int, result: Scored, **given: Any) -> Any:
-    return evidence_gap(patch, result, windows, **({"by_people": True, "available": 200} | given))
+    given = {"by_people": True, "available": 200} | given
+    return evidence_gap(patch, result.intervals, result.paired, windows, **given)
 
 
 def test_how_many_gold_windows_would_narrow_the_interval(patch: Workbench) -> None:
     gap = evidence(patch, 12, scored(interval_f1=(0.1, -0.1, 0.3), composite_f1=(0.05, -0.2, 0.3)))
     assert gap.needed == 48, "the arm of .2 has to be halved: four times as many"
     assert str(gap) == (
-        "interval_f1 +0.10 within [-0.10, +0.30], 0.40 wide; composite_f1 +0.05 within [-0.20, +0.30], 0.50 wide; "
+        "interval_f1 +.10 within [-.10, +.30], .40 wide; composite_f1 +.05 within [-.20, +.30], .50 wide; "
         "about 48 gold windows would tell (12 now); "
         "that takes a new loop, reviewed anew: loop.name=NAME gold.windows=48 gold.windows_share=0.24"
     )

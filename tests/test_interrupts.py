@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -46,11 +45,8 @@ def interrupted(home: Path, number: int, said: str, *words: str) -> tuple[int, s
 
 
 @pytest.mark.timeout(900)  # two processes that import everything, on machines that are busy
-def test_a_loop_that_is_interrupted_goes_on(
-    home: Path, empty_store: Path, bench: Callable[..., Workbench]
-) -> None:
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
+@pytest.mark.usefixtures("stocked")
+def test_a_loop_that_is_interrupted_goes_on(home: Path, bench: Callable[..., Workbench]) -> None:
     tracking = settings(compose(SMALL), SMALL).tracking
     code, err = interrupted(home, signal.SIGINT, "loop demo: iteration 1", "iterate", *SMALL)
     assert code == 130 and err.splitlines()[-1] == "error: interrupted. Go on with: tsad iterate loop.name=demo", err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def line() -> Line:
         values, truth = burst(seed)
         series = Series(f"s{seed}", np.arange(len(values), dtype=np.int64) * NS_PER_SECOND, values[:, None])
         seen = next(iter(RobustZScore(half=6.0, window=0).examine([series])))
-        subjects.append(Subject(LabelledLook(look_at(series, seen), truth), series.timestamps, seen.scores, seen.rows))
+        subjects.append(Subject(LabelledLook(look_at(series, seen), truth), series, seen.scores, seen.rows))
     return Line("toy", subjects)
 
 
@@ -103,9 +102,7 @@ def test_the_yardstick_learns_from_the_points_of_reviewed_windows(line: Line) ->
 
 
 @pytest.fixture
-def sets(tmp_path: Path, home: Path, empty_store: Path) -> list[str]:
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
+def sets(tmp_path: Path, stocked: None) -> list[str]:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         values, truth = burst(len(name) + ord(name[0]), 1200)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -91,9 +90,8 @@ def test_a_loop_at_work_can_be_looked_at(one: Workbench, tmp_path: Path, verb: s
     assert not open_loop(one).search("attributes.status = 'RUNNING'")
 
 
-def test_looking_makes_no_loop(bench: Make, home: Path, empty_store: Path, tmp_path: Path) -> None:
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
+@pytest.mark.usefixtures("stocked")
+def test_looking_makes_no_loop(bench: Make, home: Path, tmp_path: Path) -> None:
     plant(tmp_path / "plant", ["T0", "T1"])
     looking = bench("source=csv", f"source.root={tmp_path / 'plant'}")
     ingested = call("ingest", looking)
@@ -110,11 +108,10 @@ def test_looking_makes_no_loop(bench: Make, home: Path, empty_store: Path, tmp_p
     assert open_store(looking.tracking, home).loops() == ["default"]
 
 
+@pytest.mark.usefixtures("stocked")
 def test_what_was_kept_by_looking_moves_with_the_store(
-    bench: Make, home: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Make, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
     write(tmp_path / "plant" / "a.csv", "timestamp,value\n2026-01-01,1\n2026-01-02,2\n2026-01-03,2\n")
     run_id = call("ingest", bench("source=csv", f"source.root={tmp_path / 'plant'}")).report_run
     home.rename(tmp_path / "moved")

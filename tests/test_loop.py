@@ -95,7 +95,7 @@ def test_an_iteration_from_series_to_gate(
     assert "tsad-demo-robust_zscore:" in shown and "COMPLETED" in shown and "MB" in shown
     call("iterate", one)  # the loop has reached its end: nothing more is done
     assert len(loop.iterations()) == 1
-    assert "loop.iterations=1" in capsys.readouterr().out
+    assert "to go on: tsad iterate loop.name=demo loop.iterations=2" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_fresh_loop_takes_the_next_name(small: Make) -> None:
@@ -110,7 +110,7 @@ def test_a_failed_iteration_goes_on_where_it_failed(small: Make, monkeypatch: py
         raise TrackingError("the store is gone", "Bring it back.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "gold_units", down)
+        patch.setattr(evaluate, "gold_stretches", down)
         with pytest.raises(TrackingError, match="store is gone"):
             iterate(small())
     loop = open_loop(small())
@@ -152,7 +152,10 @@ def test_the_champion_can_be_forced_and_rolled_back(small: Make) -> None:
     assert decision.reason.startswith("not enough evidence")
     with pytest.raises(RegistryError, match="previous"):
         call("rollback", one)
-    call("promote", one, version="challenger", force=True)
+    refused = call("promote", one, version="challenger", force=False)
+    assert not refused.promoted and refused.evidence is not None and refused.evidence.more_intervals > 0
+    assert refused.evidence.available > refused.evidence.windows
+    assert call("promote", one, version="challenger", force=True).evidence is None
     champion, previous = registry.alias("champion"), registry.alias("previous")
     assert champion is not None and champion.version == 2
     assert previous is not None and previous.version == 1

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from tsad.core.options import GoldOptions
+from tsad.core.printing import decimals
 from tsad.metrics.gate import Clause, Decision, decide, level_of
-from tsad.metrics.paired import PairedGain, paired_tests
+from tsad.metrics.paired import PairedGain, gain_figures, paired_tests
 from tsad.metrics.units import Unit, rotated, summarise
 
 ROOT = Path(__file__).parents[1]
@@ -79,9 +80,12 @@ def test_the_gate_reads_both_by_default() -> None:
     ],
 )
 def test_either_may_rise_and_neither_may_fall(interval: PairedGain, composite: PairedGain, clause: Clause) -> None:
+    def sign(value: float) -> str:
+        return decimals(value, sign="+")
+
     told = judged(interval, composite)
     assert (told.clause, told.promoted) == (clause, clause == Clause.ROSE)
-    for figure in (f"{g.gain:+.3f} [{g.low:+.3f}, {g.high:+.3f}]" for g in (interval, composite)):
+    for figure in (f"{sign(g.gain)} [{sign(g.low)}, {sign(g.high)}]" for g in (interval, composite)):
         assert figure in told.reason
     assert "gold.margin=0.05" in told.reason and "% intervals" in told.reason
     assert told.gains == dict(zip(GATE, (interval, composite), strict=True)) and told.margin == 0.05
@@ -103,7 +107,8 @@ def test_the_reason_states_level_and_decider() -> None:
     assert told.reason.startswith("interval_f1 rose by more than chance, neither fell beyond chance or margin: ")
     assert told.reason.endswith("(90% intervals, 5% on each side; gold.margin=0.05)")
     assert told.verdict().startswith("promoted: interval_f1 rose")
-    assert told.figures()["gain.interval_f1"] == 0.1 and told.figures()["gain.composite_f1_high"] == 0.1
+    figures = gain_figures(told.gains)
+    assert figures["gain/interval_f1"] == 0.1 and figures["gain/composite_f1_high"] == 0.1
     assert Decision.from_json(told.to_json()) == told
 
 

@@ -292,7 +292,7 @@ def test_a_new_strategy_rule_and_reviewer_are_a_file_and_a_yaml_each(
     detected = done.finished("DETECT")
     assert done.state == "COMPLETED" and detected is not None
     assert detected.result["threshold"] == pytest.approx(0.45) and detected.result["queued"] == 6
-    assert done.params["sampling.favour"] == "3.0" and done.params["review._target_"] == "my_loop_parts.Yes"
+    assert done.params["sampling.favour"] == "3.0" and done.params["review"] == "my_loop_parts.Yes"
     assert one.thaw(done.config_yaml).reviewer is one.reviewer
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -250,13 +249,12 @@ def options(output: Path, sets: list[str]) -> dict[str, Any]:
     return {**task, **small, "output": str(output), "validate_on": sets, "validate_points": 200}
 
 
+@pytest.mark.usefixtures("stocked")
 def test_the_verb_is_tracked_and_validates_on_labelled_sets(
-    tmp_path: Path, home: Path, bench: Callable[..., Workbench], empty_store: Path
+    tmp_path: Path, home: Path, bench: Callable[..., Workbench]
 ) -> None:
     from mlflow import MlflowClient
 
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
     values = np.random.default_rng(0).standard_normal(300)
     values[100:108] += 9
     rows = "".join(f"{k},{v},{int(100 <= k < 108)}\n" for k, v in enumerate(values))

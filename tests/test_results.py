@@ -134,6 +134,6 @@ def test_a_record_without_what_came_later() -> None:
     plain = {k: v for k, v in RECORDS[stages.Promoted].items() if k not in ("clause", "level", "margin", "gains")}
     before = stages.Promoted.from_json(plain)
     assert (before.promoted, before.reason, before.champion) == (True, "better", 2)
-    assert (before.clause, before.level, before.gains, before.figures()) == (Clause.UNRECORDED, None, {}, {})
+    assert (before.clause, before.level, before.gains) == (Clause.UNRECORDED, None, {})
     old_gain = {"gain": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.01, "resampled": "series"}
     assert stages.PairedGain.from_json(old_gain).level == 0.95

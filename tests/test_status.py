@@ -151,7 +151,8 @@ def test_nothing_heavy_is_imported(bench: Make, home: Path, tmp_path: Path) -> N
         "try: main()\nexcept SystemExit: pass\n"
         f"print(*(m for m in {heavy!r} if m in sys.modules), file=sys.stderr)\n"
     )
-    environment = {**os.environ, "TSAD_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])  # `make newest` puts another MLflow there
+    environment = {**os.environ, "TSAD_HOME": str(home), "PYTHONPATH": path.rstrip(os.pathsep)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment, check=True
     )

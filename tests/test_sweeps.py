@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,11 +33,9 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(
-    home: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stocked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """``run("-m", "iterate", ...)`` in this process: the exit code, and what was said on standard error."""
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     for name in ("HYDRA_FULL_ERROR", *environment.SILENCED, *environment.OFFLINE):
@@ -70,7 +67,7 @@ def test_two_detectors_give_two_loops_and_two_figures(run: Run, home: Path, monk
     assert code == 0, said
     made = loops(home)
     assert [name.rpartition("-")[0] for name in made] == ["default-0", "default-1"]
-    detectors = [iterations[0].params["detector._target_"].rpartition(".")[2] for iterations in made.values()]
+    detectors = [iterations[0].params["detector"] for iterations in made.values()]
     assert detectors == ["RobustZScore", "KMeans"]
     figures = [result_of(iterations[0], PROMOTE).scores["interval_f1"] for iterations in made.values()]
     assert [state.optimised for state in states] == figures and [state.loop for state in states] == list(made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -225,10 +224,8 @@ def csv(folder: Path, name: str, seed: int, points: int = 500) -> None:
 
 
 @pytest.fixture
-def bare(bench: Make, home: Path, empty_store: Path, tmp_path: Path) -> Make:
+def bare(bench: Make, stocked: None, tmp_path: Path) -> Make:
     """A loop over six short unlabelled series of five windows each."""
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
     for number in range(6):
         csv(tmp_path / "series", f"P{number}", number)
     return lambda *overrides: bench(*SMALL, f"source.root={tmp_path / 'series'}", *overrides)

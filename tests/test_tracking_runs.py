@@ -160,6 +160,7 @@ def _step_and_die(home: Path, moment: str) -> None:
     with loop.lock() as loop:
         iteration = _begin(loop)
         if moment == "claimed":
+            assert iteration.claims_run  # a run of its own, made before
             loop.create_run = lambda *_: die()  # type: ignore[assignment, method-assign, return-value]
         with iteration.step("TRAIN") as step:
             step.metrics({"loss": 1.0})

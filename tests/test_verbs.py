@@ -165,7 +165,7 @@ def fake_servers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     @contextmanager
     def served(*_: Any) -> Iterator[Any]:
-        yield "http://127.0.0.1:5000", SimpleNamespace(poll=lambda: 0)
+        yield SimpleNamespace(link="http://127.0.0.1:5000", process=SimpleNamespace(poll=lambda: 0))
 
     monkeypatch.setattr("tsad.tracking.ui.served", served)
     monkeypatch.setattr("tsad.review.server.start", lambda home, port, context: "http://127.0.0.1:8080")

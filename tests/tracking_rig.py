@@ -91,7 +91,7 @@ class TinyDetector(DetectorBase):
     """Scores a value by itself times a gain, plus the bias in its adapter; its base is one file."""
 
     name, scored = "tiny", True
-    detect = Detector.detect
+    detect, on_base = Detector.detect, Detector.on_base
 
     def __init__(self, *, weights: str, gain: float) -> None:
         self.weights, self.gain, self.bias = weights, gain, 0.0

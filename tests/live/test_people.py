@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-import httpx
 import numpy as np
 import pytest
 from test_label_studio import annotate, drag, place, submit
@@ -245,53 +240,3 @@ def corrected_in_browser(
     assert submitted != spans, "nothing was corrected"
     assert submitted[-1][1] == times[target]
     return {task["data"]["window_id"]: spans_of(answers[-1]["result"])}
-
-
-@pytest.mark.timeout(600)
-def test_iterations_can_be_compared_in_the_mlflow_ui(
-    tmp_path: Path, browser: Any, shot: Callable[[Any, str], Any]
-) -> None:
-    from tsad.tracking.runs import LoopStore
-    from tsad.tracking.store import open_store
-
-    env = {**os.environ, "TSAD_HOME": str(tmp_path / "store"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    small = (
-        "experiment=demo", "detector=robust_zscore", "source.series=10", "source.points=1500", "loop.iterations=2",
-        "windows.length=256", "sampling.windows=12", "tracking.plots=1",
-    )  # fmt: skip
-    subprocess.run([sys.executable, "-m", "tsad", "iterate", *small], cwd=tmp_path, env=env, check=True, timeout=300)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    served = subprocess.Popen([sys.executable, "-m", "tsad", "ui", f"port={port}"], cwd=tmp_path, env=env)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(240):
-            try:
-                if httpx.get(url, trust_env=False, timeout=2).is_success:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.5)
-        context = browser.new_context(viewport={"width": 1600, "height": 1000})
-        tab = context.new_page()
-        tab.set_default_timeout(120_000)
-        outside: list[str] = []
-        tab.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else outside.append(r.url))
-        tab.goto(f"{url}/#/experiments/1/runs", wait_until="commit")
-        tab.get_by_text("iteration-2", exact=True).first.wait_for()
-        assert tab.get_by_text("iteration-1", exact=True).count() >= 1
-        tab.wait_for_timeout(1500)
-        shot(tab, "mlflow_runs")
-        loop = LoopStore(open_store(TRACKING, tmp_path / "store"), "demo")
-        runs = json.dumps([i.run_id for i in loop.iterations()])
-        tab.goto(f"{url}/#/compare-runs?runs={quote(runs)}&experiments={quote(json.dumps(['1']))}", wait_until="commit")
-        name = tab.get_by_text("challenger.composite_f1", exact=True).first  # the table holds only the rows in view
-        name.wait_for()
-        name.scroll_into_view_if_needed()
-        tab.wait_for_timeout(1000)
-        shot(tab, "mlflow_compared")
-        context.close()
-        assert outside == [], f"the browser asked for {outside}"
-    finally:
-        served.terminate()
-        served.wait(30)

@@ -174,7 +174,8 @@ def test_the_ui_serves_the_embedded_store(tmp_path: Path) -> None:
     loop = LoopStore(store, "shown")
     with loop.lock() as loop, loop.run("DETECT") as step:
         step.json({"a": 1}, "metrics.json")
-    with served(store) as (url, process):
+    with served(store, token=False) as server:
+        url, process = server.url, server.process
         assert url.startswith("http://127.0.0.1:")
         assert "<html" in requests.get(url, timeout=60).text.lower()
         search = {"max_results": 10, "filter": "name = 'shown'"}

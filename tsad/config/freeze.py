@@ -102,7 +102,12 @@ ADDED = {
         Addition("negative_labels", "missing", []), Addition("header", "skip_rows", 0),
         Addition("paths", "time_zone", "UTC"),
     ),
+    "windows": (Addition("context", "remembered", 8192),),
 }
+
+
+# Texts that older versions listed in source.missing; they count as missing always now, and the list adds to them.
+_LISTED = ("", "-", "NA", "N/A", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "None")
 
 
 def translated(frozen: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +124,8 @@ def _completed(group: str, values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     later = {a.key: a.value for a in ADDED.get(group, ()) if a.beside in values and a.key not in values}
+    if group == "source" and "thousands" in later and "missing" in values:
+        later["missing"] = [text for text in values["missing"] or () if text not in _LISTED]
     return {**values, **later}
 
 

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from tsad.review.strategies.base import Strategy
     from tsad.sources.base import Source
 
+# What people compare between iterations: of these groups these leaves, ``None`` = all.
+COMPARED: Mapping[str, tuple[str, ...] | None] = {
+    "source": (), "detector": None, "threshold": None, "sampling": None, "review": (),
+    "adapter": ("enabled", "start_from", "r", "alpha", "learning_rate", "steps", "seed"),
+    "gold": ("metric", "margin", "alpha", "seed"), "windows": ("length",),
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workbench(Composed):
@@ -103,14 +110,24 @@ class Workbench(Composed):
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         return replace(self, loop=self.loop.model_copy(update={"name": loop}), config_yaml=text)
 
-    def parameters(self) -> dict[str, Any]:
-        """The leaves people compare between iterations; everything else is in the config artifact."""
-        groups = {
-            "adapter": dict(self.adapter), "threshold": self.configs["threshold"], "sampling": self.configs["sampling"],
-            "gold": self.configs["gold"], "windows": dict(self.windows), "detector": self.configs["detector"],
-            "source": self.configs["source"],
-        }
-        found: dict[str, Any] = {"loop.name": self.loop.name, "review._target_": self.configs["review"]["_target_"]}
-        for group, leaves in groups.items():
-            found |= {f"{group}.{key}": value for key, value in leaves.items() if value is not None}
+    def parameters(self, *groups: str) -> dict[str, Any]:
+        """The leaves people compare between iterations, by their keys; everything else is in the config artifact.
+
+        Of an interchangeable group its name stands for what was chosen: ``detector`` = ``PatchDetector``, a class
+        outside tsad in full.
+
+        Args:
+            groups: only those, and of them all leaves.
+        """
+        chosen: dict[str, Mapping[str, Any]] = {
+            **self.configs, "adapter": dict(self.adapter), "windows": dict(self.windows),
+        }  # fmt: skip
+        compared = dict.fromkeys(groups, None) if groups else COMPARED
+        found: dict[str, Any] = {}
+        for group, wanted in compared.items():
+            leaves = dict(chosen[group])
+            target = str(leaves.pop("_target_", ""))
+            if target:
+                found[group] = target.rpartition(".")[2] if target.startswith("tsad.") else target
+            found |= {f"{group}.{k}": v for k, v in leaves.items() if v is not None and (wanted is None or k in wanted)}
         return found

@@ -48,6 +48,11 @@ def _within(text: str, width: int) -> str:
     return text
 
 
+def decimals(value: float, digits: int = 3, sign: str = "") -> str:
+    """A figure of 0 to 1, or a difference of two, as tables have it: ``.564``; with ``sign="+"`` ``+.250``."""
+    return f"{value:{sign}.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:{sign}.{digits}f}"
+
+
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """The text in lines of at most ``width`` cells, broken between words alone; a longer word keeps a line of its own.
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from tsad.core.bases import DetectorBase
 from tsad.core.errors import DetectorError
 from tsad.core.intervals import confidence_along
+from tsad.core.memory import NormalMemory
 from tsad.core.moved import recorded
 from tsad.core.option_model import Configured, Options
 from tsad.core.protocols import Proposing
@@ -35,6 +37,7 @@ class Detector(Configured, DetectorBase, ABC):
         scored: whether it gives each point a score.
         tuner: dotted path of the class that trains it (core.tuning.Tuner).
         settings: its options.
+        memory: what people have called normal, which evidence is compared with; ``None`` = nobody has looked.
     """
 
     name: ClassVar[str]
@@ -42,6 +45,7 @@ class Detector(Configured, DetectorBase, ABC):
     scored: ClassVar[bool] = True
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
     settings: Any
+    memory: NormalMemory | None = None
     group = "detector"
     refused = DetectorError
 
@@ -81,11 +85,11 @@ class Detector(Configured, DetectorBase, ABC):
         """Scores (or candidates) and evidence of each series, one at a time: what proposals are learned from."""
         for one in series:
             if self.scored:
-                yield Examined.plain(one, self.score([one])[0])
+                yield Examined.plain(one, self.score([one])[0], memory=self.memory)
             else:
                 candidates = self.candidates(one)
                 confidence = confidence_along(candidates, one.timestamps)
-                yield Examined.plain(one, confidence, Own.of(candidates, one.timestamps))
+                yield Examined.plain(one, confidence, Own.of(candidates, one.timestamps), self.memory)
 
     def detect(self, series: Sequence[Series], proposing: Proposing) -> Iterator[Detection]:
         """What it proposes of each series, in the order given, under the origin of ``proposing``.
@@ -114,6 +118,14 @@ class Detector(Configured, DetectorBase, ABC):
         """``id``, ``path`` and ``sha256`` of the base weights; empty where there are none."""
         return {}
 
+    def on_base(self, reference: Mapping[str, str]) -> Detector:
+        """The same detector on the base weights that a registered version was made on, where tsad ships them still.
+
+        Args:
+            reference: what :meth:`base_reference` gave then. Other weights leave the detector as it is.
+        """
+        return self
+
     def with_adapter(self, folder: Path | None) -> Detector:
         """The same detector under a LoRA adapter; ``None`` gives the unadapted base.
 
@@ -123,3 +135,18 @@ class Detector(Configured, DetectorBase, ABC):
         if folder is None:
             return self
         raise DetectorError(f"Detector {self.name} takes no adapter (asked for {folder})", "Use detector=patch.")
+
+    @property
+    def remembers(self) -> bool:
+        """Whether its scores read what people have called normal; candidates of every detector may be judged by it."""
+        return False
+
+    def with_memory(self, memory: NormalMemory | None) -> Self:
+        """The same detector with another memory; its options, and so its ``config_hash``, stay."""
+        other = self._twin()
+        other.memory = memory
+        return other
+
+    def _twin(self) -> Self:
+        """The same network and options, nothing kept of any series."""
+        return copy.copy(self)

@@ -23,9 +23,13 @@ def fill_missing(values: FloatArray) -> tuple[FloatArray, BoolArray]:
     return np.interp(np.arange(len(values)), at, values[at]), observed
 
 
-def tame(values: FloatArray) -> FloatArray:
-    """Values in a unit where their squares neither overflow nor vanish; scores do not depend on the unit. Any shape."""
-    low, high = extent(values)
+def tame(values: FloatArray, like: FloatArray | None = None) -> FloatArray:
+    """Values in a unit where their squares neither overflow nor vanish; scores do not depend on the unit. Any shape.
+
+    Args:
+        like: the values that the unit suits; ``None`` = these.
+    """
+    low, high = extent(values if like is None else like)
     peak = max(abs(low), abs(high))
     return values / peak if peak > 1e100 or 0.0 < peak < 1e-100 else values
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.reviews import DatasetVersion
 from tsad.core.series import Series
+from tsad.loop.model_notes import note_version
 from tsad.loop.results import LoggedModel
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Candidate:
     Attributes:
         adapter: its folder; ``None`` = the base alone.
         trained_on: ``None`` = nothing was learned from people yet.
+        channels: names of the value columns of the series it is for.
     """
 
     detector: Detector
@@ -38,7 +39,7 @@ class Candidate:
     adapter: Path | None = None
     proposer: Proposer | None = None
     trained_on: DatasetVersion | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    channels: Sequence[str] = ("value",)
 
 
 def registry_of(bench: Workbench, loop: LoopStore) -> Registry:
@@ -69,8 +70,11 @@ def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequ
     detector = bench.make_detector()
     proposer = bench.threshold_rule.first_proposer(detector.name)
     threshold = proposer.threshold if proposer else _first_threshold(bench, detector, pool)
-    model = log_candidate(bench, step, Candidate(detector=detector, threshold=threshold, proposer=proposer))
+    channels = list(dict.fromkeys(name for series in pool for name in series.channels))
+    candidate = Candidate(detector=detector, threshold=threshold, proposer=proposer, channels=channels)
+    model = log_candidate(bench, step, candidate)
     version = registry.register(run_id=step.run_id, model_uri=model.model_uri, tags=model.tags)
+    note_version(loop, registry, version)
     registry.promote(version)
     return version
 
@@ -88,16 +92,14 @@ def log_candidate(bench: Workbench, step: StepRun, candidate: Candidate) -> Logg
     described = Described(
         detector=dict(detector.describe()), base=base, threshold=candidate.threshold,
         threshold_options=bench.configs["threshold"], origin=origin, proposer=_described(candidate.proposer),
+        channels=candidate.channels,
     )
-    uri = log_model(step, described, candidate.adapter, bench.home / "work" / step.run_id / "model")
+    work = bench.home / "work" / step.run_id / "model"
+    uri = log_model(step, described, candidate.adapter, work, detector.memory)
     tags = {
         "tsad.role": ADAPTED_ROLE if candidate.trained_on else BASE_ROLE,
-        "tsad.base_id": str(base.get("id", "")),
-        "tsad.base_sha256": str(base.get("sha256", "")),
         "tsad.dataset_version": version or "",
         "tsad.threshold": f"{candidate.threshold:.6f}",
-        "tsad.config": json.dumps(detector.describe(), sort_keys=True, default=str),
-        **{f"tsad.metric.{key}": f"{value:.6f}" for key, value in candidate.metrics.items()},
     }
     return LoggedModel(uri, tags)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
-from tsad.core.names import safe_name
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion, true_intervals
 from tsad.loop.champion import load_registered, registry_of
 from tsad.loop.datasets import dataset_record
 from tsad.loop.gold import find_gold
+from tsad.loop.model_notes import measure_version
 from tsad.loop.opening import open_loop, standalone
+from tsad.loop.pictures import draw_evaluation
 from tsad.loop.results import Scored
 from tsad.loop.runner import Stage, Turn, result_of
-from tsad.loop.scoring import gold_units
+from tsad.loop.scoring import GoldStretch, gold_stretches
 from tsad.loop.train import REGISTER
 from tsad.metrics.gate import level_of
-from tsad.metrics.paired import PairedGain, confidence_interval, paired_tests
+from tsad.metrics.paired import PairedGain, confidence_interval, gain_figures, paired_tests
 from tsad.metrics.units import Unit, rotated, summarise
 
 if TYPE_CHECKING:
@@ -107,14 +108,7 @@ def _evaluate(turn: Turn, step: StepRun, gold: DatasetVersion) -> Scored:
     known = {name: version for name, version in named.items() if version is not None}
     step.log_dataset(dataset_record(loop, gold.digest), "gold")
     scored = score_versions(bench, loop, step, gold, known)
-    paired = {}
-    if "challenger" in scored:
-        paired = compare(bench, scored["champion"].units, scored["challenger"].units)
-    return Scored(
-        gold_version=gold.digest, intervals=int(next(iter(scored.values())).metrics["intervals"]),
-        scores={name: one.metrics for name, one in scored.items()},
-        versions={name: one.version for name, one in scored.items()}, paired=paired,
-    )
+    return side_by_side(gold, scored, compare(bench, step, scored) if "challenger" in scored else {})
 
 
 def _gold(turn: Turn) -> DatasetVersion:
@@ -132,12 +126,17 @@ EVALUATE = Stage("EVALUATE", Scored, _evaluate, _gold)
 def score_versions(
     bench: Workbench, loop: LoopStore, step: StepRun, gold: DatasetVersion, versions: Mapping[str, Version]
 ) -> dict[str, VersionScored]:
-    """Units and metrics of each version; metrics, per-series figures and plots go to the run."""
+    """Units and metrics of each version; parameters, metrics, per-series figures and plots go to the run."""
     scored: dict[str, VersionScored] = {}
+    judged: dict[str, list[GoldStretch]] = {}
+    numbers, began = {name: version.version for name, version in versions.items()}, time.time_ns() // 1_000_000
+    named = {f"{name}.version": number for name, number in numbers.items()}
+    step.params({**bench.parameters("gold"), "gold_version": gold.digest, **named})
     for name, version in versions.items():
         bench.context.control.safe_point()
         loaded = load_registered(bench, registry_of(bench, loop), version)
-        units = gold_units(loaded, gold, bench.context)
+        judged[name] = gold_stretches(loaded, gold, bench.context)
+        units = [stretch.unit for stretch in judged[name]]
         metrics = summarise(units) | {"intervals": float(true_intervals(gold.windows))}
         for metric in WITH_INTERVALS:
             metrics[f"{metric}_low"], metrics[f"{metric}_high"] = confidence_interval(
@@ -147,17 +146,32 @@ def score_versions(
         metrics |= {f"rotated_{metric}": chance[metric] for metric in WITH_CHANCE}
         scored[name] = VersionScored(version.version, units, metrics)
         step.metrics({f"{name}/{key}": value for key, value in metrics.items()})
-        _record_series(step, name, units)
-    metrics_of, numbers = ({n: s.metrics for n, s in scored.items()}, {n: s.version for n, s in scored.items()})
-    step.table(table(metrics_of, numbers), "evaluation.json")
+        measure_version(loop, version, metrics, gold, began)
+    step.table(table({name: one.metrics for name, one in scored.items()}, numbers), "evaluation.json")
+    draw_evaluation(step, judged)
     return scored
 
 
-def compare(bench: Workbench, champion: Sequence[Unit], challenger: Sequence[Unit]) -> dict[str, PairedGain]:
-    """Challenger minus champion on the gate's two metrics, over the same swaps, at the level that decides."""
+def compare(bench: Workbench, step: StepRun, scored: Mapping[str, VersionScored]) -> dict[str, PairedGain]:
+    """Challenger minus champion on the gate's two metrics, over the same swaps, at the level that decides; the gains
+    are metrics of the run."""
     gold = bench.gold
-    return paired_tests(
-        champion, challenger, (gold.metric, gold.guard), level=level_of(gold), resamples=gold.resamples, seed=gold.seed
+    gains = paired_tests(
+        scored["champion"].units, scored["challenger"].units, (gold.metric, gold.guard), level=level_of(gold),
+        resamples=gold.resamples, seed=gold.seed,
+    )  # fmt: skip
+    step.metrics(gain_figures(gains))
+    return gains
+
+
+def side_by_side(
+    gold: DatasetVersion, scored: Mapping[str, VersionScored], paired: Mapping[str, PairedGain]
+) -> Scored:
+    """What EVALUATE keeps of versions on a gold set, the first of them the champion."""
+    return Scored(
+        gold_version=gold.digest, intervals=int(next(iter(scored.values())).metrics["intervals"]),
+        scores={name: one.metrics for name, one in scored.items()},
+        versions={name: one.version for name, one in scored.items()}, paired=paired,
     )
 
 
@@ -168,17 +182,3 @@ def table(scores: Mapping[str, Mapping[str, float]], versions: Mapping[str, int]
     return [
         {"": name, "version": versions[name], **{k: metrics.get(k) for k in keys}} for name, metrics in scores.items()
     ]
-
-
-def _record_series(step: StepRun, name: str, units: Sequence[Unit]) -> None:
-    """``gold/<version>/<series>/metrics.json`` for each series of the gold set."""
-    groups: dict[str, list[Unit]] = {}
-    for unit in units:
-        groups.setdefault(unit.group, []).append(unit)
-    with tempfile.TemporaryDirectory() as scratch:
-        for point_id, members in groups.items():
-            folder = Path(scratch) / safe_name(point_id)
-            folder.mkdir(parents=True)
-            text = json.dumps({"point_id": point_id, **summarise(members)}, indent=1)
-            (folder / "metrics.json").write_text(text, encoding="utf-8")
-        step.file(Path(scratch), f"gold/{name}")

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tsad.config.workbench import Workbench
+from tsad.core.printing import decimals
 from tsad.core.protocols import Trainable
 from tsad.core.results import Result
-from tsad.loop.results import Scored, Trained
+from tsad.loop.results import Trained
 from tsad.metrics.paired import PairedGain
 
 MOST_GOLD = 0.5  # share of the windows beyond which nothing would be left to learn from
@@ -85,7 +86,7 @@ class EvidenceGap(Result):
             held = "1 anomaly" if self.intervals == 1 else f"{self.intervals} anomalies"
             yield f"{_count(self.windows, 'gold window')} with {held}, the gate wants {wanted} (gold.min_intervals)"
         for metric, gain in self.gains.items():
-            yield f"{metric} {gain.gain:+.2f} {_spread(gain)}"
+            yield f"{metric} {decimals(gain.gain, 2, '+')} {_spread(gain)}"
         if more:
             yield f"about {_rounded(more)} gold windows would tell ({self.windows} now)"
             yield self._how_to_get(more)
@@ -118,7 +119,7 @@ def learning_gap(bench: Workbench, windows: int, positive: int, trained: Trained
 
 
 def evidence_gap(
-    bench: Workbench, scored: Scored, windows: int, *, by_people: bool, available: int
+    bench: Workbench, intervals: int, gains: Mapping[str, PairedGain], windows: int, *, by_people: bool, available: int
 ) -> EvidenceGap:
     """What a gold set of so many windows lacked for a challenger that was not promoted.
 
@@ -127,11 +128,11 @@ def evidence_gap(
     """
     needed = [
         math.ceil(windows * ((g.gain - g.low) / g.gain) ** 2)
-        for g in scored.paired.values() if g.gain > 0 and g.low <= 0
+        for g in gains.values() if g.gain > 0 and g.low <= 0
     ]  # fmt: skip
-    more = max(0, bench.gold.min_intervals - scored.intervals)
+    more = max(0, bench.gold.min_intervals - intervals)
     return EvidenceGap(
-        windows, scored.intervals, more, by_people, available, scored.paired, min(needed, default=None)
+        windows, intervals, more, by_people, available, gains, min(needed, default=None)
     )  # fmt: skip
 
 
@@ -142,7 +143,8 @@ def _count(number: int, noun: str) -> str:
 def _spread(gain: PairedGain) -> str:
     if math.isnan(gain.low):
         return "with no interval: the gold windows are too few to be drawn anew"
-    return f"within [{gain.low:+.2f}, {gain.high:+.2f}], {gain.high - gain.low:.2f} wide"
+    low, high = decimals(gain.low, 2, "+"), decimals(gain.high, 2, "+")
+    return f"within [{low}, {high}], {decimals(gain.high - gain.low, 2)} wide"
 
 
 def _rounded(number: int) -> str:

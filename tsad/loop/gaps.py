@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
@@ -15,6 +16,7 @@ from tsad.loop.runner import finished, result_of
 from tsad.loop.train import TRAIN
 
 if TYPE_CHECKING:
+    from tsad.metrics.paired import PairedGain
     from tsad.tracking.runs import Iteration, LoopStore
 
 
@@ -27,7 +29,20 @@ def gaps(
     if result_of(iteration, PROMOTE).promoted or not scored.paired:
         return learning, None
     gold = dataset_record(loop, scored.gold_version)
-    first, own = finished(loop.iterations()[0], DETECT), result_of(iteration, DETECT)
-    available = collected.windows + len(collected.undecided) + gold.windows + own.left
+    return learning, gold_gap(bench, loop, scored.intervals, scored.paired, gold.windows)
+
+
+def gold_gap(
+    bench: Workbench, loop: LoopStore, intervals: int, gains: Mapping[str, PairedGain], windows: int
+) -> EvidenceGap:
+    """What a gold set of so many windows with so many intervals lacked, in view of how the loop came by it."""
+    iterations = loop.iterations()
+    first = finished(iterations[0], DETECT) if iterations else None
+    left = 0
+    for iteration in reversed(iterations):
+        collected, own = finished(iteration, DATASET), finished(iteration, DETECT)
+        if collected and own:
+            left = collected.windows + len(collected.undecided) + own.left
+            break
     by_people = bool(first and first.gold_queued)
-    return learning, evidence_gap(bench, scored, gold.windows, by_people=by_people, available=available)
+    return evidence_gap(bench, intervals, gains, windows, by_people=by_people, available=windows + left)

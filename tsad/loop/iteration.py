@@ -28,8 +28,9 @@ from tsad.loop.gaps import gaps
 from tsad.loop.promote import PROMOTE
 from tsad.loop.pull import DATASET, collect, undecided_in
 from tsad.loop.push import PUSH
-from tsad.loop.report import REPORT, IterationDone, iterations_done, seconds_of
+from tsad.loop.report import REPORT, IterationDone, iterations_done
 from tsad.loop.runner import Stage, Turn, finished, result_of, run
+from tsad.loop.story import close, draw_history
 from tsad.loop.train import REGISTER, TRAIN
 from tsad.tracking.runs import LoopStore
 
@@ -113,6 +114,7 @@ def iterate(bench: Workbench, new: bool = False) -> LoopState:
     _check(asked, bench, loop, newest, new)
     done = {i.number for i in loop.iterations() if not i.open}
     with _resumable(asked, loop), loop.lock() as held:
+        draw_history(held)  # of a loop of before, or killed between an iteration's end and its point
         iteration = _taken_up(asked, bench, held, new)
         while iteration is not None or not _ended(bench, held):
             bench.context.control.safe_point()
@@ -196,7 +198,7 @@ def _advance(turn: Turn) -> bool:
     except TsadError as error:
         turn.iteration.fail(str(error))  # a later call goes on from the stage that failed
         raise
-    turn.iteration.complete(_summary(turn.iteration))
+    close(turn)
     note(f"iteration {turn.iteration.number}: {result_of(turn.iteration, PROMOTE).verdict()}")
     return True
 
@@ -211,19 +213,6 @@ def _begin(bench: Workbench, loop: LoopStore) -> Iteration:
     number = max((i.number for i in loop.iterations()), default=0) + 1
     bench.context.progress.note(f"loop {loop.name}: iteration {number}")
     return loop.create_iteration(number, bench.config_yaml, bench.parameters())
-
-
-def _summary(iteration: Iteration) -> dict[str, float]:
-    """The figures of a completed iteration, as metrics of its run."""
-    dataset, decision = result_of(iteration, DATASET), result_of(iteration, PROMOTE)
-    figures = {"reviewed_windows": float(dataset.windows), "promoted": float(decision.promoted)}
-    figures["seconds"] = seconds_of(iteration)
-    figures |= {f"reviews.{state.lower()}": float(count) for state, count in dataset.states.items()}
-    if any(dataset.gold_states.values()):  # the iteration in which people made the gold set
-        figures |= {f"gold_reviews.{state.lower()}": float(count) for state, count in dataset.gold_states.items()}
-    figures |= {f"gold.{key}": value for key, value in decision.scores.items()} | decision.figures()
-    challenger = result_of(iteration, EVALUATE).scores.get("challenger", {})
-    return figures | {f"challenger.{key}": value for key, value in challenger.items()}
 
 
 # --- which loop, and which of its iterations ----------------------------------------------------------------

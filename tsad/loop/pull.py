@@ -15,6 +15,7 @@ from tsad.loop.datasets import latest_training, put
 from tsad.loop.detect import DETECT
 from tsad.loop.gold import find_gold, put_gold
 from tsad.loop.opening import open_loop
+from tsad.loop.pictures import picture_name
 from tsad.loop.progress import missing, progress_of
 from tsad.loop.queue import queue_of, queue_with_reading
 from tsad.loop.reading import Reading
@@ -121,6 +122,7 @@ def _build(turn: Turn, step: StepRun, answers: Answers) -> Collected:
             Undecided(r.window.point_id, *r.window.span)
             for r in reviewed if r.state in (ReviewState.SKIPPED, ReviewState.CONFLICT)
         ),
+        people=len({a.annotator for r in reviewed for a in r.annotations}),
     )
 
 
@@ -138,7 +140,7 @@ def _draw(step: StepRun, reviewed: Sequence[ReviewedWindow]) -> None:
             preannotation=answer.choice.proposal or (), annotation=answer.intervals,
             title=f"{answer.window.point_id} {answer.state.value.lower()}",
         )  # fmt: skip
-        step.figure(figure, f"plots/{answer.window.window_id}.png")
+        step.figure(figure, f"plots/{picture_name(answer.window.series, answer.window.span[0])}")
 
 
 def _withdraw(turn: Turn, step: StepRun, _: Turn) -> Withdrawn:

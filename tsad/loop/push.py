@@ -43,10 +43,7 @@ def push_queue(bench: Workbench) -> QueueMoved:
         ReviewError: Label Studio unreachable, token refused, project gone.
     """
     number, drawn, choices = _open_queue(bench)
-    return QueueMoved(
-        number, created=bench.make_reviewer().push(choices), queued=drawn.queued, proposed=drawn.proposed,
-        gold_queued=drawn.gold_queued,
-    )  # fmt: skip
+    return _moved(number, drawn, created=bench.make_reviewer().push(choices))
 
 
 def withdraw_queue(bench: Workbench) -> QueueMoved:
@@ -57,10 +54,11 @@ def withdraw_queue(bench: Workbench) -> QueueMoved:
         ReviewError: Label Studio unreachable, token refused, project gone.
     """
     number, drawn, choices = _open_queue(bench)
-    return QueueMoved(
-        number, withdrawn=bench.make_reviewer().withdraw(choices), queued=drawn.queued, proposed=drawn.proposed,
-        gold_queued=drawn.gold_queued,
-    )  # fmt: skip
+    return _moved(number, drawn, withdrawn=bench.make_reviewer().withdraw(choices))
+
+
+def _moved(number: int, drawn: Detected, created: int = 0, withdrawn: int = 0) -> QueueMoved:
+    return QueueMoved(number, created, withdrawn, drawn.queued, drawn.proposed, drawn.gold_queued)
 
 
 def _open_queue(bench: Workbench) -> tuple[int, Detected, list[Choice]]:

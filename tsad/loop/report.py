@@ -12,6 +12,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.results import Result
 from tsad.loop.detect import DETECT
 from tsad.loop.evaluate import EVALUATE
+from tsad.loop.figures import FIGURES
 from tsad.loop.opening import open_loop
 from tsad.loop.promote import PROMOTE
 from tsad.loop.pull import DATASET
@@ -23,12 +24,6 @@ from tsad.loop.train import REGISTER, TRAIN
 if TYPE_CHECKING:
     from tsad.core.protocols import Recorder
     from tsad.tracking.runs import Iteration, LoopStore, StepRun
-
-FIGURES = {
-    "point_precision": "point P", "point_recall": "point R", "point_f1": "point F1",
-    "interval_precision": "interval P", "interval_recall": "interval R", "interval_f1": "interval F1",
-    "composite_f1": "composite F1",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +90,8 @@ def report_loop(bench: Workbench, output: str | None) -> LoopReport:
 
 
 def _report(turn: Turn, step: StepRun, _: Turn) -> Reported:
-    """The last stage of an iteration: the chart and the table of all iterations so far, beside its other runs."""
-    _record_comparison(turn.loop, step)
+    """The last stage of an iteration: the chart and the table of all iterations so far, on the iteration itself."""
+    _record_comparison(turn.loop, turn.iteration.recorder)
     return Reported(len(iterations_done(turn.loop)))
 
 

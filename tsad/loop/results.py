@@ -87,6 +87,7 @@ class Collected(Result):
         gold_states: its gold windows alike.
         gold_windows, gold_positive: of the gold set, and those with an interval; 0 in a store of before.
         undecided: windows of the queue that are not drawn again, though no dataset version holds them.
+        people: who have answered windows of the queue, counted; 0 in a store of before.
     """
 
     version: str
@@ -100,6 +101,7 @@ class Collected(Result):
     gold_windows: int = 0
     gold_positive: int = 0
     undecided: tuple[Undecided, ...] = ()
+    people: int = 0
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tsad.core.context import Context
-from tsad.core.intervals import intervals_to_mask
+from tsad.core.intervals import clip, intervals_to_mask
 from tsad.core.reviews import DatasetVersion, ReviewedWindow
 from tsad.core.series import Series, Window
-from tsad.core.types import BoolArray, FloatArray
+from tsad.core.types import BoolArray, FloatArray, Interval
 from tsad.metrics.units import Unit
 
 if TYPE_CHECKING:
@@ -48,27 +49,47 @@ def truth_mask(reviewed: ReviewedWindow) -> BoolArray:
     return intervals_to_mask(reviewed.intervals, reviewed.window.timestamps)
 
 
-def gold_units(version: LoadedVersion, gold: DatasetVersion, context: Context) -> list[Unit]:
-    """What a version says of the gold set, one unit per contiguous stretch of equally likely windows.
+@dataclass(frozen=True, eq=False)
+class GoldStretch:
+    """A contiguous stretch of the gold set, and what one version says of it.
+
+    Attributes:
+        unit: as the metrics take it.
+        series: the stretch alone.
+        truth: what people call abnormal in it.
+        intervals, candidates: proposed ones, and all that were considered with their confidence; none where the
+            detector makes no candidates.
+    """
+
+    unit: Unit
+    series: Series
+    truth: tuple[Interval, ...]
+    intervals: tuple[Interval, ...]
+    candidates: tuple[Interval, ...]
+
+
+def gold_stretches(version: LoadedVersion, gold: DatasetVersion, context: Context) -> list[GoldStretch]:
+    """What a version says of the gold set, by contiguous stretches of equally likely windows.
 
     Adjacent windows chosen with certainty are joined, so that an interval over a window's border
     counts once. The threshold is the version's own: it never sees the gold set.
     """
     series, grouped = _by_series(gold.windows)
-    units: list[Unit] = []
+    found: list[GoldStretch] = []
     detected = zip(series, version.detections(series), grouped, strict=True)
     for one, said, members in context.each(detected, "scoring gold series", len(series)):
         predicted, scores = intervals_to_mask(said.intervals, one.timestamps), said.scores
         for stretch in _stretches(members):
             a, b = stretch[0].window.start, stretch[-1].window.stop
-            truth = np.concatenate([truth_mask(r) for r in stretch])
-            units.append(
-                Unit(
-                    group=one.point_id, truth=truth, predicted=predicted[a:b],
-                    scores=None if scores is None else scores[a:b], weight=1.0 / stretch[0].choice.probability,
-                )
-            )
-    return units
+            unit = Unit(
+                group=one.point_id, truth=np.concatenate([truth_mask(r) for r in stretch]), predicted=predicted[a:b],
+                scores=None if scores is None else scores[a:b], weight=1.0 / stretch[0].choice.probability,
+            )  # fmt: skip
+            span = (stretch[0].window.span[0], stretch[-1].window.span[1])
+            truth = clip([i for r in stretch for i in r.intervals], *span)
+            candidates = clip(said.candidates or (), *span)
+            found.append(GoldStretch(unit, one.slice(a, b), truth, clip(said.intervals, *span), candidates))
+    return found
 
 
 def _by_series(windows: Sequence[ReviewedWindow]) -> tuple[list[Series], list[list[ReviewedWindow]]]:

@@ -16,13 +16,11 @@ from tsad.loop.progress import ReviewProgress, progress_of
 from tsad.loop.pull import DATASET
 from tsad.loop.queue import queue_of
 from tsad.loop.runner import finished, record_of
+from tsad.loop.story import answered, scores_of
 
 if TYPE_CHECKING:
     from tsad.tracking.overview import LoopOverview
     from tsad.tracking.runs import Iteration
-
-# what the names of a completed iteration's figures begin with
-REVIEWS, GOLD_REVIEWS, GOLD = "reviews.", "gold_reviews.", "gold."
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,26 +100,15 @@ def _standing(bench: Workbench, of: LoopOverview) -> LoopStanding:
     champion, completed = of.champion, [i for i in of.iterations if i.state == "COMPLETED"]
     newest, url = of.iterations[-1], ""
     if newest.state == "COMPLETED":
-        state = _state(newest, _answered(newest), "")
+        state = _state(newest, answered(newest), "")
     else:
         state, url = _newest(bench, newest)
     return LoopStanding(
         name=of.loop.name, completed=len(completed), iteration=state,
         champion=champion.label if champion else None,
         dataset=champion.tags.get("tsad.dataset_version", "") if champion else None,
-        scores=_figures(completed[-1], GOLD) if completed else {}, url=url,
+        scores=scores_of(completed[-1]) if completed else {}, url=url,
     )
-
-
-def _figures(iteration: Iteration, begin: str) -> dict[str, float]:
-    """Figures of a completed iteration whose names begin so, by the rest of their names."""
-    return {key.removeprefix(begin): value for key, value in iteration.metrics.items() if key.startswith(begin)}
-
-
-def _answered(iteration: Iteration) -> ReviewProgress | None:
-    """How the windows of a completed iteration were answered, by its figures."""
-    counts = [{k.upper(): int(v) for k, v in _figures(iteration, begin).items()} for begin in (REVIEWS, GOLD_REVIEWS)]
-    return ReviewProgress(*counts) if any(counts) else None
 
 
 def _newest(bench: Workbench, iteration: Iteration) -> tuple[IterationState, str]:
@@ -143,7 +130,8 @@ def _newest(bench: Workbench, iteration: Iteration) -> tuple[IterationState, str
 
 def _state(iteration: Iteration, reviews: ReviewProgress | None, unread: str) -> IterationState:
     started = format_time(iteration.started * 10**6)
-    return IterationState(iteration.number, iteration.state, iteration.reason, started, reviews, unread)
+    reason = "" if iteration.state == "COMPLETED" else iteration.reason
+    return IterationState(iteration.number, iteration.state, reason, started, reviews, unread)
 
 
 def _disk(home: Path) -> dict[str, int]:

@@ -13,6 +13,7 @@ import numpy as np
 from tsad.config.parts import located
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
+from tsad.core.memory import NormalMemory, remembered
 from tsad.core.protocols import Trainable
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
@@ -20,6 +21,7 @@ from tsad.core.tuning import Tuner, TuningCall
 from tsad.loop.champion import Candidate, load_registered, log_candidate, registry_of
 from tsad.loop.datasets import dataset_record, fetch, latest_training
 from tsad.loop.explain import LearningGap, learning_gap
+from tsad.loop.model_notes import note_version
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.pull import DATASET
 from tsad.loop.results import Registered, Trained
@@ -107,6 +109,7 @@ def _register(bench: Workbench, loop: LoopStore, run_id: str, outcome: Trained) 
     registry = registry_of(bench, loop)
     challenger = registry.register(run_id=run_id, model_uri=outcome.model.model_uri, tags=outcome.model.tags)
     registry.set_alias("challenger", challenger)
+    note_version(loop, registry, challenger)
     return challenger.version
 
 
@@ -121,11 +124,13 @@ class _Adapter:
 
 
 def fit(bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersion, work: Path) -> Trained:
-    """Adapter (where the detector takes one and there is enough to learn from), then the threshold."""
+    """Memory and adapter (where the detector takes them and there is enough to learn from), then the threshold."""
     champion = registry_of(bench, loop).alias("champion")
     current = load_registered(bench, registry_of(bench, loop), champion) if champion else None
     detector = bench.make_detector()
-    adapter = _fit_adapter(bench, step, version, work, current)
+    detector = detector.with_memory(_memory(bench, detector, version))
+    step.params({**bench.parameters("detector", "adapter", "threshold"), "dataset_version": version.digest})
+    adapter = _fit_adapter(bench, detector, step, version, work, current)
     adapted = detector.with_adapter(adapter.folder)
     before = current.threshold if current else bench.threshold.default
     proposer = fit_proposer(bench, adapted, version)
@@ -133,22 +138,33 @@ def fit(bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersio
     metrics = {**adapter.metrics, "threshold": threshold, "windows": float(len(version.windows))}
     if proposer:
         metrics |= {"gap": float(proposer.gap), "judged_candidates": float(len(proposer.verdicts))}
+    if detector.memory:
+        metrics["remembered_points"] = float(detector.memory.points)
     step.metrics(metrics)
     model = None
     if adapter.trained or (proposer and proposer.verdicts) or abs(threshold - before) > 1e-6:
         candidate = Candidate(
             detector=adapted, threshold=threshold, adapter=adapter.folder, proposer=proposer, trained_on=version,
-            metrics=metrics,
+            channels=list(dict.fromkeys(name for r in version.windows for name in r.window.series.channels)),
         )
         model = log_candidate(bench, step, candidate)
     return Trained(adapter.trained, adapter.reason, metrics, threshold, model, version.digest)
 
 
+def _memory(bench: Workbench, detector: Detector, version: DatasetVersion) -> NormalMemory | None:
+    """What the reviewed windows tell of the normal, where the detector's scores or its proposer read it."""
+    proposer = bench.threshold_rule.first_proposer(detector.name)
+    if not detector.remembers and not (proposer and proposer.remembers):
+        return None
+    return remembered(version, bench.windows.remembered)
+
+
 def _fit_adapter(
-    bench: Workbench, step: StepRun, version: DatasetVersion, work: Path, current: LoadedVersion | None
-) -> _Adapter:
+    bench: Workbench, detector: Detector, step: StepRun, version: DatasetVersion, work: Path,
+    current: LoadedVersion | None,
+) -> _Adapter:  # fmt: skip
     """The adapter of the reviewed windows where it helps; else that of the champion, and why."""
-    detector, kept = bench.make_detector(), current.adapter if current else None
+    kept = current.adapter if current else None
     if not bench.adapter.enabled:
         return _Adapter(kept, False, "adapter.enabled=false", {})
     if not isinstance(detector, Trainable):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tsad.core.options import GoldOptions
+from tsad.core.printing import decimals
 from tsad.core.results import Result
 from tsad.metrics.paired import PairedGain
 
@@ -49,14 +50,6 @@ class Decision(Result):
     def verdict(self) -> str:
         """The decision and its reason in a line."""
         return f"{'promoted' if self.promoted else 'champion kept'}: {self.reason}"
-
-    def figures(self) -> dict[str, float]:
-        """Gains, their ends and p-values by name, as metrics of a run."""
-        return {
-            f"gain.{metric}{suffix}": value
-            for metric, gain in self.gains.items()
-            for suffix, value in (("", gain.gain), ("_low", gain.low), ("_high", gain.high), ("_p", gain.p_value))
-        }
 
 
 def level_of(options: GoldOptions) -> float:
@@ -125,4 +118,5 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _told(metric: str, gain: PairedGain) -> str:
-    return f"{metric} {gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+    told, low, high = (decimals(value, sign="+") for value in (gain.gain, gain.low, gain.high))
+    return f"{metric} {told} [{low}, {high}]"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -63,6 +63,15 @@ class PairedGain(Result):
     resampled: str = ""
     level: float = 0.95  # results of before have no level, and these intervals
     blocks: int = 0
+
+
+def gain_figures(gains: Mapping[str, PairedGain]) -> dict[str, float]:
+    """Gains, their ends and p-values by name, ``gain/<metric>`` and ``gain/<metric>_low``, as metrics of a run."""
+    return {
+        f"gain/{metric}{suffix}": value
+        for metric, gain in gains.items()
+        for suffix, value in (("", gain.gain), ("_low", gain.low), ("_high", gain.high), ("_p", gain.p_value))
+    }
 
 
 def confidence_interval(

@@ -70,6 +70,22 @@ def oracle_composite_f1(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:
         return float(np.nanmax(2 * precision * recall / (precision + recall)))
 
 
+def precision_recall(
+    truth: npt.ArrayLike, scores: npt.ArrayLike, weights: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Recall and precision at every distinct score, highest first, [K] each; empty where nothing is true.
+
+    Raises:
+        ValueError: unequal lengths, or scores that are not finite.
+    """
+    true, values = scored(truth, scores)
+    if not true.any():
+        return np.zeros(0), np.zeros(0)
+    hits, called = _curve(true, values, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return hits / hits[-1], np.where(called > 0, hits / called, 0.0)
+
+
 def candidate_thresholds(scores: FloatArray, count: int) -> FloatArray:
     """At most ``count`` scores to cut at: all distinct ones, or ranks in geometric steps, dense at the top."""
     distinct = np.unique(scores)[::-1]

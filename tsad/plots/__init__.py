@@ -8,9 +8,9 @@ rests on colour alone. All times are UTC.
 from tsad.plots.curves import learning_curve_figure
 from tsad.plots.datasets import dataset_figure
 from tsad.plots.runs import comparison_figure, kinds_figure, leaderboard_figure, metric_history_figure
-from tsad.plots.series import ScoreCurve, decimate, series_figure
+from tsad.plots.series import ScoreCurve, decimate, series_figure, versions_figure
 
 __all__ = [
     "ScoreCurve", "comparison_figure", "dataset_figure", "decimate", "kinds_figure", "leaderboard_figure",
-    "learning_curve_figure", "metric_history_figure", "series_figure",
+    "learning_curve_figure", "metric_history_figure", "series_figure", "versions_figure",
 ]  # fmt: skip

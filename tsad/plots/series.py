@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -69,7 +69,24 @@ def series_figure(
         Lane("pre-annotation", ORANGE, "////", preannotation),
         Lane("annotation", GREEN, "....", annotation),
     ]
-    lanes = [lane for lane in lanes if lane.intervals]
+    return _figure(series, [lane for lane in lanes if lane.intervals], curve, title)
+
+
+def versions_figure(
+    series: Series, truth: Sequence[Interval], proposed: Mapping[str, Sequence[Interval]], title: str = ""
+) -> Figure:
+    """A series with the truth and what each of up to three versions proposes, a row each, empty rows too.
+
+    Args:
+        proposed: intervals by the version's name.
+    """
+    looks = ((ORANGE, "////"), (VERMILION, "...."), (PURPLE, "xxxx"))
+    lanes = [Lane("truth", BLUE, "", truth)]
+    lanes += [Lane(name, *look, of) for (name, of), look in zip(proposed.items(), looks, strict=False)]
+    return _figure(series, lanes, None, title)
+
+
+def _figure(series: Series, lanes: Sequence[Lane], curve: ScoreCurve | None, title: str) -> Figure:
     shown = _channels_to_show(series, [i for lane in lanes for i in lane.intervals])
     heights = [2.2 if len(shown) == 1 else 1.3] * len(shown) + [0.3 * len(lanes)] * bool(lanes)
     heights += [1.1] * (curve is not None)

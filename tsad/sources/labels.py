@@ -63,7 +63,7 @@ def read_interval_csv(
         try:
             return _intervals(file, table, reader, ends)
         except SeriesError:
-            if reader.time_format == "auto":
+            if reader.time_format in ("auto", "index"):  # an index is no time, however it is written
                 raise
             with suppress(SeriesError, LabelError):  # written in another way than the series, without doubt
                 return _intervals(file, table, replace(reader, time_format="auto"), ends)
@@ -137,9 +137,10 @@ def _intervals(
     file: _LabelFile, table: pa.Table, reader: TimeReader, ends: str
 ) -> dict[str, tuple[Interval, ...]]:
     path, columns, refused = file.path, file.columns, file.refused
-    points = [p if p is None else of_cell(p) for p in table.column(columns["point_id"]).to_pylist()]
-    if None in points:
-        raise refused(points.index(None), "no point_id", "Name the point.")
+    names = table.column(columns["point_id"]).to_pylist()
+    if None in names:
+        raise refused(names.index(None), "no point_id", "Name the point.")
+    points = [of_cell(str(name)) for name in names]
     no_start, no_end = (table.column(columns[k]).is_null().to_numpy() for k in ("start", "end"))
     half = np.flatnonzero(no_start != no_end)
     if len(half):

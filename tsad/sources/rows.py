@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -107,9 +108,8 @@ class ParsedTable:
         times = None
         for rows in self.rows_of.values():
             if len(rows):
-                own = rows
-                times = form.times.read(column.take(pa.array(own)), where, lambda k, own=own: row_of(int(own[k])))
-                stamps[own] = times.stamps
+                times = form.times.read(column.take(pa.array(rows)), where, partial(_row_among, row_of, rows))
+                stamps[rows] = times.stamps
         return form.times.read(column, where, row_of) if times is None else replace(times, stamps=stamps)
 
     def _roles(self) -> str:
@@ -129,9 +129,14 @@ class ParsedTable:
         raw = RawSeries(
             point_id, self.times.stamps[rows], np.column_stack([values[c] for c in channels]), channels,
             self.times.kind, labels, self.reference.where, self.notes,
-            row_of if isinstance(rows, slice) else lambda k: row_of(int(rows[k])),
+            row_of if isinstance(rows, slice) else partial(_row_among, row_of, rows),
         )  # fmt: skip
         return validate(raw, self.form.rules)
+
+
+def _row_among(row_of: Callable[[int], int], rows: IntArray, position: int) -> int:
+    """The row that a person finds, of a position among some rows."""
+    return row_of(int(rows[position]))
 
 
 def _grouped(column: pa.ChunkedArray) -> dict[str, IntArray]:

@@ -6,6 +6,7 @@ whole series: they need no labels. The series of a set lie on one line, far apar
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,20 +50,29 @@ def subjects_of(
 ) -> Iterator[Subject]:
     """Each labelled series, examined once; scores as float32; the evidence itself only where it is asked for."""
     for series, truth in labelled:
-        examined = next(iter(detector.examine([series])))
-        look = look_at(series, examined)
-        scores = examined.scores.astype(np.float32)
-        yield Subject(LabelledLook(look, truth), series.timestamps, scores, examined.rows if evidence else None)
+        yield subject_of(detector, series, truth, evidence)
+
+
+def subject_of(detector: Detector, series: Series, truth: BoolArray, evidence: bool = False) -> Subject:
+    """One labelled series, examined."""
+    examined = next(iter(detector.examine([series])))
+    seen, scores = LabelledLook(look_at(series, examined), truth), examined.scores.astype(np.float32)
+    return Subject(seen, series, scores, examined.rows if evidence else None)
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One labelled series, examined: timestamps [T] ns UTC, scores [T], rows of evidence [E, T] where they are kept."""
+    """One labelled series, examined: scores [T], rows of evidence [E, T] where they are kept."""
 
     seen: LabelledLook
-    timestamps: IntArray
+    series: Series
     scores: npt.NDArray[np.floating]
     rows: npt.NDArray[np.int16] | None = None
+
+    @property
+    def timestamps(self) -> IntArray:
+        """[T] ns UTC."""
+        return self.series.timestamps
 
 
 class Line:
@@ -125,11 +135,12 @@ class Split:
         blocks: [B, 2] scored blocks.
         windows: [W, 2] review windows, in the order in which they are reviewed.
         inside: [K] candidates whose peak lies in a scored block.
+        asked: the line before any review, of whose candidates people are asked.
     """
 
     def __init__(self, line: Line, seed: int, length: int, most: int, rotations: int) -> None:
         rng = np.random.default_rng(seed)
-        self.line, self.seed = line, seed
+        self.line, self.asked, self.seed = line, line, seed
         open_blocks, scored = _halves(line, rng)
         self.blocks = np.array(scored, np.int64).reshape(-1, 2)
         windows = np.array([w for a, b in open_blocks for w in _windows(a, b, length)], np.int64).reshape(-1, 2)
@@ -140,6 +151,12 @@ class Split:
         self.inside = mask_of_runs(self.blocks, len(line.truth))[line.peaks]
         self.events = self.clip(runs_of(line.truth))
         self.turned = [self._turned(rng) for _ in range(rotations)]
+
+    def seen_anew(self, line: Line) -> Split:
+        """The same split of the same series, examined in another way."""
+        other = copy.copy(self)
+        other.line, other.inside = line, mask_of_runs(self.blocks, len(line.truth))[line.peaks]
+        return other
 
     def clip(self, runs: IntArray) -> IntArray:
         """What of the runs lies in scored blocks, on a line of these blocks alone, one free point between them."""
@@ -218,7 +235,7 @@ def answers(split: Split, count: int, noise: float) -> tuple[BoolArray, BoolArra
     ``noise`` is the share of wrong answers: each true interval of a window is dropped, each other candidate in it
     called abnormal with this probability. The same window always gets the same answer.
     """
-    line = split.line
+    line = split.asked
     reviewed, said = np.zeros(len(line.truth), bool), np.zeros(len(line.truth), bool)
     for number, (start, stop) in enumerate(split.windows[:count]):
         reviewed[start:stop] = True

@@ -21,6 +21,7 @@ from tsad.files.atomic import atomic
 from tsad.loop.opening import open_loop, standalone
 from tsad.metrics.calibration import Resampling, ece_interval, expected_calibration_error
 from tsad.steps.curve_linear import by_linear
+from tsad.steps.curve_memory import Recall
 from tsad.steps.curve_protocol import Line, Said, Split, by_calibrator, by_threshold, measured, subjects_of
 from tsad.steps.sets import LabelledSet, open_sets
 
@@ -51,6 +52,7 @@ class LearningCurveKeys(Options):
     strategies: list[Literal["calibrator", "threshold", "linear", "none"]] = Field(min_length=1)
     noise: float = Field(ge=0, le=1)
     leave_out: bool
+    remember: bool
     rotations: int = Field(ge=1)
     resamples: int = Field(ge=1)
     output: str
@@ -92,17 +94,19 @@ def learning_curve(bench: Workbench, keys: LearningCurveKeys) -> LearningCurve:
     sets, detector = open_sets(bench, keys.sets, 0), bench.make_detector()
     folder = Path(keys.output)
     given = {"reviews": sorted({0, *keys.reviews}), "seeds": keys.seeds, "strategies": list(keys.strategies),
-             "noise": keys.noise, "leave_out": keys.leave_out, "rotations": keys.rotations}  # fmt: skip
+             "noise": keys.noise, "leave_out": keys.leave_out, "remember": keys.remember,
+             "rotations": keys.rotations}  # fmt: skip
     with standalone(open_loop(bench), STEP) as (_, parent):
         parent.params({"sets": [s.name for s in sets], "window": bench.windows.length, **given,
                        **{f"detector.{k}": v for k, v in detector.describe().items()}})  # fmt: skip
         evidence = "linear" in keys.strategies
         lines = [_examined(detector, one, evidence) for one in bench.context.each(sets, "examining", len(sets))]
-        bases = _bases(detector, lines, keys.leave_out)
+        recall = Recall(detector, bench.windows.remembered)
+        bases = _bases(recall, lines, keys, bench.windows.length)
         rows: list[Row] = []
         cases: Cases = {}
         for line, base in bench.context.each(list(zip(lines, bases, strict=True)), "measuring", len(lines)):
-            rows += _of_set(bench, line, base, given, cases)
+            rows += _of_set(bench, line, base, (given, recall), cases)
             log.info("%s: measured with %d seeds", line.name, keys.seeds)
         rows += _overall(rows, cases, keys.resamples)
         write(folder / "learning_curve.csv", rows)
@@ -125,23 +129,32 @@ def _examined(detector: Detector, one: LabelledSet, evidence: bool) -> Line:
     return Line(one.name, subjects)
 
 
-def _bases(detector: Detector, lines: Sequence[Line], leave_out: bool) -> list[Proposer]:
+def _bases(recall: Recall, lines: Sequence[Line], keys: LearningCurveKeys, length: int) -> list[Proposer]:
     """The proposer before any review, for each set."""
-    from tsad.detectors.proposals.fitting import fit_proposer, synthetic_groups
+    from tsad.detectors.proposals.fitting import fit_proposer, remembering_look, synthetic_groups
     from tsad.detectors.proposals.proposer import default_proposer
 
-    if not leave_out:
-        return [default_proposer(detector.name)] * len(lines)
+    detector, shipped = recall.detector, default_proposer(recall.detector.name)
+    if not keys.leave_out:
+        return [shipped] * len(lines)
     synthetic = list(synthetic_groups(detector).values())
+    groups = {line.name: [s.seen for s in line.subjects] for line in lines}
+    if recall.most and (keys.remember or shipped.remembers):
+        for line in lines:
+            groups[line.name] += [remembering_look(detector, s.series, s.seen.truth, length, recall.most)
+                                  for s in line.subjects]  # fmt: skip
     found = []
     for line in lines:
-        others = [[s.seen for s in other.subjects] for other in lines if other is not line]
+        others = [looks for name, looks in groups.items() if name != line.name]
         found.append(fit_proposer([*others, *synthetic], others or synthetic))
     return found
 
 
-def _of_set(bench: Workbench, line: Line, base: Proposer, given: dict[str, Any], cases: Cases) -> list[Row]:
+def _of_set(
+    bench: Workbench, line: Line, base: Proposer, how: tuple[dict[str, Any], Recall], cases: Cases
+) -> list[Row]:
     """Rows of one set, by strategy, seed and reviewed windows; what was said of candidates goes into ``cases``."""
+    given, recall = how
     rule, by_points = bench.threshold_named("reviewed"), {"threshold": by_threshold, "linear": by_linear}
     rows: list[Row] = []
     for seed in range(given["seeds"]):
@@ -151,13 +164,16 @@ def _of_set(bench: Workbench, line: Line, base: Proposer, given: dict[str, Any],
             zero = 0.0
             for count in given["reviews"]:
                 said: Said
+                seen = split
                 if strategy in by_points:
                     said = by_points[strategy](split, count, given["noise"], rule)
                 else:
-                    said = by_calibrator(split, count, given["noise"], base, strategy == "calibrator")
-                    answer = line.confirmed[split.inside], said.probability[split.inside], _series(split)
+                    if learn := strategy == "calibrator":
+                        seen = recall.after(split, count, given["noise"], base)
+                    said = by_calibrator(seen, count, given["noise"], base, learn)
+                    answer = seen.line.confirmed[seen.inside], said.probability[seen.inside], _series(seen)
                     cases.setdefault((strategy, count), []).append(answer)
-                figures = measured(split, said, count, given["noise"])
+                figures = measured(seen, said, count, given["noise"])
                 zero = figures["interval_f1"] if count == 0 else zero
                 below = float(figures["interval_f1"] < zero - TOLERANCE)
                 named = {"set": line.name, "strategy": strategy, "seed": seed, "reviewed": count}

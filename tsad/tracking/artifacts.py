@@ -62,7 +62,7 @@ def fetch_artifacts(store: Store, run_id: str, path: str, folder: Path) -> Path:
 
 
 def delete_artifacts(store: Store, run_id: str, artifact_uri: str) -> None:
-    """Delete a folder of a run's artifacts; one that is gone already is no error.
+    """Delete a folder of the artifacts of a run (or of a LoggedModel, by its id); one that is gone already is no error.
 
     Raises:
         ForeignPathError: the address leads out of the store, or into another run's artifacts.
@@ -73,6 +73,27 @@ def delete_artifacts(store: Store, run_id: str, artifact_uri: str) -> None:
     check_own(store, run_id, artifact_uri)
     with guarded("deleting artifacts", store.uri):
         get_artifact_repository(artifact_uri, tracking_uri=store.tracking_uri).delete_artifacts()
+
+
+def fetch_folder(store: Store, owner: str, artifact_uri: str, folder: Path) -> Path:
+    """Copy a whole folder of artifacts to ``folder/files``; an earlier copy is replaced.
+
+    Args:
+        owner: id of the run or LoggedModel it belongs to.
+
+    Raises:
+        ForeignPathError: its address leads out of the store.
+        TrackingError: it cannot be read.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    check_own(store, owner, artifact_uri)
+    target = folder / "files"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    with guarded("fetching artifacts", store.uri):
+        get_artifact_repository(artifact_uri, tracking_uri=store.tracking_uri).download_artifacts("", str(target))
+    return target
 
 
 def check_own(store: Store, run_id: str, artifact_uri: str, path: str = "") -> None:

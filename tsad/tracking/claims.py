@@ -147,7 +147,7 @@ class LoopLock:
 
 
 def claims_of(params: Mapping[str, str], step: str) -> list[tuple[int, Claim]]:
-    """(attempt, claim) pairs of a step from the iteration's parameters, first attempt first."""
+    """(attempt, claim) pairs of a step from the parameters of the run that holds them, first attempt first."""
     prefix = f"claim.{step}."
     found = {int(k.removeprefix(prefix)): Claim.parse(v) for k, v in params.items() if k.startswith(prefix)}
     return sorted(found.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 from tsad.core.errors import ClaimError
 from tsad.tracking.artifacts import read_text
 from tsad.tracking.claims import Claim, Token, check_dead, claimed, claims_of
+from tsad.tracking.claims_run import decide_claims
 from tsad.tracking.experiment import Experiment
 from tsad.tracking.guard import Client
+from tsad.tracking.logged_models import close_dead
 from tsad.tracking.recorder import RunRecorder
 from tsad.tracking.states import ABANDONED, COMPLETED, ENDED, FAILED, tag_is
 from tsad.tracking.steps import RESULT, StepRecord, StepRun
@@ -30,19 +33,21 @@ class Iteration:
     Attributes:
         state: as of reading it or of the last ``set_state``; a FAILED iteration is open: it may be gone on with.
         status: MLflow's: RUNNING while worked on, SCHEDULED while it waits, FINISHED, FAILED or KILLED.
-        started: ms since 1970 UTC.
+        reason: why it failed or waits; of a completed one what the gate decided and why.
+        started, ended: ms since 1970 UTC; ``ended`` is ``None`` while it is not.
         params: what people compare between iterations, as text.
         metrics: latest values; filled by ``complete``.
+        tags: as of reading it.
         recorder: writes into the parent run.
     """
 
     def __init__(self, loop: Experiment, run: Run) -> None:
         self.loop, self.run_id = loop, str(run.info.run_id)
         self.recorder = RunRecorder(loop.store.client, self.run_id)
-        tags = run.data.tags
+        self.tags = tags = dict(run.data.tags)
         self.number = int(tags["tsad.iteration"])
         self.state, self.reason = tags.get("tsad.state", ""), tags.get("tsad.reason", "")
-        self.status, self.started = run.info.status, run.info.start_time
+        self.status, self.started, self.ended = run.info.status, run.info.start_time, run.info.end_time
         self.params: dict[str, str] = dict(run.data.params)
         self.metrics: dict[str, float] = dict(run.data.metrics)
         self._finished: dict[str, StepRecord] = loop.finished_steps.setdefault(self.run_id, {})
@@ -73,16 +78,21 @@ class Iteration:
         """Close the iteration for good without completing it; its number may be used again."""
         self._end(ABANDONED, reason)
 
-    def complete(self, metrics: Mapping[str, float]) -> None:
-        """Close the iteration as COMPLETED with the metrics that iterations are compared by; idempotent."""
+    def complete(self, metrics: Mapping[str, float], reason: str = "") -> None:
+        """Close the iteration as COMPLETED with the metrics that iterations are compared by; idempotent.
+
+        Args:
+            reason: what was decided in it, and why.
+        """
         self.recorder.metrics(metrics, step=self.number)
         self.recorder.flush()
         self.metrics |= metrics
-        self._end(COMPLETED, "")
+        self._end(COMPLETED, reason)
 
     def _end(self, state: str, reason: str) -> None:
         self.set_state(state, reason)
-        self._client.set_terminated(self.run_id, ENDED[state])
+        self.ended = time.time_ns() // 1_000_000
+        self._client.set_terminated(self.run_id, ENDED[state], self.ended)
         self.status = ENDED[state]
 
     @property
@@ -118,12 +128,12 @@ class Iteration:
         token = self.loop.require_lock(f"Step {name}")
         attempt, earlier = self._next_attempt(name, token)
         with (
-            claimed(self._client, self.run_id, name, attempt, self.loop.place, self.loop.lease) as claim,
+            claimed(self._client, self.claims_run, name, attempt, self.loop.place, self.loop.lease) as claim,
             token.working(claim.token),
         ):
             for run in earlier:
                 if run.info.status in ("RUNNING", "SCHEDULED"):
-                    self._client.set_terminated(run.info.run_id, "KILLED")
+                    close_dead(self.loop.store, run.info.run_id)
             if self.status != "RUNNING":
                 self._client.update_run(self.run_id, status="RUNNING")
                 self.status = "RUNNING"
@@ -132,7 +142,14 @@ class Iteration:
                 "tsad.iteration": str(self.number), "mlflow.parentRunId": self.run_id,
             }  # fmt: skip
             run_id = self.loop.create_run(f"{name.lower()}-{self.number}", tags)
-            yield from StepRun(self.loop.store, run_id, name, attempt).work(lambda: self._check_mine(name, claim))
+            yield from StepRun(self.loop.store, run_id, name, attempt, self.claims_run).work(
+                lambda: self._check_mine(name, claim)
+            )
+
+    @cached_property
+    def claims_run(self) -> str:
+        """Id of the run that holds the claims of this iteration's steps."""
+        return decide_claims(self.loop, self.run_id, self.number)
 
     def _attempts(self, name: str) -> list[Run]:
         parent, step = tag_is("mlflow.parentRunId", self.run_id), tag_is("tsad.step", name)
@@ -141,7 +158,7 @@ class Iteration:
     def _next_attempt(self, name: str, token: Token) -> tuple[int, list[Run]]:
         if not re.fullmatch(r"[\w-]+", name):
             raise ValueError(f"step name {name!r} is not made of letters, digits, _ and -")
-        data = self._client.get_run(self.run_id).data
+        data = self._client.get_run(self.claims_run).data
         earlier = self._attempts(name)
         if any(run.info.status == "FINISHED" for run in earlier):
             raise ClaimError(f"Step {name} of iteration {self.number} is finished already", "Go on with the next step.")
@@ -156,6 +173,6 @@ class Iteration:
 
     def _check_mine(self, name: str, claim: Claim) -> None:
         """Nobody may have opened a later attempt meanwhile (this process slept through its lease)."""
-        attempt, last = claims_of(self._client.get_run(self.run_id).data.params, name)[-1]
+        attempt, last = claims_of(self._client.get_run(self.claims_run).data.params, name)[-1]
         if last.token != claim.token:
             raise ClaimError(f"Step {name} went to process {last.pid} on {last.host} (attempt {attempt}) meanwhile")

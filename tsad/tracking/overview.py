@@ -10,7 +10,7 @@ from tsad.tracking.pages import every_page
 from tsad.tracking.registry import CHAMPION, Version
 from tsad.tracking.runs import Iteration, LoopStore
 from tsad.tracking.states import tag_is
-from tsad.tracking.store import Store
+from tsad.tracking.store import LOOP, Store
 
 _PAGE = 1000
 
@@ -30,7 +30,7 @@ def overview(store: Store, lease: float) -> list[LoopOverview]:
     Calls: one each for the experiments, the iterations of all loops (a thousand to the page) and the models, and one
     per champion.
     """
-    experiments = {str(one.experiment_id): str(one.tags["tsad.loop"]) for one in store.experiments()}
+    experiments = {str(one.experiment_id): str(one.tags[LOOP]) for one in store.experiments()}
     runs: dict[str, list[Any]] = {experiment: [] for experiment in experiments}
     for run in _iterations(store, list(experiments)):
         runs[str(run.info.experiment_id)].append(run)

@@ -20,7 +20,7 @@ from typing import Any
 from tsad.core.errors import TrackingError
 from tsad.core.options import TrackingOptions
 from tsad.tracking.addresses import ARTIFACTS, adopt, local_path
-from tsad.tracking.store import CREATION_SECONDS, DATABASE, Store, open_store
+from tsad.tracking.store import CREATION_SECONDS, DATABASE, LOOP, Store, open_store
 
 _TERM = re.compile(r"tags\.`([^`]+)` (=|!=) '([^']*)'")
 _REVISION = re.compile(r"^(revision|down_revision) = [\"'](\w+)[\"']", re.MULTILINE)
@@ -217,7 +217,7 @@ def _condition(filter_string: str) -> tuple[str, list[str]]:
 
 
 def _experiment(experiment_id: int, name: str, stage: str, loop: str) -> Any:
-    tags = {"tsad.loop": loop}
+    tags = {LOOP: loop}
     return SimpleNamespace(experiment_id=str(experiment_id), name=name, lifecycle_stage=stage, tags=tags)
 
 

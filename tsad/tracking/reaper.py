@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from tsad.core.errors import ClaimError
 from tsad.tracking.claims import check_dead, claims_of, process_lives
+from tsad.tracking.claims_run import claims_place
 from tsad.tracking.experiment import Experiment
+from tsad.tracking.logged_models import close_dead
 from tsad.tracking.states import ENDED
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def reap(loop: Experiment) -> int:
         if _worked_on(loop, run, parents, busy_here):
             busy.add(run.data.tags.get("mlflow.parentRunId", ""))
         else:
-            loop.store.client.set_terminated(run.info.run_id, "KILLED")
+            close_dead(loop.store, run.info.run_id)
             closed += 1
     for run_id, run in parents.items():
         if run_id not in busy and _ours(loop, run):
@@ -63,11 +65,13 @@ def _worked_on(loop: Experiment, run: Run, parents: Mapping[str, Run], busy: Col
             return run.info.run_id in busy
         beat = float(tags.get("tsad.heartbeat", run.info.start_time / 1000))
         return run.info.run_id in busy or time.time() - beat < loop.lease
-    step = tags["tsad.step"]
-    for _, claim in claims_of(parent.data.params, step):
+    step, of = tags["tsad.step"], parent.data
+    if (place := claims_place(parent.info.run_id, of.params)) not in ("", parent.info.run_id):
+        of = loop.store.client.get_run(place).data
+    for _, claim in claims_of(of.params, step):
         if claim.token == tags["tsad.claim"]:
             try:
-                check_dead(step, claim, parent.data.tags, loop.place, loop.lease, busy)
+                check_dead(step, claim, of.tags, loop.place, loop.lease, busy)
             except ClaimError:
                 return True
     return False

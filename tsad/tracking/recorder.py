@@ -18,6 +18,7 @@ import numpy as np
 
 from tsad.core.errors import TsadError
 from tsad.core.names import cell
+from tsad.tracking.dataset_records import DatasetRecord, log_dataset
 from tsad.tracking.guard import Client
 
 if TYPE_CHECKING:
@@ -160,6 +161,10 @@ class RunRecorder:
         from mlflow.entities import RunTag
 
         self._client.log_batch(self.run_id, tags=[RunTag(key, str(value)[:5000]) for key, value in values.items()])
+
+    def log_dataset(self, record: DatasetRecord, context: str) -> None:
+        """Name a dataset version as input of this run, e.g. with context ``training`` or ``gold``."""
+        log_dataset(self._client, self.run_id, record, context)
 
     def json(self, value: Any, path: str) -> None:
         """A JSON artifact; NaN becomes null."""

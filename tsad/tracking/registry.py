@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import RegistryError, TrackingError
-from tsad.tracking.artifacts import check_own, delete_artifacts, fetch_artifacts
+from tsad.tracking.artifacts import check_own, delete_artifacts, fetch_artifacts, fetch_folder
+from tsad.tracking.claims_run import claims_place
 from tsad.tracking.guard import error_code
+from tsad.tracking.logged_models import DIGEST, SCHEME
 from tsad.tracking.pages import every_page
 from tsad.tracking.states import quoted
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from tsad.tracking.store import Store
 
 CHAMPION, PREVIOUS = "champion", "previous"
+MODEL_ID, FOLDER = "tsad.model_id", "tsad.folder"  # tags that say where a version's files are, now and before
 KEEP, ARTIFACTS, PRUNED, MOVING = "tsad.keep", "tsad.artifacts", "pruned", "tsad.moving"
 _PAGE = 200
 
@@ -45,6 +49,16 @@ class Version:
         return f"{self.name}:{self.version}"
 
     @property
+    def model_id(self) -> str:
+        """Of the LoggedModel that it is; "" for a version of before, whose files are artifacts of its run."""
+        return self.tags.get(MODEL_ID, "")
+
+    @property
+    def owner(self) -> str:
+        """Whose artifacts its files are: id of the LoggedModel, else of the run."""
+        return self.model_id or self.run_id
+
+    @property
     def pruned(self) -> bool:
         """Whether its files were deleted to save space (or their deletion was begun)."""
         return ARTIFACTS in self.tags
@@ -60,7 +74,8 @@ class Registry:
         """Register the model that a run logged; the same run again gives the same version.
 
         Args:
-            model_uri: ``runs:/<run_id>/<folder>``, what ``log_model`` returned.
+            model_uri: ``models:/<model_id>``, what ``log_model`` returned; ``runs:/<run_id>/<folder>`` in a store of
+                before.
         """
         client = self.store.client
         known = self._search(f"name = {quoted(self.name)} AND run_id = {quoted(run_id)}")
@@ -71,13 +86,35 @@ class Registry:
         except TrackingError as error:
             if error_code(error) != "RESOURCE_ALREADY_EXISTS":
                 raise
+        texts = {key: str(value)[:5000] for key, value in tags.items()}
+        if model_uri.startswith(SCHEME):
+            return self._version(self._of_logged_model(run_id, model_uri.removeprefix(SCHEME), texts), {})
         folder = model_uri.removeprefix(f"runs:/{run_id}/")
         if folder == model_uri:
             raise RegistryError(f"{model_uri} is not a model of run {run_id}", "Pass what log_model returned.")
         source = f"{client.get_run(run_id).info.artifact_uri}/{folder}"
-        texts = {key: str(value)[:5000] for key, value in tags.items()}
-        made = client.create_model_version(self.name, source, run_id, tags={**texts, "tsad.folder": folder})
+        made = client.create_model_version(self.name, source, run_id, tags={**texts, FOLDER: folder})
         return self._version(made, {})
+
+    def _of_logged_model(self, run_id: str, model_id: str, tags: Mapping[str, str]) -> Any:
+        client = self.store.client
+        model = client.get_logged_model(model_id)
+        if model.source_run_id != run_id:
+            raise RegistryError(f"Model {model_id} is not one of run {run_id}", "Pass what log_model returned.")
+        # by its address: MLflow asks the process's default store for a models:/ one
+        made = client.create_model_version(
+            self.name, model.artifact_location, run_id, tags={**tags, MODEL_ID: model_id}, model_id=model_id
+        )
+        versions = json.dumps([{"name": self.name, "version": int(made.version)}])
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions})
+        return made
+
+    def describe(self, text: str, version: Version | None = None) -> None:
+        """The Markdown that MLflow shows of a version; ``None`` = of the model itself."""
+        if version is None:
+            self.store.client.update_registered_model(self.name, text)
+        else:
+            self.store.client.update_model_version(self.name, str(version.version), text)
 
     def versions(self) -> list[Version]:
         """All versions, oldest first; those without files too."""
@@ -183,9 +220,11 @@ class Registry:
             if version.aliases or KEEP in version.tags or version.tags.get(ARTIFACTS) == PRUNED:
                 continue
             # the tag comes before the files: a kill in between leaves no version that looks whole and is not
-            check_own(self.store, version.run_id, version.source)
+            check_own(self.store, version.owner, version.source)
             self.set_tags(version, {ARTIFACTS: "pruning"})
-            delete_artifacts(self.store, version.run_id, version.source)
+            delete_artifacts(self.store, version.owner, version.source)
+            if version.model_id:
+                self.store.client.set_logged_model_tags(version.model_id, {ARTIFACTS: PRUNED})
             self.set_tags(version, {ARTIFACTS: PRUNED})
             deleted.append(version)
         return deleted
@@ -197,7 +236,26 @@ class Registry:
             RegistryError: its files were pruned.
         """
         self.check_files(version)
-        return fetch_artifacts(self.store, version.run_id, version.tags["tsad.folder"], folder)
+        if version.model_id:
+            return fetch_folder(self.store, version.model_id, version.source, folder)
+        return fetch_artifacts(self.store, version.run_id, version.tags[FOLDER], folder)
+
+    def digest_of(self, version: Version) -> str | None:
+        """SHA-256 of the version's description, as it was written down once; ``None`` for a version of before.
+
+        Raises:
+            RegistryError: it is not written down, as it is for every version that is a LoggedModel.
+        """
+        if not version.model_id:
+            return None
+        client = self.store.client
+        run = client.get_run(version.run_id)
+        key, parent = f"{DIGEST}.{version.run_id}", run.data.tags.get("mlflow.parentRunId", "")
+        place = claims_place(parent, client.get_run(parent).data.params) if parent else ""
+        params = client.get_run(place).data.params if place else run.data.params
+        if key not in params:
+            raise RegistryError(f"The store does not say which files {version.label} has", "Promote another version.")
+        return str(params[key])
 
     def check_files(self, version: Version) -> None:
         """Refuse a version whose files were pruned."""

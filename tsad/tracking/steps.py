@@ -11,8 +11,8 @@ from typing import Any
 
 from tsad.core.errors import TsadError
 from tsad.tracking.artifacts import fetch_artifacts
-from tsad.tracking.dataset_records import DatasetRecord, log_dataset
 from tsad.tracking.guard import Unreachable
+from tsad.tracking.logged_models import discard
 from tsad.tracking.recorder import RunRecorder, plain
 from tsad.tracking.store import Store
 from tsad.tracking.system_metrics import sampled
@@ -43,18 +43,23 @@ class StepRecord:
 class StepRun(RunRecorder):
     """A step while it runs: a Recorder that also takes the step's result."""
 
-    def __init__(self, store: Store, run_id: str, name: str, attempt: int) -> None:
+    def __init__(self, store: Store, run_id: str, name: str, attempt: int, claims_run: str = "") -> None:
         super().__init__(store.client, run_id)
-        self.store, self.name, self.attempt = store, name, attempt
+        self.store, self.name, self.attempt, self._claims_run = store, name, attempt, claims_run or run_id
         self._result: dict[str, Any] | None = None
 
     def result(self, value: Mapping[str, Any]) -> None:
         """What the step leaves for the steps after it, JSON-able; kept when the step ends without an error."""
         self._result = dict(value)
 
-    def log_dataset(self, record: DatasetRecord, context: str) -> None:
-        """Name a dataset version as input of this run, e.g. with context ``training`` or ``gold``."""
-        log_dataset(self._client, self.run_id, record, context)
+    def once(self, key: str, value: str) -> None:
+        """Write down what nobody may change, for programs: beside the claims of the iteration, of a run outside any on
+        itself.
+
+        Raises:
+            TrackingError: it is written with another value.
+        """
+        self._client.log_param(self._claims_run, key, value)
 
     @contextmanager
     def system_metrics(self, seconds: float = 5.0) -> Iterator[None]:
@@ -86,5 +91,6 @@ class StepRun(RunRecorder):
             with suppress(TsadError):
                 self.tags({"tsad.error": f"{type(error).__name__}: {error}"})
                 self._client.set_terminated(self.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+                discard(self.store, self.run_id)
             raise
         self._client.set_terminated(self.run_id, "FINISHED")

@@ -1,8 +1,9 @@
-"""The MLflow UI on a store, bound to this machine."""
+"""The MLflow UI on a store, bound to this machine: the server's process, and where in it a loop is."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,52 +11,103 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
+from tsad.core.environment import SILENCED
 from tsad.core.errors import TrackingError
+from tsad.tracking.ui_app import HEALTH, HOST, MARK, MARKED, PAGE, START, TOKEN
 
 if TYPE_CHECKING:
     from tsad.tracking.store import Store
 
-HOST, PORT = "127.0.0.1", 5000
+PORT = 5000
 START_SECONDS = 300.0  # a few seconds, minutes on a machine that is busy
 LOG = "ui.log"
 
 
+@dataclass(frozen=True)
+class Served:
+    """The UI as it answers.
+
+    Attributes:
+        url: without a token.
+        link: what a browser is to open: it leads to the loop and carries the token.
+    """
+
+    url: str
+    link: str
+    process: subprocess.Popen[bytes]
+
+
+def server_link(store: Store, route: str) -> str:
+    """Where a tracking server's own UI shows a route; user and password, which its address may name, stay out of it."""
+    parts = urlsplit(store.uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/{route}"
+
+
+def open_browser(link: str) -> bool:
+    """Open the link in the browser of whoever sits at this machine; whether there is one to open it in.
+
+    None is where nobody sits (no display, a session over SSH) or the only browser would take over the terminal.
+    """
+    graphical = os.name == "nt" or sys.platform == "darwin" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    if not graphical or "SSH_CONNECTION" in os.environ:
+        return False
+    import webbrowser
+
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    in_terminal = type(browser) is webbrowser.GenericBrowser and "BROWSER" not in os.environ
+    return not in_terminal and browser.open(link)
+
+
 @contextmanager
-def served(store: Store, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run the UI while the block runs; yields its URL, once it answers, and its process.
+def served(store: Store, port: int = 0, route: str = "", token: bool = True) -> Iterator[Served]:
+    """Run the UI while the block runs; yields it once it answers.
 
     Args:
         port: 0 = 5000, else any free one.
+        route: of MLflow's page, where ``/`` leads to.
+        token: whether requests have to show the token that the link carries.
 
     Raises:
         TrackingError: the port is taken, or the server does not come up; its words are in ``<home>/ui.log``.
     """
     port = _free_port(port)
     log = store.home / LOG
-    # the address may hold a password, so it goes by the environment: command lines are seen by everybody
-    environment = {
-        **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": store.tracking_uri,
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": store.artifact_root or "",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "PYTHONUTF8": "1",
-    }
-    environment.pop("MLFLOW_CONFIGURE_LOGGING", None)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    secret = secrets.token_urlsafe(24) if token else ""
+    command = [sys.executable, "-m", "tsad.tracking.ui_app", str(port)]
+    environment = _environment(store, f"{PAGE}{route}", secret)
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
+        )  # fmt: skip
         try:
             with _ended_by_sigterm():
                 url = f"http://{HOST}:{port}"
-                _wait_until_up(process, url, log)
-                yield url, process
+                _wait_until_up(process, url, environment[MARK], log)
+                yield Served(url, f"{url}/?token={secret}" if secret else url, process)
         finally:
             stop(process)
+
+
+def _environment(store: Store, start: str, token: str) -> dict[str, str]:
+    """Of the server: the store's address may hold a password, and command lines are seen by everybody.
+
+    The names that begin with ``_`` are those under which ``mlflow server`` hands the store on to its workers.
+    """
+    own = {
+        "_MLFLOW_SERVER_FILE_STORE": store.tracking_uri, "_MLFLOW_SERVER_ARTIFACT_ROOT": store.artifact_root or "",
+        "_MLFLOW_SGI_NAME": "uvicorn", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONUTF8": "1",
+        TOKEN: token, START: start, MARK: secrets.token_hex(8),
+    }  # fmt: skip
+    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_CONFIGURE_LOGGING"}
+    return {**kept, **SILENCED, **own}
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -99,16 +151,18 @@ def _free_port(port: int) -> int:
     raise TrackingError(f"{HOST} has no free port")
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _wait_until_up(process: subprocess.Popen[bytes], url: str, mark: str, log: Path) -> None:
+    """Until this server answers: another one may have taken the port since it was looked for."""
     import requests
 
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if requests.get(f"{url}/health", timeout=2).ok:
+            if requests.get(f"{url}{HEALTH}", timeout=2).headers.get(MARKED) == mark:
                 return
         except requests.RequestException:
-            time.sleep(0.2)  # not yet
+            pass  # not yet
+        time.sleep(0.2)
     if process.poll() is None:
         raise TrackingError(f"The MLflow UI did not answer within {START_SECONDS:.0f} s at {url}", f"See {log}.")
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["it said nothing"]

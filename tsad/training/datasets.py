@@ -24,6 +24,7 @@ from tsad.core.types import BoolArray
 from tsad.core.windows import excerpts
 from tsad.files import atomic
 from tsad.files.hashing import digest_of_file
+from tsad.files.series_table import series_of, series_table
 from tsad.training import records
 
 FORMAT = 1
@@ -124,7 +125,7 @@ def save(version: DatasetVersion, folder: Path) -> None:
         lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
         (fresh / WINDOWS).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
         pq.write_table(
-            records.series_table(unique), fresh / SERIES, row_group_size=_ROW_GROUP, compression="zstd",
+            series_table(unique), fresh / SERIES, row_group_size=_ROW_GROUP, compression="zstd",
             use_dictionary=False, write_statistics=False,
         )  # fmt: skip
         manifest = {
@@ -153,7 +154,7 @@ def load(folder: Path) -> DatasetVersion:
             raise _damaged(folder / name, "its bytes are not those that were saved")
     try:
         purpose = Purpose(manifest["purpose"])
-        series = records.series_of(pq.read_table(folder / SERIES, partitioning=None))
+        series = series_of(pq.read_table(folder / SERIES, partitioning=None))
         rows = json.loads((folder / WINDOWS).read_text(encoding="utf-8"))
         windows = [records.window_of(row, series, purpose) for row in rows]
     except (KeyError, IndexError, TypeError, ValueError, OSError, pa.ArrowException) as error:

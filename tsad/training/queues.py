@@ -11,6 +11,7 @@ from tsad.core.errors import DatasetError
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series
 from tsad.files import atomic
+from tsad.files.series_table import series_of, series_table
 from tsad.training import records
 
 WINDOWS, SERIES = "windows.json", "series.parquet"
@@ -35,7 +36,7 @@ def save_queue(choices: Sequence[Choice], folder: Path) -> None:
     ]
     with atomic.new_folder(folder) as fresh:
         (fresh / WINDOWS).write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-        pq.write_table(records.series_table(list(unique.values())), fresh / SERIES, compression="zstd")
+        pq.write_table(series_table(list(unique.values())), fresh / SERIES, compression="zstd")
 
 
 def load_queue(folder: Path) -> list[Choice]:
@@ -48,7 +49,7 @@ def load_queue(folder: Path) -> list[Choice]:
     import pyarrow.parquet as pq
 
     try:
-        series = records.series_of(pq.read_table(folder / SERIES, partitioning=None))
+        series = series_of(pq.read_table(folder / SERIES, partitioning=None))
         rows = json.loads((folder / WINDOWS).read_text(encoding="utf-8"))
         return [records.window_of(row, series, Purpose(row["purpose"])).choice for row in rows]
     except (OSError, KeyError, IndexError, TypeError, ValueError, pa.ArrowException) as error:

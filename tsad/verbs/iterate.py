@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tsad.config.workbench import Workbench
+from tsad.core.advice import named_loop
 from tsad.core.option_model import Options
 from tsad.loop.iteration import LoopState, iterate
 from tsad.verbs.console import Console
@@ -43,6 +44,12 @@ def _present(state: LoopState, console: Console) -> None:
     elif state.exhausted:
         console.say("nothing is left to review or to learn from: bring more series or longer ones, then tsad iterate")
     elif state.ended:
-        console.say(f"the loop has reached its end (loop.iterations={state.limit}); go on with a larger one")
+        console.say(f"the loop has reached its end; to go on: tsad iterate {named_loop(state.loop)} {_further(state)}")
     if state.score is not None:
         console.say("compare the iterations: tsad ui")
+
+
+def _further(state: LoopState) -> str:
+    """The key that ended the loop, with a value that lets it go on."""
+    done = len(state.iterations)
+    return f"loop.iterations={done + state.limit}" if done >= state.limit else "loop.until_f1=0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
-from tsad.loop.promote import GateVerdict, promote_version
+from tsad.loop.verdict import GateVerdict, promote_version
 from tsad.verbs.console import Console
 
 
@@ -30,3 +30,5 @@ def run(bench: Workbench, keys: PromoteKeys, console: Console) -> GateVerdict:
 
 def _present(judged: GateVerdict, console: Console) -> None:
     console.say(f"version {judged.version}: {judged.verdict()}")
+    if judged.evidence is not None:
+        console.say(f"what is missing: {judged.evidence}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tsad.core.printing import cells, printable, shortened, wrapped
+from tsad.core.printing import cells, decimals, printable, shortened, wrapped
 
 GAP = "  "  # between two columns
 LEAST_NAME, LEAST_PROSE = 12, 24  # cells that a column of names, of sentences is not made narrower than
@@ -52,7 +52,7 @@ def figure(value: float) -> str:
     if 0 < size < 0.0005:
         return f"{value:.0e}"
     if size <= 1:
-        return f"{value:.3f}".replace("0.", ".", 1) if size < 0.9995 else f"{value:.3f}"
+        return decimals(value)
     return f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:.0f}"
 
 

@@ -14,3 +14,4 @@ class WindowOptions(Options):
 
     length: int = Field(ge=MIN_LENGTH)  # points per window: one review task
     context: int = Field(ge=0)  # points kept on either side of a window in a dataset version
+    remembered: int = Field(ge=0)  # points of each series, called normal by people, that a version keeps

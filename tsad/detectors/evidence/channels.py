@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tsad.core.types import BoolArray, FloatArray
-from tsad.detectors.evidence.feature_neighbours import LENGTHS, described, distance_to, together
+from tsad.detectors.evidence.feature_neighbours import (
+    LENGTHS,
+    described,
+    distance_to,
+    on_points,
+    own_distances,
+    together,
+)
 from tsad.detectors.evidence.neighbours import REFERENCES, cycle_references, neighbour_distances
 from tsad.detectors.evidence.period import Period, find_period
 from tsad.detectors.evidence.ranks import PART, Floats, box, positive, quantiles, rarity, signed, signed_rarity
+from tsad.detectors.evidence.remembered import Remembered
 from tsad.detectors.evidence.residuals import polynomial_residual, seasonal_residual
 from tsad.detectors.numeric import fill_missing
 
@@ -71,10 +79,12 @@ class Beside:
     Attributes:
         residual: [T] what the other channels of the machine leave unexplained, in deviations; ``None`` = no others.
         normal: [T] true where people have called the series normal; ``None`` = nobody has looked.
+        memory: what of it a registered version remembers, in the unit of the values; takes the place of ``normal``.
     """
 
     residual: Floats | None = None
     normal: BoolArray | None = None
+    memory: Remembered | None = None
 
 
 def evidence_of(values: FloatArray, wanted: Container[str] = CHANNELS, beside: Beside | None = None) -> Evidence:
@@ -95,6 +105,8 @@ def evidence_of(values: FloatArray, wanted: Container[str] = CHANNELS, beside: B
     """
     filled, observed = fill_missing(values)
     scaled = scaled_values(filled)
+    if beside is not None and beside.memory is not None:
+        beside = replace(beside, memory=beside.memory.scaled(*scale_of(filled), FAR))
     period = find_period(scaled)
     rows = np.zeros((len(CHANNELS), len(values)), np.int16)
     if len(values) >= 16:
@@ -234,9 +246,15 @@ def _cycles(x: Floats, period: Period, name: str, count: int) -> Rows:
 def _features(x: Floats, name: str, beside: Beside) -> Rows:
     apart, remembered = [], []
     for table in described(x, LENGTHS[name], squashed=name == "short"):
-        rows = table.drawn()
-        apart.append(distance_to(table, table.table[rows], table.starts[rows]))
-        if beside.normal is not None and name != "longest":
+        plain = own_distances(table)
+        apart.append(on_points(table, plain))
+        if name == "longest":
+            continue
+        if beside.memory is not None:
+            recalled = beside.memory.distances(table, plain)
+            if recalled is not None:
+                remembered.append(on_points(table, recalled))
+        elif beside.normal is not None:
             rows = table.drawn(table.inside(beside.normal))
             remembered.append(distance_to(table, table.table[rows], table.starts[rows]))
     row = together(apart, len(x))

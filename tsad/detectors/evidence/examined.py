@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tsad.core.intervals import intervals_to_runs
+from tsad.core.memory import NormalMemory
 from tsad.core.series import Series
-from tsad.core.types import BoolArray, FloatArray, IntArray, Interval
+from tsad.core.types import FloatArray, IntArray, Interval
 from tsad.detectors.evidence.channels import (
     CHANNELS,
     INDEX,
@@ -24,6 +25,7 @@ from tsad.detectors.evidence.channels import (
     scaled_values,
 )
 from tsad.detectors.evidence.period import Period
+from tsad.detectors.evidence.remembered import remembered_of
 from tsad.detectors.evidence.together import cross_residuals
 from tsad.detectors.numeric import fill_missing, is_constant, tame
 
@@ -120,9 +122,11 @@ class Examined:
     kinds: Kinds | None = None
 
     @classmethod
-    def plain(cls, series: Series, scores: FloatArray, own: Own | None = None) -> Examined:
+    def plain(
+        cls, series: Series, scores: FloatArray, own: Own | None = None, memory: NormalMemory | None = None
+    ) -> Examined:
         """What a detector without a network of ours knows: scores, or its own candidates, and the evidence."""
-        found = [evidence for _, evidence in channel_evidence(series)]
+        found = [evidence for _, evidence in channel_evidence(series, memory=memory)]
         heights = (np.sum([np.abs(one.row(name)) for name in LEADING], axis=0) for one in found)
         return cls(scores, combined_rows([one.rows for one in found], len(series)), own,
                    tuple(ExaminedChannel.of(one) for one in found), leading_of(heights))  # fmt: skip
@@ -155,21 +159,23 @@ def leading_of(heights: Iterable[npt.NDArray[np.floating]]) -> npt.NDArray[np.ui
 
 
 def channel_evidence(
-    series: Series, wanted: Container[str] = CHANNELS, normal: BoolArray | None = None
+    series: Series, wanted: Container[str] = CHANNELS, memory: NormalMemory | None = None
 ) -> Iterator[tuple[int, Evidence]]:
     """Number and evidence of each channel that varies.
 
     Args:
         wanted: rows that are needed.
-        normal: [T] true where people have called the series normal.
+        memory: what people have called normal of this series and others.
     """
+    known = () if memory is None else memory.of(series.point_id)
     varying = [c for c, values in enumerate(series.values.T) if not is_constant(values)]
     residuals: npt.NDArray[np.float32] | None = None
     if len(varying) > 1 and ("others_residual" in wanted or "others_energy" in wanted):
         filled = (fill_missing(tame(series.values[:, c]))[0] for c in varying)
         residuals = cross_residuals(np.stack([scaled_values(values) for values in filled], axis=1))
     for place, channel in enumerate(varying):
-        beside = Beside(None if residuals is None else residuals[:, place], normal)
+        residual = None if residuals is None else residuals[:, place]
+        beside = Beside(residual, memory=remembered_of(series, channel, known))
         yield channel, evidence_of(tame(series.values[:, channel]), wanted, beside)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tsad.core.types import BoolArray
+from tsad.core.types import BoolArray, FloatArray
 from tsad.detectors.evidence.compiled import compiled
 from tsad.detectors.evidence.figures import FIGURES, figures_of
 from tsad.detectors.evidence.ranks import Floats, mean_of, mean_over, quantiles
@@ -47,6 +47,33 @@ LENGTHS = {
 
 
 @dataclass(frozen=True, eq=False)
+class Standard:
+    """What makes sub-sequences of a series comparable, and others with them.
+
+    Attributes:
+        middle, unit: of the values.
+        means, scales: [27] of the figures; these are the inverse of their deviations.
+        squashed: see :func:`described`.
+    """
+
+    middle: float
+    unit: float
+    means: Floats
+    scales: Floats
+    squashed: bool
+
+    def values_of(self, values: FloatArray) -> Floats:
+        """Values in the unit of the series. [T]."""
+        return ((values - self.middle) / self.unit).astype(np.float32)
+
+    def table(self, averaged: Floats, points: int, starts: np.ndarray) -> Floats:
+        """Figures of other sub-sequences in this standard, [N, 27]."""
+        table = figures_of(averaged, points, starts)
+        compiled(_standardise)(table, self.means, self.scales, self.squashed)
+        return table
+
+
+@dataclass(frozen=True, eq=False)
 class Described:
     """The sub-sequences of one length.
 
@@ -60,6 +87,7 @@ class Described:
     starts: np.ndarray
     table: Floats
     total: int
+    standard: Standard
 
     def inside(self, flags: BoolArray) -> np.ndarray:
         """The sub-sequences that lie wholly within flagged points. [T] -> [K]."""
@@ -82,19 +110,17 @@ def described(values: Floats, lengths: tuple[Length, ...], *, squashed: bool) ->
         squashed: the figures' logarithms, so that what is far off in one of them does not drown the others.
     """
     middle, low, high = quantiles(values, (0.5, 0.25, 0.75))
-    scaled = ((values - middle) / ((high - low) / 2 + 0.02 * float(values.std()) + 1e-9)).astype(np.float32)
+    unit = (high - low) / 2 + 0.02 * float(values.std()) + 1e-9
+    scaled = ((values - middle) / unit).astype(np.float32)
     for length in lengths:
         if length.covered * 4 <= len(values):
-            yield _described(scaled, length, squashed)
-
-
-def _described(values: Floats, length: Length, squashed: bool) -> Described:
-    averaged = mean_of(values, length.rate)
-    starts = np.arange(0, len(averaged) - length.points + 1, length.stride)
-    table = figures_of(averaged, length.points, starts)
-    sample = table[:: max(1, len(table) // 65536)]
-    compiled(_standardise)(table, sample.mean(axis=0), 1 / (sample.std(axis=0) + FLOOR), squashed)
-    return Described(length, starts, table, len(values))
+            averaged = mean_of(scaled, length.rate)
+            starts = np.arange(0, len(averaged) - length.points + 1, length.stride)
+            table = figures_of(averaged, length.points, starts)
+            sample = table[:: max(1, len(table) // 65536)]
+            standard = Standard(middle, unit, sample.mean(axis=0), 1 / (sample.std(axis=0) + FLOOR), squashed)
+            compiled(_standardise)(table, standard.means, standard.scales, squashed)
+            yield Described(length, starts, table, len(values), standard)
 
 
 def _standardise(table: Any, middle: Any, unit: Any, squashed: Any) -> None:  # compiled; in place
@@ -119,6 +145,23 @@ def distance_to(described: Described, references: Floats, starts: np.ndarray) ->
         references: [K, 27] in the standard of ``described``.
         starts: [K] where they begin: those that overlap a sub-sequence do not count for it.
     """
+    return on_points(described, distances(described, references, starts, starts + described.length.points))
+
+
+def own_distances(described: Described) -> Floats:
+    """Mean distance of each sub-sequence to the 3 nearest of at most 128 others of its series. [N]."""
+    rows = described.drawn()
+    starts = described.starts[rows]
+    return distances(described, described.table[rows], starts, starts + described.length.points)
+
+
+def distances(described: Described, references: Floats, lows: np.ndarray, highs: np.ndarray) -> Floats:
+    """Mean distance of each sub-sequence to the 3 nearest references; 0 where nothing is left to compare. [N].
+
+    Args:
+        references: [K, 27] in the standard of ``described``.
+        lows, highs: [K] each: a reference does not count for sub-sequences that share a value with ``[low, high)``.
+    """
     table, squares = described.table, (references * references).sum(axis=1)
     out = np.zeros(len(table), np.float32)
     if len(references):
@@ -128,18 +171,20 @@ def distance_to(described: Described, references: Floats, starts: np.ndarray) ->
             rows = table[part]
             block[: len(rows)] = rows  # always as many: the last bits of a product may depend on the number of rows
             gaps = squares - np.float32(2) * (block @ references.T)
-            compiled(_nearest)(gaps, rows, described.starts[part], starts, described.length.points, out[part])
-    return _on_points(described, out)
+            compiled(_nearest)(gaps, rows, described.starts[part], (lows - described.length.points, highs), out[part])
+    return out
 
 
-# compiled: the three smallest distances of a row, kept in order while all are looked through
-def _nearest(gaps: Any, rows: Any, starts: Any, begins: Any, points: Any, out: Any) -> None:
+# compiled: the three smallest distances of a row, kept in order while all are looked through; a reference counts for
+# sub-sequences that begin at the first of its two bounds or before it, or at the second or after it
+def _nearest(gaps: Any, rows: Any, starts: Any, bounds: Any, out: Any) -> None:
     far = np.float32(1e30)
+    before, after = bounds
     for row in range(rows.shape[0]):
         a, b, c = far, far, far
-        for k in range(len(begins)):
+        for k in range(len(before)):
             gap = gaps[row, k]
-            if gap < c and abs(begins[k] - starts[row]) >= points:
+            if gap < c and (starts[row] <= before[k] or starts[row] >= after[k]):
                 if gap < b:
                     c = b
                     if gap < a:
@@ -159,7 +204,7 @@ def _nearest(gaps: Any, rows: Any, starts: Any, begins: Any, points: Any, out: A
         out[row] = total / max(count, 1)
 
 
-def _on_points(described: Described, distance: Floats) -> Floats:
+def on_points(described: Described, distance: Floats) -> Floats:
     """The mean over the sub-sequences that cover a point, in deviations. [N] -> [T]."""
     length, total = described.length, described.total
     spread = mean_over(described.starts, distance, length.points, -(-total // length.rate))

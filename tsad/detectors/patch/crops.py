@@ -16,7 +16,6 @@ from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.detectors.evidence.channels import (
     CHANNELS,
     FAR,
-    FIRST_EDITION,
     INDEX,
     REPLACED,
     SECOND_EDITION,
@@ -101,9 +100,7 @@ class Seen:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """Rows that scoring needs: the network's, and those that proposals of its edition are made of."""
-        if not set(self.names) - set(FIRST_EDITION):
-            return FIRST_EDITION
+        """Rows that scoring needs: the network's, the blend's, and those that proposals are made of."""
         return CHANNELS if set(REPLACED) & set(self.names) else SECOND_EDITION
 
 

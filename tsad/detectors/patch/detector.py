@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field
@@ -31,12 +30,13 @@ from tsad.detectors.evidence.examined import (
     combined_rows,
     leading_of,
 )
+from tsad.detectors.evidence.remembered import MEMORY_ROWS
 from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch.blends import blend_for, blend_in
 from tsad.detectors.patch.examples import Example
 from tsad.detectors.patch.kinds import KindTable, kind_names
-from tsad.detectors.patch.loading import SHIPPED, check_base, load_base
+from tsad.detectors.patch.loading import EARLIER, SHIPPED, check_base, load_base
 from tsad.detectors.patch.windows import Piece, pieces, scales_for, sheet_of
 
 if TYPE_CHECKING:
@@ -120,9 +120,28 @@ class PatchDetector(Detector):
         Raises:
             WeightsError: a missing, corrupted or ill-fitting file, by name.
         """
-        other = copy.copy(self)
-        other._lock, other._known = threading.Lock(), weakref.WeakKeyDictionary()
+        other = self._twin()
         other._network = None if folder is None else cast("PatchModel", merged(self.network(), Path(folder)))
+        return other
+
+    @property
+    def remembers(self) -> bool:
+        return any(name in self._seen().names for name in MEMORY_ROWS)
+
+    def on_base(self, reference: Mapping[str, str]) -> PatchDetector:
+        if self.settings.weights or reference.get("sha256") == self._digest.hexdigest():
+            return self
+        for folder in EARLIER:
+            digest = BaseDigest(folder)
+            if digest.hexdigest() == reference.get("sha256"):
+                other = self._twin()
+                other.folder, other._digest, other._network = folder, digest, None
+                return other
+        return self
+
+    def _twin(self) -> Self:
+        other = super()._twin()
+        other._lock, other._known = threading.Lock(), weakref.WeakKeyDictionary()
         return other
 
     # ---- scoring
@@ -188,7 +207,7 @@ class PatchDetector(Detector):
     def _jobs(self, series: Sequence[Series], held: dict[tuple[int, int], Evidence]) -> Iterator[_Job]:
         seen = self._seen()
         for at, one in enumerate(series):
-            for channel, evidence in channel_evidence(one, seen.needed):
+            for channel, evidence in channel_evidence(one, seen.needed, self.memory):
                 held[at, channel] = evidence
                 for scale in scales_for(len(one), seen.length):
                     sheet = sheet_of(evidence, scale, seen.rows)
@@ -248,7 +267,7 @@ class PatchDetector(Detector):
         with self._lock:
             known = self._known.get(series)
         if known is None:
-            named = dict(channel_evidence(series, self._seen().names))
+            named = dict(channel_evidence(series, self._seen().names, self.memory))
             known = [named.get(channel) for channel in range(series.values.shape[1])]
             with self._lock:
                 self._known[series] = known

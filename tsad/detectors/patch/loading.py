@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tsad.detectors.patch.model import PatchModel
 
 SHIPPED = Path(__file__).parent / "weights"
+EARLIER = tuple(sorted(SHIPPED.glob("*_edition")))  # registered versions were made on them
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REMEDY = "Reinstall tsad, set detector.weights to a folder with both files, or make one with tsad pretrain."
 

@@ -21,6 +21,7 @@ from tsad.detectors.proposals.boundaries import USUAL, Margins, best_pairs, draw
 from tsad.detectors.proposals.calibrator import Calibrator, from_json, logit, mixed, sigmoid, to_json, trust
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
 from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, join, learned_gap, propose, touches
+from tsad.detectors.proposals.features import memory
 from tsad.detectors.proposals.features.context import day_of
 from tsad.detectors.proposals.features.table import FIRST_EDITION, features_of
 from tsad.files.hashing import digest_of_text
@@ -87,6 +88,11 @@ class Proposer(ProposerBase):
         calibrator = Calibrator(defaults, state.get("prior", 0.0))
         margins = Margins(*state.get("margins", (0, 0)))
         return cls(_refit(calibrator, verdicts), state["threshold"], state["gap"], verdicts, margins)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it reads what people have called normal of a series."""
+        return any(name in memory.NAMES for name in self.calibrator.defaults.names)
 
     def rate(self, look: Look) -> Rated:
         """Probability of each candidate of a series."""

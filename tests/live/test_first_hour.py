@@ -206,8 +206,8 @@ def test_the_first_hour(newcomer: Newcomer) -> None:
         if verdict[1].startswith("promoted"):
             assert "\x1b[32mpromoted\x1b[0m" in went_on.text
             break
-        missing = re.search(r"\d+ (more|gold)|missing|not enough|no challenger", verdict[1])
-        assert missing, f"it says what is missing: {verdict[1]}"
+        missing = re.search(r"what is missing: .*?\d|\d+ (more|gold)|no challenger", went_on.said)
+        assert missing, f"it says what is missing: {went_on.said}"
         assert "\x1b[33m" in went_on.text, "kept is yellow"
         if went_on.code == 0:
             break
