@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tsad.command.naming import full_key
 from tsad.command.secrets import literal, masked, unmasked
 from tsad.config.composing import flatten, options_of, plain, targets_of, yaml_text
+from tsad.config.destinations import check_destinations
 from tsad.config.typed import TypedKeys
 from tsad.core.building import HOUSE
 from tsad.core.errors import ConfigError
@@ -165,8 +166,9 @@ def thawed(text: str, now: Mapping[str, Mapping[str, Any]], written: str) -> Dic
         written: the config in use as it would be frozen.
 
     Raises:
-        ConfigError: not YAML, a secret or an environment variable that the config in use does not have there, or a
-            class that neither tsad nor the user's configs have: who can write to the store must not choose what runs.
+        ConfigError: not YAML, a secret or an environment variable that the config in use does not have there, a class
+            that neither tsad nor the user's configs have, or an address to which nothing of the user's own sends a
+            secret: who can write to the store must not choose what runs, nor who learns a password.
     """
     from omegaconf import OmegaConf
 
@@ -178,7 +180,11 @@ def thawed(text: str, now: Mapping[str, Mapping[str, Any]], written: str) -> Dic
                 f"the frozen config names {target} as its {group}, which neither tsad nor your config has",
                 f"Put it into a YAML of conf/{group}/ if it is yours; if not, do not trust this store.",
             )
-    return OmegaConf.create({**literal(now), **unmasked(frozen, now, _read(written))})
+    check_destinations(frozen, now)
+    ready = unmasked(frozen, now, _read(written))
+    if isinstance(ready.get("tracking"), Mapping):  # the store that was opened, whatever it says of where it lies
+        ready["tracking"] = {**ready["tracking"], "uri": literal(now.get("tracking", {}).get("uri", ""))}
+    return OmegaConf.create({**literal(now), **ready})
 
 
 def differences(asked: str, frozen: str, typed: TypedKeys) -> list[str]:

@@ -144,8 +144,8 @@ def check_quotes(path: Path, raw: bytes, separator: str, width: int, skipped: in
     ends = ends if len(ends) else np.flatnonzero(content == 13)
     quotes = np.flatnonzero(content == 34)
     before = np.searchsorted(quotes, np.append(ends, len(content)))
-    odd = np.flatnonzero(np.diff(before, prepend=0) % 2)
-    odd = [int(line) for line in odd[: 2 * _SPANS] if line >= skipped]
+    uneven = np.flatnonzero(np.diff(before, prepend=0) % 2)
+    odd = [int(line) for line in uneven[: 2 * _SPANS] if line >= skipped]
     opening = re.compile(rb"(?:^|" + re.escape(separator.encode()) + rb')\s*"(?:[^"]|"")*$')
     k = 0
     while k < len(odd):

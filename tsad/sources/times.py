@@ -352,8 +352,8 @@ class _Column:
         if len(unclear) == 0:
             return local.as_unit("ns").asi8
         how = self.reader.daylight_saving
-        first = np.full(len(clock), how == "earlier")
-        skipped = clock[unclear].tz_localize(zone, ambiguous=first[unclear], nonexistent="NaT").isna()
+        first: IntArray = np.full(len(clock), int(how == "earlier"), np.int64)
+        skipped = clock[unclear].tz_localize(zone, ambiguous=first[unclear] > 0, nonexistent="NaT").isna()
         if how == "infer" and not skipped.any():
             first = inferred(naive, unclear)
             open_ones = unclear[first[unclear] < 0]
@@ -362,7 +362,7 @@ class _Column:
             refused = unclear if how in ("error", "infer") else None
         if refused is not None:
             at = int(refused[0])
-            gone = skipped[np.searchsorted(unclear, at)]
+            gone = skipped[int(np.searchsorted(unclear, at))]
             what = "is skipped by the clock change" if gone else "happens twice (clock change)"
             guessed = how == "infer" and not skipped.any()
             order = ", and the order of the rows does not say which it is" if guessed else ""
