@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
+from tsad.command.secrets import masked
+from tsad.config import compose, flatten, masked_yaml, settings
+from tsad.config.composing import plain
 from tsad.core.errors import ConfigError, SeriesError, SourceError, TsadError
 from tsad.core.masking import mask_urls
 from tsad.core.names import cell, of_cell
@@ -98,6 +102,26 @@ def test_a_password_among_the_options_of_a_url_is_refused_and_never_frozen(
     with pytest.raises(ConfigError, match=r"source\.url holds a password") as caught:
         made.make_source().points()
     assert S not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["source=sql", "source.table=t", "review=label_studio"], ["source=iotdb"], ["source=csv", "source.root=x"],
+        ["source=parquet", "source.root=x", "gold=people"],
+    ],
+)  # fmt: skip
+def test_a_canary_in_any_text_of_any_group_is_nowhere_to_be_read(words: list[str]) -> None:
+    cfg = compose(words)
+    texts = [k for k, v in flatten(plain(cfg)).items() if (v is None or isinstance(v, str)) and "_target_" not in k]
+    assert len({name.partition(".")[0] for name in texts}) > 8, "all groups with texts"
+    for secret in (f"https://u:{S}@h/x", f"x://h/d?user=u&password={S}", f"root:{S}@127.0.0.1:6667"):
+        for name in texts:
+            OmegaConf.update(cfg, name, secret)
+        assert S not in masked_yaml(cfg) and S not in repr(masked(plain(cfg)))
+        with pytest.raises(ConfigError) as caught:
+            settings(cfg)
+        assert S not in str(caught.value) + repr(caught.value) + repr(caught.value.__cause__)
 
 
 FORMULAS = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "\t=1", "'=1", "''=1", "|x", "%x"]

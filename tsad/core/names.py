@@ -1,9 +1,10 @@
-"""File names for point identifiers, and names as cells that no spreadsheet takes for a formula."""
+"""Names of points as file names, as cells that no spreadsheet runs, and as text in which no page finds markup."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from html import escape, unescape
 
 
 def safe_name(point_id: str) -> str:
@@ -31,3 +32,14 @@ def cell(name: str) -> str:
 def of_cell(text: str) -> str:
     """The inverse of :func:`cell`."""
     return text[1:] if text.startswith("'") and cell(text[1:]) == text else text
+
+
+def markup_free(text: str) -> str:
+    """A text that stays one where a page takes texts for HTML; without ``<`` and entities it is what it was."""
+    return escape(text, quote=False) if "<" in text or unescape(text) != text else text
+
+
+def of_markup_free(text: str) -> str:
+    """The inverse of :func:`markup_free`."""
+    plain = unescape(text)
+    return plain if markup_free(plain) == text else text

@@ -13,6 +13,7 @@ import numpy as np
 
 from tsad.core.errors import LabelError, TsadError
 from tsad.core.intervals import merge
+from tsad.core.names import of_markup_free
 from tsad.core.reviews import ReviewedWindow
 from tsad.core.types import ANOMALY, NS_PER_SECOND, IntArray, Interval, TimeKind
 from tsad.review import convert
@@ -77,7 +78,7 @@ def to_label_studio(windows: Sequence[ReviewedWindow], options: LabelStudioOptio
 
 def _point(data: Mapping[str, Any], where: str) -> str:
     if data.get("point_id"):
-        return str(data["point_id"])
+        return of_markup_free(str(data["point_id"]))
     for value in data.values():
         if isinstance(value, str) and re.search(r"\.(csv|tsv|json)(\?|$)", value):
             # Label Studio puts 8 hex digits in front of the name of an uploaded file.

@@ -84,7 +84,7 @@ def place_of(loop: LoopStore, record: AssetRecord) -> Path:
     path = local_path(record.artifact_uri)
     if path is not None:
         return path / FILES
-    if Path(record.name).name != record.name or record.name == "..":
+    if Path(record.name).name != record.name or record.name in ("", ".."):
         raise ForeignPathError(f"The upload {record.name!r} has no name but a path", "Do not trust this store.")
     return loop.home / "uploads" / record.name / FILES
 
