@@ -19,15 +19,17 @@ import yaml
 from tsad.core.intervals import intervals_to_runs, runs_of
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, FloatArray
+from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.patch.detector import PatchDetector
 from tsad.detectors.patch.kinds import confusion
 from tsad.detectors.proposals.proposer import as_intervals, default_proposer, look_at
 from tsad.files.locate import shipped
-from tsad.synthetic.generator import GENERATOR_VERSION, KINDS, make_batch
+from tsad.synthetic.coupled import MACHINE_KINDS
+from tsad.synthetic.generator import GENERATOR_VERSION, make_batch
 
 SEED = (0x5EED, 41)  # of two numbers that no training begins with
 LENGTHS = (1024, 4096, 16384)
-Pairs = list[tuple[int, int]]  # what it was and what it was called, positions in KINDS
+Pairs = list[tuple[int, int]]  # what it was and what it was called, positions in MACHINE_KINDS
 
 
 def detector_of(weights: str) -> PatchDetector:
@@ -51,14 +53,20 @@ def named(detector: PatchDetector, count: int) -> tuple[Pairs, Pairs]:
             if examined.kinds is None:
                 continue  # nothing varies
             runs, kinds = runs_of(batch.labels[row]), batch.kinds[row]
-            stretches += [(_kind(kinds[a:b]), KINDS.index(examined.kinds.name(a, b)[0])) for a, b in runs.tolist()]
+            stretches += [(_kind(kinds[a:b]), _told(examined, a, b)) for a, b in runs.tolist()]
             rated = proposer.rate(look_at(series, examined))
             own = as_intervals(series, rated.runs, rated.probability)
             for a, b in intervals_to_runs([i for i in own if i.score >= proposer.threshold], stamps).tolist():
                 hit = [(s, e) for s, e in runs.tolist() if a < e and s < b]
                 if len(hit) == 1:
-                    proposals.append((_kind(kinds[slice(*hit[0])]), KINDS.index(examined.kinds.name(a, b)[0])))
+                    proposals.append((_kind(kinds[slice(*hit[0])]), _told(examined, a, b)))
     return stretches, proposals
+
+
+def _told(examined: Examined, start: int, stop: int) -> int:
+    told = examined.kind_of(start, stop)
+    assert told is not None, "the weights name no kinds"
+    return MACHINE_KINDS.index(told[0])
 
 
 def _kind(kinds: np.ndarray) -> int:
@@ -72,7 +80,7 @@ def accuracy(pairs: Pairs) -> float:
 
 def table(counts: FloatArray) -> str:
     """The confusion table without the normal kind, in percent of each row that occurs."""
-    names = KINDS[1:]
+    names = MACHINE_KINDS[1:]
     shown = counts[1:, 1:]
     width = max(map(len, names))
     lines = [" " * width + "     n " + "".join(f"{k + 1:>4}" for k in range(len(names)))]
@@ -88,9 +96,10 @@ def main() -> None:
     parser.add_argument("--weights", default="", help="folder of weights; those that ship with tsad otherwise")
     parser.add_argument("--series", type=int, default=300)
     options = parser.parse_args()
-    stretches, proposals = named(detector_of(str(Path(options.weights)) if options.weights else ""), options.series)
+    detector = detector_of(str(Path(options.weights)) if options.weights else "")
+    stretches, proposals = named(detector, options.series)
     pairs = np.array(stretches).reshape(-1, 2)
-    counts = confusion(pairs[:, 0], pairs[:, 1], len(KINDS))
+    counts = confusion(pairs[:, 0], pairs[:, 1], len(MACHINE_KINDS))
     most = max(Counter(a for a, _ in stretches).values()) / len(stretches)
     print(f"generator {GENERATOR_VERSION}; commonest kind {most:.3f}")
     print(f"labelled stretches   {accuracy(stretches):.3f} of {len(stretches)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 
 from tsad.core.series import Series
 from tsad.core.types import ANOMALY, NS_PER_SECOND
-from tsad.detectors.evidence.examined import Kinds
+from tsad.detectors.evidence.examined import Examined, Kinds
 from tsad.detectors.patch.kinds import SLOT, KindTable, confusion, kind_names
 from tsad.detectors.proposals.proposer import default_detection
-from tsad.synthetic.generator import KINDS
+from tsad.synthetic.coupled import MACHINE_KINDS
 
 NAMES = ("normal", "spike", "drift")
 
@@ -48,6 +49,21 @@ def test_a_stretch_of_one_point_has_the_kind_of_its_slot() -> None:
     assert Kinds(("spike", "drift"), table, SLOT).name(SLOT, SLOT + 1) == ("drift", pytest.approx(6 / 7, abs=1e-3))
 
 
+def test_values_tell_a_dip_from_a_spike() -> None:
+    kinds = Kinds(("spike", "dip", "drift"), np.array([[0.5, 0.1, 0.3]] * 3, np.float16), SLOT)
+    assert kinds.name(0, 9)[0] == kinds.name(0, 9, above=True)[0] == "spike"
+    assert kinds.name(0, 9, above=False) == ("dip", pytest.approx(6 / 9, abs=1e-3))
+    assert Kinds(("spike", "drift"), kinds.table[:, :2], SLOT).name(0, 9, above=False)[0] == "spike", "no dip there"
+    values = np.random.default_rng(0).normal(size=(400, 1))
+    values[[100, 101, 300, 301]] += np.array([[40.0], [40.0], [-40.0], [-40.0]])
+    series = Series("x", np.arange(400) * NS_PER_SECOND, values)
+    table = np.full((13, 2), 0.5, np.float16)
+    examined = replace(Examined.plain(series, np.zeros(400)), kinds=Kinds(("spike", "dip"), table, SLOT))
+    told = [examined.kind_of(start, start + 4) for start in (99, 299)]
+    assert told == [("spike", pytest.approx(1.0)), ("dip", pytest.approx(1.0))]
+    assert Examined.plain(series, np.zeros(400)).kind_of(99, 103) is None, "nobody can tell"
+
+
 def test_weights_that_do_not_name_their_kinds_tell_none() -> None:
     assert kind_names({"kinds": ["normal", "spike"]}, 2) == ("normal", "spike")
     for recipe in (None, {}, {"kinds": ["normal"]}, {"kinds": None}):
@@ -75,7 +91,8 @@ def test_proposals_of_patch_carry_their_kind_as_a_note() -> None:
     assert detection.candidates
     for interval in (*detection.intervals, *detection.candidates):
         kind, _, share = interval.note.rpartition(" ")
-        assert kind in KINDS[1:] and share.startswith("(") and share.endswith("%)") and interval.label == ANOMALY
+        assert kind in MACHINE_KINDS[1:] and share.startswith("(") and share.endswith("%)")
+        assert interval.label == ANOMALY
 
 
 def test_the_benchmark_prints_accuracy_and_who_is_taken_for_whom(
@@ -89,4 +106,4 @@ def test_the_benchmark_prints_accuracy_and_who_is_taken_for_whom(
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("labelled stretches") and 0.1 < float(lines[1].split()[2]) <= 1
     rows = {line.rsplit(None)[0]: line for line in lines[4:]}
-    assert len(lines[4:]) == len(KINDS) - 1 and "spike" in rows
+    assert len(lines[4:]) == len(MACHINE_KINDS) - 1 and "spike" in rows

@@ -106,6 +106,18 @@ def test_it_is_seeded_and_leaves_its_recipe(tmp_path: Path) -> None:
     assert np.isfinite(scores).all()
 
 
+def test_a_flipped_spike_is_a_dip() -> None:
+    values, kinds = np.random.default_rng(0).normal(size=256), np.zeros(256, np.int8)
+    values[[40, 120, 200]] += 40.0
+    kinds[[40, 120, 200]] = KINDS.index("spike")
+    sample = crops._sample(values, kinds, values.astype(np.float32), crops.Seen(64).needed, None)
+    rng, seen = np.random.default_rng(1), set()
+    for _ in range(60):
+        crop = crops.draw_crop([sample], rng, crops.Seen(64))
+        seen |= {(KINDS[k], bool(v > 0)) for k, v in zip(crop.kinds, crop.example.values, strict=True) if k}
+    assert seen == {("spike", True), ("dip", False)}
+
+
 def test_the_stream_is_the_same_from_workers() -> None:
     with pytest.MonkeyPatch.context() as patch:  # workers are fresh processes: full chunks there and here
         patch.setattr(crops.make_chunk, "__defaults__", (CHANNELS, crops.CHUNK))

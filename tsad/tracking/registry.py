@@ -86,7 +86,7 @@ class Registry:
         except TrackingError as error:
             if error_code(error) != "RESOURCE_ALREADY_EXISTS":
                 raise
-        texts = {key: str(value)[:5000] for key, value in tags.items()}
+        texts = {key: str(value)[:5000] for key, value in tags.items() if str(value)}  # what is not there is no tag
         if model_uri.startswith(SCHEME):
             return self._version(self._of_logged_model(run_id, model_uri.removeprefix(SCHEME), texts), {})
         folder = model_uri.removeprefix(f"runs:/{run_id}/")

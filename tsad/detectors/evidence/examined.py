@@ -79,6 +79,8 @@ class ExaminedChannel:
         """What candidates need of a channel's evidence."""
         return cls(evidence.values, evidence.period, logits)
 
+SIDES = ("dip", "spike")  # kinds that differ only by the side of what is around them on which they lie
+
 
 @dataclass(frozen=True, eq=False)
 class Kinds:
@@ -94,9 +96,17 @@ class Kinds:
     table: npt.NDArray[np.float16]
     slot: int
 
-    def name(self, start: int, stop: int) -> tuple[str, float]:
-        """The likeliest kind of the points ``[start, stop)`` and its share among the kinds, 0..1."""
+    def name(self, start: int, stop: int, above: bool | None = None) -> tuple[str, float]:
+        """The likeliest kind of the points ``[start, stop)`` and its share among the kinds, 0..1.
+
+        Args:
+            above: whether they stand out above what is around them: that, and not the table, tells a spike from a dip;
+                ``None`` = the table does.
+        """
         weights = self.table[start // self.slot : -(-stop // self.slot)].sum(axis=0, dtype=np.float64)
+        if above is not None and set(SIDES) <= set(self.names):
+            sides = [self.names.index(side) for side in SIDES]
+            weights[sides] = np.array([not above, above]) * weights[sides].sum()
         best = int(np.argmax(weights))
         return self.names[best], float(weights[best] / (weights.sum() + 1e-12))
 
@@ -120,6 +130,14 @@ class Examined:
     channels: tuple[ExaminedChannel, ...] = ()
     leading: npt.NDArray[np.uint16] | None = None
     kinds: Kinds | None = None
+
+    def kind_of(self, start: int, stop: int) -> tuple[str, float] | None:
+        """The likeliest kind of the points ``[start, stop)`` and its share, where the detector can tell."""
+        if self.kinds is None:
+            return None
+        away = self.rows[INDEX["short_residual"], start:stop]
+        farthest = int(away[np.abs(away).argmax()])
+        return self.kinds.name(start, stop, farthest > 0 if farthest else None)
 
     @classmethod
     def plain(

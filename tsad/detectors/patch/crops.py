@@ -30,7 +30,7 @@ from tsad.detectors.evidence.together import cross_residuals
 from tsad.detectors.numeric import fill_missing
 from tsad.detectors.patch.examples import Example, to_tensors
 from tsad.detectors.patch.windows import Floats, Sheet, cut_piece, rows_seen, sheet_of, shrink
-from tsad.synthetic.coupled import make_machine
+from tsad.synthetic.coupled import MACHINE_KINDS, make_machine
 from tsad.synthetic.generator import make_batch
 from tsad.synthetic.stream import in_order
 
@@ -63,6 +63,8 @@ GROUPS: tuple[tuple[float, tuple[str, ...]], ...] = (  # rows that fail together
     (USUAL, ("others_residual", "others_energy")),
 )
 FLIPS = [INDEX[name] for name in SIGNED]
+_OPPOSITE = {"spike": "dip", "dip": "spike"}
+MIRRORED = np.array([MACHINE_KINDS.index(_OPPOSITE.get(k, k)) for k in MACHINE_KINDS], np.int8)  # of a flipped series
 MACHINES = 0.12  # share of the chunks that hold machines of several channels
 REMEMBERED = 0.4  # share of the series that somebody has called normal in places
 REVIEWED = 512  # points that are called normal at once
@@ -248,6 +250,7 @@ def draw_crop(chunk: list[Sample], rng: np.random.Generator, seen: Seen) -> Crop
     clean = shrink(clean, np.ones(size, bool), scale)[::turn]
     padded = np.pad(sample.kinds[start : start + size], (0, -size % scale))
     kinds = padded.reshape(-1, scale).max(axis=1)[::turn]
+    kinds = MIRRORED[kinds] if flip else kinds
     return _finished(sheet, kinds, clean, length)
 
 

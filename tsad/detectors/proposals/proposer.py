@@ -16,7 +16,7 @@ from tsad.core.intervals import intervals_to_runs, runs_to_intervals
 from tsad.core.protocols import Examining
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin
-from tsad.detectors.evidence.examined import Examined, Kinds
+from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.proposals.boundaries import USUAL, Margins, best_pairs, drawn_inside, learned_margins, widened
 from tsad.detectors.proposals.calibrator import Calibrator, from_json, logit, mixed, sigmoid, to_json, trust
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
@@ -165,8 +165,8 @@ class CalibratedProposing:
             proposed, candidates = self.proposer.chosen(one, rated), as_intervals(one, rated.runs, rated.probability)
             if examined.own is not None:
                 proposed, candidates = (_described(said, examined.own.intervals) for said in (proposed, candidates))
-            elif examined.kinds is not None:
-                proposed, candidates = (_with_kind(one, said, examined.kinds) for said in (proposed, candidates))
+            else:
+                proposed, candidates = (_with_kind(one, said, examined) for said in (proposed, candidates))
             scores = examined.scores if detector.scored else None
             yield Detection(one.point_id, scores, proposed, self.origin, self.threshold, candidates)
 
@@ -181,12 +181,14 @@ def _described(intervals: Sequence[Interval], own: Sequence[Interval]) -> tuple[
     return tuple(named)
 
 
-def _with_kind(series: Series, intervals: Sequence[Interval], kinds: Kinds) -> tuple[Interval, ...]:
-    """The intervals with a note of their likeliest kind; the label stays: annotators choose it from the template's."""
+def _with_kind(series: Series, intervals: Sequence[Interval], examined: Examined) -> tuple[Interval, ...]:
+    """The intervals with a note of their likeliest kind, where the detector can tell; the label stays: annotators
+    choose it from the template's.
+    """
     runs = intervals_to_runs(intervals, series.timestamps)
-    named = (kinds.name(int(a), int(b)) for a, b in runs)
+    kinds = (examined.kind_of(int(a), int(b)) for a, b in runs)
     return tuple(
-        replace(i, note=f"{kind} ({share:.0%})") for i, (kind, share) in zip(intervals, named, strict=True)
+        replace(i, note=f"{kind[0]} ({kind[1]:.0%})") if kind else i for i, kind in zip(intervals, kinds, strict=True)
     )
 
 
