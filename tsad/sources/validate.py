@@ -294,8 +294,8 @@ def _refuse_losses(where: str, values: FloatArray, kept: FloatArray, times: IntA
     lost = int((~((values == stays) | (np.isnan(values) & np.isnan(stays))).all(axis=1)).sum())
     if len(values) >= _FEW and lost > len(values) / 2:
         raise SeriesError(
-            f"{where}: {lost} of {len(values)} rows differ from another one of their timestamp: they are of several series, "
-            "or the time is in several columns",
+            f"{where}: {lost} of {len(values)} rows differ from another one of their timestamp: they are of several "
+            "series, or the time is in several columns",
             "Set source.layout=long, source.time_column=[...] or another one, or source.duplicates=mean.",
         )
 
