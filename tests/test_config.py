@@ -16,7 +16,7 @@ from pydantic import create_model
 
 from tsad.command.naming import full_key
 from tsad.command.quoting import parse, quoted
-from tsad.command.secrets import MASK, is_secret_key, masked, refuse_secrets, unmasked
+from tsad.command.secrets import is_secret_key, masked, refuse_secrets, unmasked
 from tsad.config import (
     BASES,
     GROUPS,
@@ -36,6 +36,7 @@ from tsad.config.parts import base_of, located, model_of
 from tsad.config.validation import validated
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.masking import MASK
 from tsad.core.option_model import Configured, Options
 from tsad.files.locate import shipped
 from tsad.review.server import token

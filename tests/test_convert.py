@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.intervals import mask_to_intervals, runs_of
+from tsad.core.names import markup_free, of_markup_free
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal, TimeKind
@@ -274,3 +275,17 @@ def test_snapped_intervals_equal_the_masks_they_came_from() -> None:
     mask[[3, 4, 5, 19]] = True
     truth = mask_to_intervals(mask, shown.timestamps)
     assert convert.read_intervals(shown, convert.regions(shown, truth, TIME, 0), TIME, 0, "x") == truth
+
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.mark.parametrize("name", [EVIL, "a<b", "R&D", "R&amp;D", "&lt;b&gt;", "plain", "<script>x</script>&quot;"])
+def test_no_name_is_markup_in_a_task_and_every_name_comes_back(name: str) -> None:
+    assert of_markup_free(markup_free(name)) == name and "<" not in markup_free(name)
+    series = Series(name, np.arange(10) * 60 * 10**9, np.zeros((10, 2)), channels=(EVIL, "b"))
+    choice = chosen(Window(series, 0, 10), (Interval(0, 60 * 10**9, "spike", 0.5, note=EVIL),))
+    two = template.read(made(legends=("1", "2")), "p")
+    said = convert.task(choice, two, "+00:00", "p")
+    assert "<" not in json.dumps(said)
+    assert of_markup_free(said["data"]["point_id"]) == name

@@ -314,7 +314,7 @@ def test_a_frame_becomes_series_of_its_points() -> None:
         ({"timestamp": [1]}, "not all numeric"),
         ({"timestamp": [1], "value": ["high"]}, "not all numeric"),
         ({"timestamp": [1, 1], "value": [1.0, 2.0]}, "two rows of its point"),
-        ({"timestamp": [pd.NaT], "value": [1.0]}, "without a timestamp"),
+        ({"timestamp": [pd.NaT], "value": [1.0]}, "row 0 has no timestamp"),
     ],
 )
 def test_a_frame_that_is_no_series_is_refused(columns: dict[str, list[Any]], said: str) -> None:

@@ -79,7 +79,7 @@ def test_nothing_good_at_all_lists_why(tmp_path: Path) -> None:
         ("\n\n", {}, SeriesError, "is empty"),
         ("timestamp,value\n", {}, SeriesError, "has a header but no rows"),
         (EXAMPLE.replace("2.5", "2,5"), {}, SeriesError, "Expected 3 columns, got 4"),
-        (EXAMPLE.replace(",", ";").replace("2.5", "2,5"), {}, SeriesError, "Decimal commas: source.decimal=','"),
+        (EXAMPLE.replace(",", ";").replace("2.5", "2,5"), {}, SeriesError, "source.decimal=','"),
         (EXAMPLE.replace("2.5", "bad"), {}, SeriesError, "row 3: 'bad' in value column 'value'"),
         (EXAMPLE.replace("0\n", "0\n\n\n").replace("2.5", "bad"), {}, SeriesError, "row 5: "),
         (EXAMPLE.replace("2.5", "inf"), {}, SeriesError, "infinite value in column 'value', row 3 "),
@@ -208,7 +208,7 @@ def test_other_columns_are_not_channels(tmp_path: Path) -> None:
     text = "timestamp,value,label,point_label,operator\n2020-01-01,1,0,0,Ann\n2020-01-02,2,1,1,Bob\n"
     series = read_one(tmp_path, text)
     assert series.channels == ("value",)
-    assert series.notes["text_columns_ignored"] == "operator"
+    assert "operator (words)" in str(series.notes["columns"])
     assert read_one(tmp_path, text, ignore_columns=[]).channels == ("value", "point_label")
     assert read_one(tmp_path, text, value_columns=["point_label"]).channels == ("point_label",)
     with pytest.raises(SeriesError, match="'Ann' in value column 'operator'"):
@@ -223,7 +223,7 @@ def test_other_columns_are_not_channels(tmp_path: Path) -> None:
         (["", "1"], {}, 1),
         (["false", "true"], {}, 1),
         (["-1", "1"], {"negative_labels": "normal"}, 1),
-        (["-1", "1"], {"negative_labels": "anomaly"}, 1),
+        (["-1", "1"], {"abnormal_labels": ["-1"]}, 1),
         (["-1", "0"], {"negative_labels": "anomaly"}, 1),
         (["0", "1"], {"label_column": None}, None),
         (["正常", "异常"], {}, 1),
@@ -263,7 +263,7 @@ def test_a_long_file_names_its_points(tmp_path: Path) -> None:
     assert source.points() == ["7", "a", "b"]
     a, b = series_of(source, ["a", "b"])
     assert (a.values[:, 0].tolist(), b.values[:, 0].tolist()) == ([10.0, 20.0], [1.0, 2.0])
-    assert a.notes == {"backward_steps": 1}
+    assert a.notes["backward_steps"] == 1
     assert a.labels is not None
     assert len(a.labels) == 1
     assert [s.point_id for s in series_of(source)] == ["a", "b"]

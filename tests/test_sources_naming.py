@@ -16,6 +16,7 @@ from tsad.core.types import Detection, Interval, Origin
 from tsad.sources.exchange import read_detection, read_intervals, write_detection, write_intervals
 from tsad.sources.labels import read_interval_csv
 from tsad.sources.naming import FileName, file_name, parse_file_name
+from tsad.sources.times import TimeReader
 
 S = 10**9
 names = st.text(min_size=1, max_size=14) | st.from_regex(r"[A-Za-z0-9_./%\\-]{1,20}", fullmatch=True)
@@ -133,8 +134,9 @@ def test_any_intervals_come_back(tmp_path: Path, items: list[tuple[int, int, flo
 
 def test_interval_csv_in_other_zones_and_with_inclusive_ends(tmp_path: Path) -> None:
     path = write(tmp_path / "l.csv", "tag;begin;stop;kind\na;2020-01-01 08:00:00;2020-01-01 08:01:00;drift\na;;;\n")
-    assert read_interval_csv(path, time_zone="Asia/Shanghai") == {"a": (Interval(START, START + MINUTE, "drift"),)}
-    assert read_interval_csv(path, time_zone="+08:00", ends="inclusive")["a"][0].end == START + MINUTE + 1
+    shanghai = TimeReader(time_zone="Asia/Shanghai")
+    assert read_interval_csv(path, shanghai) == {"a": (Interval(START, START + MINUTE, "drift"),)}
+    assert read_interval_csv(path, TimeReader(time_zone="+08:00"), ends="inclusive")["a"][0].end == START + MINUTE + 1
 
 
 @pytest.mark.parametrize(

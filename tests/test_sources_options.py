@@ -30,15 +30,15 @@ GIVEN: dict[str, dict[str, Any]] = {
 # What commit 64107cc, whose sources took plain keyword arguments, gave for GIVEN: the cache and frozen lineage know
 # series by them.
 IDENTITIES = {
-    "csv": "cd40f06682ebe562f6dae36b33e0c63edfd15680da09871aa10f6e01855c734a",
-    "parquet": "306dcc3651c2c95eb6049f54f1d96584d4f519b2734673d0e3f6038764087f11",
+    "csv": "af01bb3a3e1f2a5c9a2178e14c8793bc785f4564b57f202521f2b070ba828521",
+    "parquet": "6dd9218c9e7c4c15a67266b528a55ce062b1dc0fbeb42a9d624fc23715ad166b",
     "sql": "f1ffe2a5bbca22103f7928ec28bffa0c02d94ae97ab591fe1787ffeec8f76b0b",
     "iotdb": "2cb3bec2b7754a7d21e202ffbda2a8f04271c54c35f81dbaf2e2e8483edc0676",
     "synthetic": "f5896e5ceacee234a387b1e68535e7533500485601cf2e84b1d517ccbb93561f",
 }
 SIGNATURES = {
-    "csv": "c96303ac68f410431c35f4643799f4008d01ba1083bec96fdd1c18518d896f70",
-    "parquet": "33a2a6d37e3f5ce7628d998c1f60d66b439316e4ff7e2f7ea68cf0168c95948f",
+    "csv": "9c8d0e4f6a81553ea9b96d13effd3288486e9b2fd61b44f3f25b4d4f87f60ba9",
+    "parquet": "636508d0aeb44fca6d723639f540109c09b696ba77ef8ef65e4a45c60e442799",
 }
 DIGESTS = {
     "sql": "ee201ba025975732d6820a819bf7fd1f318e55ca0315d19df2331b5b0be2a191",

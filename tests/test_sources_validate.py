@@ -100,6 +100,14 @@ def test_too_short_series_are_refused(count: int, found: str) -> None:
     assert len(validate("p", [0], [1.0], min_points=1)) == 1
 
 
+def test_rows_that_mostly_share_their_timestamps_with_others_are_no_duplicates() -> None:
+    years, values = [S * (k // 4) for k in range(40)], [float(k) for k in range(40)]
+    with pytest.raises(SeriesError, match="30 of 40 rows differ from another one of their timestamp"):
+        validate("p", years, values)
+    assert len(validate("p", years, [float(k // 4) for k in range(40)])) == 10, "an export of everything four times"
+    assert len(validate("p", years, values, duplicates="mean")) == 10
+
+
 def test_too_short_counts_after_duplicates_went() -> None:
     with pytest.raises(SeriesError, match="has 1 point"):
         validate("p", [0, 0], [1.0, 2.0])

@@ -16,7 +16,8 @@ import requests
 from tracking_rig import home, options, raced, store
 
 from tsad.core.errors import ConfigError, LoopError, StorageError, TrackingError
-from tsad.tracking.guard import Client, guarded, masked
+from tsad.core.masking import mask_urls
+from tsad.tracking.guard import Client, guarded
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import Store, open_store
 
@@ -138,8 +139,8 @@ def test_a_deleted_experiment_is_named(store: Store) -> None:
 
 
 def test_passwords_are_not_shown() -> None:
-    assert masked("postgresql://ann:geheim@db:5432/x") == "postgresql://ann:***@db:5432/x"
-    assert masked("http://host:5000/a@b") == "http://host:5000/a@b"
+    assert mask_urls("postgresql://ann:geheim@db:5432/x") == "postgresql://ann:***@db:5432/x"
+    assert mask_urls("http://host:5000/a@b") == "http://host:5000/a@b"
 
 
 class _Broken:

@@ -107,6 +107,7 @@ class Invocation:
 
 def main() -> None:
     """Run ``tsad`` with the words of the command line and exit: 0, 1 for an error, 3 where people have to act, 130."""
+    os.umask(os.umask(0o077) | 0o077)  # what a run leaves is its owner's alone, as are the processes that it starts
     call = Invocation(own_options(sys.argv[1:]))
     atexit.register(gc.freeze)  # or Python goes through millions of dead objects before the prompt is back: seconds
     try:

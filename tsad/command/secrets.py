@@ -8,12 +8,11 @@ from typing import Any
 
 from tsad.command.quoting import OVERRIDE
 from tsad.core.errors import ConfigError
+from tsad.core.masking import MASK, mask_urls
 
-MASK = "***"
 _SECRET = re.compile(
     r"(^|[_.-])(token|password|passwd|passphrase|pwd|secret|credentials?|(api|access|private|secret)_?key)$", re.I
 )
-_LOGIN = re.compile(r"(?P<head>://[^/\s:@]*:)(?P<password>\S+)(?=@)")
 _ENVIRONMENT = re.compile(r"^\$\{oc\.env:[^}]*\}$")
 _NESTED = re.compile(r"[{,]\s*['\"]?(?P<key>[A-Za-z_]\w*)['\"]?\s*:\s*(?P<value>\$\{[^}]*\}|[^,}\s]+)")
 _OPENING = re.compile(r"(?P<slashes>\\*)\$\{")
@@ -23,11 +22,6 @@ _SECRET_VARIABLE = re.compile(r"\$\{oc\.env:(?P<name>\w+)")
 def is_secret_key(key: str) -> bool:
     """Whether a key by its last part names a secret itself (``token``), not where one is kept (``token_env``)."""
     return bool(_SECRET.search(key.rsplit(".", 1)[-1].rsplit("/", 1)[-1]))
-
-
-def hide_login(text: str) -> str:
-    """``scheme://user:password@host`` with the password masked, unless it comes from the environment."""
-    return _LOGIN.sub(lambda m: m[0] if "${" in m["password"] else f"{m['head']}{MASK}", text)
 
 
 def refuse_secrets(words: Iterable[str]) -> None:
@@ -45,7 +39,7 @@ def refuse_secrets(words: Iterable[str]) -> None:
         for name, text in pairs:
             if is_secret_key(name) and text not in ("", "null", "???") and not _ENVIRONMENT.match(text):
                 raise _refused(name)
-            if hide_login(text) != text:
+            if mask_urls(text) != text:
                 raise _refused(name)
 
 
@@ -80,7 +74,7 @@ def _masked_value(key: str, value: Any, raw: Any) -> Any:
         return [_masked_value(key, item, item_raw) for item, item_raw in zip(value, raws, strict=True)]
     if is_secret_key(key) and value not in (None, "", "???"):
         return MASK
-    return hide_login(value) if isinstance(value, str) else value
+    return mask_urls(value) if isinstance(value, str) else value
 
 
 def unmasked(

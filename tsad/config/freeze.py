@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tsad.command.naming import full_key
 from tsad.command.secrets import literal, masked, unmasked
 from tsad.config.composing import flatten, options_of, plain, targets_of, yaml_text
+from tsad.config.destinations import check_destinations
 from tsad.config.typed import TypedKeys
 from tsad.core.building import HOUSE
 from tsad.core.errors import ConfigError
@@ -96,9 +97,19 @@ class Addition:
 
 ADDED = {
     "gold": (Addition("strata", "windows_share", 0.25), Addition("alpha", "margin", 0.05)),
+    "source": (
+        Addition("negative_labels", "thousands", "auto"), Addition("negative_labels", "units", []),
+        Addition("negative_labels", "abnormal_labels", None), Addition("negative_labels", "decimal", "."),
+        Addition("negative_labels", "missing", []), Addition("header", "skip_rows", 0),
+        Addition("paths", "time_zone", "UTC"),
+    ),
     "windows": (Addition("context", "remembered", 8192),),
     "detector": (Addition("blend", "refit_every", 0.0),),
 }
+
+
+# Texts that older versions listed in source.missing; they count as missing always now, and the list adds to them.
+_LISTED = ("", "-", "NA", "N/A", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "None")
 
 
 def translated(frozen: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,6 +126,8 @@ def _completed(group: str, values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     later = {a.key: a.value for a in ADDED.get(group, ()) if a.beside in values and a.key not in values}
+    if group == "source" and "thousands" in later and "missing" in values:
+        later["missing"] = [text for text in values["missing"] or () if text not in _LISTED]
     return {**values, **later}
 
 
@@ -154,8 +167,9 @@ def thawed(text: str, now: Mapping[str, Mapping[str, Any]], written: str) -> Dic
         written: the config in use as it would be frozen.
 
     Raises:
-        ConfigError: not YAML, a secret or an environment variable that the config in use does not have there, or a
-            class that neither tsad nor the user's configs have: who can write to the store must not choose what runs.
+        ConfigError: not YAML, a secret or an environment variable that the config in use does not have there, a class
+            that neither tsad nor the user's configs have, or an address to which nothing of the user's own sends a
+            secret: who can write to the store must not choose what runs, nor who learns a password.
     """
     from omegaconf import OmegaConf
 
@@ -167,7 +181,11 @@ def thawed(text: str, now: Mapping[str, Mapping[str, Any]], written: str) -> Dic
                 f"the frozen config names {target} as its {group}, which neither tsad nor your config has",
                 f"Put it into a YAML of conf/{group}/ if it is yours; if not, do not trust this store.",
             )
-    return OmegaConf.create({**literal(now), **unmasked(frozen, now, _read(written))})
+    check_destinations(frozen, now)
+    ready = unmasked(frozen, now, _read(written))
+    if isinstance(ready.get("tracking"), Mapping):  # the store that was opened, whatever it says of where it lies
+        ready["tracking"] = {**ready["tracking"], "uri": literal(now.get("tracking", {}).get("uri", ""))}
+    return OmegaConf.create({**literal(now), **ready})
 
 
 def differences(asked: str, frozen: str, typed: TypedKeys) -> list[str]:

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tsad.command.naming import full_key, nearest
-from tsad.command.secrets import MASK, hide_login, is_secret_key
+from tsad.command.secrets import is_secret_key
 from tsad.config.groups import GROUPS, SUCCESSORS
 from tsad.config.manual import hint
 from tsad.config.words import bounds, choices, inside, is_model, words
 from tsad.core.errors import ConfigError
+from tsad.core.masking import MASK, mask_urls
 from tsad.core.option_model import UNSET, Options, Refusal
 
 M = TypeVar("M", bound=Options)
@@ -120,7 +121,7 @@ class _Scope:
         if isinstance(error, ValueError):
             return Fault(f"{key}: {error}" if key else str(error))
         value = MASK if is_secret_key(key) else _at(self.given, keys)
-        shown = "null" if value is None else hide_login(repr(value))
+        shown = "null" if value is None else mask_urls(repr(value))
         if kind == "literal_error":
             listed = isinstance(keys[-1], int)
             found = f"{_named(self.prefix, keys[:-1])} holds {shown}" if listed else f"{key} is {shown}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from tsad.core.masking import mask_urls
+
 
 class TsadError(Exception):
     """Base of every error that a user can cause and mend.
 
-    The command line prints the message alone and exits with 1; ``-v`` adds the traceback.
+    The command line prints the message alone and exits with 1; ``-v`` adds the traceback. No message shows the login of
+    a URL.
 
     Args:
         found: what was found, and where.
@@ -14,8 +17,8 @@ class TsadError(Exception):
     """
 
     def __init__(self, found: str, remedy: str = "") -> None:
-        self.found, self.remedy = found, remedy
-        super().__init__(f"{found.rstrip('.')}. {remedy}" if remedy else found)
+        self.found, self.remedy = mask_urls(found), mask_urls(remedy)
+        super().__init__(f"{self.found.rstrip('.')}. {self.remedy}" if remedy else self.found)
 
 
 class ConfigError(TsadError):

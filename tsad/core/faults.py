@@ -25,7 +25,7 @@ def faults_of(error: ValidationError, prefix: str) -> list[tuple[str, str]]:
             rows.append((text.rstrip("."), ""))
             continue
         shown = isinstance(value, int | float | None) or fault["type"] == "literal_error"
-        rows.append((f"{key}={value}" if shown else key, f"{prefix}{key} {text}."))
+        rows.append((f"{key}={value}" if shown else key, f"{prefix}{key} {text.rstrip('.')}."))
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import types
 import typing
@@ -37,7 +38,18 @@ class Options(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _exact(cls, value: Any, info: ValidationInfo) -> Any:
+        if str(info.field_name).endswith("_env") and isinstance(value, str) and value and not _is_variable(value):
+            raise Refusal(
+                "{key} is not the name of an environment variable",
+                "Put the secret into a variable and name that, in capitals, e.g. PLANT_TOKEN.",
+            )
         return _exact(cls.model_fields[str(info.field_name)].annotation, value)
+
+
+def _is_variable(text: str) -> bool:
+    """Whether a text names an environment variable: in capitals, or one that is set; a password is seldom either."""
+    name = re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII) is not None
+    return name and (not any(ch.islower() for ch in text) or text in os.environ)
 
 
 class Refusal(ValueError):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import LabelError, SeriesError, SourceError
+from tsad.core.errors import SeriesError, SourceError
 from tsad.core.reading import SeriesStream
 from tsad.core.series import Series
-from tsad.core.types import Interval
+from tsad.loop.exported import label_export
 from tsad.loop.reading import Reading
 
 log = logging.getLogger("tsad")
@@ -32,7 +31,7 @@ def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Rea
     from tsad.sources.downsample import downsample
 
     source = bench.make_source()
-    exported = _exported(bench.label_export)
+    export = label_export(bench)
     known: set[str] = set()
     refused: list[SeriesError] = []
     kept = []
@@ -41,7 +40,7 @@ def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Rea
     # One after the other: the long ones need not all be held.
     for read in bench.context.each(stream, "reading series", total):
         known.add(read.point_id)
-        series = _labelled(read.series, exported)
+        series = read.series if export is None else export.labelled(read.series)
         error = _refusal(bench, series)
         if error is None:
             kept.append(downsample(series, bench.downsample))
@@ -55,7 +54,8 @@ def read_series(bench: Workbench, point_ids: Sequence[str] | None = None) -> Rea
         raise SourceError(f"{source.describe()} gave no series that may be used: {refused[0].found}", refused[0].remedy)
     if not kept:
         raise SourceError(f"{source.describe()} gave no series", "Check source.root and source.glob.")
-    _check_labelled(bench.label_export, exported, known)
+    if export is not None:
+        export.check(known)
     return Reading([shorter.series for shorter in kept], source, stream.summary, kept)
 
 
@@ -64,29 +64,3 @@ def _refusal(bench: Workbench, series: Series) -> SeriesError | None:
     from tsad.sources.quality import assess, refusing
 
     return assess(series, bench.quality).refusal() if refusing(bench.quality) else None
-
-
-def _exported(export: Path | None) -> dict[str, tuple[Interval, ...]]:
-    """What a Label Studio export says, by point; nothing where there is none."""
-    from tsad.review.exports import read_export
-
-    return {} if export is None else read_export(export)
-
-
-def _labelled(series: Series, said: Mapping[str, tuple[Interval, ...]]) -> Series:
-    """The series with the labels of a Label Studio export; it speaks for whole series."""
-    from tsad.sources.labels import with_labels
-
-    return with_labels(series, said) if said else series
-
-
-def _check_labelled(export: Path | None, said: Mapping[str, object], known: set[str]) -> None:
-    if export is None:
-        return
-    named = known & set(said)
-    if not named:
-        raise LabelError(
-            f"{export} labels {', '.join(sorted(said)[:5]) or 'nothing'}, none of which the source has",
-            "The task's point_id (or its file's name) has to be the series' own.",
-        )
-    log.info("%s labels %d of %d series; what no task of it covers counts as normal", export, len(named), len(known))

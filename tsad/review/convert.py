@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.names import markup_free
 from tsad.core.reviews import Annotation, Choice, Purpose
 from tsad.core.series import Window
 from tsad.core.types import ANOMALY, NS_PER_SECOND, FloatArray, IntArray, Interval, TimeKind
@@ -104,7 +105,7 @@ def regions(window: Window, intervals: Iterable[Interval], template: Template, o
             "score": round(score, 4),
             # A region of one point has no width; as an instant one the editor draws it as a line.
             "value": {"start": first, "end": last, "instant": a + 1 == b, "timeserieslabels": [label]},
-            **({"meta": {"text": [note]}} if note else {}),  # shown beside the region, never read back
+            **({"meta": {"text": [markup_free(note)]}} if note else {}),  # shown beside the region, never read back
         })
     return out
 
@@ -216,11 +217,11 @@ def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict
         rows[column(number)] = _drawn(places, window.values[:, picked[number - 1]]) if drawn else [0] * len(window)
     gold = choice.purpose is Purpose.GOLD
     data = {
-        "window_id": window.window_id, "point_id": window.point_id,
-        "title": title(window, picked, template, utc_offset),
+        "window_id": window.window_id, "point_id": markup_free(window.point_id),
+        "title": markup_free(title(window, picked, template, utc_offset)),
         "start": str(shown(places[0], kind)).split(".")[0], "end": str(shown(places[-1], kind)).split(".")[0],
         "confidence": None if gold else round(choice.score, 4),
-        "model_version": choice.origin.model_version if choice.origin and not gold else "",
+        "model_version": markup_free(choice.origin.model_version) if choice.origin and not gold else "",
         "purpose": str(choice.purpose), "push": push, "utc_offset": utc_offset, SERIES_KEY: rows,
     }
     made = prediction(choice, template, utc_offset)

@@ -5,27 +5,34 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tsad.core.errors import LabelError
+from tsad.core.errors import LabelError, TsadError
 from tsad.core.intervals import merge
+from tsad.core.names import of_markup_free
 from tsad.core.reviews import ReviewedWindow
-from tsad.core.types import ANOMALY, NS_PER_SECOND, Interval, TimeKind
+from tsad.core.types import ANOMALY, NS_PER_SECOND, IntArray, Interval, TimeKind
 from tsad.review import convert
 from tsad.review.label_studio_options import LabelStudioOptions
 from tsad.review.template import SERIES_KEY, TIME_COLUMN, Template
 
+TimesOf = Callable[[Sequence[Any]], IntArray]  # times of series as files have them, text or numbers -> ns UTC
 
-def read_export(path: Path) -> dict[str, tuple[Interval, ...]]:
+
+def read_export(path: Path, clock: TimesOf | None = None) -> dict[str, tuple[Interval, ...]]:
     """Labels of every point in a Label Studio JSON export (also of projects that tsad did not make).
 
     The last submitted annotation of a task that was not skipped counts; tasks without one say nothing. A point whose
-    tasks were all judged normal gets an empty tuple. Times are read in the task's ``utc_offset`` (UTC where it has
-    none) and ends, inclusive in Label Studio, become the next point of the task, or one median step after its last.
+    tasks were all judged normal gets an empty tuple. Times are read in the task's ``utc_offset``, and where it has none
+    as those of the series. Ends, inclusive in Label Studio, become the next point of the task, or one median step after
+    its last. A region with several labels is an interval of each.
+
+    Args:
+        clock: how the times of the series are read; ``None`` = ISO 8601 in UTC, or an index.
 
     Returns:
         point_id -> intervals in time order, ns UTC. The point is the task's ``point_id``, else its file's name.
@@ -47,7 +54,7 @@ def read_export(path: Path) -> dict[str, tuple[Interval, ...]]:
             continue
         latest = max(judged, key=lambda a: convert.instant(a.get("updated_at") or a.get("created_at")))
         where = f"task {task.get('id')} of {path.name}"
-        found[_point(task["data"], where)] += _said(task["data"], latest.get("result") or (), where)
+        found[_point(task["data"], where)] += _said(task["data"], latest.get("result") or (), where, clock)
     return {point: _merged(items) for point, items in found.items()}
 
 
@@ -71,7 +78,7 @@ def to_label_studio(windows: Sequence[ReviewedWindow], options: LabelStudioOptio
 
 def _point(data: Mapping[str, Any], where: str) -> str:
     if data.get("point_id"):
-        return str(data["point_id"])
+        return of_markup_free(str(data["point_id"]))
     for value in data.values():
         if isinstance(value, str) and re.search(r"\.(csv|tsv|json)(\?|$)", value):
             # Label Studio puts 8 hex digits in front of the name of an uploaded file.
@@ -79,11 +86,15 @@ def _point(data: Mapping[str, Any], where: str) -> str:
     raise LabelError(f"{where} does not say which point it shows", "Give its data a point_id.")
 
 
-def _said(data: Mapping[str, Any], result: Sequence[Mapping[str, Any]], where: str) -> list[Interval]:
+def _said(
+    data: Mapping[str, Any], result: Sequence[Mapping[str, Any]], where: str, clock: TimesOf | None
+) -> list[Interval]:
     """Regions of one annotation; every kind of control whose values have a start and an end in time."""
     marked = [r for r in result if r.get("type") == "timeserieslabels"]
     if not marked:
         return []
+    if clock is not None and "utc_offset" not in data:
+        return _as_series(data, marked, where, clock)
     texts = _times(data)
     kind: TimeKind = "index" if texts and not isinstance(texts[0], str) else "time"
     if not texts:
@@ -92,8 +103,8 @@ def _said(data: Mapping[str, Any], result: Sequence[Mapping[str, Any]], where: s
         offset = convert.offset_ns(str(data.get("utc_offset", "+00:00"))) if kind == "time" else 0
         unit = convert.NS_PER_MS if kind == "time" else NS_PER_SECOND
         places = np.array([convert.place_of(t, kind) for t in texts])
-        return [_interval(r.get("value") or {}, kind, places, unit, offset) for r in marked]
-    except ValueError as error:
+        return [i for r in marked for i in _intervals(r.get("value") or {}, kind, places, unit, offset)]
+    except (ValueError, OverflowError) as error:
         raise LabelError(f"{where} has a time that cannot be read: {error}", "Correct it in the export.") from error
 
 
@@ -105,14 +116,49 @@ def _times(data: Mapping[str, Any]) -> list[Any]:
     return list(rows.get(TIME_COLUMN, ()))
 
 
-def _interval(value: Mapping[str, Any], kind: TimeKind, places: Any, unit: int, offset: int) -> Interval:
-    start, end = sorted((convert.place_of(value.get("start"), kind), convert.place_of(value.get("end"), kind)))
-    step = float(np.median(np.diff(places))) if len(places) > 1 else NS_PER_SECOND / unit
+def _as_series(
+    data: Mapping[str, Any], marked: Sequence[Mapping[str, Any]], where: str, clock: TimesOf
+) -> list[Interval]:
+    """Regions of a task that names no offset: their times are written as those of the series."""
+    texts, regions = _times(data), [r.get("value") or {} for r in marked]
+    given = [*texts, *(v.get(k) for v in regions for k in ("start", "end"))]
+    if any(v is None or isinstance(v, bool) or not isinstance(v, str | int | float) for v in given):
+        raise LabelError(f"{where} has a region without start or end", "Correct it in the export.")
+    try:
+        stamps = np.concatenate([clock([v]) for v in given]) if len({type(v) for v in given}) > 1 else clock(given)
+    except TsadError as error:
+        raise LabelError(f"{where}: {error.found}", error.remedy) from error
+    places, ends = np.sort(stamps[: len(texts)]), stamps[len(texts) :].reshape(-1, 2)
+    said = []
+    for value, pair in zip(regions, ends.tolist(), strict=True):
+        start, stop = min(pair), _stop(places, max(pair), NS_PER_SECOND)
+        said += [Interval(start, max(int(stop), start + 1), label) for label in _labels(value)]
+    return said
+
+
+def _labels(value: Mapping[str, Any]) -> list[str]:
+    return [str(label) for label in value.get("timeserieslabels") or [ANOMALY]]
+
+
+def _stop(places: Any, end: float, alone: float) -> float:
+    """The instant after an inclusive end: the next of the task's points [K], sorted, or a median step after the last.
+
+    Args:
+        alone: the step where the points are not known.
+    """
+    step = float(np.median(np.diff(places))) if len(places) > 1 else alone
     after = int(np.searchsorted(places, end, side="right"))
     last = places[after - 1] if after else end
-    stop = min(places[after], last + step) if 0 < after < len(places) else max(last, end) + step
-    label = (value.get("timeserieslabels") or [ANOMALY])[0]
-    return Interval(round(start * unit) - offset, max(round(stop * unit), round(start * unit) + 1) - offset, str(label))
+    return float(min(places[after], last + step)) if 0 < after < len(places) else max(last, end) + step
+
+
+def _intervals(value: Mapping[str, Any], kind: TimeKind, places: Any, unit: int, offset: int) -> list[Interval]:
+    start, end = sorted((convert.place_of(value.get("start"), kind), convert.place_of(value.get("end"), kind)))
+    stop = _stop(places, end, NS_PER_SECOND / unit)
+    first = round(start * unit)
+    return [
+        Interval(first - offset, max(round(stop * unit), first + 1) - offset, label) for label in _labels(value)
+    ]
 
 
 def _merged(items: Sequence[Interval]) -> tuple[Interval, ...]:

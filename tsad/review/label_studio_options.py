@@ -33,17 +33,6 @@ class LabelStudioOptions(ReviewOptions):
             )
         return text
 
-    @field_validator("token_env")
-    @classmethod
-    def _a_name(cls, variable: str) -> str:
-        # 40 hex digits are a token, and what stands here is never shown
-        if variable and not re.fullmatch(r"(?![0-9a-f]{20,}$)[A-Za-z_]\w*", variable, re.ASCII):
-            raise Refusal(
-                "{key} is not the name of an environment variable",
-                "Put the token into a variable and name that, e.g. LABEL_STUDIO_TOKEN.",
-            )
-        return variable
-
     @field_validator("url")
     @classmethod
     def _an_address(cls, url: str) -> str:

@@ -13,7 +13,8 @@ LabelsEnd = Literal["exclusive", "inclusive"]
 Duplicates = Literal["last", "mean", "error"]
 Backward = Literal["sort", "error"]
 Infinite = Literal["error", "missing"]
-DaylightSaving = Literal["error", "earlier", "later"]
+DaylightSaving = Literal["error", "earlier", "later", "infer"]
+Thousands = Literal["auto", "none", "space", ",", ".", "'", "’", "_"]
 
 
 def worded(check: Callable[[], object]) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from tsad.core.errors import SeriesError, SourceError
-from tsad.core.types import NS_PER_SECOND
-from tsad.sources.times import UNITS, TimeReader, Times, zone_of
+from tsad.sources.epochs import UNITS, number_of
+from tsad.sources.times import TimeReader, Times, zone_of
 
 # Of times such as 2024-01-31 08:00:00.123+01:00, what stands between day and hour, and what is left: the zone.
 _ISO = re.compile(r"^\d{4}-\d{2}-\d{2}(?:([T ])\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?")
@@ -63,7 +63,7 @@ class Clock:
     def _bound(self, stamp: int, side: int) -> Any:
         """The first value at or after an instant, ns UTC; where that is not exact, with room on a side (-1 or 1)."""
         if self.kind in ("whole", "number"):
-            place = -(-stamp // UNITS.get(self.reader.time_format, NS_PER_SECOND))  # an index counts seconds
+            place = number_of(stamp, self.reader.time_format)
             return place if self.kind == "whole" else place + 2 * side  # fractions are rounded when they are read
         moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=-(-stamp // 1000))
         if self.kind == "aware":
@@ -94,7 +94,7 @@ def clock_of(sample: list[Any], reader: TimeReader, where: str) -> Clock:
     if not kind:
         raise SourceError(f"{where} holds no times but {type(sample[0]).__name__}", "Choose source.time_column.")
     if kind in ("whole", "number"):
-        if reader.time_format == "iso":
+        if reader.time_format == "iso" or "%" in reader.time_format:
             raise SourceError(f"{where} holds numbers", "Set source.time_format=auto, s, ms, us, ns or index.")
         if reader.time_format != "auto":
             return Clock(kind, reader)

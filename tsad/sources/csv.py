@@ -5,25 +5,26 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from pydantic import model_validator
+import pyarrow as pa
+from pydantic import Field, model_validator
 
 from tsad.core.errors import SeriesError
 from tsad.core.option_model import Options
 from tsad.sources.csv_text import Dialect, read_columns, read_head, row_number
-from tsad.sources.file_source import FileLocation, FileOptions, FileSource
-from tsad.sources.rows import ParsedTable, Reference
+from tsad.sources.file_source import FileLocation, FileOptions, FileSource, Listing
+from tsad.sources.rows import ParsedTable
+from tsad.sources.values import Reference
 
 
 class CsvOptions(FileOptions):
     """``source=csv``; ``conf/source/csv.yaml`` explains each key."""
 
     separator: str
-    decimal: Literal[".", ","]
     encoding: str
     header: bool
-    missing: list[str]
+    skip_rows: int = Field(ge=0)
 
     @model_validator(mode="after")
     def _written(self) -> CsvOptions:
@@ -56,16 +57,17 @@ class CsvSource(FileSource):
         super().__init__(settings)
         self.encoding = settings.encoding
         self.dialect = Dialect(
-            settings.separator, settings.decimal, settings.encoding, settings.header, tuple(settings.missing)
+            settings.separator, settings.decimal, settings.encoding, settings.header, settings.writing().missing,
+            settings.skip_rows,
         )
 
-    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, FileLocation]:
+    def inside(self, name: str, path: Path, *, alone: bool) -> Listing:
         head = read_head(path, self.dialect)
         columns = self.form.columns.choose(path, head.names)
         if columns.point is None:
-            return {c if alone else f"{name}/{c}": FileLocation((path,), c) for c in columns.values}
-        table = read_columns(path, head, self.dialect, [columns.point], [columns.point])
-        return {str(p): FileLocation((path,), None) for p in table.column(0).unique().to_pylist() if p is not None}
+            return Listing({c if alone else f"{name}/{c}": FileLocation((path,), c) for c in columns.values})
+        table = read_columns(path, head, self.dialect, [columns.point], whole=[columns.point])
+        return self.listed(name, path, table.column(0), lambda k: row_number(path, head, self.dialect, k))
 
     def rows(self, point_ids: Sequence[str], place: FileLocation, start: int | None, end: int | None) -> ParsedTable:
         """All rows of the file: text has no place to begin at."""
@@ -73,13 +75,17 @@ class CsvSource(FileSource):
         head = read_head(path, self.dialect)
         columns = self.form.columns.choose(path, head.names)
         values = self.wanted(point_ids) or columns.values
-        names = [n for n in dict.fromkeys((columns.point, columns.time, columns.label, *values)) if n is not None]
-        as_text = [n for n in (columns.time if self.form.times.as_text else None, columns.point) if n is not None]
-        table = read_columns(path, head, self.dialect, names, as_text)
+        as_text = list(columns.times) if self.form.times.as_text or len(columns.times) > 1 else []
+        names = [n for n in (columns.point,) if n is not None]
+        table = read_columns(path, head, self.dialect, columns.read(values), as_text, names)
         if table.num_rows == 0:
             raise SeriesError(f"{path} has a header but no rows", "Leave it out, or write the rows again.")
+
+        def text_of(name: str) -> pa.ChunkedArray:
+            return read_columns(path, head, self.dialect, [name], [name]).column(0)
+
         reference = Reference(
             f"csv:{path.as_posix()}", lambda position: row_number(path, head, self.dialect, position),
-            "add it to source.missing, or add the column to source.ignore_columns",
+            "add it to source.missing, or add the column to source.ignore_columns", text_of,
         )  # fmt: skip
         return ParsedTable(table, columns, self.form, reference, values)

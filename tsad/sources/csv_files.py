@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tsad.core.errors import SourceError, SourceUnavailableError
+from tsad.core.errors import SourceError, SourceUnavailableError, TsadError
 
 _MAGIC = re.compile(r"[*?\[]")
 
 
-def named_files(root: Path, patterns: Sequence[str]) -> dict[str, Path]:
-    """Files by name, sorted: their path below the root, with ``/``, without the suffix.
+@dataclass(frozen=True)
+class NamedFiles:
+    """Files by name, sorted, and those that cannot be named, with the reason."""
+
+    files: dict[str, Path]
+    refused: dict[str, TsadError] = field(default_factory=dict)
+
+
+def named_files(root: Path, patterns: Sequence[str]) -> NamedFiles:
+    """Files by name: their path below the root, with ``/``, without the suffix. One bad name never stops the others.
 
     Args:
         root: a file, a folder (searched with its subfolders) or a glob.
@@ -21,16 +31,41 @@ def named_files(root: Path, patterns: Sequence[str]) -> dict[str, Path]:
 
     Raises:
         SourceUnavailableError: nothing there: a wrong path, or a folder that is not mounted.
-        SourceError: nothing that matches, or two files of one name.
+        SourceError: nothing that matches, or nothing that can be named; a root whose name is no text.
     """
+    if not _is_text(str(root)):
+        raise SourceError(f"the name of source.root, {printable_name(str(root))}, is not UTF-8", "Rename it.")
     base, paths = _listed(root, patterns)
     named: dict[str, Path] = {}
+    refused: dict[str, TsadError] = {}
     for path in sorted(paths):
         name = _without_suffix(path.relative_to(base).as_posix())
-        if name in named:
-            raise SourceError(f"{named[name]} and {path} would both be {name!r}", "Remove one, or set source.glob.")
-        named[name] = path
-    return named
+        if not _is_text(name):
+            shown = printable_name(path.relative_to(base).as_posix())
+            refused[shown] = SourceError(f"the name of file {shown} is not UTF-8", "Rename it.")
+        elif name in named:
+            refused[name] = SourceError(
+                f"{named[name]} and {path} would both be {name!r}", "Remove one, or set source.glob."
+            )
+        else:
+            named[name] = path
+    named = {name: path for name, path in named.items() if name not in refused}
+    if not named:
+        raise next(iter(refused.values()))
+    return NamedFiles(named, refused)
+
+
+def printable_name(name: str) -> str:
+    """A name of bytes that are no UTF-8, those as ``\\xe4``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def state_of(path: Path) -> tuple[str, int, int]:

@@ -7,8 +7,8 @@ UTF-16 or a missing header gets a clear answer instead of a parser's.
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
+import mmap
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from tsad.core.errors import SeriesError, SourceError
+from tsad.sources.csv_lines import check_quotes, lines_of, top_of
+from tsad.sources.written import without_missing
 
 _HEAD = 65_536  # bytes looked at
-_SEPARATORS = (",", ";", "\t", "|")
 _BINARY = {b"PK\x03\x04": "a zip archive or an Excel workbook", b"PAR1": "a Parquet file", b"%PDF": "a PDF",
            b"SQLite format 3": "an SQLite database", b"\x89HDF": "an HDF5 file", b"BZh": "a bzip2 file",
            b"\x28\xb5\x2f\xfd": "a Zstandard file", b"\xfd7zXZ": "an xz file"}
@@ -37,7 +39,8 @@ class Dialect:
         decimal: ``.`` or ``,``.
         encoding: a Python codec; a byte order mark is taken off by itself.
         header: whether the first row holds the names of the columns.
-        missing: texts that mean "no value".
+        missing: texts that mean "no value", also with blanks around them.
+        skip_rows: lines above the header, or above the first row, that are not read.
     """
 
     separator: str
@@ -45,15 +48,17 @@ class Dialect:
     encoding: str
     header: bool
     missing: tuple[str, ...]
+    skip_rows: int = 0
 
 
 @dataclass(frozen=True)
 class Head:
-    """What the first bytes of a file tell: names of the columns, separator, compression."""
+    """What the first bytes of a file tell: names of the columns, separator, compression, lines above the header."""
 
     names: tuple[str, ...]
     separator: str
     compressed: bool
+    skipped: int = 0
 
 
 def read_head(path: Path, dialect: Dialect) -> Head:
@@ -66,46 +71,67 @@ def read_head(path: Path, dialect: Dialect) -> Head:
     raw, compressed = _first_bytes(path)
     if not raw.strip(b"\x00\xef\xbb\xbf\xff\xfe \t\r\n"):
         raise SeriesError(f"{path} is empty", "Leave it out, or write the rows again.")
-    lines = [line for line in _decoded(path, raw, dialect.encoding).splitlines() if line.strip()]
-    separator = dialect.separator if dialect.separator != "auto" else _separator(lines[0])
-    cells = [cell.strip() for cell in next(csv.reader([lines[0]], delimiter=separator))]
+    lines = _decoded(path, raw, dialect.encoding).splitlines()
+    top = top_of(path, lines, dialect.separator, dialect.skip_rows, dialect.header)
+    cells = [*top.header, *([""] if top.widened else [])]
     if not dialect.header:
         return Head(("time", *(f"value_{k}" if len(cells) > 2 else "value" for k in range(len(cells) - 1))),
-                    separator, compressed)
+                    top.separator, compressed, top.skipped)  # fmt: skip
     if cells and all(cell == "" or cell[0].isdigit() or _number(cell) for cell in cells):
         raise SeriesError(
-            f"{path} has no header: its first row is {lines[0][:80]!r}", "Set source.header=false, or add a header."
+            f"{path} has no header: its first row is {top.line[:80]!r}", "Set source.header=false, or add a header."
         )
     twice = [name for name, count in Counter(cells).items() if count > 1 and name]
     if twice:
         raise SeriesError(f"{path} has two columns named {twice[0]!r}", "Rename one of them.")
-    return Head(tuple(cells), separator, compressed)
+    return Head(_told_apart(cells), top.separator, compressed, top.skipped)
+
+
+def _told_apart(cells: Sequence[str]) -> tuple[str, ...]:
+    """Names of columns; of those without one, all but the first are numbered."""
+    nameless = [k for k, cell in enumerate(cells) if not cell]
+    return tuple(f"unnamed: {k}" if k in nameless[1:] else cell for k, cell in enumerate(cells))
 
 
 def read_columns(
-    path: Path, head: Head, dialect: Dialect, columns: Sequence[str], as_text: Sequence[str] = ()
+    path: Path,
+    head: Head,
+    dialect: Dialect,
+    columns: Sequence[str],
+    as_text: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> pa.Table:
     """Parse the named columns, each with the type its whole content allows (text where nothing else fits).
 
+    Args:
+        as_text: columns that stay text, numbers or not.
+        whole: columns of names: text that means "no value" elsewhere is a name here.
+
     Raises:
-        SeriesError: rows of unequal length.
+        SeriesError: rows of unequal length, or rows that an open quote swallows.
         SourceError: truncated or wrongly encoded.
     """
     convert = pacsv.ConvertOptions(
-        include_columns=list(columns), column_types={name: pa.string() for name in as_text},
-        null_values=list(dialect.missing), strings_can_be_null=True, quoted_strings_can_be_null=True,
+        include_columns=list(columns), column_types={name: pa.string() for name in (*as_text, *whole)},
+        null_values=list(dialect.missing), strings_can_be_null=not whole, quoted_strings_can_be_null=True,
         decimal_point=dialect.decimal,
     )
     parse = pacsv.ParseOptions(delimiter=head.separator)
     try:
-        return _parse(path, head, dialect, parse, convert, threads=True)
+        content = _content(path, head)
+        table = _parse(path if content is None else content, head, dialect, parse, convert, threads=True)
+        if _quoted(path, content):
+            _check_rows(path, content, head, dialect, table.num_rows)
+        return _with_nulls(table, dialect, whole) if whole else table
     except pa.ArrowInvalid as error:
         if "parse error: Expected" not in str(error):
             raise _unreadable(path, error, dialect) from error
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise _unreadable(path, error, dialect) from error
+    if _quoted(path, content):
+        _check_rows(path, content, head, dialect, -1)
     try:  # again on one thread, which is the only way to be told the row
-        return _parse(path, head, dialect, parse, convert, threads=False)
+        return _parse(path if content is None else content, head, dialect, parse, convert, threads=False)
     except pa.ArrowInvalid as error:
         what = str(error).partition("parse error: ")[2].replace("\n", " ")
         raise SeriesError(
@@ -119,22 +145,71 @@ def row_number(path: Path, head: Head, dialect: Dialect, position: int) -> int:
     seen = -1 if dialect.header else 0
     with opener(path, "rt", encoding=dialect.encoding, errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
-            if line.rstrip("\r\n"):
+            if number > head.skipped and line.rstrip("\r\n"):
                 if seen == position:
                     return number
                 seen += 1
-    return position + 1 + int(dialect.header)
+    return position + 1 + head.skipped + int(dialect.header)
+
+
+def _content(path: Path, head: Head) -> pa.Buffer | None:
+    """What a compressed file holds; ``None`` = the file itself is read."""
+    if not head.compressed:
+        return None
+    with pa.input_stream(str(path), compression="gzip") as stream:
+        return stream.read_buffer()
+
+
+def _quoted(path: Path, content: pa.Buffer | None) -> bool:
+    """Whether there is a quote anywhere; most files of numbers have none, and this look costs little."""
+    if content is not None:
+        return memoryview(content).tobytes().find(b'"') >= 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return mapped.find(b'"') >= 0
+
+
+def _check_rows(path: Path, content: pa.Buffer | None, head: Head, dialect: Dialect, rows: int) -> None:
+    raw = path.read_bytes() if content is None else memoryview(content).tobytes()
+    if codecs.lookup(dialect.encoding).name.startswith(("utf-16", "utf-32")):
+        raw = raw.decode(dialect.encoding).encode()
+    if lines_of(raw) - int(dialect.header) - head.skipped != rows:
+        check_quotes(path, raw, head.separator, len(head.names), head.skipped)
+
+
+def _with_nulls(table: pa.Table, dialect: Dialect, whole: Sequence[str]) -> pa.Table:
+    """Texts that mean "no value" as null, but in columns of names, where only nothing is none."""
+    for k, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            missing = ("",) if field.name in whole else dialect.missing
+            column = table.column(k)
+            cleaned = without_missing(column, missing)
+            if field.name in whole and cleaned.null_count == column.null_count:
+                continue
+            table = table.set_column(k, field.name, cleaned if field.name not in whole else _emptied(column))
+    return table
+
+
+def _emptied(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Names as they are, null where there are only blanks."""
+    blank = pc.equal(pc.utf8_trim_whitespace(column), "")  # type: ignore[attr-defined]
+    return pc.if_else(blank, pa.scalar(None, pa.string()), column)  # type: ignore[attr-defined]
 
 
 def _parse(
-    path: Path, head: Head, dialect: Dialect, parse: pacsv.ParseOptions, convert: pacsv.ConvertOptions, *, threads: bool
+    source: Path | pa.Buffer,
+    head: Head,
+    dialect: Dialect,
+    parse: pacsv.ParseOptions,
+    convert: pacsv.ConvertOptions,
+    *,
+    threads: bool,
 ) -> pa.Table:
     # names are given, not read: Arrow would neither strip them nor know those of a file without a header
     read = pacsv.ReadOptions(
-        use_threads=threads, encoding=dialect.encoding, column_names=list(head.names),
+        use_threads=threads, encoding=dialect.encoding, column_names=list(head.names), skip_rows=head.skipped,
         skip_rows_after_names=int(dialect.header), block_size=1 << 22,
     )
-    with pa.input_stream(str(path), compression="gzip" if head.compressed else None) as stream:
+    with pa.input_stream(str(source)) if isinstance(source, Path) else pa.BufferReader(source) as stream:
         return pacsv.read_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
 
 
@@ -190,12 +265,6 @@ def _unreadable(path: Path, error: Exception, dialect: Dialect) -> SourceError |
     if "Empty CSV" in text:
         return SeriesError(f"{path} has a header but no rows", "Leave it out, or write the rows again.")
     return SourceError(f"{path} cannot be parsed: {text[:200]}", "Copy it again, or check source.separator.")
-
-
-def _separator(line: str) -> str:
-    bare = "".join(line.split('"')[::2])  # what stands outside quotes
-    count, _, best = max((bare.count(s), -k, s) for k, s in enumerate(_SEPARATORS))
-    return best if count else ","
 
 
 def _number(cell: str) -> bool:

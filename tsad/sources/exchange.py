@@ -11,6 +11,7 @@ import pyarrow.csv as pacsv
 
 from tsad.core.errors import FileNameError, LabelError
 from tsad.core.intervals import intervals_to_mask, point_ends, point_scores
+from tsad.core.names import cell
 from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import Detection, FloatArray, IntArray, Interval
@@ -33,11 +34,12 @@ def write_intervals(
         StorageError: the folder cannot be written.
         FileNameError: a point whose name is too long.
     """
-    kind = series.time_kind
+    kind, version = series.time_kind, cell(model_version)
     rows = [
-        (series.point_id, format_time(i.start, kind), format_time(i.end, kind), i.label, repr(i.score), model_version)
+        (cell(series.point_id), format_time(i.start, kind), format_time(i.end, kind), cell(i.label), repr(i.score),
+         version)
         for i in intervals
-    ] or [(series.point_id, "", "", "", "", model_version)]
+    ] or [(cell(series.point_id), "", "", "", "", version)]
     names = ("point_id", "start", "end", "label", "score", "model_version")
     return _write(folder, series, model_version, dict(zip(names, zip(*rows, strict=True), strict=True)))
 
@@ -60,7 +62,7 @@ def write_detection(folder: Path, series: Series, detection: Detection, algorith
     version = detection.origin.model_version
     columns = {
         "timestamp": stamps, "score": point_scores(detection, series.timestamps), "anomaly": mask.astype(np.int8),
-        "model_version": pa.array([version] * len(series)),
+        "model_version": pa.array([cell(version)] * len(series)),
     }  # fmt: skip
     return _write(folder, series, algorithm or version, columns)
 
@@ -73,7 +75,7 @@ def read_intervals(path: Path) -> tuple[FileName, tuple[Interval, ...]]:
         LabelError, SourceError: the content cannot be read.
     """
     name = parse_file_name(path.name)
-    found = read_interval_csv(path, time_format="index" if name.time_kind == "index" else "iso")
+    found = read_interval_csv(path, TimeReader("index" if name.time_kind == "index" else "iso"))
     if set(found) != {name.point_id}:
         raise FileNameError(f"{path} is named for {name.point_id!r} and holds {', '.join(sorted(found))}", "Rename it.")
     return name, found[name.point_id]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
+import pyarrow as pa
 from pydantic import Field, model_validator
 
-from tsad.core.errors import SourceError, TsadError
+from tsad.core.errors import SeriesError, SourceError, TsadError
 from tsad.core.option_model import Configured, Options
 from tsad.core.reading import ReadFailure, failure_text
 from tsad.core.series import Series
@@ -26,14 +28,21 @@ from tsad.sources.choices import (
     LabelsEnd,
     Layout,
     NegativeLabels,
+    Thousands,
     worded,
 )
 from tsad.sources.csv_columns import ColumnRules
-from tsad.sources.csv_files import named_files, state_of
+from tsad.sources.csv_files import NamedFiles, named_files, state_of
+from tsad.sources.label_column import LabelWords
 from tsad.sources.labels import known_points, read_interval_csv, with_labels
 from tsad.sources.rows import ParsedTable, TableFormat
 from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules
+from tsad.sources.written import Writing
+
+READING = 2  # how the same keys read the same file; a new number lets no cache answer with what was read before
+# Texts that mean "no value" in every file; source.missing adds to them.
+MISSING = ("", "-", "NA", "N/A", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "None")
 
 
 class FileOptions(Options):
@@ -42,7 +51,7 @@ class FileOptions(Options):
     root: str
     glob: list[str] = Field(min_length=1)
     layout: Layout
-    time_column: str | None
+    time_column: str | list[str] | None
     time_format: str
     time_zone: str
     daylight_saving: DaylightSaving
@@ -51,6 +60,11 @@ class FileOptions(Options):
     ignore_columns: list[str]
     label_column: str | None
     negative_labels: NegativeLabels
+    abnormal_labels: list[str] | None
+    decimal: Literal[".", ","]
+    thousands: Thousands
+    units: list[str]
+    missing: list[str]
     labels: str | None
     labels_end: LabelsEnd
     duplicates: Duplicates
@@ -62,6 +76,10 @@ class FileOptions(Options):
     def _readable(self) -> FileOptions:
         if not self.root:
             raise ValueError("source.root is empty. Give a file, a folder or a glob: source.root=FOLDER.")
+        if self.time_column == []:
+            raise ValueError("source.time_column is empty. Name one column, or date and time: [Date,Time].")
+        if self.thousands == self.decimal:
+            raise ValueError(f"source.thousands and source.decimal are both {self.decimal!r}. Change one of them.")
         worded(self.times)
         return self
 
@@ -72,13 +90,20 @@ class FileOptions(Options):
     def form(self) -> TableFormat:
         """How rows are read."""
         values = None if self.value_columns is None else tuple(self.value_columns)
+        time = tuple(self.time_column) if isinstance(self.time_column, list) else self.time_column
         columns = ColumnRules(
-            self.layout, self.time_column, self.point_column, values, tuple(self.ignore_columns), self.label_column
+            self.layout, time, self.point_column, values, tuple(self.ignore_columns), self.label_column
         )
         rules = Rules(
             duplicates=self.duplicates, backward=self.backward, infinite=self.infinite, min_points=self.min_points
         )
-        return TableFormat(columns, self.times(), self.negative_labels, rules)
+        abnormal = None if self.abnormal_labels is None else tuple(self.abnormal_labels)
+        labels = LabelWords(self.negative_labels, abnormal)
+        return TableFormat(columns, self.times(), labels, rules, self.writing())
+
+    def writing(self) -> Writing:
+        """How numbers are written."""
+        return Writing(self.decimal, self.thousands, tuple(self.units), (*MISSING, *self.missing))
 
 
 class FileLocation(NamedTuple):
@@ -114,15 +139,15 @@ class FileSource(Configured, Source):
         settings: FileOptions = self.configured(options, given)
         self.root, self.glob, self.layout = Path(settings.root).expanduser(), tuple(settings.glob), settings.layout
         self.form = settings.form()
-        self._signature = digest_of_parts(sorted(settings.model_dump(exclude={"root", "glob"}).items()))
+        self._signature = digest_of_parts(READING, sorted(settings.model_dump(exclude={"root", "glob"}).items()))
         self.labels = Path(settings.labels).expanduser() if settings.labels else None
         self.labels_end = settings.labels_end
         self._labels: dict[str, tuple[Interval, ...]] | None = None
         self._listing: Listing | None = None
 
     @abstractmethod
-    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, FileLocation]:
-        """The points of a file of this name, whose columns (wide) or rows (long) they are.
+    def inside(self, name: str, path: Path, *, alone: bool) -> Listing:
+        """The points of a file of this name, whose columns (wide) or rows (long) they are; rows of none are unopened.
 
         Args:
             alone: it is the only file, so that its name is not part of theirs.
@@ -193,27 +218,40 @@ class FileSource(Configured, Source):
 
     def looked_up(self) -> Listing:
         """What there is, now; as :meth:`listing`."""
-        files = named_files(self.root, self.glob)
+        named = named_files(self.root, self.glob)
         if self.layout == "multichannel":
-            return Listing({name: FileLocation((path,), None) for name, path in files.items()})
-        return self._inside_all(files)
+            return Listing({name: FileLocation((path,), None) for name, path in named.files.items()}, named.refused)
+        return self._inside_all(named)
 
-    def _inside_all(self, files: Mapping[str, Path]) -> Listing:
+    def _inside_all(self, named: NamedFiles) -> Listing:
         index: dict[str, FileLocation] = {}
-        unopened: dict[str, TsadError] = {}
-        for name, path in files.items():
+        unopened: dict[str, TsadError] = dict(named.refused)
+        for name, path in named.files.items():
             try:
-                places = self.inside(name, path, alone=len(files) == 1)
+                listing = self.inside(name, path, alone=len(named.files) == 1)
             except TsadError as error:
                 unopened[name] = error
                 continue
-            for point_id, place in places.items():
+            unopened |= listing.unopened
+            for point_id, place in listing.places.items():
                 if point_id in index:
-                    raise SourceError(
+                    unopened[point_id] = SourceError(
                         f"point {point_id!r} is in {index[point_id].paths[0]} and in {path}", "Put it into one file."
                     )
-                index[point_id] = place
+                else:
+                    index[point_id] = place
+        index = {point_id: place for point_id, place in index.items() if point_id not in unopened}
         return self.filled(Listing(index, unopened))
+
+    def listed(self, name: str, path: Path, points: pa.ChunkedArray, row_of: Callable[[int], int]) -> Listing:
+        """The points that a point column [T] names; rows without a name are a failure beside them."""
+        places = {str(p): FileLocation((path,), None) for p in points.unique().to_pylist() if p is not None}
+        if not points.null_count:
+            return Listing(places)
+        row = row_of(int(np.flatnonzero(points.is_null().to_numpy())[0]))
+        found = f"{path}: row {row} names no point ({points.null_count} row(s) in all)"
+        error = SeriesError(found, "Name it, or remove it.")
+        return Listing(places, {f"{name} (rows without a point)": error})
 
     def filled(self, listing: Listing) -> Listing:
         """The listing itself.
@@ -239,9 +277,7 @@ class FileSource(Configured, Source):
 
     def _interval_labels(self) -> dict[str, tuple[Interval, ...]] | None:
         if self.labels is not None and self._labels is None:
-            read = read_interval_csv(
-                self.labels, time_zone=self.form.times.time_zone, ends=self.labels_end, encoding=self.encoding
-            )
+            read = read_interval_csv(self.labels, self.form.times, ends=self.labels_end, encoding=self.encoding)
             known_points(read, self.points(), self.labels)
             self._labels = read
         return self._labels

@@ -1,13 +1,14 @@
 """Labels that people already have: a CSV of intervals, attached to the series they belong to.
 
-Columns: ``point_id, start, end`` and, optional, ``label`` (the kind) and ``score``. Times as in any other CSV
-(see ``times.py``), whole numbers for series with an integer index. A row with neither start nor end says that
+Columns: ``point_id, start, end`` and, optional, ``label`` (the kind) and ``score``. Times as the series have
+them (see ``times.py``), whole numbers for series with an integer index. A row with neither start nor end says that
 its point was looked at and nothing is abnormal; a point without any row stays as it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from tsad.core.errors import LabelError, SeriesError
+from tsad.core.names import of_cell
 from tsad.core.series import Series
 from tsad.core.types import ANOMALY, FloatArray, IntArray, Interval
 from tsad.sources.csv_text import Dialect, Head, read_columns, read_head, row_number
@@ -32,19 +34,14 @@ _MISSING = ("", "NA", "NaN", "nan", "null", "None")
 
 
 def read_interval_csv(
-    path: Path,
-    *,
-    time_zone: str = "UTC",
-    ends: str = "exclusive",
-    time_format: str = "auto",
-    encoding: str = "utf-8",
+    path: Path, times: TimeReader | None = None, *, ends: str = "exclusive", encoding: str = "utf-8"
 ) -> dict[str, tuple[Interval, ...]]:
     """Intervals of each point in a CSV file.
 
     Args:
-        time_zone: zone of times that name none.
+        times: how the times of the series are read; its labels' times alike or, where that cannot be, as ``auto``.
+            ``None`` = ``auto``, UTC. A repeated hour is not told by the order of labels.
         ends: ``exclusive`` = the end is the first normal instant; ``inclusive`` = the last abnormal one.
-        time_format: as for series.
 
     Returns:
         Point -> intervals in time order; an empty tuple where a row says that nothing is abnormal.
@@ -58,10 +55,19 @@ def read_interval_csv(
         head = read_head(path, dialect)
         columns = _columns(path, head)
         text = [columns[k] for k in ("point_id", "label") if k in columns]
-        reader = TimeReader(time_format, time_zone)
+        reader = times or TimeReader()
+        reader = replace(reader, daylight_saving="error") if reader.daylight_saving == "infer" else reader
         text += [columns[k] for k in ("start", "end")] if reader.as_text else []
         table = read_columns(path, head, dialect, list(columns.values()), text)
-        return _intervals(_LabelFile(path, head, dialect, columns), table, reader, ends)
+        file = _LabelFile(path, head, dialect, columns)
+        try:
+            return _intervals(file, table, reader, ends)
+        except SeriesError:
+            if reader.time_format in ("auto", "index"):  # an index is no time, however it is written
+                raise
+            with suppress(SeriesError, LabelError):  # written in another way than the series, without doubt
+                return _intervals(file, table, replace(reader, time_format="auto"), ends)
+            raise
     except SeriesError as error:
         raise LabelError(error.found, error.remedy) from error
 
@@ -131,9 +137,10 @@ def _intervals(
     file: _LabelFile, table: pa.Table, reader: TimeReader, ends: str
 ) -> dict[str, tuple[Interval, ...]]:
     path, columns, refused = file.path, file.columns, file.refused
-    points = table.column(columns["point_id"]).to_pylist()
-    if None in points:
-        raise refused(points.index(None), "no point_id", "Name the point.")
+    names = table.column(columns["point_id"]).to_pylist()
+    if None in names:
+        raise refused(names.index(None), "no point_id", "Name the point.")
+    points = [of_cell(str(name)) for name in names]
     no_start, no_end = (table.column(columns[k]).is_null().to_numpy() for k in ("start", "end"))
     half = np.flatnonzero(no_start != no_end)
     if len(half):
@@ -155,7 +162,7 @@ def _intervals(
         if stops[k] <= start.stamps[k]:
             raise refused(int(row), "the end is not after the start", "Swap them, or read ends=inclusive.")
         out[points[row]].append(
-            Interval(int(start.stamps[k]), int(stops[k]), kinds[k] or ANOMALY, float(scores[k]))
+            Interval(int(start.stamps[k]), int(stops[k]), of_cell(kinds[k] or ANOMALY), float(scores[k]))
         )
     return {point: tuple(sorted(items)) for point, items in out.items()}
 

@@ -19,9 +19,11 @@ from tsad.core.option_model import Options
 from tsad.core.types import NS_PER_SECOND
 from tsad.sources.clock import clock_of
 from tsad.sources.csv_columns import POINT_NAMES, TIME_NAMES, ColumnRules, Columns
-from tsad.sources.csv_files import named_files
+from tsad.sources.csv_files import NamedFiles, named_files
 from tsad.sources.file_source import FileLocation, FileOptions, FileSource, Listing
-from tsad.sources.rows import ParsedTable, Reference
+from tsad.sources.rows import ParsedTable
+from tsad.sources.values import Reference
+from tsad.sources.written import without_missing
 
 ROWS = 20_000_000  # of a long table: about how many are held at once
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive, Spark and Arrow write a key without a value
@@ -57,23 +59,24 @@ class ParquetSource(FileSource):
     def looked_up(self) -> Listing:
         """See :meth:`FileSource.looked_up`; a partitioned set is one table of many files."""
         if self.hive:
-            files = {n: p for n, p in named_files(self.root, self.glob).items() if not self._passing(p)}
+            named = named_files(self.root, self.glob)
+            files = {n: p for n, p in named.files.items() if not self._passing(p)}
             if any(self._keys(path) for path in files.values()):
-                return self.filled(self._partitioned(files))
+                return self.filled(self._partitioned(NamedFiles(files, named.refused)))
         return super().looked_up()
 
-    def inside(self, name: str, path: Path, *, alone: bool) -> dict[str, FileLocation]:
+    def inside(self, name: str, path: Path, *, alone: bool) -> Listing:
         columns = self._columns(path)
         if columns.point is None:
-            return {c if alone else f"{name}/{c}": FileLocation((path,), c) for c in columns.values}
-        return {p: FileLocation((path,), None) for p in self._points_in(path, columns.point)}
+            return Listing({c if alone else f"{name}/{c}": FileLocation((path,), c) for c in columns.values})
+        return self.listed(name, path, self._points_in(path, columns.point), lambda k: k + 1)
 
     def rows(self, point_ids: Sequence[str], place: FileLocation, start: int | None, end: int | None) -> ParsedTable:
         """The rows of these points in all of their files, of those row groups that may hold the range."""
         first = place.paths[0]
         columns = self._columns(first)
         values = self.wanted(point_ids) or columns.values
-        names = [n for n in dict.fromkeys((columns.point, columns.time, columns.label, *values)) if n is not None]
+        names = columns.read(values)
         tables = []
         for path in place.paths:
             missing = [n for n in names if n not in (*self._schema(path).names, *self._keys(path))]
@@ -103,39 +106,43 @@ class ParquetSource(FileSource):
         for at in range(0, len(point_ids), size):
             yield point_ids[at : at + size]
 
-    def _partitioned(self, files: dict[str, Path]) -> Listing:
+    def _partitioned(self, named: NamedFiles) -> Listing:
         """The points of a partitioned set, each with the files that hold it; a damaged file is a failure by name."""
         good: list[Path] = []
-        unopened: dict[str, TsadError] = {}
-        for name, path in files.items():
+        unopened: dict[str, TsadError] = dict(named.refused)
+        for name, path in named.files.items():
             try:
                 self._schema(path)
             except TsadError as error:
                 unopened[name] = error
             else:
                 good.append(path)
-        return Listing(self._places_in(tuple(good)) if good else {}, unopened)
+        inside = self._places_in(tuple(good)) if good else Listing({})
+        return Listing(inside.places, {**unopened, **inside.unopened})
 
-    def _places_in(self, paths: tuple[Path, ...]) -> dict[str, FileLocation]:
+    def _places_in(self, paths: tuple[Path, ...]) -> Listing:
         if self.layout == "multichannel":
-            return {self.root.name or "series": FileLocation(paths, None)}
+            return Listing({self.root.name or "series": FileLocation(paths, None)})
         columns = self._columns(paths[0])
         if columns.point is None:
-            return {c: FileLocation(paths, c) for c in columns.values}
+            return Listing({c: FileLocation(paths, c) for c in columns.values})
         members: dict[str, list[Path]] = {}
+        unopened: dict[str, TsadError] = {}
         for path in paths:
-            for point_id in self._points_in(path, columns.point):
+            inside = self.listed(path.as_posix(), path, self._points_in(path, columns.point), lambda k: k + 1)
+            unopened |= inside.unopened
+            for point_id in inside.places:
                 members.setdefault(point_id, []).append(path)
-        return {p: FileLocation(tuple(holding), None) for p, holding in members.items()}
+        return Listing({p: FileLocation(tuple(holding), None) for p, holding in members.items()}, unopened)
 
-    def _points_in(self, path: Path, column: str) -> list[str]:
-        """What a point column says in one file; a folder's key says it without reading."""
+    def _points_in(self, path: Path, column: str) -> pa.ChunkedArray:
+        """What a point column says in one file, row by row; a folder's key says it once, without reading."""
         keys = self._keys(path)
         if column in keys:
-            return [] if keys[column] is None else [str(keys[column])]
+            return pa.chunked_array([pa.array([keys[column]], pa.string())])
         with _readable(path):
             table = pq.read_table(path, columns=[column], partitioning=None)
-            return [str(p) for p in _plain(table, [column]).column(0).unique().to_pylist() if p is not None]
+            return _plain(table, [column]).column(0)
 
     def _columns(self, path: Path) -> Columns:
         """Which column of a file is what; keys of its folders are points, never values."""
@@ -168,8 +175,9 @@ class ParquetSource(FileSource):
                 path, columns=stored, partitioning=None,
                 filters=self._filter(path, schema, columns, point_ids, start, end),
             )  # fmt: skip
-            as_text = [columns.point, columns.time if self.form.times.as_text else None]
+            as_text = [columns.point, *(columns.times if self.form.times.as_text else ())]
             table = _plain(table, [n for n in as_text if n is not None])
+            table = _emptied(table, columns.times, self.form.writing.missing)
         for name in names:
             if name not in stored:
                 table = table.append_column(name, pa.array([keys[name]] * table.num_rows, pa.string()))
@@ -190,7 +198,8 @@ class ParquetSource(FileSource):
             parts.append(pc.field(columns.point).isin(list(point_ids)))
         kind = schema.field(columns.time).type
         low = high = None
-        if (start is not None or end is not None) and _sorts(kind) and not self.form.times.as_text:
+        plain = len(columns.times) == 1 and not self.form.times.as_text
+        if (start is not None or end is not None) and _sorts(kind) and plain:
             with pq.ParquetFile(path) as file:
                 some = next(file.iter_batches(1000, columns=[columns.time]), None)
             sample = [] if some is None else [v for v in some.column(0).to_pylist() if v is not None]
@@ -239,6 +248,15 @@ def _plain(table: pa.Table, as_text: Sequence[str]) -> pa.Table:
             kind = pa.string()
         if kind != field.type:
             table = table.set_column(k, field.name, table.column(k).cast(kind))
+    return table
+
+
+def _emptied(table: pa.Table, names: Sequence[str], missing: Sequence[str]) -> pa.Table:
+    """Columns of text with null where it says that there is no value."""
+    for name in names:
+        at = table.schema.get_field_index(name)
+        if at >= 0 and pa.types.is_string(table.schema.field(at).type):
+            table = table.set_column(at, name, without_missing(table.column(at), missing))
     return table
 
 

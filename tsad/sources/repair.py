@@ -22,6 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tsad.core.errors import FileNameError, LabelError, SeriesError, SourceError, StorageError
+from tsad.core.names import cell
 from tsad.core.times import format_time
 from tsad.files.atomic import PARTIAL, STALE_PARTIAL, atomic
 from tsad.files.hashing import digest_of_file
@@ -305,7 +306,7 @@ def _write_journal(path: Path, todo: Sequence[Fix]) -> None:
     with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file)
         rows.writerow(["file", "action", "new_name", "why"])
-        rows.writerows([f.path.name, f.action.value, f.target, f.why] for f in todo)
+        rows.writerows([cell(f.path.name), f.action.value, cell(f.target or ""), f.why] for f in todo)
 
 
 def _mend(fix: Fix, backup: Path) -> None:

@@ -176,13 +176,11 @@ def _as_index(column: pa.ChunkedArray, remains: Remains, where: str) -> Times | 
 def _intervals(path: Path, remains: Remains) -> Content:
     as_index = remains.kind == "index"
     try:
-        read = read_interval_csv(
-            path, time_zone=remains.time_zone, time_format="index" if as_index else "auto"
-        )
+        read = read_interval_csv(path, TimeReader("index" if as_index else "auto", remains.time_zone))
     except LabelError:
         if not as_index:
             raise
-        read = read_interval_csv(path, time_zone=remains.time_zone)
+        read = read_interval_csv(path, TimeReader(time_zone=remains.time_zone))
         as_index = False
     found = [interval for intervals in read.values() for interval in intervals]
     kind: TimeKind = remains.kind or "time"

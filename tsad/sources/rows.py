@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -11,35 +12,24 @@ import pyarrow as pa
 from tsad.core.errors import SeriesError
 from tsad.core.series import Series
 from tsad.core.types import FloatArray, IntArray
-from tsad.sources.csv_columns import ColumnRules, Columns
-from tsad.sources.label_column import point_labels
-from tsad.sources.times import TimeReader
-from tsad.sources.validate import Note, PointLabels, RawSeries, RowOf, Rules, validate
+from tsad.sources.csv_columns import COLUMNS, ColumnRules, Columns, roles_text
+from tsad.sources.label_column import LabelWords, point_labels
+from tsad.sources.several import check_single
+from tsad.sources.times import TimeReader, Times, joined_text
+from tsad.sources.validate import Note, PointLabels, RawSeries, Rules, validate
+from tsad.sources.values import Reference, settled_by_point, value_columns
+from tsad.sources.written import Writing, as_numbers
 
 
 @dataclass(frozen=True)
 class TableFormat:
-    """How rows are read: columns, times, labels, and what the door does with them."""
+    """How rows are read: columns, times, labels, numbers, and what the door does with them."""
 
     columns: ColumnRules
     times: TimeReader
-    negative_labels: str
+    labels: LabelWords
     rules: Rules
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """How errors refer to rows.
-
-    Attributes:
-        where: what they lie in, e.g. ``csv:/data/a.csv``.
-        row_of: position -> the row that a person finds.
-        remedy: what to do about text among numbers, beside mending it.
-    """
-
-    where: str
-    row_of: RowOf
-    remedy: str
+    writing: Writing
 
 
 class ParsedTable:
@@ -57,24 +47,29 @@ class ParsedTable:
         self, table: pa.Table, columns: Columns, form: TableFormat, reference: Reference, values: Sequence[str]
     ) -> None:
         self.columns, self.form, self.reference = columns, form, reference
-        where, row_of = reference.where, reference.row_of
         self.notes: dict[str, Note] = {}
-        self.times = form.times.read(table.column(columns.time), where, row_of)
+        self.rows_of = _grouped(table.column(columns.point)) if columns.point is not None else {}
+        self.times = self._read_times(table)
         self.notes.update(self.times.notes)
-        self.texts: dict[str, pa.ChunkedArray] = {}
-        self.values = self._numbers(table, values)
+        chosen, layout = form.columns.values is not None, form.columns.layout
+        self.values = value_columns(table, values, layout, chosen, form.writing, reference)
+        if layout == "multichannel":
+            check_single(table, columns, self.values, self.times)
+        elif layout == "long":
+            settled_by_point(self.values, self.rows_of, chosen)
         self.labels: PointLabels | None = None
         if columns.label is not None:
             self.labels, notes = point_labels(
-                table.column(columns.label), negative=form.negative_labels, name=columns.label, where=where,
-                row_of=row_of,
+                table.column(columns.label), form.labels, name=columns.label, where=reference.where,
+                row_of=reference.row_of,
             )  # fmt: skip
             self.notes.update(notes)
-        self.rows_of = _grouped(table.column(columns.point)) if columns.point is not None else {}
+        self.notes[COLUMNS] = self._roles()
 
     def all(self, point_id: str) -> Series:
         """The whole file as one series, its value columns as channels."""
-        return self._series(point_id, tuple(self.values), self.values, slice(None))
+        numbers = self.values.numbers
+        return self._series(point_id, tuple(numbers), numbers, slice(None))
 
     def column(self, point_id: str, name: str) -> Series:
         """One column as a series of its own (wide).
@@ -82,20 +77,47 @@ class ParsedTable:
         Raises:
             SeriesError: it holds text.
         """
-        if name in self.texts:
-            raise self._text_error(name)
-        return self._series(point_id, ("value",), {"value": self.values[name]}, slice(None))
+        if name in self.values.texts:
+            raise self.values.error(name)
+        return self._series(point_id, ("value",), {"value": self.values.numbers[name]}, slice(None))
 
     def point(self, point_id: str) -> Series:
         """The rows of one point (long).
 
         Raises:
-            SeriesError: it has none here.
+            SeriesError: it has none here, or text among them.
         """
-        if point_id not in self.rows_of:
+        rows = self.rows_of.get(point_id)
+        if rows is None:
             found = f"series {point_id!r} has no rows in {self.reference.where}"
             raise SeriesError(found, "Is the range in time empty?")
-        return self._series(point_id, tuple(self.values), self.values, self.rows_of[point_id])
+        own = {name: column[rows] for name, column in self.values.numbers.items()}
+        for name, column in self.values.texts.items():
+            own[name], bad = as_numbers(column.take(pa.array(rows)), self.form.writing)
+            if bad.any():
+                raise self.values.error(name, rows)
+        return self._series(point_id, tuple(own), own, rows)
+
+    def _read_times(self, table: pa.Table) -> Times:
+        """The time of each row; where a repeated hour is told by the order of rows, point by point."""
+        form, where, row_of = self.form, self.reference.where, self.reference.row_of
+        column = joined_text([table.column(n) for n in self.columns.times])
+        if form.times.daylight_saving != "infer" or not self.rows_of:
+            return form.times.read(column, where, row_of)
+        stamps = np.zeros(len(column), np.int64)
+        times = None
+        for rows in self.rows_of.values():
+            if len(rows):
+                times = form.times.read(column.take(pa.array(rows)), where, partial(_row_among, row_of, rows))
+                stamps[rows] = times.stamps
+        return form.times.read(column, where, row_of) if times is None else replace(times, stamps=stamps)
+
+    def _roles(self) -> str:
+        """What each column became, in words."""
+        columns, values = self.columns, self.values
+        channels = [] if self.form.columns.layout == "wide" else [*values.numbers, *values.texts]
+        ignored = {**dict(columns.ignored), **values.ignored}
+        return roles_text(columns.times, columns.point, channels, columns.label, ignored)
 
     def _series(
         self, point_id: str, channels: tuple[str, ...], values: dict[str, FloatArray], rows: IntArray | slice
@@ -105,53 +127,16 @@ class ParsedTable:
             labels = PointLabels(labels.codes[rows], labels.kinds)
         row_of = self.reference.row_of
         raw = RawSeries(
-            point_id, self.times.stamps[rows], np.column_stack([values[c][rows] for c in channels]), channels,
+            point_id, self.times.stamps[rows], np.column_stack([values[c] for c in channels]), channels,
             self.times.kind, labels, self.reference.where, self.notes,
-            row_of if isinstance(rows, slice) else lambda k: row_of(int(rows[k])),
+            row_of if isinstance(rows, slice) else partial(_row_among, row_of, rows),
         )  # fmt: skip
         return validate(raw, self.form.rules)
 
-    def _numbers(self, table: pa.Table, names: Sequence[str]) -> dict[str, FloatArray]:
-        """Value columns as float64; columns of words alone are left out where nobody named them as values."""
-        values: dict[str, FloatArray] = {}
-        for name in names:
-            column = table.column(name)
-            if _is_number(column.type):
-                values[name] = column.cast(pa.float64(), safe=False).to_numpy()
-            else:
-                self.texts[name] = column
-        if self.form.columns.layout == "wide":
-            return values  # each column is a point of its own: its text is its own error
-        for name in self.texts:
-            if self.form.columns.values is not None or not values or self._holds_numbers(name):
-                raise self._text_error(name)
-        if self.texts:
-            self.notes["text_columns_ignored"] = ", ".join(self.texts)
-        return values
 
-    def _holds_numbers(self, name: str) -> bool:
-        import pandas as pd
-
-        column = self.texts[name]
-        if not pa.types.is_string(column.type):
-            return False
-        return bool(pd.to_numeric(column.unique().to_pandas().dropna(), errors="coerce").notna().any())
-
-    def _text_error(self, name: str) -> SeriesError:
-        import pandas as pd
-
-        column, where = self.texts[name], self.reference.where
-        filled = np.flatnonzero(column.is_valid().to_numpy())
-        if pa.types.is_string(column.type):
-            words = pd.to_numeric(column.to_pandas(), errors="coerce").isna().to_numpy()
-            filled = filled[words[filled]]
-        text = str(column[int(filled[0])])
-        decimal = " Decimal commas: source.decimal=','." if "," in text and where.startswith("csv:") else ""
-        return SeriesError(
-            f"{where}: row {self.reference.row_of(int(filled[0]))}: {text[:40]!r} in value column {name!r} "
-            "is not a number",
-            f"Mend it, {self.reference.remedy}.{decimal}",
-        )
+def _row_among(row_of: Callable[[int], int], rows: IntArray, position: int) -> int:
+    """The row that a person finds, of a position among some rows."""
+    return row_of(int(rows[position]))
 
 
 def _grouped(column: pa.ChunkedArray) -> dict[str, IntArray]:
@@ -161,10 +146,3 @@ def _grouped(column: pa.ChunkedArray) -> dict[str, IntArray]:
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
     return {name: order[bounds[k] : bounds[k + 1]] for k, name in enumerate(encoded.dictionary.to_pylist())}
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind) or pa.types.is_null(kind)
-    )

@@ -4,22 +4,24 @@
 
 | value | meaning |
 |---|---|
-| ``auto`` | ISO 8601 text, or numbers by their size: dates of 8 or 14 digits, s, ms, us or ns since 1970, an index |
+| ``auto`` | ISO 8601 text, or numbers by size: dates of 8, 10, 12 or 14 digits, s, ms, us or ns since 1970, an index |
 | ``iso`` | ISO 8601 text only |
 | ``s`` ``ms`` ``us`` ``ns`` | numbers since 1970-01-01 UTC |
+| ``ticks`` ``filetime`` ``excel`` | 100 ns since the year 1 (.NET) or 1601 (Windows), days since 1900; in the zone |
 | ``index`` | an integer index i, kept as 1970-01-01 + i s with ``time_kind="index"`` |
 | a strptime pattern | e.g. ``%d.%m.%Y %H:%M`` |
 
-Times without a zone are taken in the configured zone (default UTC). Times with offsets are exact, whatever
-the offsets are; a column where some rows have a zone and others have none is an error. Local times that a
-clock change makes ambiguous or skips are an error, or are resolved as ``daylight_saving`` says.
+Times without a zone are taken in the configured zone (default UTC). Times with offsets or names of zones are exact,
+whatever they are; a column where some rows have a zone and others have none is an error. Local times that a
+clock change makes ambiguous or skips are an error, or are resolved as ``daylight_saving`` says: ``infer`` keeps both
+hours of a repeated one where rows are in order. Where numbers or dates can be read in two ways, the error says both.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -30,18 +32,21 @@ import pyarrow.compute as pc
 
 from tsad.core.errors import ConfigError, SeriesError
 from tsad.core.types import NS_PER_SECOND, BoolArray, IntArray, TimeKind
+from tsad.sources.epochs import NUMERIC, SINCE, UNITS, in_digits, reading, stamps_of
+from tsad.sources.patterns import ZONE_AT_END, check_pattern, fitting, offset_of
+from tsad.sources.repeated import inferred
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNITS = {"s": NS_PER_SECOND, "ms": 1_000_000, "us": 1_000, "ns": 1}
-# Epoch numbers are told apart by size: each range is 1973 to 2286 in its unit, and none overlap.
-_EPOCH = {"s": (1e8, 1e10), "ms": (1e11, 1e13), "us": (1e14, 1e16), "ns": (1e17, 9.3e18)}
-_COMPACT = {"%Y%m%d": (19_000_101, 21_001_231), "%Y%m%d%H%M%S": (19_000_101_000_000, 21_001_231_235_959)}
+__all__ = ["UNITS", "TimeReader", "Times", "joined_text", "zone_of"]
+
 _LARGEST_INDEX = 9_000_000_000  # seconds that fit into int64 ns
 _ZONED = r"[T ]\d{1,2}:?\d{2}.*?(?:[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)\s*$"
 _YEAR_LAST = r"^\s*\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"
+_OF_DAY = r"^\s*\d{1,2}:\d{2}"
 _OFFSET = re.compile(r"^(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?$")
+_JOIN = "Join it with the column of days: source.time_column=[DATE,TIME]."
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +68,16 @@ class TimeReader:
 
     time_format: str = "auto"
     time_zone: str = "UTC"
-    daylight_saving: str = "error"  # error | earlier | later
+    daylight_saving: str = "error"  # error | earlier | later | infer
 
     def __post_init__(self) -> None:
         zone_of(self.time_zone)
-        if self.time_format not in ("auto", "iso", "index", *UNITS) and "%" not in self.time_format:
+        if "%" in self.time_format:
+            check_pattern(self.time_format)
+        elif self.time_format not in ("auto", "iso", "index", *NUMERIC):
             raise ConfigError(
                 f"source.time_format={self.time_format!r} is not known",
-                "Take auto, iso, s, ms, us, ns, index or a pattern such as '%d.%m.%Y %H:%M'.",
+                "Take auto, iso, s, ms, us, ns, ticks, filetime, excel, index or a pattern such as '%d.%m.%Y %H:%M'.",
             )
 
     @property
@@ -90,6 +97,18 @@ class TimeReader:
             SeriesError: see the module.
         """
         return _Column(self, column, where, row_of).parse()
+
+
+def joined_text(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Several columns as one of text, a blank between them: date and time of day. One column as it is."""
+    if len(columns) == 1:
+        return columns[0]
+    texts = []
+    for column in columns:
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.date32())
+        texts.append(pc.utf8_trim_whitespace(column.cast(pa.string())))  # type: ignore[attr-defined]
+    return pc.binary_join_element_wise(*texts, " ")  # type: ignore[attr-defined]
 
 
 def zone_of(name: str) -> dt.tzinfo:
@@ -126,7 +145,10 @@ class _Column:
         if column.null_count:
             first = int(np.flatnonzero(column.is_null().to_numpy())[0])
             raise self.error(first, f"no time ({column.null_count} row(s) in all)", "Mend or remove the row.")
-        if time_format in UNITS or time_format == "index":
+        if time_format in NUMERIC or time_format == "index":
+            if pa.types.is_string(kind) and (numbers := self.as_numbers()) is not None:
+                self.column = column = numbers
+                kind = column.type
             if not pa.types.is_integer(kind) and not pa.types.is_floating(kind):
                 at = self.first_text()
                 raise self.error(at, f"time {self.text(at)!r} is not a number", "Change source.time_format.")
@@ -139,8 +161,9 @@ class _Column:
             return self.times(self.iso())
         if time_format == "auto" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             return self.numbers()
-        what = "a time of day without a date" if pa.types.is_time(kind) else f"{kind}"
-        raise self.error(0, f"time {self.text(0)!r} is {what}", "Choose source.time_column or source.time_format.")
+        if pa.types.is_time(kind):
+            raise self.error(0, f"time {self.text(0)!r} is a time of day without a date", _JOIN)
+        raise self.error(0, f"time {self.text(0)!r} is {kind}", "Choose source.time_column or source.time_format.")
 
     def error(self, position: int, found: str, remedy: str) -> SeriesError:
         return SeriesError(f"{self.where}: row {self.row_of(position)}: {found}", remedy)
@@ -164,26 +187,21 @@ class _Column:
     def numbers(self) -> Times:
         """``auto`` on numbers: an index, a date written as a number, or seconds and finer since 1970."""
         values = self.column.to_numpy()
-        low, high, whole = float(values.min()), float(values.max()), bool((np.floor(values) == values).all())
-        for pattern, (first, last) in _COMPACT.items():
-            if whole and first <= low and high <= last and (stamps := self.compact(pattern)) is not None:
-                return self.times(stamps)
-        for unit, (least, beyond) in _EPOCH.items():
-            if least <= low and high < beyond and (whole or unit == "s"):
-                return self.epoch(unit)
-        if whole and low >= 0 and high < _EPOCH["s"][0]:
-            return self.index()
-        raise self.error(
-            0, f"the times {low:g} to {high:g} can be read in several ways",
-            "Say which: source.time_format=s, ms, us, ns, index or a pattern.",
-        )
+        told = reading(values)
+        if told.found:
+            raise self.error(told.position, told.found, told.remedy)
+        if told.digits:
+            return self.times(self.localised(in_digits(values.astype(np.int64), told.digits, told.time_format)))
+        return self.index() if told.time_format == "index" else self.epoch(told.time_format)
 
-    def compact(self, pattern: str) -> IntArray | None:
-        import pandas as pd
-
-        text = pc.cast(pc.cast(self.column, pa.int64()), pa.string()).to_pandas()
-        parsed = pd.to_datetime(text, format=pattern, errors="coerce")
-        return None if parsed.isna().any() else self.localised(_ns(parsed))
+    def as_numbers(self) -> pa.ChunkedArray | None:
+        """A column of text as the whole numbers or numbers it holds; ``None`` = it holds something else."""
+        for kind in (pa.int64(), pa.float64()):
+            try:
+                return pc.utf8_trim_whitespace(self.column).cast(kind)  # type: ignore[attr-defined]
+            except pa.ArrowInvalid:
+                continue
+        return None
 
     def index(self) -> Times:
         values = self.column.to_numpy()
@@ -196,18 +214,16 @@ class _Column:
         return Times(values.astype(np.int64) * NS_PER_SECOND, "index", self.notes)
 
     def epoch(self, unit: str) -> Times:
-        values, factor = self.column.to_numpy(), UNITS[unit]
+        values = self.column.to_numpy()
+        factor, origin = SINCE.get(unit, (UNITS.get(unit, 1), 0))
         limit = np.iinfo(np.int64).max // factor
-        bad = np.flatnonzero(~((values >= -limit) & (values <= limit)))
+        bad = np.flatnonzero(~((values >= origin - limit) & (values <= origin + limit)))
         if len(bad):
             raise self.error(
                 int(bad[0]), f"time {values[bad[0]]} {unit} lies outside 1677 to 2262", "Check source.time_format."
             )
-        if values.dtype.kind == "f":
-            # a double of seconds since 1970 is good to a fraction of a microsecond: more digits would be noise
-            return self.times(np.round(values * (factor / 1000)).astype(np.int64) * 1000 if factor >= 1000
-                              else values.astype(np.int64))
-        return self.times(values.astype(np.int64) * factor)
+        stamps = stamps_of(values, unit)
+        return self.times(stamps if unit in UNITS or unit == "filetime" else self.localised(stamps))
 
     # -- text and timestamps ------------------------------------------------------------------
 
@@ -228,21 +244,71 @@ class _Column:
         year_last = self.matches(_YEAR_LAST)
         if year_last.any():
             at = int(np.flatnonzero(year_last)[0])
-            raise self.error(
-                at, f"time {self.text(at)!r} may begin with the day or the month",
-                "Say which, e.g. source.time_format='%d/%m/%Y %H:%M'.",
-            )
+            orders = fitting(self.column.slice(0, 10_000).drop_null().unique().to_pylist())
+            said = " or ".join(f"source.time_format={order!r}" for order in orders)
+            what = "may begin with the day or the month" if len(orders) != 1 else "does not begin with the year"
+            raise self.error(at, f"time {self.text(at)!r} {what}", f"Say which: {said}." if said else "Write ISO 8601.")
         parsed = pd.to_datetime(self.column.to_pandas(), format="ISO8601", errors="coerce", utc=zoned)
+        if not zoned and len(parsed) and parsed.isna().iloc[0] and self.matches(_OF_DAY)[0]:
+            raise self.error(0, f"time {self.text(0)!r} is a time of day without a date", _JOIN)
         return self.converted(parsed, zoned)
 
     def by_pattern(self, pattern: str) -> IntArray:
+
+        text = pc.utf8_trim_whitespace(self.column.cast(pa.string()))  # type: ignore[attr-defined]
+        if "%Z" in pattern:
+            return self.by_zone_name(text, pattern)
+        zoned = "%z" in pattern
+        return self.converted(self.parsed(text.to_pandas(), pattern, zoned), zoned)
+
+    def parsed(self, text: pd.Series, pattern: str, zoned: bool) -> pd.Series:
+        """Text by a pattern, what does not fit as NaT.
+
+        Raises:
+            SeriesError: the pattern's parts do not go together.
+        """
         import pandas as pd
 
-        zoned = "%z" in pattern
-        text = self.column.cast(pa.string()).to_pandas()
-        return self.converted(pd.to_datetime(text, format=pattern, errors="coerce", utc=zoned), zoned)
+        try:
+            return pd.to_datetime(text, format=pattern, errors="coerce", utc=zoned)
+        except ValueError as error:
+            raise SeriesError(
+                f"{self.where}: source.time_format={pattern!r} cannot be used: {str(error).splitlines()[0][:120]}",
+                "Change source.time_format.",
+            ) from error
+
+    def by_zone_name(self, text: pa.ChunkedArray, pattern: str) -> IntArray:
+        """Times that end in the name of their zone, e.g. ``CET``: each is exact."""
+        column = text.to_pandas()
+        names = column.str.extract(f"({ZONE_AT_END.pattern})", expand=False)
+        if names.isna().any():
+            at = int(np.argmax(names.isna().to_numpy()))
+            raise self.error(at, f"time {self.text(at)!r} names no zone", "Mend the row, or change source.time_format.")
+        clock = column.str.replace(ZONE_AT_END, "", regex=True).str.strip()
+        naive = self.naive(self.parsed(clock, pattern.rstrip().removesuffix("%Z").rstrip(), False))
+        stamps = np.empty(len(naive), np.int64)
+        for name in names.unique():
+            rows = np.flatnonzero((names == name).to_numpy())
+            try:
+                offset = offset_of(str(name), zone_of(self.reader.time_zone))
+            except ConfigError as error:
+                raise self.error(int(rows[0]), error.found, error.remedy) from error
+            if isinstance(offset, ZoneInfo):
+                stamps[rows] = self.in_zone(naive[rows], offset, str(name), rows)
+            else:
+                stamps[rows] = naive[rows] - int(offset / dt.timedelta(microseconds=1)) * 1000
+        return stamps
 
     def converted(self, parsed: pd.Series, zoned: bool) -> IntArray:
+        stamps = self.naive(parsed)
+        return stamps if zoned else self.localised(stamps)
+
+    def naive(self, parsed: pd.Series) -> IntArray:
+        """Parsed times as ns of the clock they were written by.
+
+        Raises:
+            SeriesError: what could not be parsed.
+        """
         bad = np.flatnonzero(parsed.isna().to_numpy())
         if len(bad):
             at = int(bad[0])
@@ -250,8 +316,7 @@ class _Column:
                 at, f"time {self.text(at)!r} cannot be read ({len(bad)} row(s) in all)",
                 "Mend the row, or set source.time_format, e.g. '%Y-%m-%d %H:%M:%S'.",
             )
-        stamps = _ns(parsed)
-        return stamps if zoned else self.localised(stamps)
+        return _ns(parsed)
 
     def zoned(self) -> bool:
         """Whether the rows carry a zone; a column where only some do cannot be put in order."""
@@ -270,29 +335,45 @@ class _Column:
 
     def localised(self, naive: IntArray) -> IntArray:
         """Naive times, as ns of their zone's clock, to ns UTC."""
-        import pandas as pd
-
         zone = zone_of(self.reader.time_zone)
         if zone is dt.UTC or len(naive) == 0:
             return naive
         if isinstance(zone, dt.timezone):
             return naive - int(zone.utcoffset(None) / dt.timedelta(microseconds=1)) * 1000
+        return self.in_zone(naive, zone, self.reader.time_zone, None)
+
+    def in_zone(self, naive: IntArray, zone: dt.tzinfo, name: str, rows: IntArray | None) -> IntArray:
+        """As :meth:`localised`, in a zone whose clock changes. rows: where the times stand, ``None`` = all."""
+        import pandas as pd
+
         clock = pd.DatetimeIndex(naive.view("M8[ns]"))
         local = clock.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
         unclear = np.flatnonzero(local.isna())
         if len(unclear) == 0:
             return local.as_unit("ns").asi8
-        at, name = int(unclear[0]), self.reader.time_zone
-        if self.reader.daylight_saving == "error":
-            skipped = clock[[at]].tz_localize(zone, ambiguous=np.array([True]), nonexistent="NaT").isna()[0]
-            what = "is skipped by the clock change" if skipped else "happens twice (clock change)"
+        how = self.reader.daylight_saving
+        first: IntArray = np.full(len(clock), int(how == "earlier"), np.int64)
+        skipped = clock[unclear].tz_localize(zone, ambiguous=first[unclear] > 0, nonexistent="NaT").isna()
+        if how == "infer" and not skipped.any():
+            first = inferred(naive, unclear)
+            open_ones = unclear[first[unclear] < 0]
+            refused = open_ones if len(open_ones) else None
+        else:
+            refused = unclear if how in ("error", "infer") else None
+        if refused is not None:
+            at = int(refused[0])
+            gone = skipped[int(np.searchsorted(unclear, at))]
+            what = "is skipped by the clock change" if gone else "happens twice (clock change)"
+            guessed = how == "infer" and not skipped.any()
+            order = ", and the order of the rows does not say which it is" if guessed else ""
             raise self.error(
-                at, f"local time {clock[at]} {what} in {name} ({len(unclear)} row(s) in all)",
-                "Export in UTC or with offsets, or set source.daylight_saving=earlier or later.",
+                at if rows is None else int(rows[at]),
+                f"local time {clock[at]} {what} in {name} ({len(refused)} row(s) in all){order}",
+                "Export in UTC or with offsets, or set source.daylight_saving=earlier or later"
+                + ("." if how == "infer" else ", or infer where rows are in order and the hour is there twice."),
             )
-        first = np.full(len(clock), self.reader.daylight_saving == "earlier")
         self.notes["clock_change_resolved"] = len(unclear)
-        return clock.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").as_unit("ns").asi8
+        return clock.tz_localize(zone, ambiguous=first > 0, nonexistent="shift_forward").as_unit("ns").asi8
 
 
 def _ns(parsed: pd.Series) -> IntArray:

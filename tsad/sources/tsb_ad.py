@@ -18,9 +18,9 @@ from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.files.hashing import digest_of_parts
 from tsad.sources.base import Source
-from tsad.sources.csv_files import named_files, state_of
+from tsad.sources.csv_files import NamedFiles, named_files, state_of
 from tsad.sources.csv_text import Dialect, read_columns, read_head, row_number
-from tsad.sources.label_column import point_labels
+from tsad.sources.label_column import LabelWords, point_labels
 from tsad.sources.validate import RawSeries, validate
 
 LABEL = "Label"
@@ -57,7 +57,7 @@ class TsbAdSource(Configured, Source):
     def __init__(self, options: TsbAdOptions | None = None, **given: Any) -> None:
         settings: TsbAdOptions = self.configured(options, given)
         self.root, self.glob = Path(settings.root).expanduser(), tuple(settings.glob)
-        self._files: dict[str, Path] | None = None
+        self._files: NamedFiles | None = None
 
     def points(self) -> list[str]:
         return sorted(self._index())
@@ -73,13 +73,18 @@ class TsbAdSource(Configured, Source):
         return digest_of_parts(point_id, *(state_of(path) for path in paths))
 
     def fetch(self, point_ids: Sequence[str], start: int | None, end: int | None) -> Iterator[Series | ReadFailure]:
+        index = self._index()
+        yield from (ReadFailure(name, error) for name, error in self._named().refused.items())
         for point_id in point_ids:
             try:
-                yield _read(self._index()[point_id], point_id)
+                yield _read(index[point_id], point_id)
             except TsadError as error:
                 yield ReadFailure(point_id, error)
 
     def _index(self) -> dict[str, Path]:
+        return self._named().files
+
+    def _named(self) -> NamedFiles:
         if self._files is None:
             self._files = named_files(self.root, self.glob)
         return self._files
@@ -115,6 +120,6 @@ def _read(path: Path, point_id: str) -> Series:
         values = np.column_stack([table.column(c).cast(pa.float64()).to_numpy() for c in channels])
     except pa.ArrowInvalid as error:
         raise SeriesError(f"{where}: a value is no number: {error}", "Mend the file.") from error
-    labels, notes = point_labels(table.column(LABEL), negative="error", name=LABEL, where=where, row_of=row_of)
+    labels, notes = point_labels(table.column(LABEL), LabelWords(), name=LABEL, where=where, row_of=row_of)
     stamps = np.arange(len(values), dtype=np.int64) * NS_PER_SECOND
     return validate(RawSeries(point_id, stamps, values, channels, "index", labels, where, notes, row_of))

@@ -34,6 +34,9 @@ Note = int | float | str
 RowOf = Callable[[int], int]  # position in what was read -> row number that a person finds in the file
 
 
+_FEW = 16  # rows, below which it is not asked whether duplicates are what they seem
+
+
 @dataclass(frozen=True, eq=False)
 class PointLabels:
     """A label for each point, as a label column gives them.
@@ -272,11 +275,29 @@ def _without_duplicates(
         values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         notes["duplicates_averaged"] = surplus
     else:
-        values = values[np.concatenate((first[1:], [len(stamps)])) - 1]
+        last = np.concatenate((first[1:], [len(stamps)])) - 1
+        _refuse_losses(raw.where, values, values[last], np.diff(np.append(first, len(stamps))))
+        values = values[last]
         notes["duplicates_dropped"] = surplus
     if points is not None:
         points = PointLabels(np.maximum.reduceat(points.codes, first), points.kinds)
     return _Table(stamps[first], values, points)
+
+
+def _refuse_losses(where: str, values: FloatArray, kept: FloatArray, times: IntArray) -> None:
+    """Refuse rows of which most would go for others of their timestamp: those are no duplicates.
+
+    Args:
+        values: [T, C] of all rows, in order. kept: [K, C] of those that stay. times: [K] rows of each timestamp.
+    """
+    stays = np.repeat(kept, times, axis=0)
+    lost = int((~((values == stays) | (np.isnan(values) & np.isnan(stays))).all(axis=1)).sum())
+    if len(values) >= _FEW and lost > len(values) / 2:
+        raise SeriesError(
+            f"{where}: {lost} of {len(values)} rows differ from another one of their timestamp: they are of several "
+            "series, or the time is in several columns",
+            "Set source.layout=long, source.time_column=[...] or another one, or source.duplicates=mean.",
+        )
 
 
 def _note_values(where: str, table: FloatArray, notes: dict[str, Note]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
+from tsad.core.names import cell
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
 from tsad.core.times import format_time
@@ -73,7 +74,7 @@ def _write_csv(version: DatasetVersion, path: Path) -> int:
             kind = reviewed.window.series.time_kind
             for interval in reviewed.intervals:
                 start, end = format_time(interval.start, kind), format_time(interval.end, kind)
-                writer.writerow([reviewed.window.point_id, start, end, interval.label])
+                writer.writerow([cell(reviewed.window.point_id), start, end, cell(interval.label)])
                 rows += 1
     return rows
 

@@ -16,8 +16,10 @@ from tsad.core.options import DownsampleOptions
 from tsad.core.reading import ReadSummary, SeriesStream
 from tsad.core.results import Result
 from tsad.core.series import Series
+from tsad.loop.exported import LabelExport, label_export
 from tsad.loop.opening import open_loop
 from tsad.loop.reading import record_read
+from tsad.sources.csv_columns import COLUMNS
 from tsad.sources.quality import Quality, assess
 from tsad.steps.quality_page import badness, counts, page, png, worst_first
 
@@ -88,6 +90,14 @@ class CacheFigures(Result):
 
 
 @dataclass(frozen=True, eq=False)
+class ColumnRoles(Result):
+    """What the columns of the files of these points became: time, point, channels, label, ignored and why."""
+
+    columns: str
+    points: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Ingested(Result):
     """A source's series.
 
@@ -98,6 +108,7 @@ class Ingested(Result):
         outage: that the source could not be reached and the cache answered, in words; else "".
         cache: ``None`` without one.
         report_run: run with the report, of ``experiment``; ``None`` without.
+        columns: what each column of the files became, by the points of the files that are alike.
         unusable: where every series is refused, what was found and the remedy.
     """
 
@@ -110,6 +121,7 @@ class Ingested(Result):
     cache: CacheFigures | None
     report_run: str | None
     experiment: str
+    columns: tuple[ColumnRoles, ...] = ()
     unusable: tuple[str, ...] = ()
 
     def refusal(self) -> SourceError | None:
@@ -128,11 +140,12 @@ def ingest(bench: Workbench, points: Sequence[str] | None, report: bool) -> Inge
         SourceError: nothing could be read.
         CacheError: the cache folder cannot be written.
     """
+    export = label_export(bench)
     source = bench.make_source()
     source.require_writable()
     names = source.select(points)
     with _reporting(bench, report) as step:
-        found, drawn, summary = _read(bench, source, names)
+        found, drawn, summary, roles = _read(bench, source, names, export)
         refused = {q.point_id: error for q in found if (error := q.refusal()) is not None}
         if step is not None:
             _record(step, summary, found, drawn)
@@ -144,7 +157,8 @@ def ingest(bench: Workbench, points: Sequence[str] | None, report: bool) -> Inge
         left_out={point: str(error) for point, error in {**summary.failures, **refused}.items()},
         kept=len(kept), points=sum(q.points for q in kept), outage=summary.outage(),
         cache=_cache_use(bench, summary), report_run=step.run_id if step is not None else None,
-        experiment=bench.loop.name, unusable=(unusable, first.remedy) if first is not None and not kept else (),
+        experiment=bench.loop.name, columns=tuple(ColumnRoles(words, tuple(ids)) for words, ids in roles.items()),
+        unusable=(unusable, first.remedy) if first is not None and not kept else (),
     )  # fmt: skip
 
 
@@ -164,16 +178,21 @@ def _reporting(bench: Workbench, wanted: bool) -> AbstractContextManager[StepRun
 
 
 def _read(
-    bench: Workbench, source: Source, names: Sequence[str]
-) -> tuple[list[Quality], list[tuple[Quality, Series]], ReadSummary]:
-    """Every series assessed, the worst of them made short enough to be kept and drawn, and how the read ended."""
+    bench: Workbench, source: Source, names: Sequence[str], export: LabelExport | None
+) -> tuple[list[Quality], list[tuple[Quality, Series]], ReadSummary, dict[str, list[str]]]:
+    """Every series assessed, the worst of them made short enough to be kept and drawn, how the read ended, and what
+    the columns of which series became.
+    """
     from tsad.sources.downsample import downsample
 
     found: list[Quality] = []
     kinds: dict[str, list[tuple[Quality, Series]]] = {}  # by the worst finding's name: candidates, worst first
+    roles: dict[str, list[str]] = {}
     stream = SeriesStream(source.read(names))
     for read in bench.context.each(stream, "reading", len(names)):
-        series = read.series
+        series = read.series if export is None else export.labelled(read.series)
+        if COLUMNS in series.notes:
+            roles.setdefault(str(series.notes[COLUMNS]), []).append(series.point_id)
         quality = assess(series, bench.quality)
         found.append(quality)
         if not quality.findings or not bench.tracking.plots:
@@ -183,7 +202,9 @@ def _read(
             same.append((quality, downsample(series, DRAWN).series))
             same.sort(key=lambda pair: badness(pair[0]))
             del same[bench.tracking.plots :]
-    return found, _varied(list(kinds.values()), bench.tracking.plots), stream.summary
+    if export is not None:
+        export.check({quality.point_id for quality in found})
+    return found, _varied(list(kinds.values()), bench.tracking.plots), stream.summary, roles
 
 
 def _varied(kinds: Sequence[Sequence[tuple[Quality, Series]]], count: int) -> list[tuple[Quality, Series]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tsad.core.names import safe_name
+from tsad.core.names import cell, safe_name
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, FloatArray
 from tsad.files.atomic import atomic
@@ -120,7 +120,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else cell(str(v)) for k, v in row.items()} for row in rows)
     with atomic(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
 

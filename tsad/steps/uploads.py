@@ -73,11 +73,13 @@ def register(bench: Workbench, path: Path) -> Registration:
     from tsad.sources.csv_files import named_files
     from tsad.tracking.assets import UPLOAD, files_of, keep
 
-    given = list(named_files(path, _patterns(bench, path)).values())
+    named = named_files(path, _patterns(bench, path))
+    given = list(named.files.values())
     base = path if path.is_dir() else Path(os.path.commonpath([p.parent for p in given]))
     with tempfile.TemporaryDirectory() as scratch:
         staged = Path(scratch) / "files"  # what is checked is what is kept, whatever happens to the original
-        checked = tuple(_stage(bench, file, base, staged) for file in given)
+        refused = (FileChecked(name, False, None, None, None, str(error)) for name, error in named.refused.items())
+        checked = (*(_stage(bench, file, base, staged) for file in given), *refused)
         if not any(file.registered for file in checked):
             return Registration(str(path), checked)
         series = [about_series(read.series) for read in SeriesStream(bench.csv_at(staged).read())]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tsad.core.errors import ForeignPathError, TrackingError
 from tsad.tracking.addresses import ARTIFACTS, local_path
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from mlflow.entities import FileInfo
 
     from tsad.tracking.store import Store
+
+_OWNER = re.compile(r"(?:m-)?[0-9a-f]{32}")  # MLflow's ids of runs and LoggedModels; folders are named by them
 
 
 def read_text(store: Store, run_id: str, path: str) -> str:
@@ -97,21 +101,15 @@ def fetch_folder(store: Store, owner: str, artifact_uri: str, folder: Path) -> P
 
 
 def check_own(store: Store, run_id: str, artifact_uri: str, path: str = "") -> None:
-    """Refuse an address in the embedded store that is not below that run's folder among the store's own artifacts.
+    """Refuse an address on this machine that is not the folder of that run, in the embedded store: of its artifacts.
 
-    What a server hands out is its own business.
+    Where else a server keeps its artifacts is its own business; which files of this machine it names is not.
 
     Raises:
-        ForeignPathError: it is not; whoever wrote it there, nothing is read or deleted.
+        ForeignPathError: it is not; whoever wrote it there, nothing is read, written or deleted.
     """
-    if not store.embedded:
+    if _OWNER.fullmatch(run_id) and _below(path) and _owned(store, run_id, artifact_uri, path):
         return
-    folder, root = local_path(artifact_uri), (store.home / ARTIFACTS).resolve()
-    if folder is not None:
-        folder = folder.resolve()
-        inside = folder.is_relative_to(root) and run_id in folder.relative_to(root).parts
-        if inside and (folder / path).resolve().is_relative_to(folder):
-            return
     raise ForeignPathError(
         f"Run {run_id} names {artifact_uri}{'/' if path else ''}{path} as its artifacts, which is not in the store "
         f"{store.home}",
@@ -119,6 +117,21 @@ def check_own(store: Store, run_id: str, artifact_uri: str, path: str = "") -> N
     )
 
 
+def _owned(store: Store, run_id: str, artifact_uri: str, path: str) -> bool:
+    folder = local_path(artifact_uri)
+    if folder is None:
+        return not store.embedded and urlsplit(artifact_uri).scheme not in ("", "file")
+    folder, root = folder.resolve(), (store.home / ARTIFACTS).resolve()
+    if store.embedded and not folder.is_relative_to(root):
+        return False
+    parts = folder.relative_to(root).parts if store.embedded else folder.parts
+    return run_id in parts and (folder / path).resolve().is_relative_to(folder)
+
+
+def _below(path: str) -> bool:
+    """Whether a path of an artifact leads down alone, so that its last part names a file or folder."""
+    return ".." not in PurePosixPath(path.replace("\\", "/")).parts and not path.startswith("/")
+
+
 def _check_run(store: Store, run_id: str, path: str) -> None:
-    if store.embedded:
-        check_own(store, run_id, store.client.get_run(run_id).info.artifact_uri, path)
+    check_own(store, run_id, store.client.get_run(run_id).info.artifact_uri, path)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tsad.core.errors import ForeignPathError
 from tsad.tracking.addresses import local_path
 from tsad.tracking.artifacts import check_own, delete_artifacts, fetch_artifacts, list_artifacts, read_text
 from tsad.tracking.pages import every_page
@@ -83,6 +84,8 @@ def place_of(loop: LoopStore, record: AssetRecord) -> Path:
     path = local_path(record.artifact_uri)
     if path is not None:
         return path / FILES
+    if Path(record.name).name != record.name or record.name in ("", ".."):
+        raise ForeignPathError(f"The upload {record.name!r} has no name but a path", "Do not trust this store.")
     return loop.home / "uploads" / record.name / FILES
 
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tsad.core.errors import ClaimError, ConfigError, LoopError, TrackingError
+from tsad.core.errors import ClaimError, ConfigError, ForeignPathError, LoopError, TrackingError
 from tsad.tracking.addresses import folder_of
+from tsad.tracking.artifacts import check_own
 from tsad.tracking.claims import Heartbeat, LoopLock, Token, this_place
 from tsad.tracking.guard import error_code
 from tsad.tracking.pages import every_page
@@ -116,4 +117,10 @@ class Experiment:
         """A new RUNNING run of this loop; returns its id."""
         every = {LOOP: self.name, "tsad.place": self.place, "mlflow.source.name": "tsad"}
         run = self.store.client.create_run(self.experiment_id, tags={**every, **tags}, run_name=name)
-        return str(run.info.run_id)
+        run_id = str(run.info.run_id)
+        try:
+            check_own(self.store, run_id, run.info.artifact_uri)
+        except ForeignPathError:  # of an experiment that somebody else made: nothing is written there
+            self.store.client.delete_run(run_id)
+            raise
+        return run_id

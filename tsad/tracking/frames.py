@@ -1,6 +1,7 @@
 """DataFrames of people into series and back: what a registered model's ``predict`` takes and gives.
 
-The frame has ``timestamp`` (datetime, naive = UTC; whole numbers = an integer index), an optional ``point_id`` and one
+The frame has ``timestamp`` (datetime or ISO 8601 text, naive = UTC; whole numbers below 100,000,000 = an integer
+index, larger ones and fractions are refused), an optional ``point_id`` and one
 numeric column per channel, in any row order. What comes back has ``point_id``, ``timestamp``, ``score`` (0..1, higher =
 more abnormal; of a detector without scores the confidence of what it considered there) and ``anomaly`` (the row lies in
 a proposed interval) for each row, under the same index.
@@ -8,7 +9,7 @@ a proposed interval) for each row, under the same index.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from tsad.core.errors import SeriesError
 from tsad.core.intervals import intervals_to_mask, point_scores
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray, TimeKind
+
+LARGEST_INDEX = 100_000_000  # from here on whole numbers look like times since 1970
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +50,8 @@ def series_of(frame: pd.DataFrame) -> list[tuple[Series, IntArray]]:
     """The series in a frame, each with the positions of its rows in time order.
 
     Raises:
-        SeriesError: no timestamps, no numeric column, or two rows of one point at the same time.
+        SeriesError: no timestamps or numbers that are no index, no numeric column, a row without a point, or two rows
+            of one point at the same time.
     """
     import pandas as pd
 
@@ -58,13 +62,11 @@ def series_of(frame: pd.DataFrame) -> list[tuple[Series, IntArray]]:
         raise SeriesError(
             f"The frame's value columns {channels} are not all numeric", "Give one numeric column per channel."
         )
-    if frame["timestamp"].isna().any():
-        raise SeriesError("The frame has rows without a timestamp", "Drop them.")
     index = pd.api.types.is_integer_dtype(frame["timestamp"])
-    if index:
-        stamps = frame["timestamp"].to_numpy(np.int64) * NS_PER_SECOND
-    else:
-        stamps = pd.DatetimeIndex(pd.to_datetime(frame["timestamp"], utc=True)).as_unit("ns").asi8
+    stamps = _stamps(frame["timestamp"])
+    if "point_id" in frame and frame["point_id"].isna().any():
+        row = _first(frame["point_id"].isna())
+        raise SeriesError(f"The frame's row {row} has no point_id", "Name its point, or drop it.")
     raw = frame[channels].to_numpy(np.float64, na_value=np.nan)
     values: FloatArray = np.where(np.isfinite(raw), raw, np.nan)
     names = frame["point_id"].astype(str).to_numpy() if "point_id" in frame else np.full(len(frame), "")
@@ -81,3 +83,42 @@ def series_of(frame: pd.DataFrame) -> list[tuple[Series, IntArray]]:
         kind: TimeKind = "index" if index else "time"
         found.append((Series(str(point_id), stamps[rows], values[rows][:, used], own, kind, source="frame"), rows))
     return found
+
+
+def _stamps(column: pd.Series) -> IntArray:
+    """Timestamps of a frame as ns UTC, in its order.
+
+    Raises:
+        SeriesError: none, or such as can be read in several ways.
+    """
+    import pandas as pd
+
+    if column.isna().any():
+        raise SeriesError(f"The frame's row {_first(column.isna())} has no timestamp", "Drop it.")
+    if pd.api.types.is_integer_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        numbers = column.to_numpy(np.int64)
+        large = (numbers >= LARGEST_INDEX) | (numbers <= -LARGEST_INDEX)
+        if not large.any():
+            return numbers * NS_PER_SECOND
+        raise _unclear(numbers[large][0], _first(large))
+    if pd.api.types.is_numeric_dtype(column) or column.map(type).isin((int, float, np.int64, np.float64)).any():
+        raise _unclear(column.iloc[0], 0)
+    try:
+        return pd.DatetimeIndex(pd.to_datetime(column, utc=True, format="ISO8601")).as_unit("ns").asi8
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SeriesError(
+            f"The frame's timestamps cannot be read: {str(error).splitlines()[0][:160]}",
+            "Give datetimes: pandas.to_datetime(frame['timestamp'], format=...).",
+        ) from error
+
+
+def _unclear(value: object, row: int) -> SeriesError:
+    return SeriesError(
+        f"The frame's timestamp {value} (row {row}) is a number that may count seconds, ms, us or ns since 1970",
+        "Give datetimes: pandas.to_datetime(frame['timestamp'], unit='ms', utc=True); an index is below 100,000,000.",
+    )
+
+
+def _first(mask: Any) -> int:
+    """Position of the first true entry."""
+    return int(np.argmax(np.asarray(mask)))

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import StorageError, TrackingError, TsadError
+from tsad.core.masking import mask_urls
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,11 +43,6 @@ _DOING = {
 }
 
 
-def masked(uri: str) -> str:
-    """The URI without the password in it."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
-
-
 def error_code(error: BaseException) -> str:
     """MLflow's code of the failure behind a TrackingError, e.g. ``RESOURCE_DOES_NOT_EXIST``; "" where there is none."""
     return str(getattr(error.__cause__, "error_code", ""))
@@ -62,23 +58,23 @@ def translated(error: Exception, doing: str, uri: str) -> TsadError | None:
     remote = isinstance(error, MlflowException) and "API request to" in text
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "database or disk is full" in text:
-        where = getattr(error, "filename", None) or masked(uri)
+        where = getattr(error, "filename", None) or mask_urls(uri)
         return StorageError(f"The disk is full ({where}) while {doing}", "Free some space and go on.")
     # requests' errors are OSErrors too, so they come first
     if remote and re.search(r"error code 40[13]\b", text):
         return TrackingError(
-            f"The tracking server {masked(uri)} refused these credentials while {doing}",
+            f"The tracking server {mask_urls(uri)} refused these credentials while {doing}",
             "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
         )
     if isinstance(error, requests.RequestException) or (remote and "exception" in text):
         return Unreachable(
-            f"The tracking server {masked(uri)} does not answer while {doing} ({text})",
+            f"The tracking server {mask_urls(uri)} does not answer while {doing} ({text})",
             "Start it again, then go on with `tsad iterate`: nothing finished is lost.",
         )
     if isinstance(error, OSError):
         return StorageError(f"Artifacts cannot be read or written while {doing} ({text})", "Check the folder's rights.")
     if isinstance(error, MlflowException | sqlalchemy.exc.SQLAlchemyError):
-        return TrackingError(f"MLflow refused while {doing}: {text} (store {masked(uri)})")
+        return TrackingError(f"MLflow refused while {doing}: {text} (store {mask_urls(uri)})")
     return None
 
 

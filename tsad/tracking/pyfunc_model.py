@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import BaseModel, ConfigDict
+
 from tsad import __version__
 from tsad.core.bases import DetectorBase, ProposerBase
 from tsad.core.building import build
@@ -268,12 +270,7 @@ def load_folder(
         allowed: see :func:`load_version`.
     """
     set_environment()  # older copies of pyfunc_entry.py do not
-    try:
-        described = json.loads(description.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"The model's description {description} cannot be read ({error})", "Restore it, or promote another version."
-        ) from error
+    described, threshold_options = _read_description(description)
     digest = described["adapter_sha256"]
     if digest is not None and (adapter is None or digest_of_folder(adapter) != digest):
         raise WeightsError(
@@ -285,16 +282,41 @@ def load_folder(
     check_base(detector, described["base"])
     if digest is not None:
         detector = detector.with_adapter(adapter)
-    if recalled := described.get("memory_sha256"):
+    if recalled := described["memory_sha256"]:
         detector = detector.with_memory(read_memory(description.with_name(MEMORY), recalled))
     return LoadedVersion(
         detector,
         described["threshold"],
-        kept_threshold(described["threshold_options"]),
+        threshold_options,
         _origin(described["origin"], model_version),
         adapter if digest is not None else None,
-        _proposer(described.get("proposer"), allowed),
+        _proposer(described["proposer"], allowed),
     )
+
+
+class _Description(BaseModel):
+    """The shape of ``detector.json``: whoever wrote it, parts of another kind are refused before any is used."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    detector: dict[str, Any]
+    base: dict[str, str]
+    threshold: float
+    threshold_options: dict[str, Any]
+    origin: dict[str, str | None]
+    adapter_sha256: str | None
+    proposer: dict[str, Any] | None = None
+    memory_sha256: str | None = None
+
+
+def _read_description(path: Path) -> tuple[dict[str, Any], ThresholdOptions]:
+    try:
+        described = _Description.model_validate_json(path.read_text(encoding="utf-8")).model_dump()
+        return described, kept_threshold(described["threshold_options"])
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"The model's description {path} cannot be read ({error})", "Restore it, or promote another version."
+        ) from error
 
 
 def _origin(origin: Mapping[str, Any], model_version: str) -> Origin:

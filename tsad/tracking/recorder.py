@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsad.core.errors import TsadError
+from tsad.core.names import cell
 from tsad.tracking.dataset_records import DatasetRecord, log_dataset
 from tsad.tracking.guard import Client
 
@@ -187,7 +188,7 @@ class RunRecorder:
         if path.endswith(".csv"):
             text = io.StringIO()
             writer = csv.writer(text, lineterminator="\n")
-            writer.writerows([columns, *cells])
+            writer.writerows([[cell(v) if isinstance(v, str) else v for v in row] for row in (columns, *cells)])
             self._client.log_text(self.run_id, text.getvalue(), path)
             return
         body = json.dumps({"columns": columns, "data": cells}, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from urllib.parse import urlsplit
 
 from tsad.core.environment import set_environment
 from tsad.core.errors import TrackingError
+from tsad.core.masking import mask_urls
 from tsad.core.options import TrackingOptions
 from tsad.tracking.addresses import ARTIFACTS, adopt
-from tsad.tracking.guard import Client, guarded, masked
+from tsad.tracking.guard import Client, guarded
 from tsad.tracking.pages import every_page
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Store:
     @property
     def uri(self) -> str:
         """The tracking URI without a password in it, for messages."""
-        return masked(self.tracking_uri)
+        return mask_urls(self.tracking_uri)
 
     @property
     def is_server(self) -> bool:
@@ -80,6 +82,7 @@ def open_store(options: TrackingOptions, home: Path) -> Store:
     home = home.expanduser().resolve()
     try:
         (home / "locks").mkdir(parents=True, exist_ok=True)
+        _private(home)
     except OSError as error:
         raise TrackingError(
             f"The store's folder {home} cannot be created ({error.strerror})", "Set TSAD_HOME to a writable folder."
@@ -142,6 +145,13 @@ def _client(uri: str) -> Client:
         return Client(MlflowClient(tracking_uri=uri, registry_uri=uri), uri)
 
 
+def _private(home: Path) -> None:
+    """Let nobody but its owner into a store, whatever the umask was: what is below is out of reach with it."""
+    mode = home.stat()
+    if mode.st_mode & 0o077 and hasattr(os, "getuid") and mode.st_uid == os.getuid():
+        home.chmod(0o700)
+
+
 def _create(path: Path) -> None:
     """Create the schema beside its place and move it there: a kill in between leaves no half-made database."""
     from mlflow.store.db import utils
@@ -179,12 +189,12 @@ def _check_schema(uri: str) -> None:
         return
     if found not in known:
         raise TrackingError(
-            f"The store {masked(uri)} was made by a newer MLflow than the installed {__version__} (schema {found})",
+            f"The store {mask_urls(uri)} was made by a newer MLflow than the installed {__version__} (schema {found})",
             "Install that version: pip install --upgrade mlflow.",
         )
     raise TrackingError(
-        f"The store {masked(uri)} was made by an older MLflow (schema {found}, MLflow {__version__} needs {head})",
-        f'Copy the database aside as a backup, then run: mlflow db upgrade "{masked(uri)}"',
+        f"The store {mask_urls(uri)} was made by an older MLflow (schema {found}, MLflow {__version__} needs {head})",
+        f'Copy the database aside as a backup, then run: mlflow db upgrade "{mask_urls(uri)}"',
     )
 
 
@@ -198,14 +208,14 @@ def _revision(engine: Engine, uri: str) -> str | None:
             if "alembic_version" not in tables:
                 if tables:
                     raise TrackingError(
-                        f"The database {masked(uri)} holds tables that are not MLflow's ({', '.join(tables[:3])})",
+                        f"The database {mask_urls(uri)} holds tables that are not MLflow's ({', '.join(tables[:3])})",
                         "Name another one in tracking.uri.",
                     )
                 return None
             return connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
     except sqlalchemy.exc.DatabaseError as error:
         raise TrackingError(
-            f"The store {masked(uri)} cannot be read ({error.orig})",
+            f"The store {mask_urls(uri)} cannot be read ({error.orig})",
             "Restore it from a backup, or move the file away to start with an empty store.",
         ) from error
 
@@ -218,7 +228,7 @@ def _check_reachable(uri: str, timeout_seconds: float) -> None:
     scheme = parts.scheme.split("+")[0]
     if scheme not in _PORTS:
         raise TrackingError(
-            f"tracking.uri={masked(uri)} is no store that tsad can use",
+            f"tracking.uri={mask_urls(uri)} is no store that tsad can use",
             'Give http(s)://host:port, postgresql://..., sqlite:///absolute/path.db, or "" for the embedded store.',
         )
     if scheme in ("http", "https") and get_environ_proxies(uri):
@@ -228,6 +238,6 @@ def _check_reachable(uri: str, timeout_seconds: float) -> None:
         socket.create_connection(address, timeout=min(10.0, timeout_seconds)).close()
     except (OSError, ValueError) as error:  # ValueError: a port that is no number
         raise TrackingError(
-            f"The tracking server {masked(uri)} cannot be reached ({error})",
+            f"The tracking server {mask_urls(uri)} cannot be reached ({error})",
             "Start it, mend tracking.uri, or leave tracking.uri empty for the embedded store.",
         ) from error

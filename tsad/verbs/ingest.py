@@ -16,6 +16,7 @@ from tsad.verbs.console import Console
 from tsad.verbs.tables import size_text
 
 NAMED = 3  # findings named per series in the terminal
+KINDS = 8  # kinds of files whose columns are told in the terminal
 
 
 class IngestKeys(Options):
@@ -47,6 +48,11 @@ def run(bench: Workbench, keys: IngestKeys, console: Console) -> Ingested:
 def _present(ingested: Ingested, console: Console, rows: int) -> None:
     _present_series(ingested, console, rows)
     console.table([{"left out": point, "why": why} for point, why in ingested.left_out.items()], "not ingested")
+    for roles in ingested.columns[:KINDS]:
+        more = f" and {len(roles.points) - 1} more" if len(roles.points) > 1 else ""
+        console.say(f"columns of {roles.points[0]}{more}: {roles.columns}")
+    if len(ingested.columns) > KINDS:
+        console.say(f"{len(ingested.columns) - KINDS} more kinds of files (-o json has them)")
     if ingested.outage:
         console.say(ingested.outage)
     left_out = f", {len(ingested.left_out)} left out" if ingested.left_out else ""

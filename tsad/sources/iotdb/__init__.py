@@ -25,7 +25,7 @@ from tsad.sources.iotdb.options import IotdbOptions
 from tsad.sources.iotdb.reader import Known, Reader, Statistics
 from tsad.sources.iotdb.writer import JudgedPoints, write_detection
 from tsad.sources.labels import known_points, read_interval_csv
-from tsad.sources.times import UNITS
+from tsad.sources.times import UNITS, TimeReader
 from tsad.sources.validate import RawSeries, validate
 
 __all__ = ["IotdbSource"]
@@ -144,8 +144,12 @@ class IotdbSource(Configured, Source):
         if self.labels is None:
             return None
         if self._labels is None:
-            self._labels = read_interval_csv(self.labels, ends=self.settings.labels_end)
+            self._labels = self._read_labels(self.labels)
         return {p: Labelling(self._labels[p]) for p in point_ids if p in self._labels}
+
+    def _read_labels(self, path: Path) -> dict[str, tuple[Interval, ...]]:
+        times = TimeReader(time_zone=self.settings.time_zone)
+        return read_interval_csv(path, times, ends=self.settings.labels_end)
 
     def write(self, series: Series, detection: Detection) -> int:
         """See :meth:`Source.write`: ``<point>.anomaly_score``, ``.anomaly``, ``.anomaly_model_version``."""
@@ -175,7 +179,7 @@ class IotdbSource(Configured, Source):
             for place in places.values():
                 self._names.setdefault(place.device, set()).update(f.name for f in place.fields)
             if self.labels is not None:
-                self._labels = read_interval_csv(self.labels, ends=self.settings.labels_end)
+                self._labels = self._read_labels(self.labels)
                 known_points(self._labels, places, self.labels)
             self._places = places
         return self._places

@@ -312,6 +312,10 @@ def parse_nodes(nodes: Sequence[str]) -> tuple[tuple[str, int], ...]:
     out = []
     for node in nodes:
         host, _, port = str(node).rpartition(":")
+        if "@" in str(node):
+            raise ConfigError(
+                "source.nodes holds a login", "Write host:port; user and password come from user_env and password_env."
+            )
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise ConfigError(f"source.nodes: {node!r} is not host:port", "Write e.g. source.nodes=[127.0.0.1:6667].")
         out.append((host.strip("[]"), int(port)))

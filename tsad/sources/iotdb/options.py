@@ -13,6 +13,7 @@ from tsad.sources.base import bounds
 from tsad.sources.choices import Backward, Duplicates, Infinite, LabelsEnd, worded
 from tsad.sources.iotdb.connection import parse_nodes
 from tsad.sources.iotdb.models import TableModel, TreeModel, Windows
+from tsad.sources.times import TimeReader
 from tsad.sources.validate import Rules
 
 
@@ -39,6 +40,7 @@ class IotdbOptions(Options):
     until: str | None
     write_back: bool
     labels: str | None
+    time_zone: str
     labels_end: LabelsEnd
     fetch_rows: int = Field(ge=1)
     max_rows: int = Field(ge=1)
@@ -55,6 +57,7 @@ class IotdbOptions(Options):
         worded(self.asked)
         worded(self.windows)
         worded(lambda: bounds(self.since, self.until))
+        worded(lambda: TimeReader(time_zone=self.time_zone))
         return self
 
     def asked(self) -> TreeModel | TableModel:

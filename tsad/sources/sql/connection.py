@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
 from tsad.core.errors import AccessError, ConfigError, MissingPackageError, SourceError, SourceUnavailableError
+from tsad.core.masking import MASK, mask_urls
 from tsad.files.locate import install_extra
 
 T = TypeVar("T")
@@ -43,13 +44,13 @@ def url_of(url: str | None, variable: str) -> URL:
         )
     try:
         made = make_url(text)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):  # a port that is no number, an open bracket
         raise ConfigError(
             f"{'source.url' if url else variable} is no SQLAlchemy URL",
             "It looks like postgresql+psycopg://user:password@host/database or sqlite:////data/plant.db; "
             "characters such as @ in a password are written as %40.",
         ) from None  # the error would quote the URL, password and all
-    if url and made.password:
+    if url and (made.password or mask_urls(url) != url):
         raise ConfigError("source.url holds a password", f"Put the URL into the environment variable {variable}.")
     return made.set(drivername="postgresql+psycopg") if made.drivername == "postgresql" else made
 
@@ -135,8 +136,15 @@ class Database:
         if self.url.get_backend_name() == "sqlite" and not name.startswith("file:") and not Path(name).is_file():
             raise SourceUnavailableError(f"there is no file {self.place}", "Check the path, or mount its folder.")
 
+    def _without_secrets(self, text: str) -> str:
+        """What a driver says, without the password and the options of the URL that it may repeat."""
+        options = [v for value in self.url.query.values() for v in ((value,) if isinstance(value, str) else value)]
+        for secret in (self.url.password, *options):
+            text = text.replace(str(secret), MASK) if secret and len(str(secret)) > 3 else text
+        return text
+
     def _named(self, error: exc.DBAPIError) -> SourceError:
-        text = " ".join(str(error.orig).split())[:300]
+        text = self._without_secrets(" ".join(str(error.orig).split()))[:300]
         state = str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or "")
         low = text.lower()
         if state.startswith("28") or state == "42501" or (not state and any(w in low for w in _REFUSED)):

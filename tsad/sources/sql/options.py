@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping
 from typing import Literal
@@ -22,7 +21,6 @@ ELSEWHERE = {
     "url", "url_env", "labels_table", "labels_columns", "labels_end", "labels_agreement", "since", "until", "max_rows",
     "retries", "retry_seconds", "timeout_seconds",
 }  # fmt: skip
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 with warnings.catch_warnings():
     # pydantic's own, deprecated ``schema`` is a method: that of the configuration is older than this model
@@ -61,14 +59,12 @@ with warnings.catch_warnings():
 
         @model_validator(mode="after")
         def _possible(self) -> SqlOptions:
-            if not _VARIABLE.fullmatch(self.url_env):
-                raise ValueError(
-                    "source.url_env is no name of an environment variable. It names where the URL is kept."
-                )
             if not self.table:
                 raise ValueError("source.table is empty. Name the table or view that holds the series.")
             if "%" in self.time_format:
                 raise ValueError(f"source.time_format={self.time_format!r} is for files. Make a view with a timestamp.")
+            if self.daylight_saving == "infer":
+                raise ValueError("source.daylight_saving=infer is for files: rows of a table have no order.")
             worded(self.times)
             worded(lambda: bounds(self.since, self.until))
             if self.labels_table is not None:

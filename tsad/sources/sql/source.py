@@ -15,6 +15,7 @@ from tsad.core.reviews import Labelling
 from tsad.core.series import Series
 from tsad.files.hashing import digest_of_parts
 from tsad.sources.base import Source, batches, bounds
+from tsad.sources.csv_columns import COLUMNS, roles_text
 from tsad.sources.sql.options import ELSEWHERE, SqlOptions
 from tsad.sources.validate import RawSeries, Rules, validate
 
@@ -78,7 +79,7 @@ class SqlSource(Configured, Source):
     def close(self) -> None:
         """Forget what was looked up; no connection stays open between statements."""
         self._raw = None
-        for name in ("_table", "_clock"):
+        for name in ("_table", "_clock", "_roles"):
             self.__dict__.pop(name, None)
 
     def extents(self, point_ids: Sequence[str]) -> Extents:
@@ -156,6 +157,15 @@ class SqlSource(Configured, Source):
         if not some:
             raise SourceError(f"{self.describe()} holds no rows with a time", "Check source.table and rights on it.")
         return clock_of(some, self.times, f"{self.describe()}: column {table.time.name!r}")
+
+    @cached_property
+    def _roles(self) -> str:
+        """What the table's columns became, in words."""
+        table = self._table
+        channels = [] if self.wide else [c.name for c in table.values]
+        return roles_text(
+            [table.time.name], None if table.point is None else table.point.name, channels, None, dict(table.ignored)
+        )
 
     def _points(self) -> dict[str, Any]:
         if self._raw is None:
@@ -253,6 +263,6 @@ class SqlSource(Configured, Source):
             return None
         raw = RawSeries(
             point_id, stamps[first:stop], values[first:stop], channels, times.kind, source=self.describe(),
-            notes=times.notes,
+            notes={**times.notes, COLUMNS: self._roles},
         )  # fmt: skip
         return validate(raw, self.rules, piece=True)

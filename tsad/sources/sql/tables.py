@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import types
 from sqlalchemy.engine import Inspector
 from sqlalchemy.exc import NoSuchTableError
 
 from tsad.core.errors import SourceError
-from tsad.sources.csv_columns import POINT_NAMES, TIME_NAMES
+from tsad.sources.csv_columns import LABEL_NAMES, MARK_NAMES, POINT_NAMES, TIME_NAMES
+from tsad.sources.written import Writing, kind_of
 
+_LOOKED_AT = 1_000  # rows of a column of text that are looked at
 # From SQLAlchemy 2.1 on a float is no numeric; NullType: a column of SQLite that has no type.
 NUMBERS = (types.Integer, types.Numeric, types.Float, types.Boolean, types.NullType)
 
@@ -45,6 +48,7 @@ class Table:
         values: value columns: channels of each point (long), or points (wide).
         by_point: an index leads with the point, so that points can be found without reading every row.
         by_time: an index leads with point and time, so that the ends of a point can be.
+        ignored: columns that are none of these, each with the reason.
     """
 
     table: sa.TableClause
@@ -53,6 +57,7 @@ class Table:
     values: tuple[sa.ColumnClause[Any], ...]
     by_point: bool
     by_time: bool
+    ignored: tuple[tuple[str, str], ...] = ()
 
     def where(self, points: Sequence[Any] | None, low: Any, high: Any) -> list[sa.ColumnElement[bool]]:
         """Conditions: rows of these points that have a time in ``[low, high)``; ``None`` = all, unbounded."""
@@ -87,11 +92,13 @@ def open_table(connection: sa.Connection, asked: Asked, place: str) -> Table:
             raise SourceError(f"{where} has no time column among {', '.join(columns)}", "Set source.time_column.")
         time = timed[0]
     leads = _leads(inspector, asked)
+    values, ignored = _values(where, columns, asked, (time, point), inspector)
+    ignored |= _words(connection, where, asked, columns, [n for n in ignored if ignored[n] == "text"])
     made = {n: sa.column(n, plain(connection, kind)) for n, kind in columns.items()}
     return Table(
         sa.table(asked.table, *made.values(), schema=asked.schema), None if point is None else made[point], made[time],
-        tuple(made[n] for n in _values(where, columns, asked, (time, point), inspector)),
-        any(lead[:1] == [point] for lead in leads), any(lead[:2] == [point, time] for lead in leads),
+        tuple(made[n] for n in values), any(lead[:1] == [point] for lead in leads),
+        any(lead[:2] == [point, time] for lead in leads), tuple(ignored.items()),
     )  # fmt: skip
 
 
@@ -178,22 +185,61 @@ def plain(connection: sa.Connection, kind: Any) -> Any:
 
 def _values(
     where: str, columns: dict[str, Any], asked: Asked, taken: Sequence[str | None], inspector: Inspector
-) -> list[str]:
+) -> tuple[list[str], dict[str, str]]:
+    """Columns of values, and why the others are none."""
     if asked.values is not None:
         for name in asked.values:
             _find(where, list(columns), name, (), "value_columns")
-        return list(asked.values)
+        others = {n: "not in source.value_columns" for n in columns if n not in (*taken, *asked.values)}
+        return list(asked.values), others
     key = inspector.get_pk_constraint(asked.table, schema=asked.schema).get("constrained_columns") or []
-    found = [
-        n for n, kind in columns.items()
-        if n not in taken and n not in key and isinstance(kind, NUMBERS)
-        and not any(fnmatch.fnmatchcase(n.lower(), pattern.lower()) for pattern in asked.ignored)
-    ]  # fmt: skip
+    found, ignored = [], {}
+    for name, kind in columns.items():
+        if name in taken:
+            continue
+        if any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for pattern in asked.ignored):
+            ignored[name] = "source.ignore_columns"
+        elif name in key:
+            ignored[name] = "key"
+        elif name.lower() in LABEL_NAMES or name.lower() in MARK_NAMES:
+            ignored[name] = "marks labels; see source.labels_table"
+        elif isinstance(kind, NUMBERS):
+            found.append(name)
+        else:
+            ignored[name] = "text" if isinstance(kind, types.String) else f"{kind}".lower()
     if not found:
         raise SourceError(
             f"{where} has no column of numbers among {', '.join(columns)}", "Set source.value_columns=[...]."
         )
-    return found
+    return found, ignored
+
+
+def _words(
+    connection: sa.Connection, where: str, asked: Asked, columns: dict[str, Any], names: Sequence[str]
+) -> dict[str, str]:
+    """What columns of text hold, told by some of their rows.
+
+    Raises:
+        SourceError: numbers that somebody keeps as text, which would be left out in silence.
+    """
+    kinds: dict[str, str] = {}
+    for name in names:
+        column: sa.ColumnClause[Any] = sa.column(name, plain(connection, columns[name]))
+        picked = sa.select(column).select_from(sa.table(asked.table, column, schema=asked.schema))
+        some = [str(v) for v in connection.scalars(picked.where(column.is_not(None)).limit(_LOOKED_AT))]
+        kind = kind_of(pa.chunked_array([pa.array(some, pa.string())]), Writing(missing=("", "-", "NA", "NaN", "null")))
+        fault = kind.fault
+        text = fault.text if fault and fault.remedy else next(
+            (t for t in some if kind.name == "numbers" and not t.strip().isdigit()), "")  # fmt: skip
+        if text:
+            said = fault.what if fault and fault.remedy else "is a number kept as text"
+            remedy = "Make a view that casts it" if fault else f"Set source.value_columns=[..., {name!r}]"
+            raise SourceError(
+                f"{where}: column {name!r} holds text: {text[:40]!r} {said}",
+                f"{remedy}, or set source.ignore_columns=[{name!r}].",
+            )
+        kinds[name] = kind.name
+    return kinds
 
 
 def _leads(inspector: Inspector, asked: Asked) -> list[list[str | None]]:
