@@ -190,6 +190,24 @@ def test_channels_wide_narrow_and_with_missing_values_are_all_drawn(
         shot(page, f"task_channels_{number}")
 
 
+def test_html_in_a_point_s_name_is_text_in_task_and_list(
+    studio: Studio, reviewer: LabelStudioReviewer, page: Any, shot: Callable[[Any, str], Any]
+) -> None:
+    evil = "<img src=x onerror=\"window.sprung=1\"><script>window.sprung=1</script>P1"
+    shown = choice(Window(series(evil), 0, 400))
+    reviewer.push([shown])
+    open_task(page, studio, reviewer)
+    page.get_by_text("P1", exact=False).first.wait_for()
+    shot(page, "task_of_an_evil_name")
+    for where in ("task", "list"):
+        if where == "list":
+            page.goto(reviewer.project_url, wait_until="commit")
+            page.get_by_text("P1", exact=False).first.wait_for()
+        assert page.evaluate("window.sprung === undefined"), where
+        assert page.locator("img[src=x]").count() == 0, where
+    assert reviewer.pull([shown])[0].state is ReviewState.PENDING, "it is known by its name"
+
+
 def test_the_list_shows_points_and_confidence_and_not_the_raw_series(
     studio: Studio, reviewer: LabelStudioReviewer, page: Any, shot: Callable[[Any, str], Any]
 ) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +300,47 @@ def test_labels_of_several_annotators(source: Any, url: str) -> None:
     assert found["a"].labels == (Interval((START + 10) * SECOND, (START + 20) * SECOND),)
     assert found["a"].disputed == (Interval((START + 50) * SECOND, (START + 60) * SECOND),)
     assert found["b"].labels == () and found["c"].labels is None
+
+
+def test_a_loop_leaves_the_password_nowhere(server: PostgresServer, database: str, url: str, tmp_path: Path) -> None:
+    """Parameters, tags, artifacts, logs, caches, what is printed, the process list; and the store is its owner's."""
+    values = np.random.default_rng(0).normal(size=(4, 900))
+    values[:, 400:412] += 9.0
+    values[:, 700:708] -= 9.0
+    rows = [(f"p{p}", MIDNIGHT + k * SEC, float(values[p, k])) for p in range(4) for k in range(900)]
+    fill(url, "readings", LONG, rows, key=KEY)
+    spans = [(MIDNIGHT + a * SEC, MIDNIGHT + b * SEC) for a, b in ((400, 412), (700, 708))]
+    fill(url, "labels", LABELS, [row for p in range(4) for row in submission(f"p{p}", "ann", MIDNIGHT, *spans)])
+    user, canary = f"loop_{database}", "hunter2canary9"
+    with sa.create_engine(url).begin() as c:
+        c.exec_driver_sql(f"create user {user} password '{canary}'")
+        c.exec_driver_sql(f"grant select on readings, labels to {user}")
+    home = tmp_path / "store"
+    own = {"TSAD_SQL_URL": server.url(user, canary, database), "TSAD_HOME": str(home), "OMP_NUM_THREADS": "1",
+           "PYTHONPATH": str(Path(__file__).parents[2])}  # fmt: skip
+    words = [
+        "iterate", "source=sql", "source.table=readings", "source.labels_table=labels", "review=simulated",
+        "detector=robust_zscore", "windows.length=128", "windows.context=128", "loop.iterations=1", "loop.name=plant",
+    ]  # fmt: skip
+    working = subprocess.Popen(
+        [sys.executable, "-m", "tsad", *words], cwd=tmp_path, env={**os.environ, **own}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    listed: set[bytes] = set()
+    while working.poll() is None:
+        for line in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                listed.add(line.read_bytes())
+        time.sleep(0.2)
+    assert working.stdout is not None
+    told = working.stdout.read()
+    assert working.returncode == 0 and "plant" in told, told
+    assert any(b"source=sql" in line for line in listed), "the process list was looked at"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.name == "mlflow.db" for path in files) and any(path.suffix == ".parquet" for path in files)
+    for what in (told.encode(), b"\0".join(listed), *(path.read_bytes() for path in files)):
+        assert canary.encode() not in what
+    assert [path for path in (home, *home.rglob("*")) if path.stat().st_mode & 0o077] == []
 
 
 # -- a server that goes away; these use one of their own ------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,21 +14,24 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tracking_rig import TinyDetector, options
 
+from tsad.config import compose, settings, workbench
 from tsad.core.errors import TrackingError
 from tsad.tracking import assets
 from tsad.tracking.dataset_records import NewDataset
 from tsad.tracking.pyfunc_model import Described, load_version, log_model
 from tsad.tracking.runs import LoopStore
-from tsad.tracking.store import open_store
+from tsad.tracking.store import LOOP, open_store
 from tsad.tracking.ui import served, stop
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(1200)]
 TIMEOUT = 12.0
+CANARY = "hunter2-canary-9"
 THRESHOLD = {
     "rule": "fixed", "default": 0.5, "quantile": 0.99, "shrinkage": 10.0, "merge_gap": 3, "min_length": 1,
     "max_length": 0,
@@ -131,6 +135,66 @@ def test_uploads_over_http_are_copied_and_deleted(server: Server, tmp_path: Path
     assets.erase(loop, kept.run_id)
     assert assets.assets(elsewhere, assets.UPLOAD) == []
     assert not list((server.folder / "artifacts").rglob("温度.csv"))
+
+
+@pytest.mark.parametrize("group, key, value, named", [
+    ("source", "anomalies", "${oc.env:PLANT_SECRET}", "source.anomalies"),
+    ("review", "url", "http://evil.example", "review.url"), ("detector", "_target_", "os.system", "os.system"),
+])  # fmt: skip
+def test_a_config_that_somebody_planted_on_the_server_is_only_data(
+    server: Server, tmp_path: Path, group: str, key: str, value: str, named: str
+) -> None:
+    words = ["source=synthetic", "review=label_studio", f"loop.name=planted-{key}", f"tracking.uri={server.url}"]
+    config = yaml.safe_load(workbench(settings(compose(words), words)).config_yaml)
+    config[group][key] = value
+    with _loop(server, tmp_path / "theirs", f"planted-{key}").lock() as loop:
+        loop.create_iteration(1, yaml.safe_dump(config), {})
+    own = {"PLANT_SECRET": CANARY, "LABEL_STUDIO_API_KEY": CANARY, "TSAD_HOME": str(tmp_path / "home"),
+           "PYTHONPATH": str(Path(__file__).parents[2])}  # fmt: skip
+    for verb in ("status", "iterate"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tsad", verb, *words[2:]], env={**os.environ, **own}, cwd=tmp_path, timeout=300,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert CANARY not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    assert done.returncode == 1 and named in re.sub(r"\s+", "", done.stderr), done.stderr
+    for place in (server.folder, tmp_path):
+        assert not [path for path in place.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+
+
+def test_files_where_a_planted_experiment_of_the_server_points_stay_as_they_are(server: Server, tmp_path: Path) -> None:
+    """A server may keep its artifacts on a disk that this machine has, too: runs get a folder of their own there."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "key").write_text(CANARY)
+    theirs = open_store(options(uri=server.url, timeout_seconds=TIMEOUT), tmp_path / "theirs")
+    theirs.client.create_experiment("planted files", outside.as_uri(), {LOOP: "planted files"})
+    loop = _loop(server, tmp_path / "home", "planted files")
+    with loop.lock() as held:
+        run_id = held.create_iteration(1, "a: 1\n", {}).run_id
+    assert {path.name for path in outside.iterdir()} <= {"key", run_id} and (outside / "key").read_text() == CANARY
+
+
+def test_no_code_of_a_model_on_the_server_runs(server: Server, tmp_path: Path) -> None:
+    loop, trap = _loop(server, tmp_path / "home", "planted model"), tmp_path / "sprung"
+    registry = loop.registry("tiny-planted")
+    weights = tmp_path / "base"
+    weights.write_bytes(b"the base")
+    detector = TinyDetector(weights=str(weights), gain=0.5)
+    described = Described(
+        detector=detector.describe(), threshold=0.4, threshold_options=THRESHOLD, base=detector.base_reference(),
+        origin={"detector": "tiny"},
+    )  # fmt: skip
+    with loop.lock() as held, held.create_iteration(1, "a: 1\n", {}).step("TRAIN") as step:
+        uri = log_model(step, described, None, tmp_path / "work")
+        registry.promote(registry.register(run_id=step.run_id, model_uri=uri, tags={}))
+    for path in (server.folder / "artifacts").rglob("*"):
+        if path.name in ("pyfunc_entry.py", "MLmodel") and "planted" not in path.name:
+            path.write_text(f"from pathlib import Path\nPath({str(trap)!r}).touch()\n")
+    champion = registry.alias("champion")
+    assert champion is not None and load_version(registry, champion).detector.describe() == detector.describe()
+    assert not trap.exists()
 
 
 def test_a_server_killed_mid_run_is_named_in_time_and_gone_on_with(server: Server, tmp_path: Path) -> None:

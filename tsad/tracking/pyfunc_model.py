@@ -191,7 +191,8 @@ def _save(step_run: StepRun, described: Described, adapted: bool, folder: Path) 
 
 
 def make_portable(model: Path, model_id: str) -> None:
-    """Take out of a saved model's ``MLmodel`` where it was made, and write in which LoggedModel it is.
+    """Take out of a saved model's ``MLmodel`` where it was made, and write in which LoggedModel it is; close its files,
+    of which MLflow has copied our code with the rights that it has where tsad is installed.
 
     MLflow finds the parts by their paths below the folder; ``artifacts.*.uri``, ``model_code_path`` and
     ``artifact_path`` are only told.
@@ -207,6 +208,8 @@ def make_portable(model: Path, model_id: str) -> None:
     for part in function["artifacts"].values():
         part["uri"] = part["path"]
     path.write_text(yaml.safe_dump(told, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    for part in model.rglob("*"):
+        part.chmod(part.stat().st_mode & 0o700)
 
 
 def _without_path(base: Mapping[str, str]) -> dict[str, str]:
