@@ -19,11 +19,13 @@ from verbs_kit import call
 
 from tsad.config import Settings, thawed
 from tsad.config.composing import plain
+from tsad.config.destinations import kept_file, remember_destinations
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ConfigError, ForeignPathError, TsadError, WeightsError
+from tsad.core.errors import ConfigError, ForeignPathError, ReviewError, TsadError, WeightsError
 from tsad.core.series import Series
 from tsad.files.locate import shipped
 from tsad.loop.opening import open_loop
+from tsad.review.label_studio import LabelStudioReviewer
 from tsad.tracking import assets
 from tsad.tracking.artifacts import delete_artifacts, fetch_artifacts, fetch_folder, read_text
 from tsad.tracking.pyfunc_model import CODE, load_folder
@@ -108,6 +110,49 @@ def test_no_secret_goes_where_only_a_store_says(
         with pytest.raises(ConfigError, match=rf"{key}=.*nothing of yours says") as caught:
             thawed(frozen, now.groups, now.config_yaml)
         assert CANARY not in str(caught.value)
+
+
+def test_what_this_user_has_begun_with_goes_on_bare_and_only_that(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = ["review=label_studio", "review.url=https://label.plant.example", "review.token_env=PLANT_TOKEN"]
+    there, bare = options(*typed), options("review=label_studio")
+    with pytest.raises(ConfigError, match="nothing of yours says"):
+        thawed(there.config_yaml, bare.groups, bare.config_yaml)
+    remember_destinations(there.config_yaml)
+    remember_destinations(there.config_yaml)
+    assert thawed(there.config_yaml, bare.groups, bare.config_yaml).review.url == "https://label.plant.example"
+    kept = kept_file()
+    assert len(kept.read_text().split()) == len(set(kept.read_text().split())) and "plant" not in kept.read_text()
+    assert kept.stat().st_mode & 0o077 == 0 and kept.parent.stat().st_mode & 0o077 == 0
+    for key, value in (("url", "https://evil.example"), ("token_env", "PLANT_SECRET")):
+        with pytest.raises(ConfigError, match=rf"review.{key}=.*nothing of yours says"):
+            thawed(planted(there.config_yaml, **{f"review__{key}": value}), bare.groups, bare.config_yaml)
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/dev/null")  # where nothing can be kept it has to be typed again
+    remember_destinations(there.config_yaml)
+    with pytest.raises(ConfigError, match="nothing of yours says"):
+        thawed(there.config_yaml, bare.groups, bare.config_yaml)
+
+
+def test_a_loop_that_was_begun_with_a_typed_server_goes_on_bare(
+    home: Path, stocked: None, bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refuse(self: LabelStudioReviewer, *_: Any, **__: Any) -> None:
+        asked.append(self.client.url)
+        raise ReviewError("nobody answers")
+
+    monkeypatch.setattr(LabelStudioReviewer, "push", refuse)
+    words = (
+        "source=synthetic", "source.series=4", "source.points=600", "detector=robust_zscore", "windows.length=128",
+        "windows.context=128", "loop.name=far", "review=label_studio", "review.url=https://label.plant.example",
+        "review.token_env=LABEL_STUDIO_API_KEY",
+    )  # fmt: skip
+    for one in (bench(*words), bench("loop.name=far")):
+        with pytest.raises(TsadError, match="nobody answers"):
+            call("iterate", one)
+    assert asked == ["https://label.plant.example"] * 2
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tsad.config.destinations import remember_destinations
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError, TsadError
 from tsad.core.results import Result
@@ -212,6 +213,7 @@ def _enter(turn: Turn, state: str, until: Stage[Any]) -> None:
 def _begin(bench: Workbench, loop: LoopStore) -> Iteration:
     number = max((i.number for i in loop.iterations()), default=0) + 1
     bench.context.progress.note(f"loop {loop.name}: iteration {number}")
+    remember_destinations(bench.config_yaml)
     return loop.create_iteration(number, bench.config_yaml, bench.parameters())
 
 
