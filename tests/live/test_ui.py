@@ -207,9 +207,9 @@ def test_models_say_what_they_learned_and_what_the_gate_decided(
     tab.goto(f"{ui.url}/ui#/models/{name}", wait_until="commit")
     sees(tab, "@ champion", "Detector versions of the loop", "Scored on the")
     shot(tab, "registered")
-    version = tags(newest["data"])["tsad.reason"][:25]
+    reason = tags(newest["data"])["tsad.reason"][:25]
     tab.goto(f"{ui.url}/ui#/models/{name}/versions/3", wait_until="commit")
-    sees(tab, "Learned from", "composite F1", "The gate:", version, "mlflow.pyfunc.load_model", "Inputs (", "Outputs (")
+    sees(tab, "Learned from", "composite F1", "The gate:", reason, "mlflow.pyfunc.load_model", "Inputs (", "Outputs (")
     shot(tab, "version")
 
 

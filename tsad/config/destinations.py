@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,13 @@ def check_destinations(frozen: Mapping[str, Any], now: Mapping[str, Mapping[str,
     Raises:
         ConfigError: names the key, and what to type where it is right.
     """
-    kept = _kept()
+    kept, shipped = _kept(), cache(_shipped)
     for group, key, value in _told(frozen):
-        own = [now.get(group, {}), *_shipped(group)]
-        if any(key in told and told[key] == value for told in own) or not value or _mark(group, key, value) in kept:
+        if not value or now.get(group, {}).get(key) == value or _mark(group, key, value) in kept:
             continue
-        if key in SENT[group][1] or not _stays_here(value):
+        if key in SENT[group][0] and _stays_here(value):
+            continue
+        if not any(told.get(key) == value for told in shipped(group)):
             raise _refused(group, key, value)
 
 

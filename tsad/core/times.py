@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from tsad.core.errors import ConfigError
 from tsad.core.types import NS_PER_SECOND, TimeKind
 
+LEAST_EPOCH = 100_000_000  # seconds, of 1973: from here on whole numbers look like times since 1970, below an index
+
 
 def format_time(stamp: int, kind: TimeKind = "time") -> str:
     """ns since 1970-01-01 UTC as ``2026-01-31T12:00:00Z`` (fraction only where there is one), or the index."""

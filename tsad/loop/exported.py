@@ -14,10 +14,10 @@ import pyarrow as pa
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LabelError, SeriesError
 from tsad.core.series import Series
+from tsad.core.times import LEAST_EPOCH
 from tsad.core.types import NS_PER_SECOND, IntArray, Interval
 
 log = logging.getLogger("tsad")
-_LARGEST_INDEX = 1e8  # smaller numbers are an index, of which people may mark parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def _clock(source: Mapping[str, Any]) -> Callable[[Sequence[Any]], IntArray]:
 
     def read(values: Sequence[Any]) -> IntArray:
         numbers = not isinstance(values[0], str) if values else False
-        if numbers and max(abs(float(v)) for v in values) < _LARGEST_INDEX:
+        if numbers and max(abs(float(v)) for v in values) < LEAST_EPOCH:  # an index, of which people may mark parts
             return np.array([round(float(v) * NS_PER_SECOND) for v in values], np.int64)
         column = pa.chunked_array([pa.array([round(v) for v in values] if numbers else list(values))])
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tsad.core.times import LEAST_EPOCH
 from tsad.core.types import NS_PER_SECOND, BoolArray, IntArray
 
 UNITS = {"s": NS_PER_SECOND, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -16,7 +17,7 @@ _DAY = 86_400 * NS_PER_SECOND
 SINCE = {"ticks": (100, 621_355_968_000_000_000), "filetime": (100, 116_444_736_000_000_000), "excel": (_DAY, 25_569)}
 NUMERIC = (*UNITS, *SINCE)
 # Epoch numbers are told apart by size: each range is 1973 to 2286 in its unit, and none overlap.
-RANGES = {"s": (1e8, 1e10), "ms": (1e11, 1e13), "us": (1e14, 1e16), "ns": (1e17, 9.3e18)}
+RANGES = {"s": (float(LEAST_EPOCH), 1e10), "ms": (1e11, 1e13), "us": (1e14, 1e16), "ns": (1e17, 9.3e18)}
 COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 # Dates in digits that are never taken for granted: a column of which every number is one may be read in two ways.
 _RARE = {

@@ -16,9 +16,8 @@ import numpy as np
 from tsad.core.errors import SeriesError
 from tsad.core.intervals import intervals_to_mask, point_scores
 from tsad.core.series import Series
+from tsad.core.times import LEAST_EPOCH
 from tsad.core.types import NS_PER_SECOND, FloatArray, IntArray, TimeKind
-
-LARGEST_INDEX = 100_000_000  # from here on whole numbers look like times since 1970
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +96,7 @@ def _stamps(column: pd.Series) -> IntArray:
         raise SeriesError(f"The frame's row {_first(column.isna())} has no timestamp", "Drop it.")
     if pd.api.types.is_integer_dtype(column) and not pd.api.types.is_bool_dtype(column):
         numbers = column.to_numpy(np.int64)
-        large = (numbers >= LARGEST_INDEX) | (numbers <= -LARGEST_INDEX)
+        large = (numbers >= LEAST_EPOCH) | (numbers <= -LEAST_EPOCH)
         if not large.any():
             return numbers * NS_PER_SECOND
         raise _unclear(numbers[large][0], _first(large))
