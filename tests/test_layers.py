@@ -28,7 +28,7 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = {
     "torch", "transformers", "peft", "mlflow", "evaluate", "label_studio_sdk", "matplotlib", "sklearn", "datasets",
-    "bitsandbytes", "playwright", "iotdb", "thrift", "sqlalchemy", "psycopg", "tsdownsample",
+    "bitsandbytes", "accelerate", "playwright", "iotdb", "thrift", "sqlalchemy", "psycopg", "tsdownsample",
 }  # fmt: skip
 # Modules that are themselves imported only where their library is at work.
 LAZY = {
