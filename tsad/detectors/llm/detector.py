@@ -76,9 +76,9 @@ class LanguageDetector(Detector):
     """A language model that reads blocks of a series in a prompt and answers in flags or intervals.
 
     With ``flags`` the probability of 1 at each unit is the score of its points; overlapping blocks are averaged
-    (``core.windows.stitch``), of several groups of channels the highest counts. With ``intervals`` it makes candidates of
-    its own, each with kind, note and a confidence from the probabilities of its tokens; those of overlapping blocks are
-    joined. Missing points score 0, and so does a stretch in which nothing varies: nobody is asked about it.
+    (``core.windows.stitch``), of several groups of channels the highest counts. With ``intervals`` it makes candidates
+    of its own, each with kind, note and a confidence from the probabilities of its tokens; those of overlapping blocks
+    are joined. Missing points score 0, and so does a stretch in which nothing varies: nobody is asked about it.
 
     A subclass says how a checkpoint is loaded (:meth:`load`) and read (:meth:`read_checkpoint`).
 
@@ -259,7 +259,9 @@ class LanguageDetector(Detector):
             free=s.decoding == "free", samples=s.samples, temperature=s.temperature,
         )  # fmt: skip
 
-    def _reading(self) -> Reader:
+    @property
+    def reader(self) -> Reader:
+        """What puts blocks into prompts, made at its first use."""
         with self._lock:
             if self._reader is None:
                 self._reader = self.read_checkpoint()
