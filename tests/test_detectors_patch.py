@@ -30,7 +30,8 @@ from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch import detector as detector_module
 from tsad.detectors.patch.blends import BLENDS, FIRST, HIGHEST, blend_for, blend_in
-from tsad.detectors.patch.detector import PatchDetector, resolve_device
+from tsad.detectors.devices import resolve_device
+from tsad.detectors.patch.detector import PatchDetector
 from tsad.detectors.patch.loading import SHIPPED, load_base
 from tsad.detectors.patch.windows import (
     TOGETHER,

@@ -1,1 +1,1 @@
-"""Detectors that ask a language model: series or pictures of them go into a prompt, an answer comes back in tokens."""
+"""Detectors whose network is a language model: series or plots go into a prompt, the answer says what is abnormal."""

@@ -21,8 +21,8 @@ from tsad.core.context import Context
 from tsad.core.control import StopRequested
 from tsad.core.errors import ConfigError, StorageError
 from tsad.core.protocols import Recorder
+from tsad.detectors.devices import resolve_device
 from tsad.detectors.patch.crops import ExampleStream, Seen, held_out
-from tsad.detectors.patch.detector import resolve_device
 from tsad.detectors.patch.pretrain_options import PretrainOptions, Recipe
 from tsad.files.atomic import write_file
 from tsad.files.hashing import digest_of_text

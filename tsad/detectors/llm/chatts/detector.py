@@ -1,0 +1,72 @@
+"""The ``chatts`` detector."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from tsad.detectors.llm.chatts.checkpoint import NAME, ChatTSCheckpoint
+from tsad.detectors.llm.chatts.reader import ChatTSReader
+from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
+from tsad.detectors.llm.loading import tokenizer_of
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ChatTSOptions(LanguageOptions):
+    """Keyword arguments of :class:`ChatTS`."""
+
+    prefix: Literal["current", "older", "none"]
+
+
+class ChatTS(LanguageDetector):
+    """ChatTS: the series themselves as tokens of a language model (arXiv 2412.03104), on Qwen2, Qwen3 or Llama.
+
+    Args:
+        weights: folder of a checkpoint, or ``chatts_tiny``, which ships with tsad.
+        device: auto | cpu | cuda.
+        dtype: of the weights; auto = bfloat16 on CUDA, float32 on the CPU.
+        quantisation: none, or nf4 = 4-bit weights (QLoRA).
+        length: points of the series in a prompt.
+        stride: points between the starts of neighbouring prompts.
+        most_points: that a prompt shows; of longer windows so many are kept by ``reduce``.
+        reduce: m4 or minmax.
+        channels: of a series in one prompt.
+        batch_size: prompts at once.
+        decoding: constrained, or free = as the model likes, mended by a parser.
+        samples: answers per prompt that are taken together; 1 = the likeliest.
+        temperature: of these draws.
+        prompt: what is asked; see ``conf/prompt``.
+        prefix: what is written before each series: current, older or none, as the checkpoint was taught.
+
+    Raises:
+        WeightsError: no checkpoint of ChatTS.
+        DetectorError: impossible options, or CUDA asked for where there is none.
+    """
+
+    name = NAME
+    options_model = ChatTSOptions
+    settings: ChatTSOptions
+    shipped = ("chatts_tiny",)
+
+    def check_checkpoint(self) -> None:
+        ChatTSCheckpoint.at(self.folder)
+
+    @cached_property
+    def checkpoint(self) -> ChatTSCheckpoint:
+        """What the folder says of itself."""
+        return ChatTSCheckpoint.at(self.folder)
+
+    def read_checkpoint(self) -> ChatTSReader:
+        told = self.checkpoint
+        return ChatTSReader(
+            tokenizer_of(self.folder, self.name), patch=told.patch, longest=told.longest, prefix=self.settings.prefix,
+            placeholder=told.config.get("ts_token_start_index"),
+        )  # fmt: skip
+
+    def load(self, device: str, dtype: torch.dtype) -> torch.nn.Module:
+        reader = self._reading()
+        assert isinstance(reader, ChatTSReader)
+        nf4 = self.settings.quantisation == "nf4"
+        return self.checkpoint.load(reader.placeholder, device=device, dtype=dtype, nf4=nf4)
