@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import MissingPackageError, WeightsError
+from tsad.detectors.llm.checks import check_torchvision
 
 if TYPE_CHECKING:
     import torch
@@ -57,24 +60,43 @@ def load_strictly(
 
     Raises:
         WeightsError: weights that are missing, not known to the network or of another shape, by name; damaged files.
+        DetectorError: a torchvision that keeps transformers from being imported.
         MissingPackageError: ``nf4`` without bitsandbytes.
     """
+    check_torchvision()
     from safetensors import SafetensorError
 
     how: dict[str, Any] = {"device_map": device} if nf4 or device != "cpu" else {}
     if nf4:
         how["quantization_config"] = _nf4(dtype, kept)
     try:
-        network, told = kind.from_pretrained(
-            str(folder), config=config, dtype=dtype, local_files_only=True, use_safetensors=True,
-            output_loading_info=True, **how,
-        )  # fmt: skip
+        with _quiet():
+            network, told = kind.from_pretrained(
+                str(folder), config=config, dtype=dtype, local_files_only=True, use_safetensors=True,
+                output_loading_info=True, ignore_mismatched_sizes=True, **how,
+            )  # fmt: skip
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
         if type(error).__name__ == "OutOfMemoryError":
             raise
         raise WeightsError(f"{folder} cannot be loaded: {_line(error)}", REMEDY) from error
     _check(told, folder)
     return network.eval()  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no report of transformers' own: what does not fit becomes an error (:func:`_check`)."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _nf4(dtype: torch.dtype, kept: tuple[str, ...]) -> Any:
@@ -113,6 +135,7 @@ def tokenizer_of(folder: Path, name: str) -> Any:
     Raises:
         WeightsError: its files are missing or damaged, or it has no end-of-turn or padding token.
     """
+    check_torchvision()
     from transformers import AutoTokenizer
 
     try:
