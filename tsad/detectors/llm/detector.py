@@ -102,7 +102,7 @@ class LanguageDetector(Detector):
         self.check_checkpoint()
         self._device = resolve_device(self.settings.device, self.name)
         self._digest = BaseDigest(self.folder)
-        self._lock = threading.Lock()  # of network and reader, which are made when they are first needed
+        self._lock = threading.RLock()  # of network and reader, which are made when they are first needed
         self._network: Any = None
         self._reader: Reader | None = None
         self._adapter: Path | None = None
@@ -162,7 +162,7 @@ class LanguageDetector(Detector):
 
     def _twin(self) -> Self:
         other = super()._twin()
-        other._lock = threading.Lock()
+        other._lock = threading.RLock()
         return other
 
     @property
