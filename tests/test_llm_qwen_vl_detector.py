@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ import yaml
 from tsad.core.errors import DetectorError, WeightsError
 from tsad.core.series import Series, Window
 from tsad.core.types import NS_PER_SECOND
+from tsad.detectors.llm.blocks import pieces
+from tsad.detectors.llm.codec import Mark
+from tsad.detectors.llm.prompts import chat_text, codec_of
 from tsad.detectors.llm.qwen_vl.detector import QwenVL, QwenVLOptions
 from tsad.detectors.llm.qwen_vl.tiny import qwen3_vl, write_preprocessor
+from tsad.detectors.llm.rows import answer_of, stretch
 from tsad.detectors.llm.tiny import tokenizer
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -24,7 +29,8 @@ def options(name: str = "qwen_vl_tiny", prompt: str = "flags", **changes: Any) -
     """What the YAML gives, with what it takes from other groups."""
     given = yaml.safe_load((CONF / "detector" / f"{name}.yaml").read_text(encoding="utf-8"))
     assert given.pop("_target_") == f"{QwenVL.__module__}.QwenVL"
-    assert given["prompt"] == "${prompt}" and given["quantisation"] == "${adapter.quantisation}"
+    assert given["quantisation"] == "${adapter.quantisation}"
+    assert (given["prompt"] == "${prompt}") == (given["weights"] == "???") == (name == "qwen_vl_8b")
     asked = yaml.safe_load((CONF / "prompt" / f"{prompt}.yaml").read_text(encoding="utf-8"))
     return given | {"prompt": asked, "quantisation": "none", "device": "cpu"} | changes
 
@@ -77,6 +83,30 @@ def test_intervals(folder: Path, unit: str) -> None:
     assert all(0 <= i.start < i.end <= 300 * NS_PER_SECOND and 0 <= i.score <= 1 for i in intervals)
 
 
+@pytest.mark.parametrize(("points", "width"), [(256, 0), (250, 0), (100, 512), (10, 512)])
+def test_intervals_in_columns_are_mapped_back_exactly(folder: Path, points: int, width: int) -> None:
+    drawn = {"prompt": "columns", "unit": "columns", "width": width, "stride": 256, "length": 256}
+    detector = QwenVL(**options(weights=str(folder), **drawn))
+    reading = detector._reading()
+    edges, (piece,) = reading.position_edges(points), pieces(series(points), detector._cutting())
+    assert len(edges) == (width or 4 * 256) // 32 + 1
+    text = chat_text(detector.settings.prompt, reader=reading, block=piece.block)
+    assert f"numbered 0 to {len(edges) - 2} from" in text
+    for start, end in itertools.combinations(range(0, points, 7), 2):
+        codec = codec_of(detector.settings.prompt, reading, points)
+        told = reading.tokenizer.decode(answer_of(codec, edges, [Mark(start, end)])).removesuffix("<|im_end|>")
+        ((first, last),) = json.loads(told)
+        assert edges[first] <= start < edges[first + 1] and edges[last] <= end < edges[last + 1]
+        low, high = stretch(piece, Mark(first, last), edges)
+        assert (low, high) == (edges[first], edges[last + 1]) and low <= start and end < high
+    near = answer_of(codec, edges, [Mark(0, 0), Mark(1, 1)])  # in one column where it holds both
+    assert reading.tokenizer.decode(near).count(",") == (1 if edges[1] > 1 else 3)
+    assert stretch(piece, Mark(0, len(edges) - 2), edges) == (0, points)
+    for empty in np.flatnonzero(np.diff(edges) == 0)[:3]:
+        low, high = stretch(piece, Mark(int(empty), int(empty)), edges)
+        assert high == low + 1  # a column without a point means the next one
+
+
 def test_rows_have_the_answer_of_the_window(folder: Path) -> None:
     detector = QwenVL(**options(weights=str(folder)))
     window, mask = Window(series(256), 0, 256), np.zeros(256, bool)
@@ -94,4 +124,4 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"qwen_vl: .* is missing"):
         QwenVL(**options(weights=str(tmp_path)))
     with pytest.raises(WeightsError, match="there is no folder Qwen3-VL-8B-Instruct"):
-        QwenVL(**options("qwen_vl_8b"))
+        QwenVL(**options("qwen_vl_8b", weights="Qwen3-VL-8B-Instruct"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsad.core.errors import DetectorError, WeightsError
-from tsad.core.types import FloatArray
+from tsad.core.types import FloatArray, IntArray
 from tsad.detectors.llm.qwen_vl.pixels import MOST_ASPECT, Patching, pixel_values
 from tsad.detectors.llm.reader import Block, Prompted, Reader
 from tsad.detectors.llm.render import Canvas, render, round_steps
@@ -129,6 +129,9 @@ class QwenVLReader(Reader):
 
     def units(self, points: int) -> int:
         return self.width(points) // self.patching.unit
+
+    def position_edges(self, points: int) -> IntArray:
+        return self.edges(points) if self.drawing.columns else super().position_edges(points)
 
     def read(self, block: Block, text: str) -> Prompted:
         parts = text.split(self.pad)
