@@ -17,7 +17,7 @@ from test_llm_qwen_vl_reader import block, reader
 
 from tsad.core.errors import MissingPackageError, WeightsError
 from tsad.detectors.llm.loading import tokenizer_of
-from tsad.detectors.llm.qwen_vl.loading import QwenVLCheckpoint
+from tsad.detectors.llm.qwen_vl.loading import FAMILIES, QwenVLCheckpoint
 from tsad.detectors.llm.qwen_vl.model import PatchProjection, classes
 from tsad.detectors.llm.qwen_vl.tiny import qwen3_5, qwen3_vl, write_preprocessor
 from tsad.detectors.llm.tiny import tokenizer
@@ -259,3 +259,57 @@ def test_it_learns_which_columns_are_abnormal() -> None:
         optimiser.step()
         losses.append(loss.item())
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[5:10])
+
+
+PUBLISHED = {  # written from memory, in the form of transformers 4.57: rope_scaling, rope_theta, vision's model_type
+    "architectures": ["Qwen3VLForConditionalGeneration"], "model_type": "qwen3_vl", "tie_word_embeddings": False,
+    "image_token_id": 151655, "video_token_id": 151656, "vision_start_token_id": 151652, "vision_end_token_id": 151653,
+    "transformers_version": "4.57.0.dev0",
+    "text_config": {
+        "model_type": "qwen3_vl_text", "attention_bias": False, "bos_token_id": 151643, "eos_token_id": 151645,
+        "dtype": "bfloat16", "head_dim": 128, "hidden_size": 4096, "intermediate_size": 12288, "vocab_size": 151936,
+        "max_position_embeddings": 262144, "num_attention_heads": 32, "num_hidden_layers": 36, "num_key_value_heads": 8,
+        "rope_scaling": {"mrope_interleaved": True, "mrope_section": [24, 20, 20], "rope_type": "default"},
+        "rope_theta": 5000000,
+    },
+    "vision_config": {
+        "model_type": "qwen3_vl", "depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16,
+        "out_hidden_size": 4096, "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2,
+        "num_position_embeddings": 2304, "deepstack_visual_indexes": [8, 16, 24], "hidden_act": "gelu_pytorch_tanh",
+    },
+}  # fmt: skip
+
+
+def test_a_published_config_gives_the_published_size(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED))
+    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
+    write_preprocessor(tmp_path)
+    config = QwenVLCheckpoint.at(tmp_path).configuration()
+    _, kind = classes(*FAMILIES["qwen3_vl"])
+    with torch.device("meta"):
+        network = kind(config)
+    assert sum(p.numel() for p in network.parameters()) == 8_767_123_696
+    assert config.text_config.rope_parameters["rope_theta"] == 5e6
+    assert config.text_config.rope_parameters["mrope_section"] == [24, 20, 20]
+
+
+def test_half_precision(saved: Path) -> None:
+    network = QwenVLCheckpoint.at(saved).load(device="cpu", dtype=torch.bfloat16, nf4=False)
+    assert {p.dtype for p in network.parameters()} == {torch.bfloat16}
+    with torch.inference_mode():
+        assert network(**batch()).logits.dtype == torch.bfloat16
+    assert torch.isfinite(network(**batch(answers=[[24], [25], [24]])).loss)
+
+
+def test_gradients_reach_the_adapter_under_checkpointing(saved: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    grads = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        adapted = get_peft_model(load(saved), LoraConfig(r=4, target_modules=SEVEN, init_lora_weights=False)).train()
+        if checkpointing:
+            adapted.gradient_checkpointing_enable({"use_reentrant": False})
+        adapted(**batch(answers=[[24], [25], [24]])).loss.backward()
+        grads.append({name: p.grad for name, p in adapted.named_parameters() if p.requires_grad})
+    assert grads[0] and all(torch.allclose(grads[0][name], grads[1][name], atol=1e-6) for name in grads[0])
