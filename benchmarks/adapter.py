@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tsad.config import compose, settings, workbench
+from tsad.config.tuning import adapter_for
 from tsad.config.workbench import Workbench
 from tsad.core.intervals import mask_to_intervals
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
@@ -69,7 +70,7 @@ def compared(bench: Workbench, pairs: list[tuple[Series, np.ndarray]], reviews: 
     with tempfile.TemporaryDirectory() as folder:
         version = dataset(split, pairs, reviews, bench.windows.context)
         call = TuningCall(folder=Path(folder))
-        result = SmallTuner().fit(detector, version, bench.adapter, call, Silent())  # type: ignore[arg-type]
+        result = SmallTuner().fit(detector, version, adapter_for(bench.adapter, detector), call, Silent())  # type: ignore[arg-type]
         found = [before["interval_f1"], before["composite_f1"]]
         if result.adapter is None:
             return [*found, *found, *found, 0.0, 0.0]

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from llm_kit import NAMES, in_4_bits, tiny_qwen, token_logits
 from test_datasets import largest_file
 from torch import nn
 
 from tsad.adapters import lora, saved
 from tsad.core.errors import StorageError, TrainingError, WeightsError
 from tsad.core.options import AdapterOptions
+from tsad.core.options.adapter import LATER
 
 QWEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -27,7 +29,7 @@ def make_options(**changes: Any) -> AdapterOptions:
         "target_modules": ["q_proj", "down_proj"], "modules_to_save": ["anomaly_head"],
         "learning_rate": 0.02, "weight_decay": 0.01, "steps": 20, "batch_size": 8, "warmup": 0.1, "grad_clip": 1.0,
         "validation_share": 0.25, "patience": 3, "eval_every": 5, "checkpoint_every": 4, "replay_share": 0.5,
-        "min_windows": 4, "min_positive": 2, "seed": 0,
+        "min_windows": 4, "min_positive": 2, "seed": 0, **LATER,
     }  # fmt: skip
     return AdapterOptions(**{**values, **changes})
 
@@ -238,7 +240,8 @@ def test_a_full_disk_is_named_and_leaves_the_old_adapter(adapter: Path) -> None:
 
 def test_settings_of_an_adapter(adapter: Path) -> None:
     assert saved.settings_of(adapter) == {
-        "r": 2, "alpha": 4, "target_modules": ["down_proj", "q_proj"], "modules_to_save": ["anomaly_head"],
+        "method": "lora", "r": 2, "alpha": 4, "dora": False, "target_modules": ["down_proj", "q_proj"],
+        "modules_to_save": ["anomaly_head"],
     }  # fmt: skip
 
 
@@ -265,3 +268,102 @@ def test_a_merged_network_scores_as_the_adapter_does(adapter: Path) -> None:
     plain = lora.merged(tiny_network(), adapter)
     assert torch.allclose(logits_of(plain), logits_of(lora.load(tiny_network(), adapter)), atol=1e-5)
     assert not [name for name, _ in plain.named_parameters() if "lora_" in name]
+
+
+# ---- DoRA, all weights, an encoder's layers, bases of 4 bits
+
+
+def moved(model: nn.Module) -> nn.Module:
+    """Every trained number away from its start."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+def test_dora_is_kept_loaded_and_merged(tmp_path: Path) -> None:
+    model = lora.attach(tiny_qwen(), make_options(dora=True, target_modules=NAMES, modules_to_save=[]))
+    assert torch.allclose(token_logits(model), token_logits(tiny_qwen()), atol=1e-5)
+    lengths = [n for n, p in model.named_parameters() if p.requires_grad and "magnitude" in n]
+    assert len(lengths) == 2 * len(NAMES)
+    lora.save(moved(model), tmp_path / "adapter")
+    assert saved.settings_of(tmp_path / "adapter")["dora"] is True
+    scores = token_logits(model)
+    assert torch.equal(token_logits(lora.load(tiny_qwen(), tmp_path / "adapter")), scores)
+    assert torch.allclose(token_logits(lora.merged(tiny_qwen(), tmp_path / "adapter")), scores, atol=1e-4)
+
+
+def test_all_weights_are_an_adapter_too(tmp_path: Path) -> None:
+    model = moved(lora.attach(tiny_network(), make_options(method="full"), "tsad/tiny"))
+    scores = logits_of(model)
+    lora.save(model, tmp_path / "adapter")
+    assert sorted(p.name for p in (tmp_path / "adapter").iterdir()) == [
+        "adapter.sha256", "adapter_config.json", "adapter_model.safetensors",
+    ]  # fmt: skip
+    assert saved.settings_of(tmp_path / "adapter") == {"method": "full"}
+    assert saved.base_id(tmp_path / "adapter") == "tsad/tiny"
+    for load in (lora.load, lora.merged, lora.for_scoring):
+        assert torch.equal(logits_of(load(tiny_network(5), tmp_path / "adapter")), scores)
+    again = lora.load(tiny_network(5), tmp_path / "adapter", trainable=True)
+    assert all(p.requires_grad for p in again.parameters())
+    lora.save(again, tmp_path / "again")
+    assert saved.weights_digest(tmp_path / "again") == saved.weights_digest(tmp_path / "adapter")
+    lora.zero(tiny_network(), tmp_path / "adapter", tmp_path / "zero")
+    assert torch.equal(logits_of(lora.load(tiny_network(5), tmp_path / "zero")), logits_of(tiny_network()))
+    with pytest.raises(WeightsError, match="does not fit this network: 0.bias"):
+        lora.load(nn.Sequential(nn.Linear(8, 8)), tmp_path / "adapter")
+
+
+def test_tied_weights_are_kept_once(tmp_path: Path) -> None:
+    def tied() -> nn.Module:
+        network = tiny_qwen()
+        network.lm_head.weight = network.model.embed_tokens.weight
+        return network
+
+    model = moved(lora.attach(tied(), make_options(method="full")))
+    lora.save(model, tmp_path / "adapter")
+    assert "lm_head.weight" not in saved.check(tmp_path / "adapter")
+    assert torch.equal(token_logits(lora.load(tied(), tmp_path / "adapter")), token_logits(model))
+
+
+def test_every_layer_below_a_module_is_a_target(tmp_path: Path) -> None:
+    def network() -> nn.Module:
+        made = tiny_qwen()
+        made.ts_encoder = nn.ModuleDict({"mlp": nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 32))})
+        return made
+
+    options = make_options(target_modules=["q_proj", "ts_encoder.mlp.*"], modules_to_save=[])
+    model = lora.attach(network(), options)
+    on = {n.split(".lora_")[0].removeprefix("base_model.model.") for n, p in model.named_parameters() if p.requires_grad}
+    layers = {f"model.layers.{k}.self_attn.q_proj" for k in range(2)}
+    assert on == layers | {"ts_encoder.mlp.0", "ts_encoder.mlp.2"}
+    assert {name for name, _ in lora.adapted(network(), options)} == on
+    lora.save(model, tmp_path / "adapter")
+    assert saved.settings_of(tmp_path / "adapter")["target_modules"] == lora.spelt_targets(network(), options)
+    with pytest.raises(TrainingError, match=r"target_modules names ts_encoder\.mlp\.\*, which Qwen3ForCausalLM"):
+        lora.attach(tiny_qwen(), options)
+
+
+def test_a_base_of_4_bits_carries_its_adapter_beside_it(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    tiny_qwen().save_pretrained(tmp_path / "base")
+    base = in_4_bits(tmp_path / "base")
+    assert lora.quantised(base) and not lora.quantised(tiny_qwen())
+    dtypes = {name: p.dtype for name, p in base.named_parameters()}
+    model = moved(lora.attach(base, make_options(target_modules=NAMES, modules_to_save=[]), "tiny"))
+    kept = {n.removeprefix("base_model.model."): p.dtype for n, p in model.named_parameters() if ".lora_" not in n}
+    assert {name.replace(".base_layer", ""): dtype for name, dtype in kept.items()} == dtypes  # nothing to float32
+    scores = token_logits(model)
+    lora.save(model, tmp_path / "adapter")
+    scored = lora.for_scoring(in_4_bits(tmp_path / "base"), tmp_path / "adapter")
+    assert torch.equal(token_logits(scored), scores) and any(".lora_" in n for n, _ in scored.named_parameters())
+    assert not torch.allclose(scores, token_logits(in_4_bits(tmp_path / "base")))
+    with pytest.raises(WeightsError, match=r"cannot be folded into weights of 4 bits"):
+        lora.merged(in_4_bits(tmp_path / "base"), tmp_path / "adapter")
+    with pytest.raises(TrainingError, match=r"adapter.method=full, but .* is quantised"):
+        lora.attach(in_4_bits(tmp_path / "base"), make_options(method="full"))
+    tiny_qwen(hidden=16).save_pretrained(tmp_path / "other")
+    with pytest.raises(WeightsError, match="does not fit this network"):
+        lora.load(in_4_bits(tmp_path / "other"), tmp_path / "adapter")

@@ -28,11 +28,12 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = {
     "torch", "transformers", "peft", "mlflow", "evaluate", "label_studio_sdk", "matplotlib", "sklearn", "datasets",
-    "bitsandbytes", "playwright", "iotdb", "thrift", "sqlalchemy", "psycopg", "tsdownsample",
+    "bitsandbytes", "accelerate", "playwright", "iotdb", "thrift", "sqlalchemy", "psycopg", "tsdownsample",
 }  # fmt: skip
 # Modules that are themselves imported only where their library is at work.
 LAZY = {
     "detectors/patch/": {"torch", "transformers"},
+    "detectors/llm/": {"torch", "transformers"},
     "metrics/hub.py": {"evaluate", "datasets"},
     "tracking/pyfunc_model.py": {"mlflow"},
     "tracking/": {"mlflow"},

@@ -127,6 +127,88 @@ def test_a_refusal_never_reads_values_as_templates() -> None:
         validated(Pair, {"low": 1, "name": "{low}"}, "g")
 
 
+# --- what null stands for --------------------------------------------------------------------------------------
+
+QWEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def test_null_stands_for_the_detector_s_own(bench: Bench) -> None:
+    from tsad.config.tuning import adapter_for
+
+    plant = ["source=synthetic", "review=simulated"]
+    one = bench(*plant)
+    assert [getattr(one.adapter, key) for key in ("target_modules", "modules_to_save", "learning_rate")] == [None] * 3
+    filled = adapter_for(one.adapter, one.make_detector())
+    assert (filled.target_modules, filled.modules_to_save, filled.learning_rate) == (QWEN, ["decoder", "head"], 0.001)
+    assert filled.for_detector(one.detector_kind.adapter_defaults) == filled
+    assert one.parameters()["adapter.learning_rate"] == 0.001
+    assert one.parameters("adapter")["adapter.target_modules"] == QWEN
+    typed = bench(*plant, "adapter.learning_rate=0.1", "adapter.target_modules=[q_proj]")
+    filled = adapter_for(typed.adapter, typed.make_detector())
+    assert (filled.target_modules, filled.learning_rate) == (["q_proj"], 0.1)
+    untrained = bench(*plant, "detector=robust_zscore", "adapter=qlora")  # a group that is not used is accepted
+    assert adapter_for(untrained.adapter, untrained.make_detector()) == untrained.adapter
+
+
+def test_an_encoder_joins_the_targets(options: Make) -> None:
+    own = {"target_modules": ("q_proj",), "modules_to_save": (), "learning_rate": 1e-4}
+    series = own | {"encoder_modules": ("ts_encoder.mlp.*",)}
+    asked = options("adapter.train_encoder=true").adapter
+    filled = asked.for_detector(series)
+    assert filled.target_modules == ["q_proj", "ts_encoder.mlp.*"] and filled.for_detector(series) == filled
+    assert options("adapter.train_encoder=true", "adapter.target_modules=all-linear").adapter.for_detector(
+        series
+    ).target_modules == "all-linear"
+    with pytest.raises(ConfigError, match="has no encoder of its own"):
+        asked.for_detector(own)
+    with pytest.raises(ConfigError, match=r"beside the expression adapter\.target_modules=q_\.\*"):
+        options("adapter.train_encoder=true", "adapter.target_modules=q_.*").adapter.for_detector(series)
+    with pytest.raises(ConfigError, match=r"adapter\.learning_rate is null, and the detector has no value"):
+        asked.for_detector({"target_modules": ("q_proj",), "modules_to_save": ()})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["adapter=full", "adapter.quantisation=nf4"], ["adapter.method is full", "adapter.quantisation=nf4"]),
+        (["adapter=full", "adapter.dora=true"], ["adapter.method is full", "adapter.dora=true"]),
+        (["adapter=full", "adapter.train_encoder=true"], ["adapter.train_encoder=true"]),
+        (["adapter.quantisation=int8"], ["adapter.quantisation is 'int8'", "nf4"]),
+        (["adapter.optimiser=sgd"], ["adapter.optimiser", "adamw"]),
+        (["adapter.precision=fp16"], ["adapter.precision", "bf16"]),
+        (["adapter.micro_batch=0"], ["adapter.micro_batch is 0", "at least 1"]),
+        (["adapter.max_tokens=0"], ["adapter.max_tokens is 0"]),
+        (["adapter.method=dora"], ["adapter.method", "lora"]),
+        (["adapter.group_by_length=1"], ["adapter.group_by_length is 1", "true or false"]),
+    ],
+)
+def test_what_of_adapter_is_refused(options: Make, overrides: list[str], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        options(*overrides)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_what_a_tuner_cannot_honour_is_refused_before_anything_is_frozen(bench: Bench) -> None:
+    from tsad.core.errors import TrainingError
+    from tsad.loop.train import train_challenger
+
+    plant = ["source=synthetic", "review=simulated", "loop.name=door"]
+    for words, said in (
+        (["adapter=qlora"], r"adapter\.quantisation is nf4, which only large detectors"),
+        (["adapter.optimiser=adamw_8bit"], r"adapter\.optimiser is adamw_8bit"),
+        (["adapter.gradient_checkpointing=true"], r"adapter\.gradient_checkpointing is True"),
+        (["adapter.micro_batch=2"], r"adapter\.micro_batch is 2.*adapter\.micro_batch=null"),
+        (["adapter.precision=bf16"], r"adapter\.precision is bf16"),
+    ):
+        one = bench(*plant, *words)
+        with pytest.raises(TrainingError, match=said):
+            iterate(one)
+        with pytest.raises(TrainingError, match=said):
+            train_challenger(one, "latest")
+        assert not one.home.exists() or "door" not in open_store(one.tracking, one.home).loops()
+
+
 # --- old configs ------------------------------------------------------------------------------------------
 
 

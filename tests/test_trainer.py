@@ -37,7 +37,8 @@ from tsad.core.types import BoolArray
 from tsad.files.hashing import digest_of_file
 from tsad.training.batches import MIN_POSITIVE, BalancedDraws, split
 from tsad.training.datasets import build
-from tsad.training.small import SmallTuner, learning_rate
+from tsad.training.schedule import learning_rate
+from tsad.training.small import SmallTuner
 
 LENGTH = 64
 
@@ -363,6 +364,10 @@ def shipped(name: str) -> dict[str, Any]:
 def test_the_shipped_options_are_complete() -> None:
     assert set(shipped("lora")) == set(AdapterOptions.model_fields)
     assert shipped("none") == {"defaults": ["lora", "_self_"], "enabled": False}
+    for name in ("qlora", "full"):
+        changed = shipped(name)
+        assert changed.pop("defaults") == ["lora", "_self_"]
+        AdapterOptions(**{**shipped("lora"), **changed})
 
 
 def test_the_shipped_options_train_the_patch_detector(tmp_path: Path) -> None:
@@ -377,7 +382,8 @@ def test_the_shipped_options_train_the_patch_detector(tmp_path: Path) -> None:
         PatchModel(PatchConfig(**shape, intermediate_size=24, point_size=8)).save_pretrained(tmp_path / "base")
     detector = PatchDetector(weights=str(tmp_path / "base"), batch_size=8, device="cpu", stride=32, blend=0.0)
     version = make_version()
-    options = AdapterOptions(**{**shipped("lora"), "steps": 40, "learning_rate": 0.02, "min_positive": 4})
+    changed = {"steps": 40, "learning_rate": 0.02, "min_positive": 4}
+    options = AdapterOptions(**{**shipped("lora"), **changed}).for_detector(PatchDetector.adapter_defaults)
     result = SmallTuner().fit(detector, version, options, TuningCall(folder=tmp_path), Notebook())
     assert result.adapter and result.metrics["validation_loss"] < 0.8 * result.metrics["validation_loss_start"]
     assert result.metrics["validation_auc_pr"] > 0.5
@@ -504,7 +510,8 @@ def test_adapters_are_those_of_before(tmp_path: Path) -> None:
             PatchModel(PatchConfig(**shape, intermediate_size=24, point_size=8)).save_pretrained(tmp_path / "base")
         detector = PatchDetector(weights=str(tmp_path / "base"), batch_size=8, device="cpu", stride=32, blend=0.0)
         changed = {"steps": 12, "learning_rate": 0.02, "min_positive": 4, "eval_every": 3}
-        options, notes = AdapterOptions(**{**shipped("lora"), **changed}), Notebook()
+        options = AdapterOptions(**{**shipped("lora"), **changed}).for_detector(PatchDetector.adapter_defaults)
+        notes = Notebook()
         result = SmallTuner().fit(detector, make_version(), options, TuningCall(folder=tmp_path), notes)
     finally:
         torch.set_num_threads(threads)

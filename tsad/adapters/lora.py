@@ -1,4 +1,9 @@
-"""LoRA adapters on networks, through peft: attach, load, merge, save. Any network with linear layers will do."""
+"""Adapters on networks: attach, load, merge, save; LoRA through peft on any network with linear layers, or all weights.
+
+On a base of 4 bits (bitsandbytes' ``Linear4bit``) LoRA is never merged: rounding to 4 bits again would undo part of it.
+The base is only frozen: peft's ``prepare_model_for_kbit_training`` would turn embeddings and output layer to float32
+(2.5 GiB at 8 billion parameters).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsad.adapters import saved
+from tsad.adapters import full, saved
 from tsad.core.errors import TrainingError, WeightsError
 from tsad.core.options import AdapterOptions
 
@@ -15,14 +20,17 @@ if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
 
 ALL_LINEAR = "all-linear"  # peft's word: every linear layer but the output layer of a language model
+BELOW = ".*"  # at the end of a target: every linear layer below the module before it
 
 
-def attach(network: torch.nn.Module, options: AdapterOptions, base: str = "") -> PeftModel:
+def attach(network: torch.nn.Module, options: AdapterOptions, base: str = "") -> PeftModel | torch.nn.Module:
     """Put fresh LoRA matrices on the linear layers that ``options.target_modules`` names; changes ``network`` in place.
 
     B starts at zero, so the network's output does not change until training. A is drawn from torch's global
-    generator. LoRA: Hu et al. 2021, arXiv 2106.09685. ``target_modules``: names, a regular expression that a layer's
-    whole dotted name has to match, or ``all-linear``.
+    generator. LoRA: Hu et al. 2021, arXiv 2106.09685; ``options.dora``: Liu et al. 2024, arXiv 2402.09353.
+    ``target_modules``: names (``encoder.mlp.*`` = every linear layer below it), a regular expression that a layer's
+    whole dotted name has to match, or ``all-linear``. With ``options.method=full`` every weight of the network itself
+    is to be trained instead.
 
     Args:
         base: id of the base weights, noted in the adapter; a name, never a path of this machine.
@@ -30,26 +38,61 @@ def attach(network: torch.nn.Module, options: AdapterOptions, base: str = "") ->
     Raises:
         TrainingError: a name in ``target_modules`` or ``modules_to_save`` that the network does not have.
     """
+    if options.method == "full":
+        return full.attach(network, base)
     from peft import LoraConfig
 
     _check_names(network, options)
-    targets = options.target_modules
     config = LoraConfig(
-        r=options.r, lora_alpha=options.alpha, lora_dropout=options.dropout, bias="none",
-        target_modules=targets if isinstance(targets, str) else sorted(targets),
-        modules_to_save=sorted(options.modules_to_save) or None,
+        r=options.r, lora_alpha=options.alpha, lora_dropout=options.dropout, bias="none", use_dora=options.dora,
+        target_modules=spelt_targets(network, options),
+        modules_to_save=sorted(options.settled("modules_to_save")) or None,
     )  # fmt: skip
     return _wrap(network, config, base)
 
 
-def save(model: PeftModel, folder: Path) -> None:
+def spelt_targets(network: torch.nn.Module, options: AdapterOptions) -> list[str] | str:
+    """``target_modules`` as peft takes them and keeps them: sorted names, those below a module spelt out."""
+    targets = options.settled("target_modules")
+    if isinstance(targets, str):
+        return targets
+    return sorted({name for target in targets for name in _spelt_out(target, network)})
+
+
+def adapted(network: torch.nn.Module, options: AdapterOptions) -> list[tuple[str, torch.nn.Module]]:
+    """The layers that LoRA would sit on, by dotted name; the network is not changed.
+
+    Raises:
+        TrainingError: as :func:`attach`.
+    """
+    _check_names(network, options)
+    targets = spelt_targets(network, options)
+    layers = [(name, module) for name, module in network.named_modules() if _takes_lora(module)]
+    if targets == ALL_LINEAR:
+        output = getattr(network, "get_output_embeddings", lambda: None)()
+        return [(name, module) for name, module in layers if _is_linear(module) and module is not output]
+    if isinstance(targets, str):
+        return [(name, module) for name, module in layers if re.fullmatch(targets, name)]
+    return [(name, module) for name, module in layers if any(name == t or name.endswith(f".{t}") for t in targets)]
+
+
+def _spelt_out(target: str, network: torch.nn.Module) -> list[str]:
+    if not target.endswith(BELOW):
+        return [target]
+    inside = re.compile(rf"(.*\.)?{re.escape(target.removesuffix(BELOW))}\..+")
+    return [name for name, module in network.named_modules() if inside.fullmatch(name) and _takes_lora(module)]
+
+
+def save(model: PeftModel | torch.nn.Module, folder: Path) -> None:
     """Write the adapter of ``model`` to ``folder``, whole or not at all; the same adapter gives the same bytes.
 
     Raises:
         StorageError: disk full, read-only folder.
     """
-    from peft import get_peft_model_state_dict
+    from peft import PeftModel, get_peft_model_state_dict
 
+    if not isinstance(model, PeftModel):
+        return full.save(model, folder)
     config = model.peft_config["default"]
     settings = {k: sorted(v) if isinstance(v, set) else v for k, v in config.to_dict().items()}
     settings |= {"auto_mapping": None, "inference_mode": True, "revision": None}
@@ -59,7 +102,7 @@ def save(model: PeftModel, folder: Path) -> None:
 
 def load(
     network: torch.nn.Module, folder: Path, trainable: bool = False, dropout: float | None = None
-) -> PeftModel:
+) -> PeftModel | torch.nn.Module:
     """Put the adapter in ``folder`` on a fresh base network; changes ``network`` in place, never asks the network.
 
     Args:
@@ -72,6 +115,8 @@ def load(
     from peft import LoraConfig, set_peft_model_state_dict
 
     tensors = saved.check(folder)
+    if saved.method_of(folder) == saved.FULL:
+        return full.load(network, folder, tensors, trainable)
     config = LoraConfig.from_pretrained(str(folder))
     config.inference_mode = not trainable
     if dropout is not None:
@@ -95,10 +140,34 @@ def merged(network: torch.nn.Module, folder: Path) -> torch.nn.Module:
     W + B A alpha / r (Hu et al. 2021, arXiv 2106.09685). With B = 0 the weights stay as they are.
 
     Raises:
+        WeightsError: as :func:`load`, or a base of 4 bits (use :func:`for_scoring`).
+    """
+    from peft import PeftModel
+
+    if quantised(network):
+        raise WeightsError(
+            f"The adapter in {folder} cannot be folded into weights of 4 bits: rounding again would change it",
+            "Score with it beside the base (adapters.lora.for_scoring).",
+        )
+    model = load(network, folder)
+    if not isinstance(model, PeftModel):
+        return model
+    whole: torch.nn.Module = model.merge_and_unload()  # type: ignore[operator]
+    return whole.eval()
+
+
+def for_scoring(network: torch.nn.Module, folder: Path) -> torch.nn.Module:
+    """The network under the adapter of ``folder``: folded in, or beside a base of 4 bits; changes ``network`` in place.
+
+    Raises:
         WeightsError: as :func:`load`.
     """
-    whole: torch.nn.Module = load(network, folder).merge_and_unload()
-    return whole.eval()
+    return load(network, folder) if quantised(network) else merged(network, folder)
+
+
+def quantised(network: torch.nn.Module) -> bool:
+    """Whether some of its weights are integers standing for others (bitsandbytes)."""
+    return any(not p.is_floating_point() for p in network.parameters())
 
 
 def zero(network: torch.nn.Module, folder: Path, into: Path) -> None:
@@ -110,6 +179,8 @@ def zero(network: torch.nn.Module, folder: Path, into: Path) -> None:
     import torch
     from peft.utils import ModulesToSaveWrapper
 
+    if saved.method_of(folder) == saved.FULL:
+        return full.save(full.attach(network, saved.base_id(folder)), into)
     model = load(network, folder)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -141,21 +212,29 @@ def _takes_lora(module: torch.nn.Module) -> bool:
     return isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding) or type(module).__name__ == "Conv1D"
 
 
+def _is_linear(module: torch.nn.Module) -> bool:
+    from torch import nn
+
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
 def _check_names(network: torch.nn.Module, options: AdapterOptions) -> None:
     """Every target and every module to save is there.
 
     Raises:
         TrainingError: naming those that are not, and what there is.
     """
-    if not options.target_modules:
+    targets = options.settled("target_modules")
+    if not targets:
         raise TrainingError("adapter.target_modules is empty", f"Name some of: {', '.join(linear_names(network))}.")
     modules = dict(network.named_modules())
-    if isinstance(options.target_modules, str):
-        _check_expression(options.target_modules, modules, network)
+    if isinstance(targets, str):
+        _check_expression(targets, modules, network)
     else:
-        unknown = [name for name in options.target_modules if not _all_fit(_hits(name, modules))]
+        hits = {target: [_hits(name, modules) for name in _spelt_out(target, network)] for target in targets}
+        unknown = [target for target, each in hits.items() if not each or not all(map(_all_fit, each))]
         _refuse("target_modules", unknown, network, linear_names(network), " as a linear layer")
-    unknown = [name for name in options.modules_to_save if not _hits(name, modules)]
+    unknown = [name for name in options.settled("modules_to_save") if not _hits(name, modules)]
     _refuse("modules_to_save", unknown, network, _module_names(network), "")
 
 

@@ -1,4 +1,4 @@
-"""LoRA adapters on disk: a plain peft folder, checked before anything of it is used. Never pickle, never the network.
+"""Adapters on disk: a plain peft folder, checked before anything of it is used. Never pickle, never the network.
 
 An adapter is ``adapter_config.json``, ``adapter_model.safetensors`` and ``adapter.sha256`` in the format of
 ``sha256sum -c``, since safetensors itself has no checksum.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 CONFIG, WEIGHTS, SUMS = "adapter_config.json", "adapter_model.safetensors", "adapter.sha256"
+LORA, FULL = "LORA", "FULL"  # kinds of adapters: peft's, and all weights of a small network (adapters.full)
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 _REMEDY = "Fetch it again from its registered version, or train it anew (adapter.start_from=base)."
 
@@ -60,13 +61,27 @@ def check(folder: Path) -> dict[str, torch.Tensor]:
             )
     contents = {name: _read(folder / name) for name in (CONFIG, WEIGHTS)}  # an absent one: peft would ask the hub
     _check_sums(folder, contents)
-    try:
-        kind = json.loads(contents[CONFIG])["peft_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder / CONFIG} is corrupted: {error}", _REMEDY) from error
-    if kind != "LORA":
+    kind = _kind(folder, contents[CONFIG])
+    if kind not in (LORA, FULL):
         raise WeightsError(f"{folder} holds a {kind} adapter; tsad reads LORA", "Train an adapter with tsad train.")
     return _tensors(folder / WEIGHTS, contents[WEIGHTS])
+
+
+def method_of(folder: Path) -> str:
+    """``LORA`` or ``FULL``."""
+    return _kind(Path(folder), _read(Path(folder) / CONFIG))
+
+
+def base_id(folder: Path) -> str:
+    """Id of the base weights that the folder names; "" where it names none."""
+    return json.loads(_read(Path(folder) / CONFIG)).get("base_model_name_or_path") or ""
+
+
+def _kind(folder: Path, config: bytes) -> str:
+    try:
+        return str(json.loads(config)["peft_type"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{folder / CONFIG} is corrupted: {error}", _REMEDY) from error
 
 
 def _check_sums(folder: Path, contents: dict[str, bytes]) -> None:
@@ -100,15 +115,18 @@ def weights_digest(folder: Path) -> str:
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """``r``, ``alpha``, ``target_modules`` and ``modules_to_save`` of an adapter on disk, named as in the config.
+    """What an adapter on disk is, named as in the config: ``method``, and of LoRA ``r``, ``alpha``, ``dora``,
+    ``target_modules`` and ``modules_to_save``.
 
     Names come sorted; a regular expression stays a text.
     """
     check(folder)
     raw = json.loads(_read(Path(folder) / CONFIG))
+    if raw["peft_type"] == FULL:
+        return {"method": "full"}
     targets = raw["target_modules"]
     return {
-        "r": raw["r"], "alpha": raw["lora_alpha"],
+        "method": "lora", "r": raw["r"], "alpha": raw["lora_alpha"], "dora": bool(raw.get("use_dora")),
         "target_modules": targets if isinstance(targets, str) else sorted(targets),
         "modules_to_save": sorted(raw["modules_to_save"] or []),
     }  # fmt: skip

@@ -49,6 +49,7 @@ def workbench(checked: Settings, context: Context | None = None) -> Workbench:
         gold_rule=checked.parts["gold"].build(),
         reviewer=checked.parts["review"].kind,
         make_source=lambda: _cached(source.build(), checked.home, checked.cache, context),
+        detector_kind=checked.parts["detector"].kind,
         make_detector=checked.parts["detector"].build,
         detector_named=lambda name: _detector_named(name, checked.parts["detector"]),
         threshold_named=lambda name: _threshold_named(name, checked.groups["threshold"]),

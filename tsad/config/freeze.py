@@ -14,6 +14,7 @@ from tsad.config.typed import TypedKeys
 from tsad.core.building import HOUSE
 from tsad.core.errors import ConfigError
 from tsad.core.moved import current
+from tsad.core.options.adapter import LATER
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -105,7 +106,15 @@ ADDED = {
     ),
     "windows": (Addition("context", "remembered", 8192),),
     "detector": (Addition("blend", "refit_every", 0.0),),
+    "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }
+# What was written out before a detector had values of its own; null stands for the same now.
+WRITTEN_OUT = {
+    "adapter": {
+        "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        "modules_to_save": ["decoder", "head"], "learning_rate": 0.001,
+    },
+}  # fmt: skip
 
 
 # Texts that older versions listed in source.missing; they count as missing always now, and the list adds to them.
@@ -128,6 +137,8 @@ def _completed(group: str, values: Any) -> Any:
     later = {a.key: a.value for a in ADDED.get(group, ()) if a.beside in values and a.key not in values}
     if group == "source" and "thousands" in later and "missing" in values:
         later["missing"] = [text for text in values["missing"] or () if text not in _LISTED]
+    if later:
+        later |= {key: None for key, value in WRITTEN_OUT.get(group, {}).items() if values.get(key) == value}
     return {**values, **later}
 
 

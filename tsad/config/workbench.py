@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.groups import Composed
+from tsad.config.tuning import adapter_for
 from tsad.core.context import Context
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Workbench(Composed):
         configs: keyword arguments and ``_target_`` of what is chosen so, by group, secrets masked.
         threshold_rule, strategy, gold_rule: what ``threshold``, ``sampling`` and ``gold`` choose.
         reviewer: the class that ``review`` chooses; see :meth:`make_reviewer`.
+        detector_kind: the class of the detector.
         detector_named: builds the detector of ``conf/detector/<name>.yaml``; what the user set for the detector of
             this config counts where that is the one named.
         threshold_named: the rule of ``conf/threshold/<name>.yaml``.
@@ -53,6 +55,7 @@ class Workbench(Composed):
     strategy: Strategy
     gold_rule: GoldRule
     reviewer: type[Reviewer]
+    detector_kind: type[Detector]
     make_source: Callable[[], Source]
     make_detector: Callable[[], Detector]
     detector_named: Callable[[str], Detector]
@@ -83,7 +86,8 @@ class Workbench(Composed):
         return reviewer
 
     def build_once(self, reads: bool = True) -> None:
-        """Build source, detector and reviewer, and let them go: what cannot be built is said before work starts.
+        """Build source, detector and reviewer, and let them go: what cannot be built, and how the detector cannot be
+        trained, is said before work starts.
 
         Args:
             reads: the source is going to be read: it is asked for its points, so that a folder that is not there is
@@ -96,7 +100,7 @@ class Workbench(Composed):
         if reads:
             source.points()
             source.close()
-        self.make_detector()
+        adapter_for(self.adapter, self.make_detector())
         self.make_reviewer()
 
     def named(self, loop: str) -> Workbench:
@@ -119,8 +123,11 @@ class Workbench(Composed):
         Args:
             groups: only those, and of them all leaves.
         """
+        adapter = self.adapter
+        if self.detector_kind.trainable and adapter.enabled:
+            adapter = adapter.for_detector(self.detector_kind.adapter_defaults)
         chosen: dict[str, Mapping[str, Any]] = {
-            **self.configs, "adapter": dict(self.adapter), "windows": dict(self.windows),
+            **self.configs, "adapter": dict(adapter), "windows": dict(self.windows),
         }  # fmt: skip
         compared = dict.fromkeys(groups, None) if groups else COMPARED
         found: dict[str, Any] = {}

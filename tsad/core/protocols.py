@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from tsad.core.reviews import ReviewedWindow
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, Detection, FloatArray, Interval, Origin
 
@@ -114,3 +115,43 @@ class Trainable(Protocol):
     ) -> Sequence[Any]: ...
 
     def collate(self, rows: Sequence[Any]) -> Mapping[str, Any]: ...
+
+
+class Row(Protocol):
+    """One training row of a detector that answers in tokens: a prompt and its answer; a window may give several.
+
+    Attributes:
+        tokens: of the whole row, placeholders expanded, the answer included.
+        window_id: of the window it was made of.
+        positive: whether its answer holds an interval.
+    """
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def window_id(self) -> str: ...
+
+    @property
+    def positive(self) -> bool: ...
+
+
+@runtime_checkable
+class Answering(Trainable, Protocol):
+    """A detector whose network answers in tokens; it is trained on rows, and validated by what it generates.
+
+    ``rows`` makes them of reviewed windows, ``collate`` gives the network's keyword arguments, right-padded, with
+    ``labels`` on the answers only (-100 elsewhere). ``network()`` is the fresh base, quantised where the detector's
+    options say so. ``validate`` generates answers: ``validation_interval_f1`` and others, among them
+    ``validation_loss`` = 1 - F1. ``replay(count, rng)``, where there is one, gives rows too.
+    """
+
+    def rows(self, reviewed: Sequence[ReviewedWindow]) -> Sequence[Row]: ...
+
+    def collate(self, rows: Sequence[Row]) -> Mapping[str, Any]: ...
+
+    def network(self) -> torch.nn.Module: ...
+
+    def validate(
+        self, network: torch.nn.Module, windows: Sequence[Window], masks: Sequence[BoolArray]
+    ) -> Mapping[str, float]: ...

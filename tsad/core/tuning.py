@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from tsad.core.context import Context
 from tsad.core.options import AdapterOptions
 from tsad.core.protocols import Recorder, Trainable
+from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
 
 
@@ -48,9 +49,56 @@ class Tuned:
     reason: str
 
 
+@dataclass(frozen=True, eq=False)
+class Saving(Result):
+    """What one option does to the memory of training.
+
+    Attributes:
+        option: as it is typed, e.g. ``adapter.gradient_checkpointing=true``.
+        used: whether the plan has it on already.
+        total: GiB with it, all else as in the plan.
+        saved: GiB less than without it.
+    """
+
+    option: str
+    used: bool
+    total: float
+    saved: float
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryPlan(Result):
+    """What training a large network takes, computed from its shapes before any weight is loaded; sizes in GiB.
+
+    Attributes:
+        base: name of the network, e.g. ``chatts_8b``.
+        parameters: of the base; ``trainable``: of what is trained.
+        tokens: of one row; ``rows``: in memory at a time; ``steps``: optimiser steps at most.
+        parts: by name, without what the allocator loses.
+        total: their sum and a tenth more.
+        savings: what each option does.
+        warnings: what is known to go wrong under these options, with figures.
+    """
+
+    base: str
+    parameters: int
+    trainable: int
+    tokens: int
+    rows: int
+    steps: int
+    parts: Mapping[str, float]
+    total: float
+    savings: tuple[Saving, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class Tuner(Protocol):
-    """What teaches a trainable detector from a dataset version."""
+    """What teaches a trainable detector from a dataset version.
+
+    A tuner may also offer ``check(options)``, which raises TrainingError or MissingPackageError for options that it
+    cannot honour: it is asked before anything long begins.
+    """
 
     def fit(
         self, detector: Trainable, version: DatasetVersion, options: AdapterOptions, call: TuningCall,

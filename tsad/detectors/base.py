@@ -15,8 +15,10 @@ from tsad.core.intervals import confidence_along
 from tsad.core.memory import NormalMemory
 from tsad.core.moved import recorded
 from tsad.core.option_model import Configured, Options
+from tsad.core.options import AdapterOptions
 from tsad.core.protocols import Proposing
 from tsad.core.series import Series
+from tsad.core.tuning import MemoryPlan
 from tsad.core.types import Detection, FloatArray, Interval, Needs
 from tsad.detectors.evidence.examined import Examined, Own
 from tsad.files.hashing import digest_of_text
@@ -36,6 +38,9 @@ class Detector(Configured, DetectorBase, ABC):
         trainable: whether it implements core.protocols.Trainable.
         scored: whether it gives each point a score.
         tuner: dotted path of the class that trains it (core.tuning.Tuner).
+        adapter_defaults: what ``adapter.target_modules``, ``modules_to_save`` and ``learning_rate`` stand for where
+            they are ``null``; ``encoder_modules``, where it has an encoder of series, what ``adapter.train_encoder``
+            adds to the targets (``ts_encoder.mlp.*`` = every linear layer below ``ts_encoder.mlp``).
         settings: its options.
         unhashed: those of them that say how it works, not what it answers: no part of ``config_hash``.
         memory: what people have called normal, which evidence is compared with; ``None`` = nobody has looked.
@@ -45,6 +50,10 @@ class Detector(Configured, DetectorBase, ABC):
     trainable: ClassVar[bool] = False
     scored: ClassVar[bool] = True
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
+    adapter_defaults: ClassVar[Mapping[str, Any]] = {
+        "target_modules": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        "modules_to_save": ("decoder", "head"), "learning_rate": 0.001,
+    }  # fmt: skip
     unhashed: ClassVar[tuple[str, ...]] = ()
     settings: Any
     memory: NormalMemory | None = None
@@ -146,6 +155,14 @@ class Detector(Configured, DetectorBase, ABC):
         if folder is None:
             return self
         raise DetectorError(f"Detector {self.name} takes no adapter (asked for {folder})", "Use detector=patch.")
+
+    def memory_plan(self, options: AdapterOptions) -> MemoryPlan | None:
+        """What training under these options takes, computed without weights; ``None`` = too little to plan.
+
+        Args:
+            options: with this detector's own values filled in (``AdapterOptions.for_detector``).
+        """
+        return None
 
     @property
     def remembers(self) -> bool:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tsad.config.parts import located
+from tsad.config.tuning import adapter_for, tuner_of
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
 from tsad.core.memory import NormalMemory, remembered
 from tsad.core.protocols import Trainable
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
-from tsad.core.tuning import Tuner, TuningCall
+from tsad.core.tuning import TuningCall
 from tsad.loop.champion import Candidate, load_registered, log_candidate, registry_of
 from tsad.loop.datasets import dataset_record, fetch, latest_training
 from tsad.loop.explain import LearningGap, learning_gap
@@ -62,7 +62,9 @@ def train_challenger(bench: Workbench, dataset: str) -> Challenger:
 
     Raises:
         DatasetError: the loop has no dataset version yet.
+        TrainingError: an option of ``adapter`` that the detector's tuner cannot honour.
     """
+    adapter_for(bench.adapter, bench.make_detector())
     loop = open_loop(bench)
     version = latest_training(loop) if dataset == "latest" else fetch(loop, dataset)
     if version is None:
@@ -169,11 +171,11 @@ def _fit_adapter(
         return _Adapter(kept, False, "adapter.enabled=false", {})
     if not isinstance(detector, Trainable):
         return _Adapter(kept, False, f"the detector {detector.name} has no network to adapt", {})
-    tuner = located(detector.tuner, "tuner", Tuner)()  # type: ignore[type-abstract]
-    start = kept if bench.adapter.start_from == "champion" else None
+    options = adapter_for(bench.adapter, detector)
+    start = kept if options.start_from == "champion" else None
     call = TuningCall(folder=work, start_adapter=start, context=bench.context)
     with step.system_metrics():
-        outcome = tuner.fit(detector, version, bench.adapter, call, step)
+        outcome = tuner_of(detector).fit(detector, version, options, call, step)
     metrics = dict(outcome.metrics)
     if outcome.adapter is None:
         return _Adapter(kept, False, outcome.reason, metrics)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tsad.adapters.full import unshared
 from tsad.core.errors import TrainingError
 from tsad.files import atomic
 
@@ -42,7 +44,12 @@ class TrainingState:
 
 
 def adapter_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of what training changes: LoRA matrices and the fully trained modules with their buffers."""
+    """Copies of what training changes: LoRA matrices and the fully trained modules with their buffers; of a network
+    without LoRA all weights, shared ones once."""
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        return {name: tensor.detach().clone() for name, tensor in unshared(model).items()}
     return {
         name: tensor.detach().clone()
         for name, tensor in model.state_dict().items()
@@ -63,7 +70,7 @@ def write(
     tensors = {f"adapter|{name}": tensor for name, tensor in adapter_state(model).items()}
     tensors |= {f"best|{name}": tensor for name, tensor in state.best_adapter.items()}
     for index, entry in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer|{index}|{key}": tensor for key, tensor in entry.items()}
+        tensors |= {f"optimizer|{index}|{key}": value for key, value in _flat(entry)}
     plain = {f.name: getattr(state, f.name) for f in fields(state) if f.name != "best_adapter"}
     head = {"fingerprint": fingerprint, "progress": json.dumps(plain)}
     content = to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, head)
@@ -97,18 +104,30 @@ def restore(
             "Train into another folder, or delete the checkpoint to train from step 0.",
         )
     parts: dict[str, dict[str, torch.Tensor]] = {"adapter": {}, "best": {}}
-    moments: dict[int, dict[str, torch.Tensor]] = {}
+    moments: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("|")
         if kind == "optimizer":
             index, _, key = rest.partition("|")
-            moments.setdefault(int(index), {})[key] = tensor
+            counted = not tensor.shape and not tensor.is_floating_point()
+            moments.setdefault(int(index), {})[key] = int(tensor) if counted else tensor
         else:
             parts[kind][rest] = tensor
     model.load_state_dict(parts["adapter"], strict=False)  # the rest is the base, which training leaves alone
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     state.best_adapter = parts["best"]
     return state
+
+
+def _flat(entry: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+    """An optimiser's state of one parameter; bitsandbytes nests it and counts steps in a plain number."""
+    import torch
+
+    for key, value in entry.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        else:
+            yield key, value if isinstance(value, torch.Tensor) else torch.tensor(int(value))
 
 
 def _difference(found: str, wanted: str) -> str:

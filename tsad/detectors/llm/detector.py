@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from tsad.core.errors import WeightsError
 from tsad.core.intervals import confidence_along, mask_to_intervals, point_ends
 from tsad.core.option_model import Options, Refusal
 from tsad.core.options.prompt import PromptOptions
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from tsad.core.reviews import ReviewedWindow
+    from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
 
 WEIGHTS = Path(__file__).parent / "weights"
 FULL = "Lower detector.batch_size or detector.length, take adapter=qlora (4-bit weights), or another device."
@@ -136,6 +136,15 @@ class LanguageDetector(Detector):
             WeightsError: a missing, corrupted or ill-fitting file, by name.
         """
 
+    @classmethod
+    @abstractmethod
+    def tiny(cls, tokenizer: Any, sizes: LanguagePretrainOptions, seed: int) -> torch.nn.Module:
+        """An untrained tiny network of the family, for ``tsad pretrain``."""
+
+    @classmethod
+    def beside_tiny(cls, folder: Path) -> None:
+        """Write what a checkpoint of the family has beside weights, config and tokenizer."""
+
     @abstractmethod
     def read_checkpoint(self) -> Reader:
         """What puts blocks into prompts, with the checkpoint's tokenizer."""
@@ -217,7 +226,7 @@ class LanguageDetector(Detector):
     def _scores(self, series: Series, kept: Kept) -> FloatArray:
         groups: dict[tuple[int, ...], list[tuple[int, FloatArray]]] = {}
         for piece, answer in self._answered(series, kept):
-            edges = self._reading().edges(len(piece.block))
+            edges = self.reader.edges(len(piece.block))
             spread = np.diff(piece.first[edges])  # points of the series behind each unit
             groups.setdefault(piece.channels, []).append((piece.start, np.repeat(answer.chances, spread)))
         scores = np.zeros(len(series))
@@ -247,7 +256,7 @@ class LanguageDetector(Detector):
         """How a network is asked under the detector's options."""
         s = self.settings
         return Asking(
-            network=network, reader=self._reading(), prompt=s.prompt, batch_size=s.batch_size,
+            network=network, reader=self.reader, prompt=s.prompt, batch_size=s.batch_size,
             free=s.decoding == "free", samples=s.samples, temperature=s.temperature,
         )  # fmt: skip
 
@@ -293,7 +302,7 @@ class LanguageDetector(Detector):
         return [row for w, m in pairs for row in self._rows(w, mask_to_intervals(m, w.timestamps))]
 
     def _rows(self, window: Window, intervals: Sequence[Interval]) -> Iterator[LanguageRow]:
-        prompt, reader = self.settings.prompt, self._reading()
+        prompt, reader = self.settings.prompt, self.reader
         for piece in pieces(window.series, self._cutting(), window.start, window.stop):
             marks = marks_of(piece, window.series, intervals, kinds_of(prompt))
             codec = codec_of(prompt, reader, len(piece.block))
@@ -304,7 +313,7 @@ class LanguageDetector(Detector):
 
     def collate(self, rows: Sequence[LanguageRow]) -> dict[str, torch.Tensor]:
         """Keyword arguments of the network, with labels on the answers only."""
-        return self._reading().collate([r.prompted for r in rows], [r.answer for r in rows])
+        return self.reader.collate([r.prompted for r in rows], [r.answer for r in rows])
 
     def validate(
         self, network: torch.nn.Module, windows: Sequence[Window], masks: Sequence[BoolArray]
@@ -318,8 +327,3 @@ def _joined(marked: Sequence[Interval]) -> tuple[Interval, ...]:
     from tsad.core.intervals import merge
 
     return merge(marked)
-
-
-def shipped_missing(folder: Path, name: str) -> WeightsError:
-    """What to say where weights that should ship with tsad are not there."""
-    return WeightsError(f"{name}: {folder} is missing", "Reinstall tsad, or make it with tsad pretrain.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tsad.core.errors import DetectorError
 from tsad.core.options.prompt import PromptOptions
 from tsad.core.types import ANOMALY

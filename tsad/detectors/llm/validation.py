@@ -59,7 +59,7 @@ def _runs(detector: LanguageDetector, window: Window, cut: Sequence[Piece], answ
     marked: list[tuple[int, int]] = []
     for piece, answer in zip(cut, answers, strict=True):
         if answer.chances:
-            edges = detector._reading().edges(len(piece.block))
+            edges = detector.reader.edges(len(piece.block))
             for a, b in runs_of(np.array(answer.chances) >= HALF).tolist():
                 marked.append((int(piece.first[edges[a]]), int(piece.first[edges[b]])))
         else:

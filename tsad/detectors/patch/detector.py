@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tsad.adapters.lora import merged
-from tsad.core.errors import DetectorError
 from tsad.core.option_model import Options
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, FloatArray, Needs

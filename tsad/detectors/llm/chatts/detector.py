@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tsad.detectors.llm.chatts.checkpoint import NAME, ChatTSCheckpoint
 from tsad.detectors.llm.chatts.reader import ChatTSReader
@@ -12,6 +12,8 @@ from tsad.detectors.llm.loading import tokenizer_of
 
 if TYPE_CHECKING:
     import torch
+
+    from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
 
 
 class ChatTSOptions(LanguageOptions):
@@ -50,6 +52,12 @@ class ChatTS(LanguageDetector):
     settings: ChatTSOptions
     shipped = ("chatts_tiny",)
 
+    @classmethod
+    def tiny(cls, tokenizer: Any, sizes: LanguagePretrainOptions, seed: int) -> torch.nn.Module:
+        from tsad.detectors.llm.chatts.tiny import chatts
+
+        return chatts(tokenizer, sizes.hidden_size, sizes.layers, seed=seed)
+
     def check_checkpoint(self) -> None:
         ChatTSCheckpoint.at(self.folder)
 
@@ -66,7 +74,7 @@ class ChatTS(LanguageDetector):
         )  # fmt: skip
 
     def load(self, device: str, dtype: torch.dtype) -> torch.nn.Module:
-        reader = self._reading()
+        reader = self.reader
         assert isinstance(reader, ChatTSReader)
         nf4 = self.settings.quantisation == "nf4"
         return self.checkpoint.load(reader.placeholder, device=device, dtype=dtype, nf4=nf4)
