@@ -22,7 +22,7 @@ class PromptOptions(Options):
         language: of the reasons that it gives.
         system: what the model is told it is; "" = nothing.
         text: the question; ``{series}`` stands for the window, ``{points}`` for its length, ``{last}`` for its last
-            position, ``{units}`` for the number of flags, ``{kinds}``, ``{channels}`` and ``{most}`` for what they name.
+            position, ``{units}`` for the number of flags; ``{kinds}``, ``{channels}``, ``{most}`` for what they name.
         kinds: that intervals may be given; none = intervals alone.
         reasons: whether each interval comes with a short reason, which becomes its note.
         most: intervals of an answer at most.

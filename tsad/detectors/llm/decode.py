@@ -206,7 +206,7 @@ def plain_tokens(tokenizer: Any, size: int) -> torch.Tensor:
     special = set(tokenizer.all_special_ids)
     texts = tokenizer.batch_decode([[k] for k in range(min(size, len(tokenizer)))])
     allowed = [
-        k not in special and bool(text) and text.isprintable() and '"' not in text and "\\" not in text and "�" not in text
+        k not in special and bool(text) and text.isprintable() and not set(text) & set('"\\\ufffd')
         for k, text in enumerate(texts)
     ]
     return torch.tensor(allowed + [False] * (size - len(allowed)))

@@ -14,9 +14,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tsad.core.intervals import confidence_along, mask_to_intervals, point_ends
-from tsad.core.option_model import Options, Refusal
+from tsad.core.option_model import UNSET, Options, Refusal
+from tsad.core.options import AdapterOptions
 from tsad.core.options.prompt import PromptOptions
 from tsad.core.series import Series, Window
+from tsad.core.tuning import MemoryPlan
 from tsad.core.types import ANOMALY, BoolArray, FloatArray, Interval, Needs
 from tsad.core.windows import stitch
 from tsad.detectors.base import Detector
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 FULL = "Lower detector.batch_size or detector.length, take adapter=qlora (4-bit weights), or another device."
+QUESTION_TOKENS, INTERVAL_TOKENS = 200, 8  # what plans reckon with: a question, an interval with its kind
 QWEN_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -59,6 +62,7 @@ class LanguageOptions(Options):
     samples: int = Field(ge=1, le=64)
     temperature: float = Field(gt=0)
     prompt: PromptOptions
+    published: str
 
     @model_validator(mode="after")
     def _free_intervals(self) -> Self:
@@ -76,29 +80,31 @@ class LanguageDetector(Detector):
     """A language model that reads blocks of a series in a prompt and answers in flags or intervals.
 
     With ``flags`` the probability of 1 at each unit is the score of its points; overlapping blocks are averaged
-    (``core.windows.stitch``), of several groups of channels the highest counts. With ``intervals`` it makes candidates of
-    its own, each with kind, note and a confidence from the probabilities of its tokens; those of overlapping blocks are
-    joined. Missing points score 0, and so does a stretch in which nothing varies: nobody is asked about it.
+    (``core.windows.stitch``), of several groups of channels the highest counts. With ``intervals`` it makes candidates
+    of its own, each with kind, note and a confidence from the probabilities of its tokens; those of overlapping blocks
+    are joined. Missing points score 0, and so does a stretch in which nothing varies: nobody is asked about it.
 
     A subclass says how a checkpoint is loaded (:meth:`load`) and read (:meth:`read_checkpoint`).
 
     Attributes:
         shipped: names of weights that ship with tsad, by which ``weights`` may choose them.
+        degrades: what is known of published checkpoints in 4 bits.
     """
 
     trainable = True
     tuner = "tsad.training.large.LargeTuner"
-    unhashed = ("device", "batch_size")
+    unhashed = ("device", "batch_size", "published")
     adapter_defaults: ClassVar[Mapping[str, Any]] = {
         "target_modules": list(QWEN_LINEAR), "modules_to_save": [], "learning_rate": 1e-4,
     }  # fmt: skip
     shipped: ClassVar[tuple[str, ...]] = ()
+    degrades: ClassVar[Mapping[str, str]] = {}
     settings: LanguageOptions
 
     def __init__(self, options: LanguageOptions | None = None, **given: Any) -> None:
         super().__init__(options, **given)
         self.scored = self.settings.prompt.answer == "flags"
-        self.folder = self._folder()
+        self.folder = self._at(self.settings.weights)
         self.check_checkpoint()
         self._device = resolve_device(self.settings.device, self.name)
         self._digest = BaseDigest(self.folder)
@@ -108,9 +114,9 @@ class LanguageDetector(Detector):
         self._adapter: Path | None = None
         self._answers: Path | None = None
 
-    def _folder(self) -> Path:
-        wanted = self.settings.weights
-        return WEIGHTS / wanted if wanted in self.shipped else Path(wanted).expanduser()
+    @classmethod
+    def _at(cls, wanted: str) -> Path:
+        return WEIGHTS / wanted if wanted in cls.shipped else Path(wanted).expanduser()
 
     @classmethod
     def needs(cls, options: Options | None = None) -> Needs:
@@ -135,6 +141,16 @@ class LanguageDetector(Detector):
         Raises:
             WeightsError: a missing, corrupted or ill-fitting file, by name.
         """
+
+    @classmethod
+    @abstractmethod
+    def shapes(cls, folder: Path | None, published: str) -> torch.nn.Module:
+        """The network on the device ``meta``: of the folder's config, else of the published checkpoint of that name."""
+
+    @classmethod
+    @abstractmethod
+    def tokens_of(cls, options: LanguageOptions) -> tuple[int, int]:
+        """About how many tokens a window takes in a prompt, and how many units its flags have."""
 
     @classmethod
     @abstractmethod
@@ -188,6 +204,35 @@ class LanguageDetector(Detector):
             "libraries": [torch.__version__, transformers.__version__], "on": self._device,
         }  # fmt: skip
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    # ---- what training takes
+
+    @classmethod
+    def plan(cls, given: Mapping[str, Any], options: AdapterOptions) -> MemoryPlan | None:
+        """What training under ``options`` takes, from shapes alone; ``weights`` may be missing then.
+
+        Raises:
+            WeightsError: a folder that holds no checkpoint of this family.
+        """
+        import torch
+
+        from tsad.adapters.memory import RowSize, memory_plan
+
+        wanted, published = str(given.get("weights", UNSET)), str(given.get("published", ""))
+        at_hand = wanted not in ("", UNSET) and (cls._at(wanted).is_dir() or not published)
+        with torch.device("meta"):
+            network = cls.shapes(cls._at(wanted) if at_hand else None, published)
+        settings: LanguageOptions = cls.options_model(**{**given, "weights": wanted})  # type: ignore[assignment]
+        window, units = cls.tokens_of(settings)
+        prompt = settings.prompt
+        text = QUESTION_TOKENS if len(prompt.text) > QUESTION_TOKENS else len(prompt.text)
+        answer = units + 1 if prompt.answer == "flags" else prompt.most * (INTERVAL_TOKENS + 30 * prompt.reasons) + 1
+        row = RowSize(window + text + answer, answer)
+        name = published or Path(wanted).name
+        return memory_plan(network, row, options, name, degrades=cls.degrades.get(published, ""))
+
+    def memory_plan(self, options: AdapterOptions) -> MemoryPlan | None:
+        return self.plan(self.options(), options)
 
     # ---- detection
 
@@ -260,7 +305,9 @@ class LanguageDetector(Detector):
             free=s.decoding == "free", samples=s.samples, temperature=s.temperature,
         )  # fmt: skip
 
-    def _reading(self) -> Reader:
+    @property
+    def reader(self) -> Reader:
+        """What puts blocks into prompts, made at its first use."""
         with self._lock:
             if self._reader is None:
                 self._reader = self.read_checkpoint()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 CONFIG = "config.json"
-REMEDY = "Fetch the whole checkpoint again (config.json, tokenizer files, *.safetensors) and set detector.weights to it."
+REMEDY = "Fetch the whole checkpoint (config.json, tokenizer files, *.safetensors) and set detector.weights to it."
 
 
 def config_of(folder: Path, name: str) -> dict[str, Any]:

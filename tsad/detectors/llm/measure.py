@@ -61,13 +61,18 @@ def answered(asking: Asking, taught: Lesson) -> Answered:
 
 
 def best_threshold(said: Answered, truth: Sequence[IntArray]) -> float:
-    """The probability at which interval F1 at IoU 0.5 (then at any overlap) is highest; for windows beside the scored."""
-    return max(THRESHOLDS, key=lambda t: (_f1(_counts(truth, said.at(t).runs, STRICT)), _f1(_counts(truth, said.at(t).runs))))
+    """The probability at which interval F1 at IoU 0.5 (then at any overlap) is highest; never of the scored windows."""
+
+    def reached(threshold: float) -> tuple[float, float]:
+        runs = said.at(threshold).runs
+        return _f1(_counts(truth, runs, STRICT)), _f1(_counts(truth, runs))
+
+    return float(max(THRESHOLDS, key=reached))
 
 
 def figures(said: Answered, truth: Sequence[IntArray], seed: int = 0) -> dict[str, float]:
-    """``f1``, ``f1_iou50``, of both ``chance_...`` (the same answers held against other windows, mean of ten turns), and
-    ``gain_iou50`` = f1_iou50 less its chance with ``gain_iou50_low``, ``_high``: 95% bootstrap over windows.
+    """``f1``, ``f1_iou50``, of both ``chance_...`` (the same answers against other windows, mean of ten turns), and
+    ``gain_iou50`` = f1_iou50 less its chance with ``gain_iou50_low``, ``gain_iou50_high``: 95% bootstrap over windows.
     """
     found: dict[str, float] = {"windows": float(len(truth)), "true": float(sum(map(len, truth)))}
     found["said"] = float(sum(map(len, said.runs)))
@@ -108,10 +113,10 @@ def marked_whole(truth: Sequence[IntArray], length: int) -> Answered:
 
 def card_rows(figures_by_name: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Lines of a table of a model card."""
-    head = "| | F1, any overlap | chance | F1, IoU >= 0.5 | chance | gain at IoU >= 0.5, 95% |\n|---|---|---|---|---|---|"
+    head = ["| | F1, any overlap | chance | F1, IoU >= 0.5 | chance | gain, 95% |", "|---|---|---|---|---|---|"]
     rows = [
         f"| {name} | {f['f1']:.3f} | {f['chance_f1']:.3f} | {f['f1_iou50']:.3f} | {f['chance_f1_iou50']:.3f} | "
         f"{f['gain_iou50']:+.3f} [{f['gain_iou50_low']:+.3f}, {f['gain_iou50_high']:+.3f}] |"
         for name, f in figures_by_name.items()
     ]
-    return [*head.split("\n"), *rows]
+    return [*head, *rows]

@@ -35,8 +35,8 @@ class Parsed:
 def parse(text: str, length: int) -> Parsed:
     """The intervals that a text means.
 
-    Takes lists of pairs and of objects (``range`` or ``start`` and ``end``; ``label``, ``detail``), bare or in an object,
-    in a code fence or among other words, with single quotes, trailing commas, or cut off.
+    Takes lists of pairs and of objects (``range`` or ``start`` and ``end``; ``label``, ``detail``), bare or in an
+    object, in a code fence or among other words, with single quotes, trailing commas, or cut off.
 
     Args:
         length: positions of the block; what lies outside is cut.

@@ -82,8 +82,8 @@ def pretrain(
         context: progress goes there; its control is asked at every step.
 
     Returns:
-        Figures on held-out synthetic windows: see :func:`tsad.detectors.llm.measure.figures`; ``threshold`` was chosen on
-        others; ``seconds``, ``steps``.
+        Figures on held-out synthetic windows: see :func:`tsad.detectors.llm.measure.figures`; ``threshold`` was chosen
+        on others; ``seconds``, ``steps``.
 
     Raises:
         ConfigError: ``folder`` holds the checkpoint of another recipe.
@@ -136,7 +136,7 @@ class _Run:
                 self._safe_point()
                 self._step()
                 state.step += 1
-                if state.step % teaching.save_every == 0:
+                if state.step % teaching.save_every == 0 and state.step < teaching.steps:
                     self._save()
                 reached(state.step)
         figures = self._save()
@@ -153,7 +153,8 @@ class _Run:
         done = step / teaching.steps
         if teaching.max_seconds:
             done = max(done, min(1.0, (time.monotonic() - self.started) / teaching.max_seconds))
-        return teaching.learning_rate * min(1.0, (step + 1) / teaching.warmup) * (0.49 * (1 + np.cos(np.pi * done)) + 0.02)
+        risen, fallen = min(1.0, (step + 1) / teaching.warmup), 0.49 * (1 + np.cos(np.pi * done)) + 0.02
+        return float(teaching.learning_rate * risen * fallen)
 
     def _step(self) -> None:
         import torch

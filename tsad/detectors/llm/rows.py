@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -98,4 +99,4 @@ def answer_of(codec: FlagCodec | IntervalCodec, edges: IntArray, marks: Sequence
     for mark in marks:
         abnormal[mark.start : mark.end + 1] = 1
     total = np.concatenate(([0], np.cumsum(abnormal)))
-    return codec.encode([bool(total[b] - total[a]) for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    return codec.encode([bool(total[b] - total[a]) for a, b in itertools.pairwise(edges)])

@@ -37,8 +37,8 @@ class Lesson:
 def lesson(seed: int, number: int, length: int, taught: Taught) -> Lesson:
     """The ``number``-th pool of windows of a seed; the same each time.
 
-    ``plain``: noise, and in four of five windows a block three units high. ``obvious``: the generator's windows that hold
-    nothing but six obvious kinds. ``all``: all of them.
+    ``plain``: noise, and in four of five windows a block three units high. ``obvious``: the generator's windows that
+    hold nothing but six obvious kinds. ``all``: all of them.
     """
     draw = np.random.default_rng((seed, number, ("plain", "obvious", "all").index(taught)))
     if taught == "plain":
@@ -69,7 +69,7 @@ def _plain(draw: np.random.Generator, length: int) -> Lesson:
 def _generated(draw: np.random.Generator, length: int, obvious: bool) -> tuple[FloatArray, BoolArray]:
     batch = make_batch(draw, POOL, length)
     values, kinds = batch.values.astype(np.float64), batch.kinds.copy()
-    for row in np.flatnonzero(np.isnan(values).any(axis=1)):  # gaps cannot be seen by every model: they are no anomaly here
+    for row in np.flatnonzero(np.isnan(values).any(axis=1)):  # not every model can see gaps: they are no anomaly here
         gap = np.isnan(values[row])
         values[row, gap] = np.interp(np.flatnonzero(gap), np.flatnonzero(~gap), values[row, ~gap])
         kinds[row, gap] = 0

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 NAME = "chatts"
 PLACEHOLDER, PLACEHOLDER_END = "<ts>", "<ts/>"
 KEPT = ("lm_head", "ts_encoder")  # never in 4 bits
-_OURS = ("model_type", "architectures", "auto_map", "transformers_version", "torch_dtype", "dtype", "quantization_config")
+_OURS = (
+    "model_type", "architectures", "auto_map", "transformers_version", "torch_dtype", "dtype", "quantization_config",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tsad.detectors.llm.chatts.checkpoint import NAME, ChatTSCheckpoint
+from tsad.detectors.llm.chatts.published import DEGRADES, PUBLISHED
 from tsad.detectors.llm.chatts.reader import ChatTSReader
+from tsad.detectors.llm.chatts.tiny import PATCH
 from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
 from tsad.detectors.llm.loading import tokenizer_of
 
@@ -20,6 +23,7 @@ class ChatTSOptions(LanguageOptions):
     """Keyword arguments of :class:`ChatTS`."""
 
     prefix: Literal["current", "older", "none"]
+    published: Literal["", "ChatTS-8B", "ChatTS-14B"]
 
 
 class ChatTS(LanguageDetector):
@@ -41,6 +45,7 @@ class ChatTS(LanguageDetector):
         temperature: of these draws.
         prompt: what is asked; see ``conf/prompt``.
         prefix: what is written before each series: current, older or none, as the checkpoint was taught.
+        published: the published checkpoint whose shapes plans take while none is at hand; "" = none.
 
     Raises:
         WeightsError: no checkpoint of ChatTS.
@@ -51,6 +56,24 @@ class ChatTS(LanguageDetector):
     options_model = ChatTSOptions
     settings: ChatTSOptions
     shipped = ("chatts_tiny",)
+    degrades = DEGRADES
+
+    @classmethod
+    def shapes(cls, folder: Path | None, published: str) -> torch.nn.Module:
+        from tsad.detectors.llm.chatts.model import BACKBONES
+
+        if folder is not None:
+            told = ChatTSCheckpoint.at(folder)
+            made: torch.nn.Module = BACKBONES[told.backbone][1](told.configuration())
+            return made
+        backbone, config = PUBLISHED[published]
+        kind, network = BACKBONES[backbone]
+        return network(kind(**config))
+
+    @classmethod
+    def tokens_of(cls, options: LanguageOptions) -> tuple[int, int]:
+        patches = -(-min(options.length, options.most_points) // PATCH)
+        return patches, patches  # of one channel; each further one takes as many again
 
     @classmethod
     def tiny(cls, tokenizer: Any, sizes: LanguagePretrainOptions, seed: int) -> torch.nn.Module:

@@ -6,6 +6,7 @@ Source of the architecture: NetManAIOps/ChatTS, arXiv 2412.03104.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ class TimeSeriesEncoder(nn.Module):
         self.position_embedding = nn.Embedding(self.longest + 1, embedding)
         sizes = [self.patch * (1 + embedding)] + [width] * int(ts["num_layers"])
         layers: list[nn.Module] = []
-        for number, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for number, (a, b) in enumerate(itertools.pairwise(sizes)):
             layers += ([nn.GELU()] if number else []) + [nn.Linear(a, b)]
         self.mlp = nn.Sequential(*layers)
 

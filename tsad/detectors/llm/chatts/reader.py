@@ -51,7 +51,8 @@ class ChatTSReader(Reader):
         self.placeholder = int(own if placeholder is None else placeholder)
 
     def marks(self, block: Block) -> str:
-        return "; ".join(f"{name}{_unit(values)}: {MARK}" for name, values in zip(block.channels, block.values.T, strict=True))
+        named = zip(block.channels, block.values.T, strict=True)
+        return "; ".join(f"{name}{_unit(values)}: {MARK}" for name, values in named)
 
     def units(self, points: int) -> int:
         return -(-points // self.patch)
