@@ -72,8 +72,7 @@ class Asking:
         with torch.random.fork_rng():
             torch.manual_seed(int(pieces[0].key[:8], 16))  # the same blocks draw the same answers
             drawn = [self._once(codecs, prompted, self.temperature) for _ in range(self.samples)]
-        lengths = [len(piece.block) for piece in pieces]
-        return [_voted([one[k] for one in drawn], length) for k, length in enumerate(lengths)]
+        return [_voted([one[k] for one in drawn], codec) for k, codec in enumerate(codecs)]
 
     def _once(self, codecs: Sequence[Any], prompted: Sequence[Prompted], temperature: float) -> list[Answer]:
         from tsad.detectors.llm.decode import FlagSteering, IntervalSteering, Recording
@@ -123,12 +122,12 @@ class Asking:
         return plain_tokens(self.reader.tokenizer, int(self.network.get_input_embeddings().weight.shape[0]))
 
 
-def _voted(answers: Sequence[Answer], length: int) -> Answer:
+def _voted(answers: Sequence[Answer], codec: FlagCodec | IntervalCodec) -> Answer:
     """What several drawn answers to one block say together."""
     mended = tuple(dict.fromkeys(text for one in answers for text in one.mended))
-    if answers[0].chances:
+    if isinstance(codec, FlagCodec):
         return Answer(tuple(np.mean([one.chances for one in answers], axis=0).tolist()), (), mended)
-    votes = np.zeros(length)
+    votes = np.zeros(codec.length)
     for one in answers:
         for mark in one.marks:
             votes[mark.start : mark.end + 1] += 1 / len(answers)

@@ -294,8 +294,9 @@ class LanguageDetector(Detector):
         ends = point_ends(series.timestamps, series.step)
         marked: list[Interval] = []
         for piece, answer in self._answered(series, kept):
+            edges = self._reading().position_edges(len(piece.block))
             for mark in answer.marks:
-                start, stop = stretch(piece, mark)
+                start, stop = stretch(piece, mark, edges)
                 label = mark.kind or ANOMALY
                 marked.append(Interval(int(series.timestamps[start]), int(ends[stop - 1]), label, mark.confidence,
                                        mark.note))  # fmt: skip
@@ -362,7 +363,8 @@ class LanguageDetector(Detector):
             marks = marks_of(piece, window.series, intervals, kinds_of(prompt))
             codec = codec_of(prompt, reader, len(piece.block))
             prompted = reader.read(piece.block, chat_text(prompt, reader, piece.block))
-            answer = answer_of(codec, reader.edges(len(piece.block)), marks)
+            edges = reader.edges if prompt.answer == "flags" else reader.position_edges
+            answer = answer_of(codec, edges(len(piece.block)), marks)
             yield LanguageRow(prompted, answer, window.window_id, bool(marks))
 
     def collate(self, rows: Sequence[LanguageRow]) -> dict[str, torch.Tensor]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import MissingPackageError, WeightsError
+from tsad.detectors.llm.checks import check_torchvision
 
 if TYPE_CHECKING:
     import torch
@@ -60,15 +60,17 @@ def load_strictly(
 
     Raises:
         WeightsError: weights that are missing, not known to the network or of another shape, by name; damaged files.
+        DetectorError: a torchvision that keeps transformers from being imported.
         MissingPackageError: ``nf4`` without bitsandbytes.
     """
+    check_torchvision()
     from safetensors import SafetensorError
 
     how: dict[str, Any] = {"device_map": device} if nf4 or device != "cpu" else {}
     if nf4:
         how["quantization_config"] = _nf4(dtype, kept)
     try:
-        with _silent():
+        with _quiet():
             network, told = kind.from_pretrained(
                 str(folder), config=config, dtype=dtype, local_files_only=True, use_safetensors=True,
                 output_loading_info=True, ignore_mismatched_sizes=True, **how,
@@ -82,15 +84,19 @@ def load_strictly(
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Without transformers' own report of what did not fit: :func:`_check` refuses it by name."""
-    report = logging.getLogger("transformers.modeling_utils")
-    level = report.level
-    report.setLevel(logging.CRITICAL)
+def _quiet() -> Iterator[None]:
+    """No bars and no report of transformers' own: what does not fit becomes an error (:func:`_check`)."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
-        report.setLevel(level)
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _nf4(dtype: torch.dtype, kept: tuple[str, ...]) -> Any:
@@ -129,6 +135,7 @@ def tokenizer_of(folder: Path, name: str) -> Any:
     Raises:
         WeightsError: its files are missing or damaged, or it has no end-of-turn or padding token.
     """
+    check_torchvision()
     from transformers import AutoTokenizer
 
     try:

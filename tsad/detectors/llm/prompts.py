@@ -21,7 +21,7 @@ def chat_text(prompt: PromptOptions, reader: Reader, block: Block) -> str:
             "Put its chat_template.jinja beside the weights (the instruct version of the model has one).",
         )
     question = prompt.text.format(
-        series=reader.marks(block), points=len(block), last=len(block) - 1, units=reader.units(len(block)),
+        series=reader.marks(block), points=len(block), last=len(reader.position_edges(len(block))) - 2, units=reader.units(len(block)),
         kinds=", ".join(kinds_of(prompt)), channels=", ".join(block.channels), most=prompt.most,
     )  # fmt: skip
     turns = [{"role": "system", "content": prompt.system}] if prompt.system else []
@@ -49,4 +49,5 @@ def codec_of(prompt: PromptOptions, reader: Reader, points: int) -> FlagCodec | 
     """How the answer for a block of so many points is written."""
     if prompt.answer == "flags":
         return FlagCodec(reader.tokenizer, reader.units(points))
-    return IntervalCodec(reader.tokenizer, points, prompt.most, kinds_of(prompt), prompt.reasons)
+    positions = len(reader.position_edges(points)) - 1
+    return IntervalCodec(reader.tokenizer, positions, prompt.most, kinds_of(prompt), prompt.reasons)

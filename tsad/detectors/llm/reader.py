@@ -68,6 +68,13 @@ class Reader(ABC):
         units = self.units(points)
         return -(-np.arange(units + 1, dtype=np.int64) * points // units)
 
+    def position_edges(self, points: int) -> IntArray:
+        """First point of each position that intervals count in and, last, the number of points: [positions + 1].
+
+        The points themselves, unless the reader says otherwise.
+        """
+        return np.arange(points + 1, dtype=np.int64)
+
     @abstractmethod
     def read(self, block: Block, text: str) -> Prompted:
         """The block in a prompt.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.series import Series
-from tsad.core.types import Interval
+from tsad.core.types import IntArray, Interval
 from tsad.detectors.llm.blocks import Piece
 from tsad.detectors.llm.codec import FlagCodec, IntervalCodec, Mark
 from tsad.detectors.llm.reader import Prompted
@@ -58,9 +58,21 @@ def positions(piece: Piece, start: int, stop: int) -> tuple[int, int]:
     return int(inside[0]), int(inside[1])
 
 
-def stretch(piece: Piece, mark: Mark) -> tuple[int, int]:
-    """The stretch ``[start, stop)`` of the series behind a mark: the inverse of :func:`positions`."""
-    return int(piece.first[mark.start]), int(piece.first[mark.end + 1])
+def stretch(piece: Piece, mark: Mark, counted: IntArray) -> tuple[int, int]:
+    """The stretch ``[start, stop)`` of the series behind a mark of an answer, at least one point of the block.
+
+    Args:
+        counted: first point of each position that answers count in (``Reader.position_edges``).
+    """
+    first = min(int(counted[mark.start]), len(piece.block) - 1)
+    last = max(int(counted[mark.end + 1]), first + 1)
+    return int(piece.first[first]), int(piece.first[last])
+
+
+def _counted(marks: Sequence[Mark], edges: IntArray) -> list[Mark]:
+    """Marks of points as marks of positions, joined where they share one."""
+    ends = np.searchsorted(edges, [(m.start, m.end) for m in marks], side="right").reshape(-1, 2) - 1
+    return _disjoint([replace(m, start=int(a), end=int(b)) for m, (a, b) in zip(marks, ends, strict=True)])
 
 
 def _disjoint(marks: list[Mark]) -> list[Mark]:
@@ -75,14 +87,14 @@ def _disjoint(marks: list[Mark]) -> list[Mark]:
     return ordered
 
 
-def answer_of(codec: FlagCodec | IntervalCodec, edges: np.ndarray, marks: Sequence[Mark]) -> list[int]:
-    """Tokens of the answer that says these marks.
+def answer_of(codec: FlagCodec | IntervalCodec, edges: IntArray, marks: Sequence[Mark]) -> list[int]:
+    """Tokens of the answer that says these marks of points.
 
     Args:
-        edges: first point of each unit of the block, and its length.
+        edges: first point of each unit of the block (of each position, for intervals), and its length.
     """
     if isinstance(codec, IntervalCodec):
-        return codec.encode(marks)
+        return codec.encode(_counted(marks, edges))
     abnormal = np.zeros(int(edges[-1]) + 1, np.int64)
     for mark in marks:
         abnormal[mark.start : mark.end + 1] = 1

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 from transformers import (
     AutoConfig,
     LlamaConfig,
@@ -24,7 +23,7 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from tsad.core.errors import DetectorError, WeightsError
-from tsad.detectors.llm.reader import UNTAUGHT
+from tsad.detectors.llm.loss import answer_loss
 
 
 class TimeSeriesEncoder(nn.Module):
@@ -116,11 +115,7 @@ class ChatTSModel:
         hidden = self.model(  # type: ignore[attr-defined]
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )[0]
-        following = labels[:, 1:]
-        taught = following != UNTAUGHT
-        logits = self.lm_head(hidden[:, :-1][taught])  # type: ignore[attr-defined]
-        loss = cross_entropy(logits.float(), following[taught])
-        return CausalLMOutputWithPast(loss=loss)
+        return CausalLMOutputWithPast(loss=answer_loss(self.lm_head, hidden, labels))  # type: ignore[attr-defined]
 
     def prepare_inputs_for_generation(
         self, input_ids: Any, timeseries: Any = None, is_first_iteration: bool = False, **kwargs: Any
