@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from tsad.detectors.llm.checks import check_torchvision
 from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
 from tsad.detectors.llm.loading import tokenizer_of
-from tsad.detectors.llm.qwen_vl.loading import NAME, TOKENS, QwenVLCheckpoint
+from tsad.detectors.llm.qwen_vl.loading import FAMILIES, NAME, TOKENS, QwenVLCheckpoint
+from tsad.detectors.llm.qwen_vl.published import PUBLISHED
 from tsad.detectors.llm.qwen_vl.reader import Drawing, QwenVLReader
 
 if TYPE_CHECKING:
     import torch
+
+    from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
+
+SIDE = 32  # pixels of a token's side
 
 
 class QwenVLOptions(LanguageOptions):
@@ -29,6 +35,7 @@ class QwenVLOptions(LanguageOptions):
     numbers: bool
     unit: Literal["points", "columns"]
     captions: bool
+    published: Literal["", "Qwen3-VL-8B"]
 
 
 class QwenVL(LanguageDetector):
@@ -56,6 +63,7 @@ class QwenVL(LanguageDetector):
         ticks, numbers: vertical lines at most, and whether they are numbered.
         unit: what positions in an answer count: points, or columns of the picture's tokens.
         captions: whether the prompt says what each panel ranges over.
+        published: the published checkpoint whose shapes plans take while none is at hand; "" = none.
 
     Raises:
         WeightsError: no checkpoint of these models.
@@ -66,6 +74,38 @@ class QwenVL(LanguageDetector):
     options_model = QwenVLOptions
     settings: QwenVLOptions
     shipped = ("qwen_vl_tiny",)
+
+    @classmethod
+    def shapes(cls, folder: Path | None, published: str) -> torch.nn.Module:
+        from tsad.detectors.llm.qwen_vl.model import classes
+
+        if folder is not None:
+            told = QwenVLCheckpoint.at(folder)
+            made: torch.nn.Module = classes(*FAMILIES[told.family])[1](told.configuration())
+            return made
+        family, text, vision = PUBLISHED[published]
+        kind, network = classes(*FAMILIES[family])
+        return network(kind(text_config=text, vision_config=vision))
+
+    @classmethod
+    def tokens_of(cls, options: LanguageOptions) -> tuple[int, int]:
+        assert isinstance(options, QwenVLOptions)
+        points = min(options.length, options.most_points)
+        columns = (options.width or points * options.stretch) // SIDE
+        rows = max(1, (options.height or SIDE * 2) // SIDE)
+        return min(columns * rows, options.most_tokens), columns
+
+    @classmethod
+    def tiny(cls, tokenizer: Any, sizes: LanguagePretrainOptions, seed: int) -> torch.nn.Module:
+        from tsad.detectors.llm.qwen_vl.tiny import qwen3_vl
+
+        return qwen3_vl(tokenizer, sizes.hidden_size, sizes.layers, sizes.vision_size, sizes.vision_layers, seed)
+
+    @classmethod
+    def beside_tiny(cls, folder: Path) -> None:
+        from tsad.detectors.llm.qwen_vl.tiny import write_preprocessor
+
+        write_preprocessor(folder)
 
     def check_checkpoint(self) -> None:
         check_torchvision()
