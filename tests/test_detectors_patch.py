@@ -16,6 +16,7 @@ from tsad.core.protocols import Trainable
 from tsad.core.series import Series, Window
 from tsad.core.types import NS_PER_SECOND
 from tsad.core.windows import window_starts
+from tsad.detectors.devices import resolve_device
 from tsad.detectors.evidence.channels import (
     CHANNELS,
     FIRST_EDITION,
@@ -30,7 +31,7 @@ from tsad.detectors.numeric import combine_channels
 from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch import detector as detector_module
 from tsad.detectors.patch.blends import BLENDS, FIRST, HIGHEST, blend_for, blend_in
-from tsad.detectors.patch.detector import PatchDetector, resolve_device
+from tsad.detectors.patch.detector import PatchDetector
 from tsad.detectors.patch.loading import SHIPPED, load_base
 from tsad.detectors.patch.windows import (
     TOGETHER,

@@ -33,6 +33,7 @@ HEAVY = {
 # Modules that are themselves imported only where their library is at work.
 LAZY = {
     "detectors/patch/": {"torch", "transformers"},
+    "detectors/llm/": {"torch", "transformers"},
     "metrics/hub.py": {"evaluate", "datasets"},
     "tracking/pyfunc_model.py": {"mlflow"},
     "tracking/": {"mlflow"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,15 +125,25 @@ def finish(cfg: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
 
 
 def option(group: str, name: str) -> dict[str, Any]:
-    """One option of a group as its YAML gives it, without anybody's overrides."""
+    """One option of a group as its YAML gives it, without anybody's overrides; what it takes from other groups is what
+    these have by default."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
     if GlobalHydra.instance().is_initialized():  # inside a verb: by the same search path
-        return dict(plain(hydra.compose(f"{group}/{name}"))[group])
+        return _option(hydra.compose(f"{group}/{name}"), group, lambda: hydra.compose(CONFIG_NAME, [f"{group}={name}"]))
     search_here_first()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base=VERSION_BASE, job_name="tsad"):
-        return dict(plain(hydra.compose(f"{group}/{name}"))[group])
+        return _option(hydra.compose(f"{group}/{name}"), group, lambda: hydra.compose(CONFIG_NAME, [f"{group}={name}"]))
+
+
+def _option(alone: DictConfig, group: str, whole: Callable[[], DictConfig]) -> dict[str, Any]:
+    """The option by itself, or as part of the whole config where it takes something from other groups."""
+    from omegaconf import OmegaConf
+
+    raw: Any = OmegaConf.to_container(alone[group], resolve=False)
+    inside = any(isinstance(value, str) and value.startswith("${") and ":" not in value for value in raw.values())
+    return dict(plain(whole() if inside else alone)[group])
 
 
 def targets_of(group: str) -> set[str]:

@@ -12,6 +12,7 @@ from tsad.core.options import (
     DownsampleOptions,
     GoldOptions,
     LoopOptions,
+    PromptOptions,
     QualityOptions,
     ReviewOptions,
     SamplingOptions,
@@ -28,6 +29,7 @@ OPTIONS: dict[str, type[Options]] = {
     "cache": CacheOptions,
     "quality": QualityOptions,
     "downsample": DownsampleOptions,
+    "prompt": PromptOptions,
 }
 # Chosen by _target_; the class has the model beside it and derives from the base that is named here.
 BASES = {
@@ -40,7 +42,7 @@ BASES = {
 }
 GROUPS = (
     "loop", "source", "detector", "windows", "threshold", "adapter", "sampling", "gold", "review", "tracking", "cache",
-    "quality", "downsample",
+    "quality", "downsample", "prompt",
 )  # fmt: skip
 # How this machine works, not what an iteration computes: never frozen, so that offline=only may finish an iteration.
 UNFROZEN = ("cache",)
@@ -76,6 +78,7 @@ class Composed:
     cache: CacheOptions
     quality: QualityOptions
     downsample: DownsampleOptions
+    prompt: PromptOptions
     home: Path
     config_yaml: str
     overrides: tuple[str, ...]

@@ -25,6 +25,7 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # transformers asks the hub's switch for its own bars
 }
 ATTEMPTS = 3  # per HTTP request to a tracking server: the first and two more
 BACKOFF_SECONDS = 3  # what urllib3 waits between three attempts at factor 1, jitter included

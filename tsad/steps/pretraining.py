@@ -1,4 +1,4 @@
-"""Base weights of ``patch`` from synthetic series alone."""
+"""Base weights of ``patch`` and of the tiny language models from synthetic series alone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from tsad.config.parts import located
 from tsad.config.workbench import Workbench
+from tsad.core.errors import ConfigError
 from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.types import BoolArray
+from tsad.detectors.base import Detector
+from tsad.detectors.llm.detector import LanguageDetector
+from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
 from tsad.detectors.patch.pretrain_options import PretrainOptions
 from tsad.loop.opening import open_loop, standalone
 from tsad.steps.sets import open_sets
@@ -31,6 +36,7 @@ class PretrainKeys(PretrainOptions):
     output: str
     validate_on: list[str]
     validate_points: int = Field(ge=0)
+    language: LanguagePretrainOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +48,28 @@ class Pretrained(Result):
 
     @property
     def optimised(self) -> float | None:
-        """The mean VUS-PR over the labelled sets, else ``validation_auc_pr``."""
-        return self.metrics.get(f"{MEAN}/vus_pr", self.metrics.get("validation_auc_pr"))
+        """The mean VUS-PR over the labelled sets, else ``validation_auc_pr``; of a language model F1 at IoU 0.5."""
+        named = (f"{MEAN}/vus_pr", "validation_auc_pr", "f1_iou50")
+        return next((self.metrics[name] for name in named if name in self.metrics), None)
 
 
 def pretrain_weights(bench: Workbench, keys: PretrainKeys) -> Pretrained:
     """Pre-train on the generator's windows and write ``config.json`` and ``model.safetensors``.
 
+    ``detector`` chooses what is made: patch, or a tiny language model with its tokenizer.
+
     Raises:
-        ConfigError: impossible options or sizes, or a checkpoint of another recipe in ``output``.
+        ConfigError: impossible options or sizes, a detector without a base of ours, or a checkpoint of another recipe
+            in ``output``.
         SourceError: a set that cannot be read.
     """
+    kind = located(str(bench.detector_config["_target_"]), "detector", Detector)
+    if issubclass(kind, LanguageDetector):
+        return _language(bench, keys, kind)
+    if kind.name != "patch":
+        raise ConfigError(
+            f"detector={kind.name} has no base that tsad could make", "Use detector=patch, chatts_tiny or qwen_vl_tiny."
+        )
     from tsad.detectors.patch.pretrain import pretrain
 
     folder = Path(keys.output).expanduser()
@@ -65,6 +82,24 @@ def pretrain_weights(bench: Workbench, keys: PretrainKeys) -> Pretrained:
         for name in WEIGHTS:
             step.file(folder / name, "weights")
         step.figure(seen.figure(), "validation.png")
+    return Pretrained(str(folder), metrics)
+
+
+def _language(bench: Workbench, keys: PretrainKeys, kind: type[LanguageDetector]) -> Pretrained:
+    """A tiny language model: made untrained in the folder, then taught there."""
+    from tsad.detectors.llm.pretrain import pretrain, teaching_of, untrained
+
+    if keys.validate_on:
+        raise ConfigError("validate_on is for detector=patch", "Take python -m benchmarks.tiny for language models.")
+    folder = Path(keys.output).expanduser()
+    untrained(kind, keys.language, folder, keys.seed)
+    given = {key: value for key, value in bench.detector_config.items() if key != "_target_"}
+    detector = kind(**{**given, "weights": str(folder)})
+    with standalone(open_loop(bench), "PRETRAIN") as (_, step), step.system_metrics():
+        metrics = pretrain(detector, teaching_of(keys), folder, context=bench.context, recorder=step)
+        step.result(dict(metrics))
+        for name in WEIGHTS:
+            step.file(folder / name, "weights")
     return Pretrained(str(folder), metrics)
 
 

@@ -12,6 +12,7 @@ from tsad.core.options.cache import CacheOptions
 from tsad.core.options.downsample import DownsampleOptions
 from tsad.core.options.gold import GoldOptions
 from tsad.core.options.loop import LoopOptions
+from tsad.core.options.prompt import PromptOptions
 from tsad.core.options.quality import QualityOptions
 from tsad.core.options.review import ReviewOptions
 from tsad.core.options.sampling import SamplingOptions
@@ -20,6 +21,7 @@ from tsad.core.options.tracking import TrackingOptions
 from tsad.core.options.windows import WindowOptions
 
 __all__ = [
-    "AdapterOptions", "CacheOptions", "DownsampleOptions", "GoldOptions", "LoopOptions", "QualityOptions",
-    "ReviewOptions", "SamplingOptions", "ThresholdOptions", "ThresholdRuleOptions", "TrackingOptions", "WindowOptions",
+    "AdapterOptions", "CacheOptions", "DownsampleOptions", "GoldOptions", "LoopOptions", "PromptOptions",
+    "QualityOptions", "ReviewOptions", "SamplingOptions", "ThresholdOptions", "ThresholdRuleOptions", "TrackingOptions",
+    "WindowOptions",
 ]  # fmt: skip

@@ -14,13 +14,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tsad.adapters.lora import merged
-from tsad.core.errors import DetectorError
 from tsad.core.option_model import Options
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, FloatArray, Needs
 from tsad.core.windows import stitch, window_starts
 from tsad.detectors.base import Detector
 from tsad.detectors.base_digest import BaseDigest
+from tsad.detectors.devices import resolve_device
 from tsad.detectors.evidence.channels import Evidence
 from tsad.detectors.evidence.examined import (
     Examined,
@@ -326,25 +326,3 @@ class PatchDetector(Detector):
         """What the network sees of a series."""
         config = self._scoring().config
         return crops.Seen(config.length, tuple(config.evidence))
-
-
-def resolve_device(wanted: str) -> str:
-    """``cpu`` or ``cuda`` from auto | cpu | cuda.
-
-    Raises:
-        DetectorError: an unknown word, or CUDA asked for where there is none.
-    """
-    if wanted == "cpu":
-        return "cpu"
-    if wanted not in ("auto", "cuda"):
-        raise DetectorError(f"patch: device={wanted} is unknown", "Use auto, cpu or cuda.")
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise DetectorError(
-            "patch: device=cuda, but torch sees no CUDA device here",
-            "Use device=auto (detector.device=auto), or install a CUDA build of torch and a driver.",
-        )
-    return "cpu"

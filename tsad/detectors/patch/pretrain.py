@@ -6,7 +6,6 @@ holes. The recipe, its seed and the generator's version go into ``config.json`` 
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections import deque
@@ -21,10 +20,10 @@ from tsad.core.context import Context
 from tsad.core.control import StopRequested
 from tsad.core.errors import ConfigError, StorageError
 from tsad.core.protocols import Recorder
+from tsad.detectors import checkpoint_file
+from tsad.detectors.devices import resolve_device
 from tsad.detectors.patch.crops import ExampleStream, Seen, held_out
-from tsad.detectors.patch.detector import resolve_device
 from tsad.detectors.patch.pretrain_options import PretrainOptions, Recipe
-from tsad.files.atomic import write_file
 from tsad.files.hashing import digest_of_text
 from tsad.synthetic.coupled import MACHINE_KINDS as KINDS
 
@@ -164,16 +163,8 @@ def _compiled(model: PatchModel) -> PatchModel:
 def _checkpoint(
     folder: Path, recipe: Recipe, step: int, model: PatchModel, optimiser: torch.optim.Optimizer, stream: ExampleStream
 ) -> None:
-    """Everything that a killed run needs to go on as if nothing had happened: tensors, and the rest as JSON in the
-    file's head; whole or not at all."""
-    from safetensors.torch import save as to_bytes
-
-    tensors = {f"model|{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, moments in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser|{index}|{name}": tensor for name, tensor in moments.items()}
     head = {"recipe": _identity(recipe, model), "steps": recipe.steps, "step": step, "stream": stream.state()}
-    content = to_bytes({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, {"state": json.dumps(head)})
-    write_file(folder / CHECKPOINT, content)
+    checkpoint_file.write(folder / CHECKPOINT, head, model, optimiser)
 
 
 def _restore(
@@ -194,35 +185,17 @@ def _restore(
     path = folder / CHECKPOINT
     if not path.is_file():
         return 0, recipe
-    state, tensors = _read(path)
+    state = checkpoint_file.read_head(path)
     differs = [k for k, v in _identity(recipe, model).items() if state["recipe"].get(k, v) != v]
     if differs:
         raise ConfigError(
             f"{path} belongs to a run with another {', '.join(differs)}", "Choose another folder, or delete the file."
         )
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for key in [k for k in tensors if k.startswith("optimiser|")]:
-        _, index, name = key.split("|")
-        moments.setdefault(int(index), {})[name] = tensors.pop(key)
-    model.load_state_dict({key.removeprefix("model|"): tensor for key, tensor in tensors.items()})
-    # the groups hold the recipe's figures, and a rate that every step sets anew
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    checkpoint_file.restore(path, model, optimiser)
     stream.restore(state["stream"])
     if state["step"] > state["steps"] - recipe.cooldown:
         recipe = replace(recipe, steps=state["steps"])
     return int(state["step"]), recipe
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """What the head of a checkpoint says, and its tensors."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            state: dict[str, Any] = json.loads((file.metadata() or {})["state"])
-            return state, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ConfigError(f"{path} is damaged ({error})", "Delete it to begin at step 0.") from error
 
 
 def _identity(recipe: Recipe, model: PatchModel) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""The ``chatts`` detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tsad.detectors.llm.chatts.checkpoint import NAME, ChatTSCheckpoint
+from tsad.detectors.llm.chatts.published import DEGRADES, PUBLISHED
+from tsad.detectors.llm.chatts.reader import ChatTSReader
+from tsad.detectors.llm.chatts.tiny import PATCH
+from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
+from tsad.detectors.llm.loading import tokenizer_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
+
+
+class ChatTSOptions(LanguageOptions):
+    """Keyword arguments of :class:`ChatTS`."""
+
+    prefix: Literal["current", "older", "none"]
+    published: Literal["", "ChatTS-8B", "ChatTS-14B"]
+
+
+class ChatTS(LanguageDetector):
+    """ChatTS: the series themselves as tokens of a language model (arXiv 2412.03104), on Qwen2, Qwen3 or Llama.
+
+    Args:
+        weights: folder of a checkpoint, or ``chatts_tiny``, which ships with tsad.
+        device: auto | cpu | cuda.
+        dtype: of the weights; auto = bfloat16 on CUDA, float32 on the CPU.
+        quantisation: none, or nf4 = 4-bit weights (QLoRA).
+        length: points of the series in a prompt.
+        stride: points between the starts of neighbouring prompts.
+        most_points: that a prompt shows; of longer windows so many are kept by ``reduce``.
+        reduce: m4 or minmax.
+        channels: of a series in one prompt.
+        batch_size: prompts at once.
+        decoding: constrained, or free = as the model likes, mended by a parser.
+        samples: answers per prompt that are taken together; 1 = the likeliest.
+        temperature: of these draws.
+        prompt: what is asked; see ``conf/prompt``.
+        prefix: what is written before each series: current, older or none, as the checkpoint was taught.
+        published: the published checkpoint whose shapes plans take while none is at hand; "" = none.
+
+    Raises:
+        WeightsError: no checkpoint of ChatTS.
+        DetectorError: impossible options, or CUDA asked for where there is none.
+    """
+
+    name = NAME
+    options_model = ChatTSOptions
+    settings: ChatTSOptions
+    shipped = ("chatts_tiny",)
+    degrades = DEGRADES
+    adapter_defaults: Mapping[str, Any] = {**LanguageDetector.adapter_defaults, "encoder_modules": ("ts_encoder.mlp.*",)}
+
+    @classmethod
+    def shapes(cls, folder: Path | None, published: str) -> torch.nn.Module:
+        from tsad.detectors.llm.chatts.model import BACKBONES
+
+        if folder is not None:
+            told = ChatTSCheckpoint.at(folder)
+            made: torch.nn.Module = BACKBONES[told.backbone][1](told.configuration())
+            return made
+        backbone, config = PUBLISHED[published]
+        kind, network = BACKBONES[backbone]
+        return network(kind(**config))
+
+    @classmethod
+    def tokens_of(cls, options: LanguageOptions) -> tuple[int, int]:
+        patches = -(-min(options.length, options.most_points) // PATCH)
+        return patches, patches  # of one channel; each further one takes as many again
+
+    @classmethod
+    def tiny(cls, tokenizer: Any, sizes: LanguagePretrainOptions, seed: int) -> torch.nn.Module:
+        from tsad.detectors.llm.chatts.tiny import chatts
+
+        return chatts(tokenizer, sizes.hidden_size, sizes.layers, seed=seed)
+
+    def check_checkpoint(self) -> None:
+        ChatTSCheckpoint.at(self.folder)
+
+    @cached_property
+    def checkpoint(self) -> ChatTSCheckpoint:
+        """What the folder says of itself."""
+        return ChatTSCheckpoint.at(self.folder)
+
+    def read_checkpoint(self) -> ChatTSReader:
+        told = self.checkpoint
+        return ChatTSReader(
+            tokenizer_of(self.folder, self.name), patch=told.patch, longest=told.longest, prefix=self.settings.prefix,
+            placeholder=told.config.get("ts_token_start_index"),
+        )  # fmt: skip
+
+    def load(self, device: str, dtype: torch.dtype) -> torch.nn.Module:
+        reader = self.reader
+        assert isinstance(reader, ChatTSReader)
+        nf4 = self.settings.quantisation == "nf4"
+        return self.checkpoint.load(reader.placeholder, device=device, dtype=dtype, nf4=nf4)

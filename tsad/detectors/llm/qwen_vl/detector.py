@@ -1,0 +1,129 @@
+"""The ``qwen_vl`` detector."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from tsad.detectors.llm.checks import check_torchvision
+from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
+from tsad.detectors.llm.loading import tokenizer_of
+from tsad.detectors.llm.qwen_vl.loading import FAMILIES, NAME, TOKENS, QwenVLCheckpoint
+from tsad.detectors.llm.qwen_vl.published import PUBLISHED
+from tsad.detectors.llm.qwen_vl.reader import Drawing, QwenVLReader
+
+if TYPE_CHECKING:
+    import torch
+
+    from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
+
+SIDE = 32  # pixels of a token's side
+
+
+class QwenVLOptions(LanguageOptions):
+    """Keyword arguments of :class:`QwenVL`."""
+
+    width: int = Field(ge=0)
+    height: int = Field(ge=0)
+    stretch: int = Field(ge=1, le=64)
+    most_tokens: int = Field(ge=1)
+    paper: int = Field(ge=0, le=255)
+    ticks: int = Field(ge=0)
+    numbers: bool
+    unit: Literal["points", "columns"]
+    captions: bool
+    published: Literal["", "Qwen3-VL-8B"]
+
+
+class QwenVL(LanguageDetector):
+    """A vision-language model that sees a plot of the window: Qwen3-VL (arXiv 2511.21631) or Qwen3.5.
+
+    Args:
+        weights: folder of a checkpoint, or ``qwen_vl_tiny``, which ships with tsad.
+        device: auto | cpu | cuda.
+        dtype: of the weights; auto = bfloat16 on CUDA, float32 on the CPU.
+        quantisation: none, or nf4 = 4-bit weights (QLoRA).
+        length: points of the series in a prompt.
+        stride: points between the starts of neighbouring prompts.
+        most_points: that a picture shows; of longer windows so many are kept by ``reduce``.
+        reduce: m4 or minmax.
+        channels: of a series in one picture, as panels.
+        batch_size: prompts at once.
+        decoding: constrained, or free = as the model likes, mended by a parser.
+        samples: answers per prompt that are taken together; 1 = the likeliest.
+        temperature: of these draws.
+        prompt: what is asked; see ``conf/prompt``.
+        width, height: of a picture, pixels; 0 = from the points and channels.
+        stretch: pixels per point where the width follows from the points.
+        most_tokens: of a picture.
+        paper: grey of the background.
+        ticks, numbers: vertical lines at most, and whether they are numbered.
+        unit: what positions in an answer count: points, or columns of the picture's tokens.
+        captions: whether the prompt says what each panel ranges over.
+        published: the published checkpoint whose shapes plans take while none is at hand; "" = none.
+
+    Raises:
+        WeightsError: no checkpoint of these models.
+        DetectorError: impossible options, or CUDA asked for where there is none.
+    """
+
+    name = NAME
+    options_model = QwenVLOptions
+    settings: QwenVLOptions
+    shipped = ("qwen_vl_tiny",)
+
+    @classmethod
+    def shapes(cls, folder: Path | None, published: str) -> torch.nn.Module:
+        from tsad.detectors.llm.qwen_vl.model import classes
+
+        if folder is not None:
+            told = QwenVLCheckpoint.at(folder)
+            made: torch.nn.Module = classes(*FAMILIES[told.family])[1](told.configuration())
+            return made
+        family, text, vision = PUBLISHED[published]
+        kind, network = classes(*FAMILIES[family])
+        return network(kind(text_config=text, vision_config=vision))
+
+    @classmethod
+    def tokens_of(cls, options: LanguageOptions) -> tuple[int, int]:
+        assert isinstance(options, QwenVLOptions)
+        points = min(options.length, options.most_points)
+        columns = (options.width or points * options.stretch) // SIDE
+        rows = max(1, (options.height or SIDE * 2) // SIDE)
+        return min(columns * rows, options.most_tokens), columns
+
+    @classmethod
+    def tiny(cls, tokenizer: Any, sizes: LanguagePretrainOptions, seed: int) -> torch.nn.Module:
+        from tsad.detectors.llm.qwen_vl.tiny import qwen3_vl
+
+        return qwen3_vl(tokenizer, sizes.hidden_size, sizes.layers, sizes.vision_size, sizes.vision_layers, seed)
+
+    @classmethod
+    def beside_tiny(cls, folder: Path) -> None:
+        from tsad.detectors.llm.qwen_vl.tiny import write_preprocessor
+
+        write_preprocessor(folder)
+
+    def check_checkpoint(self) -> None:
+        check_torchvision()
+        QwenVLCheckpoint.at(self.folder)
+
+    @cached_property
+    def checkpoint(self) -> QwenVLCheckpoint:
+        """What the folder says of itself."""
+        return QwenVLCheckpoint.at(self.folder)
+
+    def read_checkpoint(self) -> QwenVLReader:
+        s, told = self.settings, self.checkpoint
+        image, before, after = (int(told.config[key]) for key in TOKENS)
+        drawing = Drawing(
+            width=s.width, height=s.height, stretch=s.stretch, most_tokens=s.most_tokens, channels=s.channels,
+            paper=s.paper, ticks=s.ticks, numbers=s.numbers, columns=s.unit == "columns", captions=s.captions,
+        )  # fmt: skip
+        return QwenVLReader(tokenizer_of(self.folder, self.name), (image, before, after), told.patching, drawing)
+
+    def load(self, device: str, dtype: torch.dtype) -> torch.nn.Module:
+        return self.checkpoint.load(device=device, dtype=dtype, nf4=self.settings.quantisation == "nf4")
