@@ -285,7 +285,7 @@ class LanguageDetector(Detector):
         ends = point_ends(series.timestamps, series.step)
         marked: list[Interval] = []
         for piece, answer in self._answered(series, kept):
-            edges = self._reading().position_edges(len(piece.block))
+            edges = self.reader.position_edges(len(piece.block))
             for mark in answer.marks:
                 start, stop = stretch(piece, mark, edges)
                 label = mark.kind or ANOMALY

@@ -63,7 +63,7 @@ def _runs(detector: LanguageDetector, window: Window, cut: Sequence[Piece], answ
             for a, b in runs_of(np.array(answer.chances) >= HALF).tolist():
                 marked.append((int(piece.first[edges[a]]), int(piece.first[edges[b]])))
         else:
-            edges = detector._reading().position_edges(len(piece.block))
+            edges = detector.reader.position_edges(len(piece.block))
             marked += [stretch(piece, mark, edges) for mark in answer.marks]
     return merge_runs(np.array(marked, np.int64).reshape(-1, 2) - window.start)
 
