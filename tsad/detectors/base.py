@@ -50,7 +50,7 @@ class Detector(Configured, DetectorBase, ABC):
     trainable: ClassVar[bool] = False
     scored: ClassVar[bool] = True
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
-    adapter_defaults: ClassVar[Mapping[str, Any]] = {
+    adapter_defaults: Mapping[str, Any] = {
         "target_modules": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         "modules_to_save": ("decoder", "head"), "learning_rate": 0.001,
     }  # fmt: skip

@@ -28,6 +28,7 @@ from tsad.detectors.evidence.examined import Examined, Own
 from tsad.detectors.llm.asking import Asking
 from tsad.detectors.llm.blocks import Cutting, Piece, pieces
 from tsad.detectors.llm.keeping import Answer, Kept
+from tsad.detectors.llm.loading import config_of
 from tsad.detectors.llm.prompts import chat_text, codec_of, kinds_of
 from tsad.detectors.llm.reader import Reader
 from tsad.detectors.llm.rows import LanguageRow, answer_of, marks_of, stretch
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 FULL = "Lower detector.batch_size or detector.length, take adapter=qlora (4-bit weights), or another device."
 QUESTION_TOKENS, INTERVAL_TOKENS = 200, 8  # what plans reckon with: a question, an interval with its kind
+NARROW, NARROW_RATE = 1024, 1e-3  # hidden size below which a network is small, and its usual learning rate
 QWEN_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -94,8 +96,8 @@ class LanguageDetector(Detector):
     trainable = True
     tuner = "tsad.training.large.LargeTuner"
     unhashed = ("device", "batch_size", "published")
-    adapter_defaults: ClassVar[Mapping[str, Any]] = {
-        "target_modules": list(QWEN_LINEAR), "modules_to_save": [], "learning_rate": 1e-4,
+    adapter_defaults: Mapping[str, Any] = {
+        "target_modules": QWEN_LINEAR, "modules_to_save": (), "learning_rate": 1e-4,
     }  # fmt: skip
     shipped: ClassVar[tuple[str, ...]] = ()
     degrades: ClassVar[Mapping[str, str]] = {}
@@ -106,6 +108,8 @@ class LanguageDetector(Detector):
         self.scored = self.settings.prompt.answer == "flags"
         self.folder = self._at(self.settings.weights)
         self.check_checkpoint()
+        if self._narrow():
+            self.adapter_defaults = {**self.adapter_defaults, "learning_rate": NARROW_RATE}
         self._device = resolve_device(self.settings.device, self.name)
         self._digest = BaseDigest(self.folder)
         self._lock = threading.RLock()  # of network and reader, which are made when they are first needed
@@ -113,6 +117,11 @@ class LanguageDetector(Detector):
         self._reader: Reader | None = None
         self._adapter: Path | None = None
         self._answers: Path | None = None
+
+    def _narrow(self) -> bool:
+        """Whether it is a small network, which takes larger steps of training."""
+        config = config_of(self.folder, self.name)
+        return int((config.get("text_config") or config).get("hidden_size", NARROW)) < NARROW
 
     @classmethod
     def _at(cls, wanted: str) -> Path:

@@ -37,7 +37,7 @@ HELD_OUT = 1 << 20  # numbers of pools from here on are never taught
 WEIGHT_DECAY, CLIP = 0.01, 1.0
 RECENT = 30  # steps whose plain loss decides when plain windows are known
 REVIEWED = 0.1  # share of plain windows that stays to the end
-OBVIOUS_SHARE = 0.25  # of the windows that are not plain, once the ramp has ended
+POOL_STEPS = 64  # steps that draw from one pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,17 +177,15 @@ class _Run:
 
     def _taught(self) -> Taught:
         """What the next batch is of."""
-        kinds, share = self.teaching.language.kinds, self.state.share
-        draw = np.random.default_rng((self.teaching.seed, 1, self.state.step)).random(2)
-        if kinds == "plain" or draw[0] >= (1 - REVIEWED) * share:
-            return "plain"
-        return "obvious" if kinds == "obvious" or draw[1] < 1 - (1 - OBVIOUS_SHARE) * share else "all"
+        draw = np.random.default_rng((self.teaching.seed, 1, self.state.step)).random()
+        return "plain" if draw >= (1 - REVIEWED) * self.state.share else self.teaching.language.kinds
 
     def _rows(self, taught: Taught) -> list[LanguageRow]:
         size, step = self.teaching.batch_size, self.state.step
-        pool = cached_lesson(self.teaching.seed, step * size // POOL, self.length, taught)
-        chosen = np.random.default_rng((self.teaching.seed, 2, step)).integers(0, len(pool), size)
-        return rows_of(self.detector, Lesson(pool.values[chosen], pool.labels[chosen]))
+        pool = cached_lesson(self.teaching.seed, step // POOL_STEPS, self.length, taught)
+        draw = np.random.default_rng((self.teaching.seed, 2, step))
+        chosen, turned = draw.integers(0, len(pool), size), draw.choice((-1.0, 1.0), (size, 1))
+        return rows_of(self.detector, Lesson(pool.values[chosen] * turned, pool.labels[chosen]))
 
     def _safe_point(self) -> None:
         control = self.context.control

@@ -81,7 +81,7 @@ class ChatTSCheckpoint:
         given = {key: value for key, value in self.config.items() if key not in _OURS}
         if "ts_token_start_index" not in given and placeholder is not None:
             given["ts_token_start_index"] = placeholder
-        return kind(**given)
+        return kind(**given, architectures=[BACKBONES[self.backbone][1].__name__])
 
     def load(self, placeholder: int, *, device: str, dtype: torch.dtype, nf4: bool) -> torch.nn.Module:
         """The network with its weights.

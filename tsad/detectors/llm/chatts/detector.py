@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +58,7 @@ class ChatTS(LanguageDetector):
     settings: ChatTSOptions
     shipped = ("chatts_tiny",)
     degrades = DEGRADES
+    adapter_defaults: Mapping[str, Any] = {**LanguageDetector.adapter_defaults, "encoder_modules": ("ts_encoder.mlp.*",)}
 
     @classmethod
     def shapes(cls, folder: Path | None, published: str) -> torch.nn.Module:

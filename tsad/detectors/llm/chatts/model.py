@@ -120,11 +120,11 @@ class ChatTSModel:
     def prepare_inputs_for_generation(
         self, input_ids: Any, timeseries: Any = None, is_first_iteration: bool = False, **kwargs: Any
     ) -> dict[str, Any]:
-        """The series goes in at the first step alone: afterwards its patches are in the cache."""
+        """The series goes in at the first step alone: afterwards its patches are in the cache, where there is one."""
         inputs: dict[str, Any] = super().prepare_inputs_for_generation(  # type: ignore[misc]
             input_ids, is_first_iteration=is_first_iteration, **kwargs
         )
-        if is_first_iteration:
+        if is_first_iteration or not kwargs.get("use_cache", True):
             inputs["timeseries"] = timeseries
         return inputs
 
