@@ -11,13 +11,14 @@ from pydantic import Field
 from tsad.detectors.llm.checks import check_torchvision
 from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
 from tsad.detectors.llm.loading import tokenizer_of
-from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
 from tsad.detectors.llm.qwen_vl.loading import FAMILIES, NAME, TOKENS, QwenVLCheckpoint
 from tsad.detectors.llm.qwen_vl.published import PATCHING, PUBLISHED
 from tsad.detectors.llm.qwen_vl.reader import Drawing, QwenVLReader, height_of, width_of
 
 if TYPE_CHECKING:
     import torch
+
+    from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
 
 
 class QwenVLOptions(LanguageOptions):
@@ -32,7 +33,7 @@ class QwenVLOptions(LanguageOptions):
     numbers: bool
     unit: Literal["points", "columns"]
     captions: bool
-    published: Literal["", "Qwen3-VL-8B-Instruct"]
+    published: Literal["", "Qwen3-VL-8B"]
 
 
 class QwenVL(LanguageDetector):

@@ -11,7 +11,7 @@ from tsad.detectors.llm.qwen_vl.pixels import Patching
 
 PATCHING = Patching(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), patch=16, merge=2, frames=2)
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
-    "Qwen3-VL-8B-Instruct": (
+    "Qwen3-VL-8B": (
         "qwen3_vl",
         {
             "text_config": {
