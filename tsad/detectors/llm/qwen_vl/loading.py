@@ -73,6 +73,8 @@ class QwenVLCheckpoint:
     def load(self, *, device: str, dtype: torch.dtype, nf4: bool) -> torch.nn.Module:
         """The network with its weights; under ``nf4`` vision tower and output layer stay in ``dtype``.
 
+        What transformers itself leaves out of a family may lie in the files: the ``mtp`` layers of Qwen3.5.
+
         Raises:
             WeightsError: weights that are missing, left over or of another shape.
         """
