@@ -112,7 +112,7 @@ def test_scores_cover_the_series_whatever_its_length(make) -> None:
     for length in (3, 8, 255, 256, 257, 1000):
         (scores,) = detector.score([series(noise(length))])
         assert scores.shape == (length,) and np.isfinite(scores).all()
-        assert 0.0 <= scores.min() and scores.max() <= 1.0
+        assert scores.min() >= 0.0 and scores.max() <= 1.0
     together = detector.score([series(noise(300, seed=1)), series(noise(40, seed=2))])
     assert np.array_equal(together[1], detector.score([series(noise(40, seed=2))])[0])
 
