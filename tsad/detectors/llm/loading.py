@@ -149,7 +149,8 @@ def tokenizer_of(folder: Path, name: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, padding_side="left")
+        with _quiet():  # it would warn of a model type that is ours
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, padding_side="left")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{name}: the tokenizer in {folder} cannot be read: {_line(error)}", REMEDY) from error
     if tokenizer.eos_token_id is None:
