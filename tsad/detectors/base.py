@@ -48,7 +48,7 @@ class Detector(Configured, DetectorBase, ABC):
 
     name: ClassVar[str]
     trainable: ClassVar[bool] = False
-    scored: ClassVar[bool] = True
+    scored: bool = True
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
     adapter_defaults: Mapping[str, Any] = {
         "target_modules": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),

@@ -21,7 +21,8 @@ def chat_text(prompt: PromptOptions, reader: Reader, block: Block) -> str:
             "Put its chat_template.jinja beside the weights (the instruct version of the model has one).",
         )
     question = prompt.text.format(
-        series=reader.marks(block), points=len(block), last=len(reader.position_edges(len(block))) - 2, units=reader.units(len(block)),
+        series=reader.marks(block), points=len(block), last=len(reader.position_edges(len(block))) - 2,
+        units=reader.units(len(block)),
         kinds=", ".join(kinds_of(prompt)), channels=", ".join(block.channels), most=prompt.most,
     )  # fmt: skip
     turns = [{"role": "system", "content": prompt.system}] if prompt.system else []
