@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 import subprocess
@@ -323,3 +324,63 @@ def test_each_process_takes_its_rows_and_all_take_as_many_passes() -> None:
     assert processes(2, 0).cut(rows, 2) == [([0, 2], True), ([4, 6], True)]
     assert processes(2, 1).cut(rows, 2) == [([1, 3], True), ([5], True)]
     assert processes(3, 2).cut([4, 5], None) == [([4], False)]
+
+
+# ---- several processes, started by accelerate on the CPU (gloo)
+
+TOGETHER = """
+import json, sys
+from pathlib import Path
+from test_large import FAST, FlagDetector, LargeTuner, Notebook, TuningCall, make_options, make_version
+from tsad.training.processes import rank_of_launch
+
+class Looking(FlagDetector):
+    def validate(self, network, windows, masks):
+        self.parts = sorted({type(p).__name__ for p in network.parameters()})
+        return super().validate(network, windows, masks)
+
+folder, detector = Path(sys.argv[1]) / str(rank_of_launch()), Looking()
+options = make_options(**{**FAST, **json.loads(sys.argv[2])})
+result = LargeTuner().fit(detector, make_version(48), options, TuningCall(folder=folder), Notebook())
+told = {"metrics": dict(result.metrics), "parts": detector.parts, "adapter": (folder / "adapter").exists()}
+folder.mkdir(exist_ok=True)
+(folder / "told.json").write_text(json.dumps(told))
+"""
+
+
+def test_what_several_processes_cannot_do_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(TrainingError, match=r"DeepSpeed, which nothing here drives.*fsdp\.yaml"):
+        run(tmp_path, **SHORT)
+    monkeypatch.delenv("ACCELERATE_USE_DEEPSPEED")
+    monkeypatch.setattr(Processes, "__init__", _cut_up)
+    with pytest.raises(TrainingError, match=r"adapter\.method=full under FSDP"):
+        run(tmp_path, **SHORT, method="full")
+
+
+def _cut_up(processes: Processes) -> None:
+    processes.count, processes.rank, processes.sharded = 2, 0, True
+
+
+@pytest.mark.parametrize("config", ["", "fsdp"])
+def test_two_processes_train_as_one_does(tmp_path: Path, config: str) -> None:
+    kept = {"steps": 12, "batch_size": 7, "micro_batch": 2}
+    alone = run(tmp_path / "alone", **kept)
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    root = Path(__file__).parents[1]
+    path = os.pathsep.join([str(root / "tests"), str(root), os.environ.get("PYTHONPATH", "")])
+    sharded = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"} if config else {}
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script),
+         str(tmp_path), json.dumps(kept)],
+        env={**os.environ, "PYTHONPATH": path, "ACCELERATE_USE_CPU": "true", **sharded}, timeout=280,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / rank / "told.json").read_text()) for rank in "01")
+    assert first["adapter"] and not second["adapter"]  # one of them keeps it
+    assert first["parts"] == (["DTensor"] if config else ["Parameter"])
+    assert first["metrics"]["train_loss"] == pytest.approx(alone.metrics["train_loss"], rel=1e-4)
+    assert second["metrics"]["validation_loss"] == first["metrics"]["validation_loss"]
+    saved.check(tmp_path / "0" / "adapter")

@@ -237,7 +237,9 @@ def test_a_dry_run_of_a_small_detector_says_so_in_words(bench: Bench, capsys: py
         call("train", bench(*PLANT, "adapter=qlora"), dry_run=True)
 
 
-def test_a_dry_run_counts_the_dataset_version_of_the_loop(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_counts_the_dataset_version_of_the_loop(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = ["windows.length=128", "windows.context=128", "sampling.windows=8", "gold.min_intervals=1"]
     loop = [*PLANT, *small, "tracking.plots=0", "tracking.system_metrics=false", "loop.iterations=1"]
     one = bench(*loop, "detector=robust_zscore", "adapter=none")
@@ -248,4 +250,8 @@ def test_a_dry_run_counts_the_dataset_version_of_the_loop(bench: Bench, capsys: 
     assert f"dataset version {counted.version[:12]}: 8 reviewed windows" in capsys.readouterr().out
     assert call("train", bench(*loop), dry_run=True, dataset=counted.version).counted == counted
     assert "no dataset version ffff" in call("train", bench(*loop), dry_run=True, dataset="ffff").counted.reason
+    monkeypatch.setenv("RANK", "1")  # what accelerate says to the second process: it helps, and keeps nothing
+    helped = call("train", bench(*loop, "detector=robust_zscore"))
+    assert (helped.helper, helped.version) == (1, None) and helped.training.reason.startswith("process 1 helped: ")
+    assert "process 1" not in capsys.readouterr().out
     assert len(LoopStore(open_store(one.tracking, one.home), "plant", 300.0).search("")) == runs

@@ -8,6 +8,7 @@ The base is only frozen: peft's ``prepare_model_for_kbit_training`` would turn e
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +84,13 @@ def _spelt_out(target: str, network: torch.nn.Module) -> list[str]:
     return [name for name, module in network.named_modules() if inside.fullmatch(name) and _takes_lora(module)]
 
 
-def save(model: PeftModel | torch.nn.Module, folder: Path) -> None:
+def save(
+    model: PeftModel | torch.nn.Module, folder: Path, state: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Write the adapter of ``model`` to ``folder``, whole or not at all; the same adapter gives the same bytes.
+
+    Args:
+        state: the adapter's part of the state dict where the model holds only pieces of it (FSDP).
 
     Raises:
         StorageError: disk full, read-only folder.
@@ -97,7 +103,8 @@ def save(model: PeftModel | torch.nn.Module, folder: Path) -> None:
     settings = {k: sorted(v) if isinstance(v, set) else v for k, v in config.to_dict().items()}
     settings |= {"auto_mapping": None, "inference_mode": True, "revision": None}
     # save_embedding_layers="auto", peft's default, would ask the Hugging Face hub about the base
-    saved.write(folder, settings, get_peft_model_state_dict(model, save_embedding_layers=False))
+    tensors = get_peft_model_state_dict(model, state and dict(state), save_embedding_layers=False)
+    saved.write(folder, settings, tensors)
 
 
 def load(

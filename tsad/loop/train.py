@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from tsad.loop.pull import DATASET
 from tsad.loop.results import Registered, Trained
 from tsad.loop.runner import Stage, Turn, record_of, result_of
 from tsad.loop.scoring import judged_series, score_windows, truth_mask
+from tsad.training.processes import rank_of_launch
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
@@ -41,12 +44,14 @@ class Challenger(Result):
 
     Attributes:
         learning: what the dataset version lacked for an adapter; ``None`` where it made one or none was asked for.
+        helper: number of this process where it only helped the first of several to train; 0 = it is the first.
     """
 
     model: str
     version: int | None
     training: Trained
     learning: LearningGap | None = None
+    helper: int = 0
 
     @property
     def optimised(self) -> float | None:
@@ -69,6 +74,8 @@ def train_challenger(bench: Workbench, dataset: str) -> Challenger:
     version = latest_training(loop) if dataset == "latest" else fetch(loop, dataset)
     if version is None:
         raise DatasetError(f"loop {loop.name} has no dataset version", "Run tsad iterate first: people review windows.")
+    if rank := rank_of_launch():
+        return _helped(bench, loop, version, rank)
     with standalone(loop, TRAIN.name) as (held, step):
         outcome = fit(bench, held, step, version, bench.home / "work" / step.run_id / "train")
         number = _register(bench, held, step.run_id, outcome)
@@ -76,6 +83,44 @@ def train_challenger(bench: Workbench, dataset: str) -> Challenger:
     positive = sum(bool(r.intervals) for r in version.windows)
     learning = learning_gap(bench, len(version.windows), positive, outcome)
     return Challenger(registry_of(bench, loop).name, number, outcome, learning)
+
+
+class _Silent:
+    """The recorder of a process that helps: the first one keeps what there is to keep."""
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
+
+    def tags(self, values: Mapping[str, str]) -> None: ...
+
+    def json(self, value: Any, path: str) -> None: ...
+
+    def file(self, path: Path, folder: str = "") -> None: ...
+
+    def figure(self, figure: Any, path: str) -> None: ...
+
+    def table(self, rows: Sequence[Mapping[str, Any]], path: str) -> None: ...
+
+    def system_metrics(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+
+def _helped(bench: Workbench, loop: LoopStore, version: DatasetVersion, rank: int) -> Challenger:
+    """The adapter's training alone, beside the first process of ``accelerate launch``; nothing is recorded."""
+    detector, current = _ready(bench, loop, version)
+    with tempfile.TemporaryDirectory() as scratch:
+        adapter = _fit_adapter(bench, detector, _Silent(), version, Path(scratch), current)
+    outcome = Trained(False, f"process {rank} helped: {adapter.reason}", adapter.metrics, 0.0, None, version.digest)
+    return Challenger(registry_of(bench, loop).name, None, outcome, helper=rank)
+
+
+def _ready(bench: Workbench, loop: LoopStore, version: DatasetVersion) -> tuple[Detector, LoadedVersion | None]:
+    """The detector with what the version tells of the normal, and the champion."""
+    champion = registry_of(bench, loop).alias("champion")
+    current = load_registered(bench, registry_of(bench, loop), champion) if champion else None
+    detector = bench.make_detector()
+    return detector.with_memory(_memory(bench, detector, version)), current
 
 
 def _train(turn: Turn, step: StepRun, version: DatasetVersion) -> Trained:
@@ -127,10 +172,7 @@ class _Adapter:
 
 def fit(bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersion, work: Path) -> Trained:
     """Memory and adapter (where the detector takes them and there is enough to learn from), then the threshold."""
-    champion = registry_of(bench, loop).alias("champion")
-    current = load_registered(bench, registry_of(bench, loop), champion) if champion else None
-    detector = bench.make_detector()
-    detector = detector.with_memory(_memory(bench, detector, version))
+    detector, current = _ready(bench, loop, version)
     step.params({**bench.parameters("detector", "adapter", "threshold"), "dataset_version": version.digest})
     adapter = _fit_adapter(bench, detector, step, version, work, current)
     adapted = detector.with_adapter(adapter.folder)
@@ -162,7 +204,7 @@ def _memory(bench: Workbench, detector: Detector, version: DatasetVersion) -> No
 
 
 def _fit_adapter(
-    bench: Workbench, detector: Detector, step: StepRun, version: DatasetVersion, work: Path,
+    bench: Workbench, detector: Detector, step: StepRun | _Silent, version: DatasetVersion, work: Path,
     current: LoadedVersion | None,
 ) -> _Adapter:  # fmt: skip
     """The adapter of the reviewed windows where it helps; else that of the champion, and why."""

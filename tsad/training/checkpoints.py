@@ -51,10 +51,15 @@ def adapter_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     if not isinstance(model, PeftModel):
         return {name: tensor.detach().clone() for name, tensor in unshared(model).items()}
     return {
-        name: tensor.detach().clone()
+        name: whole(tensor.detach()).clone()
         for name, tensor in model.state_dict().items()
         if ".lora_" in name or ".modules_to_save." in name
     }
+
+
+def whole(tensor: Any) -> torch.Tensor:
+    """The tensor, its parts gathered from all processes where FSDP has cut it up."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def write(

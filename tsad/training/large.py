@@ -6,16 +6,19 @@ import importlib.util
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tsad.adapters import lora
 from tsad.adapters.memory import GIB, gpu_at_hand
+from tsad.core.control import StopRequested
 from tsad.core.errors import MissingPackageError, TrainingError
 from tsad.core.options import AdapterOptions
 from tsad.core.protocols import Answering, Recorder, Row, Trainable
 from tsad.core.reviews import DatasetVersion
 from tsad.core.tuning import MemoryPlan, Tuned, TuningCall
 from tsad.files.locate import install_extra
+from tsad.training import checkpoints
 from tsad.training.batches import NaturalDraws, Split
 from tsad.training.processes import Processes
 from tsad.training.seeding import generator, seed_all
@@ -115,6 +118,20 @@ def _planned(detector: Trainable, options: AdapterOptions) -> MemoryPlan | None:
     return plan
 
 
+def _refuse_whole(options: AdapterOptions) -> None:
+    """What cannot be cut up between processes.
+
+    Raises:
+        TrainingError: naming the option.
+    """
+    for key, value in (("quantisation", "nf4"), ("optimiser", "adamw_8bit"), ("method", "full")):
+        if getattr(options, key) == value:
+            raise TrainingError(
+                f"adapter.{key}={value} under FSDP, which cannot cut that up between processes",
+                "Use adapter=lora, or launch without FSDP (accelerate launch --multi_gpu).",
+            )
+
+
 def _keep_little(network: Any) -> None:
     """Keep few activations, not re-entrant: gradients reach the adapters though nothing before them needs one."""
     if begin := getattr(network, "activation_checkpointing_enable", None):  # what transformers calls it from 5.2x on
@@ -162,6 +179,7 @@ class _LargeSession(Session):
         if not self.rows:
             longest = max((row.tokens for row in made), default=0)
             raise TrainingError(
+                "The reviewed windows give no row: nothing varies in them" if not made else
                 f"None of {len(made)} rows fits adapter.max_tokens={options.max_tokens} (longest: {longest} tokens)",
                 "Raise adapter.max_tokens, or review shorter windows (windows.length).",
             )
@@ -199,12 +217,52 @@ class _LargeSession(Session):
     def make_optimizer(self) -> torch.optim.Optimizer:
         import torch
 
+        if self.processes.sharded:
+            _refuse_whole(self.options)
+        self.processes.shard(self.model)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]  # FSDP has put others in their places
         rate, decay = self.options.settled("learning_rate"), self.options.weight_decay
         if self.options.optimiser == "adamw_8bit":
             from bitsandbytes.optim import PagedAdamW8bit
 
             return PagedAdamW8bit(self.trained, rate, weight_decay=decay)
         return torch.optim.AdamW(self.trained, rate, weight_decay=decay, fused=self.device.type == "cuda")
+
+    def safe_point(self) -> None:
+        """Several processes stop together, before the same step."""
+        if self.processes.count == 1:
+            return super().safe_point()
+        stopping: StopRequested | None = None
+        try:
+            super().safe_point()
+        except StopRequested as asked:
+            stopping = asked
+        if self.processes.total(float(stopping is not None), self.device):
+            raise stopping or StopRequested()
+
+    def checkpoint(self) -> None:
+        """Several processes keep none: a run that they began is begun anew."""
+        if self.processes.count == 1:
+            super().checkpoint()
+
+    def score(self) -> dict[str, float]:
+        return self.processes.agreed(super().score())
+
+    def put_back(self, adapter: Mapping[str, torch.Tensor]) -> None:
+        if not self.processes.sharded:
+            return super().put_back(adapter)
+        from torch.distributed.tensor import distribute_tensor
+
+        own = self.model.state_dict()
+        for name, tensor in adapter.items():
+            cut = own[name]
+            cut.copy_(distribute_tensor(tensor.to(cut.device), cut.device_mesh, cut.placements))
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter; of several processes the first does."""
+        whole = checkpoints.adapter_state(self.model) if self.processes.sharded else None
+        if self.processes.rank == 0:
+            lora.save(self.model, folder, whole)
 
     def step(self) -> float:
         seed_all(self.options.seed, 6, self.state.step, *([self.processes.rank] if self.processes.rank else []))

@@ -141,13 +141,13 @@ class Session(ABC):
         """All remaining steps; returns why training ended. The best adapter state is in the model then."""
         options, state = self.options, self.state
         if self.validation and state.start_loss is None:
-            start = self._score()
+            start = self.score()
             state.start_loss = start["validation_loss"]
             self.recorder.metrics(start, 0)
         reason = f"all {options.steps} steps"
         with self.context.progress.task("training", options.steps, state.step) as reached:
             while state.step < options.steps:
-                self._safe_point()
+                self.safe_point()
                 norm = self.step()
                 state.step += 1
                 if state.step % options.eval_every == 0 or state.step == options.steps:
@@ -156,25 +156,30 @@ class Session(ABC):
                     reason = f"no lower validation loss since step {state.best_step}"
                     break
                 if options.checkpoint_every and state.step % options.checkpoint_every == 0:
-                    self._checkpoint()
+                    self.checkpoint()
                 reached(state.step)
         if state.best_adapter:
-            self.model.load_state_dict(state.best_adapter, strict=False)
+            self.put_back(state.best_adapter)
         return reason
 
-    def _safe_point(self) -> None:
+    def put_back(self, adapter: Mapping[str, torch.Tensor]) -> None:
+        """Make the model's adapter one of before (``checkpoints.adapter_state``)."""
+        self.model.load_state_dict(adapter, strict=False)
+
+    def safe_point(self) -> None:
         """Between two steps: wait, or stop with nothing lost."""
         control = self.context.control
         if control.checkpoint_asked():
-            self._checkpoint()
+            self.checkpoint()
         try:
             control.safe_point()
         except StopRequested:
-            self._checkpoint()
+            self.checkpoint()
             log.info("training stops at step %d; the same command goes on from there", self.state.step)
             raise
 
-    def _checkpoint(self) -> None:
+    def checkpoint(self) -> None:
+        """Keep how far the run is."""
         checkpoints.write(self.folder, self.fingerprint, self.state, self.model, self.optimizer)
 
     def set_rate(self) -> None:
@@ -204,8 +209,8 @@ class Session(ABC):
         """Clip the gradients; returns their norm before."""
         import torch
 
-        norm = float(torch.nn.utils.clip_grad_norm_(self.trained, self.options.grad_clip or math.inf))
-        return self.finite("gradient", norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.options.grad_clip or math.inf)
+        return self.finite("gradient", float(checkpoints.whole(norm)))
 
     def _evaluate(self, norm: float) -> None:
         """Log where training stands; keep the adapter if its validation loss is the lowest so far."""
@@ -215,7 +220,7 @@ class Session(ABC):
         rate = learning_rate(state.step - 1, self.options)
         values = {"train_loss": state.train_loss, "learning_rate": rate, "grad_norm": norm}
         if self.validation:
-            scored = self._score()
+            scored = self.score()
             values |= scored
             state.stale += 1
             if not state.best or scored["validation_loss"] < state.best["validation_loss"]:
@@ -225,7 +230,8 @@ class Session(ABC):
             state.best_step = state.step
         self.recorder.metrics(values, state.step)
 
-    def _score(self) -> dict[str, float]:
+    def score(self) -> dict[str, float]:
+        """Metrics of the validation windows; none where there are none."""
         if self.validation is None:
             return {}
         scored = self.validation.evaluate(self.model)

@@ -28,7 +28,8 @@ def run(bench: Workbench, keys: TrainKeys, console: Console) -> Challenger | Reh
     """
     if keys.dry_run:
         return console.answer(rehearse(bench, keys.dataset), _present_plan)
-    return console.answer(train_challenger(bench, keys.dataset), _present)
+    challenger = train_challenger(bench, keys.dataset)
+    return challenger if challenger.helper else console.answer(challenger, _present)
 
 
 def _present(challenger: Challenger, console: Console) -> None:
