@@ -12,7 +12,7 @@ from tsad.detectors.llm.checks import check_torchvision
 from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
 from tsad.detectors.llm.loading import tokenizer_of
 from tsad.detectors.llm.qwen_vl.loading import FAMILIES, NAME, TOKENS, QwenVLCheckpoint
-from tsad.detectors.llm.qwen_vl.published import PUBLISHED
+from tsad.detectors.llm.qwen_vl.published import PATCHING, PUBLISHED
 from tsad.detectors.llm.qwen_vl.reader import Drawing, QwenVLReader
 
 if TYPE_CHECKING:
@@ -36,6 +36,15 @@ class QwenVLOptions(LanguageOptions):
     unit: Literal["points", "columns"]
     captions: bool
     published: Literal["", "Qwen3-VL-8B"]
+
+    @property
+    def drawing(self) -> Drawing:
+        """How blocks are drawn."""
+        return Drawing(
+            width=self.width, height=self.height, stretch=self.stretch, most_tokens=self.most_tokens,
+            channels=self.channels, paper=self.paper, ticks=self.ticks, numbers=self.numbers,
+            columns=self.unit == "columns", captions=self.captions,
+        )  # fmt: skip
 
 
 class QwenVL(LanguageDetector):
@@ -116,14 +125,17 @@ class QwenVL(LanguageDetector):
         """What the folder says of itself."""
         return QwenVLCheckpoint.at(self.folder)
 
+    @classmethod
+    def plain_reader(cls, options: LanguageOptions) -> QwenVLReader:
+        assert isinstance(options, QwenVLOptions)
+        folder = cls._at(options.weights)
+        patching = QwenVLCheckpoint.at(folder).patching if folder.is_dir() else PATCHING
+        return QwenVLReader(None, (), patching, options.drawing)
+
     def read_checkpoint(self) -> QwenVLReader:
-        s, told = self.settings, self.checkpoint
-        image, before, after = (int(told.config[key]) for key in TOKENS)
-        drawing = Drawing(
-            width=s.width, height=s.height, stretch=s.stretch, most_tokens=s.most_tokens, channels=s.channels,
-            paper=s.paper, ticks=s.ticks, numbers=s.numbers, columns=s.unit == "columns", captions=s.captions,
-        )  # fmt: skip
-        return QwenVLReader(tokenizer_of(self.folder, self.name), (image, before, after), told.patching, drawing)
+        told = self.checkpoint
+        tokens = tuple(int(told.config[key]) for key in TOKENS)
+        return QwenVLReader(tokenizer_of(self.folder, self.name), tokens, told.patching, self.settings.drawing)
 
     def load(self, device: str, dtype: torch.dtype) -> torch.nn.Module:
         return self.checkpoint.load(device=device, dtype=dtype, nf4=self.settings.quantisation == "nf4")

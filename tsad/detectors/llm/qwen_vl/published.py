@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tsad.detectors.llm.qwen_vl.pixels import Patching
+
+# Of its preprocessor_config.json.
+PATCHING = Patching(
+    mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), patch=16, merge=2, frames=2, fewest=65_536, most=16_777_216
+)  # fmt: skip
 PUBLISHED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "Qwen3-VL-8B": (
         "qwen3_vl",
