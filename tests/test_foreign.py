@@ -139,7 +139,7 @@ def test_another_base_is_named_by_the_first_tensor(tmp_path: Path, adapter: Path
     rank = changed(adapter, tmp_path / "rank", r=8)
     with pytest.raises(WeightsError, match=r"another base or rank: .* has the shape \[4, 192\], here .*\[8, 192\]"):
         foreign.take(rank, network().to("meta"), "b", tmp_path / "x")
-    with pytest.raises(WeightsError, match="it names c_attn, and Qwen3.* has no such layer"):
+    with pytest.raises(WeightsError, match=r"it names c_attn, and Qwen3.* has no such layer"):
         foreign.take(changed(adapter, tmp_path / "n", target_modules=[*TARGETS, "c_attn"]), network().to("meta"), "b",
                      tmp_path / "x")  # fmt: skip
     deeper = network(layers=3).to("meta")

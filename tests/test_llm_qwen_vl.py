@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from test_llm_qwen_vl_reader import block, reader
 
@@ -115,8 +116,6 @@ def test_names_in_the_state_dict_are_those_of_transformers(network: Any) -> None
 
 @pytest.mark.parametrize("make", [small, small_3_5])
 def test_lora_by_the_seven_names_is_of_the_language_model_alone(make: Make) -> None:
-    from peft import LoraConfig, get_peft_model
-
     adapted = get_peft_model(make(tokenizer()), LoraConfig(r=4, target_modules=SEVEN))
     names = [name for name, p in adapted.named_parameters() if p.requires_grad]
     assert names and not [name for name in names if "visual" in name or "language_model" not in name]
@@ -183,6 +182,18 @@ def test_weights_that_do_not_fit_are_named(saved: Path, tmp_path: Path, change: 
     assert words in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
+def test_heads_that_transformers_itself_leaves_out_may_be_there(tmp_path: Path) -> None:
+    """Published Qwen3.5 has layers that guess several tokens at once (``mtp``); no network of transformers has them."""
+    small_3_5(tokenizer()).save_pretrained(tmp_path)
+    write_preprocessor(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file(tensors | {"mtp.fc.weight": torch.zeros(3)}, tmp_path / "model.safetensors", {"format": "pt"})
+    assert torch.equal(load(tmp_path).lm_head.weight, tensors["lm_head.weight"])
+    save_file(tensors | {"more.weight": torch.zeros(3)}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(WeightsError, match=r"not known to the network: more\.weight"):
+        load(tmp_path)
+
+
 def test_a_damaged_file_is_named(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
@@ -221,6 +232,10 @@ def test_four_bits_keep_the_eyes_and_the_output(saved: Path) -> None:
     with torch.inference_mode():
         assert torch.isfinite(quantised(**batch()).logits).all()
     assert quantised.generate(**batch(), max_new_tokens=3).shape[0] == len(LENGTHS)
+    adapted = get_peft_model(quantised, LoraConfig(r=4, target_modules=SEVEN))
+    adapted(**batch(answers=[[24], [25], [24]])).loss.backward()
+    grads = [p.grad for p in adapted.parameters() if p.requires_grad]
+    assert grads and all(grad is not None and torch.isfinite(grad).all() for grad in grads)
 
 
 def test_four_bits_without_bitsandbytes_is_named(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,8 +317,6 @@ def test_half_precision(saved: Path) -> None:
 
 
 def test_gradients_reach_the_adapter_under_checkpointing(saved: Path) -> None:
-    from peft import LoraConfig, get_peft_model
-
     grads = []
     for checkpointing in (False, True):
         torch.manual_seed(0)

@@ -87,7 +87,7 @@ def test_intervals(folder: Path, unit: str) -> None:
 def test_intervals_in_columns_are_mapped_back_exactly(folder: Path, points: int, width: int) -> None:
     drawn = {"prompt": "columns", "unit": "columns", "width": width, "stride": 256, "length": 256}
     detector = QwenVL(**options(weights=str(folder), **drawn))
-    reading = detector._reading()
+    reading = detector.reader
     edges, (piece,) = reading.position_edges(points), pieces(series(points), detector._cutting())
     assert len(edges) == (width or 4 * 256) // 32 + 1
     text = chat_text(detector.settings.prompt, reader=reading, block=piece.block)
@@ -112,7 +112,7 @@ def test_rows_have_the_answer_of_the_window(folder: Path) -> None:
     window, mask = Window(series(256), 0, 256), np.zeros(256, bool)
     mask[64:81] = True  # units of 8 points: 8, 9 and one point of 10
     (row,) = detector.encode([window], [mask], np.random.default_rng(0))
-    said = detector._reading().tokenizer.decode(row.answer)
+    said = detector.reader.tokenizer.decode(row.answer)
     assert said == "".join("1" if k in (8, 9, 10) else "0" for k in range(32)) + "<|im_end|>"
     batch = detector.collate([row])
     assert row.tokens == batch["input_ids"].shape[1] and row.positive
@@ -125,3 +125,15 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
         QwenVL(**options(weights=str(tmp_path)))
     with pytest.raises(WeightsError, match="there is no folder Qwen3-VL-8B-Instruct"):
         QwenVL(**options("qwen_vl_8b", weights="Qwen3-VL-8B-Instruct"))
+
+
+def test_a_plan_needs_no_weights(folder: Path) -> None:
+    from tsad.core.options import AdapterOptions
+
+    given = yaml.safe_load((CONF / "adapter" / "lora.yaml").read_text(encoding="utf-8"))
+    adapter = AdapterOptions(**given).for_detector(QwenVL.adapter_defaults)
+    plan = QwenVL.plan(options("qwen_vl_8b"), adapter)
+    assert plan is not None and plan.parameters == 8_767_123_696 and plan.trainable == 21_823_488
+    assert 32 * 8 < plan.tokens < 700 and 16.3 < plan.parts["weights"] < 16.4
+    tiny = QwenVL(**options(weights=str(folder))).memory_plan(adapter)
+    assert tiny is not None and tiny.parameters < 2_000_000

@@ -117,6 +117,16 @@ class _Sizes:
         return options.r * self.lora + (self.outputs if options.dora else 0) + self.whole
 
 
+def gpu_at_hand() -> tuple[str, float] | None:
+    """Name and memory (GiB) of the GPU that training would take here; ``None`` where torch sees none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    about = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return about.name, about.total_memory / GIB
+
+
 def _below(name: str, modules: Sequence[str]) -> bool:
     return any(part in modules for part in name.split("."))
 

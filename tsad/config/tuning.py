@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tsad.detectors.base import Detector
 
 
-def tuner_of(detector: Detector) -> Tuner:
+def tuner_of(detector: Detector | type[Detector]) -> Tuner:
     """The tuner that the detector's class names.
 
     Raises:

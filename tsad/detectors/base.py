@@ -48,7 +48,7 @@ class Detector(Configured, DetectorBase, ABC):
 
     name: ClassVar[str]
     trainable: ClassVar[bool] = False
-    scored: ClassVar[bool] = True
+    scored: bool = True
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
     adapter_defaults: Mapping[str, Any] = {
         "target_modules": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
@@ -156,13 +156,19 @@ class Detector(Configured, DetectorBase, ABC):
             return self
         raise DetectorError(f"Detector {self.name} takes no adapter (asked for {folder})", "Use detector=patch.")
 
-    def memory_plan(self, options: AdapterOptions) -> MemoryPlan | None:
+    @classmethod
+    def plan(cls, given: Mapping[str, Any], options: AdapterOptions) -> MemoryPlan | None:
         """What training under these options takes, computed without weights; ``None`` = too little to plan.
 
         Args:
+            given: the detector's own options as plain values; those that name weights may be missing (``???``).
             options: with this detector's own values filled in (``AdapterOptions.for_detector``).
         """
         return None
+
+    def memory_plan(self, options: AdapterOptions) -> MemoryPlan | None:
+        """:meth:`plan` of this detector."""
+        return self.plan(self.options(), options)
 
     @property
     def remembers(self) -> bool:

@@ -230,7 +230,10 @@ class LabelStudioReviewer(Reviewer):
         legends = next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)]
         kind = choices[0].window.series.time_kind
         text = path.read_text(encoding="utf-8")
-        return template.fill(text, kinds=kinds, legends=legends, time_kind=kind, name=str(path))
+        detector = next((c.origin.detector for c in choices if c.origin is not None), "")
+        return template.fill(
+            text, kinds=kinds, legends=legends, time_kind=kind, name=str(path), detector=detector
+        )
 
     def _task(self, choice: Choice, form: Template) -> dict[str, Any]:
         version = choice.origin.model_version if choice.origin else str(choice.purpose)

@@ -14,6 +14,8 @@ SERIES_KEY = "series"  # key of a task's data that holds times and columns
 TIME_COLUMN = "time"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%L"  # always with milliseconds: one project may show coarse and fine series
 COLOURS = ("#d62728", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#2ca02c", "#17becf", "#bcbd22", "#1f77b4", "#7f7f7f")
+# What proposals of these detectors are drawn in, where they name no kind; the others' are red.
+DETECTOR_COLOURS = {"chatts": "#6a3d9a", "qwen_vl": "#00838f"}
 RESTORE = "Restore it under Settings > Labeling Interface, or start a new project: review.project=<name>."
 
 
@@ -42,13 +44,16 @@ def column(number: int) -> str:
     return f"c{number}"
 
 
-def fill(text: str, *, kinds: Iterable[str], legends: Sequence[str], time_kind: TimeKind, name: str) -> str:
+def fill(
+    text: str, *, kinds: Iterable[str], legends: Sequence[str], time_kind: TimeKind, name: str, detector: str = ""
+) -> str:
     """A template file made into a project's labelling config.
 
     Args:
         text: XML of the template file. name: the file, for messages.
         kinds: labels to offer; "Anomaly" always comes first.
         legends: one per drawn channel.
+        detector: whose proposals are shown: "Anomaly" has its colour, unless the file says another than ours.
 
     Raises:
         ReviewError: the file is no XML or lacks a part that tsad depends on.
@@ -75,6 +80,9 @@ def fill(text: str, *, kinds: Iterable[str], legends: Sequence[str], time_kind: 
     else:
         series.set("timeFormat", TIME_FORMAT)
     _add_labels(control, kinds)
+    for label in control.iter("Label"):
+        if label.get("value") == ANOMALY and label.get("background") == COLOURS[0]:
+            label.set("background", DETECTOR_COLOURS.get(detector, COLOURS[0]))
     return ET.tostring(root, encoding="unicode")
 
 

@@ -79,6 +79,35 @@ def _by_window(flags: np.ndarray, want: dict[bool, int], rng: np.random.Generato
     return chosen
 
 
+class NaturalDraws:
+    """Endless batches in which each row comes as often as any other: windows without an anomaly keep their share.
+
+    Every epoch is a fresh random order. With ``lengths``, stretches of it of ``POOL`` batches are sorted by length and
+    cut into batches, which then come in random order: rows of a batch are of like length, so little is padding. The
+    last batch of an epoch holds what is left.
+    """
+
+    POOL = 16
+
+    def __init__(self, rows: int, size: int, seed: int, lengths: Sequence[int] | None = None) -> None:
+        self._rows, self._size, self._seed = rows, size, seed
+        self._lengths = None if lengths is None else np.asarray(lengths)
+
+    def at(self, step: int) -> list[int]:
+        """The batch of a step; it depends on the seed and the step alone."""
+        epoch, place = divmod(step, -(-self._rows // self._size))
+        rng = generator(self._seed, 2, epoch)
+        order = rng.permutation(self._rows)
+        if self._lengths is None:
+            batches = [order[k : k + self._size] for k in range(0, self._rows, self._size)]
+        else:
+            pools = [order[k : k + self._size * self.POOL] for k in range(0, self._rows, self._size * self.POOL)]
+            by_length = [pool[np.argsort(self._lengths[pool], kind="stable")] for pool in pools]
+            cut = [pool[k : k + self._size] for pool in by_length for k in range(0, len(pool), self._size)]
+            batches = [cut[k] for k in rng.permutation(len(cut))]
+        return [int(row) for row in batches[place]]
+
+
 class BalancedDraws:
     """Endless draws in which every second window holds an anomaly, whatever their share among the reviews.
 

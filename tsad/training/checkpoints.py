@@ -127,7 +127,8 @@ def _flat(entry: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
         if isinstance(value, Mapping):
             yield from _flat(value)
         else:
-            yield key, value if isinstance(value, torch.Tensor) else torch.tensor(int(value))
+            # bitsandbytes shares its tables between parameters, and safetensors keeps no tensor twice
+            yield key, value.clone() if isinstance(value, torch.Tensor) else torch.tensor(int(value))
 
 
 def _difference(found: str, wanted: str) -> str:

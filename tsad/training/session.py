@@ -191,6 +191,15 @@ class Session(ABC):
         check_finite(what, value, self.state.step, self.options)
         return value
 
+    def training_mode(self) -> None:
+        """Training mode, but frozen layers keep their running statistics: those would change the base unseen."""
+        from torch.nn.modules.batchnorm import _NormBase
+
+        self.model.train()
+        for module in self.model.modules():
+            if isinstance(module, _NormBase) and not any(p.requires_grad for p in module.parameters()):
+                module.eval()
+
     def clipped(self) -> float:
         """Clip the gradients; returns their norm before."""
         import torch

@@ -95,7 +95,7 @@ class _SmallSession(Session):
         options, step = self.options, self.state.step
         rng = generator(options.seed, 5, step)
         seed_all(options.seed, 6, step)
-        _training_mode(self.model)
+        self.training_mode()
         self.set_rate()
         reviewed = options.batch_size - self.replays
         chosen = [self.train[k] for k in self.draws.at(step * reviewed, reviewed)]
@@ -116,12 +116,3 @@ class _SmallSession(Session):
         loss.backward()
         return value
 
-
-def _training_mode(model: torch.nn.Module) -> None:
-    """Training mode, but frozen layers keep their running statistics: those would change the base unseen."""
-    from torch.nn.modules.batchnorm import _NormBase
-
-    model.train()
-    for module in model.modules():
-        if isinstance(module, _NormBase) and not any(p.requires_grad for p in module.parameters()):
-            module.eval()

@@ -47,10 +47,8 @@ class PromptOptions(Options):
         if unknown:
             raise Refusal("{key} names {0}", "It may name {1}.", unknown[0] or "an empty place", ", ".join(PLACES))
         if named.count(SERIES) != 1:
-            raise Refusal(
-                "{key} has the place of the window, {0}series{1}, {2} times", "Write it once.", "{", "}",
-                named.count(SERIES),
-            )  # fmt: skip
+            found = "has the place of the window, {0}series{1}, {2} times"
+            raise Refusal(f"{{key}} {found}", "Write it once.", "{", "}", named.count(SERIES))
         return text
 
     @field_validator("kinds")

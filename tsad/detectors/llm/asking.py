@@ -57,9 +57,9 @@ class Asking:
                 for key, answer in zip(group, self._asked([new[key] for key in group]), strict=True):
                     kept.put(key, answer)
             for key in keys:
-                answer = kept.get(key)
-                assert answer is not None
-                yield answer
+                known = kept.get(key)
+                assert known is not None
+                yield known
 
     def _asked(self, pieces: Sequence[Piece]) -> list[Answer]:
         codecs = [codec_of(self.prompt, self.reader, len(piece.block)) for piece in pieces]
@@ -99,11 +99,7 @@ class Asking:
 
         device = next(self.network.parameters()).device
         moved = {name: tensor.to(device) for name, tensor in batch.items()}
-        tokenizer = self.reader.tokenizer
-        return generate(
-            self.network, moved, longest, steering, int(tokenizer.eos_token_id), int(tokenizer.pad_token_id),
-            temperature,
-        )  # fmt: skip
+        return generate(self.network, moved, longest, steering, self.reader.tokenizer, temperature)
 
     def _parsed(self, codec: IntervalCodec, tokens: Sequence[int], confidence: float) -> Answer:
         text = self.reader.tokenizer.decode(tokens, skip_special_tokens=True)

@@ -123,7 +123,9 @@ class Walker:
     def read(self, tokens: Sequence[int], chances: Sequence[float], tokenizer: Any) -> tuple[Mark, ...] | None:
         """The marks of an answer that keeps to the codec; ``None`` where it does not end."""
         marks: list[Mark] = []
-        live, start, opened, digits, words = OPENING, 0, 1.0, [], []
+        live, start, opened = OPENING, 0, 1.0
+        digits: list[float] = []
+        words: list[int] = []
         before = State()
         for token, chance in zip(tokens, chances, strict=False):
             live = self.after(live, token)
@@ -180,8 +182,8 @@ class Recording(LogitsProcessor):
 
 
 def generate(
-    network: Any, batch: Mapping[str, torch.Tensor], longest: int, steering: LogitsProcessor, stop: int,
-    pad: int, temperature: float = 0.0,
+    network: Any, batch: Mapping[str, torch.Tensor], longest: int, steering: LogitsProcessor, tokenizer: Any,
+    temperature: float = 0.0,
 ) -> list[list[int]]:  # fmt: skip
     """Tokens that the network answers to each prompt, without the prompt.
 
@@ -189,14 +191,14 @@ def generate(
         longest: tokens of an answer at most.
         temperature: 0 = the likeliest token each time; else drawn from torch's generator.
     """
-    prompt = batch["input_ids"].shape[1]
+    prompt, stop = batch["input_ids"].shape[1], int(tokenizer.eos_token_id)
     how: dict[str, Any] = {"do_sample": False}
     if temperature:
         how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
     with torch.inference_mode():
         tokens = network.generate(
             **batch, max_new_tokens=longest, logits_processor=LogitsProcessorList([steering]), eos_token_id=stop,
-            pad_token_id=pad, **how,
+            pad_token_id=int(tokenizer.pad_token_id), **how,
         )  # fmt: skip
     return [row[:row.index(stop) + 1] if stop in row else row for row in tokens[:, prompt:].tolist()]
 

@@ -8,6 +8,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -106,7 +107,7 @@ class LanguageDetector(Detector):
         "target_modules": QWEN_LINEAR, "modules_to_save": (), "learning_rate": 1e-4,
     }  # fmt: skip
     shipped: ClassVar[tuple[str, ...]] = ()
-    degrades: ClassVar[Mapping[str, str]] = {}
+    degrades: ClassVar[Mapping[str, str]] = MappingProxyType({})
     settings: LanguageOptions
 
     def __init__(self, options: LanguageOptions | None = None, **given: Any) -> None:
@@ -306,7 +307,7 @@ class LanguageDetector(Detector):
         ends = point_ends(series.timestamps, series.step)
         marked: list[Interval] = []
         for piece, answer in self._answered(series, kept):
-            edges = self._reading().position_edges(len(piece.block))
+            edges = self.reader.position_edges(len(piece.block))
             for mark in answer.marks:
                 start, stop = stretch(piece, mark, edges)
                 label = mark.kind or ANOMALY
@@ -359,16 +360,17 @@ class LanguageDetector(Detector):
 
     def rows(self, reviewed: Sequence[ReviewedWindow]) -> list[LanguageRow]:
         """One row per block of each reviewed window, in order; a window in which nothing varies gives none."""
-        return [row for r in reviewed for row in self._rows(r.window, r.intervals)]
+        return [row for r in reviewed for row in self.window_rows(r.window, r.intervals)]
 
     def encode(
         self, windows: Sequence[Window], masks: Sequence[BoolArray], rng: np.random.Generator
     ) -> list[LanguageRow]:
         """The same of windows and masks: what is abnormal has no kind then."""
         pairs = zip(windows, masks, strict=True)
-        return [row for w, m in pairs for row in self._rows(w, mask_to_intervals(m, w.timestamps))]
+        return [row for w, m in pairs for row in self.window_rows(w, mask_to_intervals(m, w.timestamps))]
 
-    def _rows(self, window: Window, intervals: Sequence[Interval]) -> Iterator[LanguageRow]:
+    def window_rows(self, window: Window, intervals: Sequence[Interval]) -> Iterator[LanguageRow]:
+        """One row per block of a window with these intervals."""
         prompt, reader = self.settings.prompt, self.reader
         for piece in pieces(window.series, self._cutting(), window.start, window.stop):
             marks = marks_of(piece, window.series, intervals, kinds_of(prompt))

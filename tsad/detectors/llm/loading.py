@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,14 +50,23 @@ def config_of(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def load_strictly(
-    kind: Any, folder: Path, config: Any, *, dtype: torch.dtype, device: str, nf4: bool, kept: tuple[str, ...] = ()
-) -> torch.nn.Module:  # fmt: skip
-    """A network of class ``kind`` with the weights of a folder.
+@dataclass(frozen=True)
+class Form:
+    """What weights become as they are loaded.
 
-    Args:
+    Attributes:
         nf4: 4-bit weights (NormalFloat4, double quantisation: Dettmers et al. 2023, arXiv 2305.14314).
         kept: modules that stay as they are under ``nf4``, by name.
+    """
+
+    device: str
+    dtype: torch.dtype
+    nf4: bool = False
+    kept: tuple[str, ...] = ()
+
+
+def load_strictly(kind: Any, folder: Path, config: Any, form: Form) -> torch.nn.Module:
+    """A network of class ``kind`` with the weights of a folder.
 
     Raises:
         WeightsError: weights that are missing, not known to the network or of another shape, by name; damaged files.
@@ -66,13 +76,13 @@ def load_strictly(
     check_torchvision()
     from safetensors import SafetensorError
 
-    how: dict[str, Any] = {"device_map": device} if nf4 or device != "cpu" else {}
-    if nf4:
-        how["quantization_config"] = _nf4(dtype, kept)
+    how: dict[str, Any] = {"device_map": form.device} if form.nf4 or form.device != "cpu" else {}
+    if form.nf4:
+        how["quantization_config"] = _nf4(form.dtype, form.kept)
     try:
         with _quiet():
             network, told = kind.from_pretrained(
-                str(folder), config=config, dtype=dtype, local_files_only=True, use_safetensors=True,
+                str(folder), config=config, dtype=form.dtype, local_files_only=True, use_safetensors=True,
                 output_loading_info=True, ignore_mismatched_sizes=True, **how,
             )  # fmt: skip
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:

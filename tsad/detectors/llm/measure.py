@@ -55,7 +55,8 @@ def answered(asking: Asking, taught: Lesson) -> Answered:
     edges = asking.reader.edges(taught.values.shape[1])
     if answers[0].chances:
         return Answered(np.array([a.chances for a in answers]), edges, ()).at(0.5)
-    runs = (np.array([stretch(p, m) for m in a.marks], np.int64).reshape(-1, 2) for p, a in
+    counted = asking.reader.position_edges(taught.values.shape[1])
+    runs = (np.array([stretch(p, m, counted) for m in a.marks], np.int64).reshape(-1, 2) for p, a in
             zip(cut, answers, strict=True))  # fmt: skip
     return Answered(None, edges, tuple(runs))
 

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from tsad.core.intervals import mask_to_intervals, merge_runs, runs_of
 from tsad.core.series import Window
-from tsad.core.types import BoolArray, IntArray
+from tsad.core.types import BoolArray, IntArray, Interval
 from tsad.detectors.llm.blocks import Cutting, Piece, pieces
 from tsad.detectors.llm.keeping import Answer, Kept
 from tsad.detectors.llm.rows import stretch
 from tsad.metrics.interval import interval_counts
 
 if TYPE_CHECKING:
-    from tsad.detectors.llm.detector import LanguageDetector
+    import torch
+
+    from tsad.detectors.llm.asking import Asking
+    from tsad.detectors.llm.reader import Reader
+    from tsad.detectors.llm.rows import LanguageRow
 
 TIE = 0.1  # share of the answers' loss in the validation loss: tells apart networks of equal F1
 HALF = 0.5  # probability from which a unit counts as abnormal
 
 
+class Answerer(Protocol):
+    """What is needed of a detector here."""
+
+    @property
+    def reader(self) -> Reader: ...
+
+    def asking(self, network: Any) -> Asking: ...
+
+    def window_rows(self, window: Window, intervals: Sequence[Interval]) -> Iterator[LanguageRow]: ...
+
+    def collate(self, rows: Sequence[LanguageRow]) -> dict[str, torch.Tensor]: ...
+
+
 def validate(
-    detector: LanguageDetector, network: Any, windows: Sequence[Window], masks: Sequence[BoolArray], cutting: Cutting
+    detector: Answerer, network: Any, windows: Sequence[Window], masks: Sequence[BoolArray], cutting: Cutting
 ) -> dict[str, float]:
     """``validation_interval_precision``, ``_recall``, ``_f1`` of generated answers (any overlap, one to one),
     ``validation_interval_f1_iou50``, ``validation_answer_loss``, and ``validation_loss`` = 1 - F1 plus a tenth of the
@@ -54,7 +71,7 @@ def validate(
     }  # fmt: skip
 
 
-def _runs(detector: LanguageDetector, window: Window, cut: Sequence[Piece], answers: Sequence[Answer]) -> IntArray:
+def _runs(detector: Answerer, window: Window, cut: Sequence[Piece], answers: Sequence[Answer]) -> IntArray:
     """What the answers call abnormal, as positions in the window."""
     marked: list[tuple[int, int]] = []
     for piece, answer in zip(cut, answers, strict=True):
@@ -63,21 +80,21 @@ def _runs(detector: LanguageDetector, window: Window, cut: Sequence[Piece], answ
             for a, b in runs_of(np.array(answer.chances) >= HALF).tolist():
                 marked.append((int(piece.first[edges[a]]), int(piece.first[edges[b]])))
         else:
-            edges = detector._reading().position_edges(len(piece.block))
+            edges = detector.reader.position_edges(len(piece.block))
             marked += [stretch(piece, mark, edges) for mark in answer.marks]
     return merge_runs(np.array(marked, np.int64).reshape(-1, 2) - window.start)
 
 
 def _answer_loss(
-    detector: LanguageDetector, network: Any, windows: Sequence[Window], masks: Sequence[BoolArray]
+    detector: Answerer, network: Any, windows: Sequence[Window], masks: Sequence[BoolArray]
 ) -> float:
     """Mean loss per token of the true answers."""
     rows = [
         row
         for window, mask in zip(windows, masks, strict=True)
-        for row in detector._rows(window, mask_to_intervals(mask, window.timestamps))
+        for row in detector.window_rows(window, mask_to_intervals(mask, window.timestamps))
     ]
-    total, size = 0.0, detector.settings.batch_size
+    total, size = 0.0, detector.asking(network).batch_size
     device = next(network.parameters()).device
     for k in range(0, len(rows), size):
         batch = {name: tensor.to(device) for name, tensor in detector.collate(rows[k : k + size]).items()}

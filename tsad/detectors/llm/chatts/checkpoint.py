@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import WeightsError
-from tsad.detectors.llm.loading import REMEDY, config_of, load_strictly
+from tsad.detectors.llm.loading import REMEDY, Form, config_of, load_strictly
 
 if TYPE_CHECKING:
     import torch
@@ -93,4 +93,4 @@ class ChatTSCheckpoint:
 
         _, kind = BACKBONES[self.backbone]
         config = self.configuration(placeholder)
-        return load_strictly(kind, self.folder, config, dtype=dtype, device=device, nf4=nf4, kept=KEPT)
+        return load_strictly(kind, self.folder, config, Form(device, dtype, nf4, KEPT))

@@ -58,7 +58,9 @@ class ChatTS(LanguageDetector):
     settings: ChatTSOptions
     shipped = ("chatts_tiny",)
     degrades = DEGRADES
-    adapter_defaults: Mapping[str, Any] = {**LanguageDetector.adapter_defaults, "encoder_modules": ("ts_encoder.mlp.*",)}
+    adapter_defaults: Mapping[str, Any] = {
+        **LanguageDetector.adapter_defaults, "encoder_modules": ("ts_encoder.mlp.*",)
+    }  # fmt: skip
 
     @classmethod
     def shapes(cls, folder: Path | None, published: str) -> torch.nn.Module:

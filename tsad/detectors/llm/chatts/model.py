@@ -99,21 +99,22 @@ class ChatTSModel:
         return embeds.masked_scatter(places[..., None], patches.to(embeds.dtype))
 
     def forward(
-        self, input_ids: Any = None, attention_mask: Any = None, timeseries: Any = None, inputs_embeds: Any = None,
-        labels: Any = None, **kwargs: Any,
+        self, input_ids: Any = None, attention_mask: Any = None, timeseries: Any = None, labels: Any = None,
+        logits_to_keep: Any = 0, **kwargs: Any,
     ) -> Any:  # fmt: skip
         """As the backbone's; ``timeseries`` [series of the batch, L, 2]. With labels, logits are made of the positions
         that are taught alone, and only the loss comes back."""
-        # attention_mask by name: generate looks for it in this signature
-        if timeseries is not None and inputs_embeds is None:
-            inputs_embeds, input_ids = self.merged(input_ids, timeseries), None
+        # attention_mask and logits_to_keep by name: generate looks for them in this signature
+        kwargs |= {"attention_mask": attention_mask}
+        if timeseries is not None and kwargs.get("inputs_embeds") is None:
+            kwargs["inputs_embeds"], input_ids = self.merged(input_ids, timeseries), None
         if labels is None:
             return super().forward(  # type: ignore[misc]
-                input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
+                input_ids=input_ids, logits_to_keep=logits_to_keep, **kwargs
             )
         kwargs |= {"use_cache": False}
         hidden = self.model(  # type: ignore[attr-defined]
-            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
+            input_ids=input_ids, **kwargs
         )[0]
         return CausalLMOutputWithPast(loss=answer_loss(self.lm_head, hidden, labels))  # type: ignore[attr-defined]
 
@@ -156,19 +157,19 @@ class LlamaTSConfig(LlamaConfig):
     ts_token_end_index: int = 0
 
 
-class Qwen2TSForCausalLM(ChatTSModel, Qwen2ForCausalLM):
+class Qwen2TSForCausalLM(ChatTSModel, Qwen2ForCausalLM):  # type: ignore[misc]
     """ChatTS on Qwen2 and Qwen2.5: the published ChatTS-14B."""
 
     config_class = Qwen2TSConfig
 
 
-class Qwen3TSForCausalLM(ChatTSModel, Qwen3ForCausalLM):
+class Qwen3TSForCausalLM(ChatTSModel, Qwen3ForCausalLM):  # type: ignore[misc]
     """ChatTS on Qwen3: the published ChatTS-8B."""
 
     config_class = Qwen3TSConfig
 
 
-class LlamaTSForCausalLM(ChatTSModel, LlamaForCausalLM):
+class LlamaTSForCausalLM(ChatTSModel, LlamaForCausalLM):  # type: ignore[misc]
     """ChatTS on Llama: what small models with these layers take."""
 
     config_class = LlamaTSConfig
@@ -178,5 +179,5 @@ BACKBONES = {
     "qwen2": (Qwen2TSConfig, Qwen2TSForCausalLM), "qwen3": (Qwen3TSConfig, Qwen3TSForCausalLM),
     "llama": (LlamaTSConfig, LlamaTSForCausalLM),
 }  # fmt: skip
-for _config, _ in BACKBONES.values():  # else AutoTokenizer warns of an unknown model type
-    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+for _config in (Qwen2TSConfig, Qwen3TSConfig, LlamaTSConfig):  # else AutoTokenizer warns of an unknown model type
+    AutoConfig.register(str(_config.model_type), _config, exist_ok=True)

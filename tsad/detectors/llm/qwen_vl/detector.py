@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,15 +13,13 @@ from tsad.detectors.llm.checks import check_torchvision
 from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
 from tsad.detectors.llm.loading import tokenizer_of
 from tsad.detectors.llm.qwen_vl.loading import FAMILIES, NAME, TOKENS, QwenVLCheckpoint
-from tsad.detectors.llm.qwen_vl.published import PATCHING, PUBLISHED
-from tsad.detectors.llm.qwen_vl.reader import Drawing, QwenVLReader
+from tsad.detectors.llm.qwen_vl.published import PATCHING, PIXELS, PUBLISHED
+from tsad.detectors.llm.qwen_vl.reader import Drawing, QwenVLReader, height_of, width_of
 
 if TYPE_CHECKING:
     import torch
 
     from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
-
-SIDE = 32  # pixels of a token's side
 
 
 class QwenVLOptions(LanguageOptions):
@@ -36,15 +35,6 @@ class QwenVLOptions(LanguageOptions):
     unit: Literal["points", "columns"]
     captions: bool
     published: Literal["", "Qwen3-VL-8B"]
-
-    @property
-    def drawing(self) -> Drawing:
-        """How blocks are drawn."""
-        return Drawing(
-            width=self.width, height=self.height, stretch=self.stretch, most_tokens=self.most_tokens,
-            channels=self.channels, paper=self.paper, ticks=self.ticks, numbers=self.numbers,
-            columns=self.unit == "columns", captions=self.captions,
-        )  # fmt: skip
 
 
 class QwenVL(LanguageDetector):
@@ -72,7 +62,7 @@ class QwenVL(LanguageDetector):
         ticks, numbers: vertical lines at most, and whether they are numbered.
         unit: what positions in an answer count: points, or columns of the picture's tokens.
         captions: whether the prompt says what each panel ranges over.
-        published: the published checkpoint whose shapes plans take while none is at hand; "" = none.
+        published: whose shapes a plan takes while no checkpoint is at hand; "" = none.
 
     Raises:
         WeightsError: no checkpoint of these models.
@@ -86,29 +76,30 @@ class QwenVL(LanguageDetector):
 
     @classmethod
     def shapes(cls, folder: Path | None, published: str) -> torch.nn.Module:
+        check_torchvision()
         from tsad.detectors.llm.qwen_vl.model import classes
 
         if folder is not None:
             told = QwenVLCheckpoint.at(folder)
             made: torch.nn.Module = classes(*FAMILIES[told.family])[1](told.configuration())
             return made
-        family, text, vision = PUBLISHED[published]
+        family, config = PUBLISHED[published]
         kind, network = classes(*FAMILIES[family])
-        return network(kind(text_config=text, vision_config=vision))
+        return network(kind(**config))
 
     @classmethod
     def tokens_of(cls, options: LanguageOptions) -> tuple[int, int]:
         assert isinstance(options, QwenVLOptions)
-        points = min(options.length, options.most_points)
-        columns = (options.width or points * options.stretch) // SIDE
-        rows = max(1, (options.height or SIDE * 2) // SIDE)
-        return min(columns * rows, options.most_tokens), columns
+        drawing = drawing_of(options)
+        width = width_of(min(options.length, options.most_points), drawing, PATCHING)
+        return PATCHING.tokens(height_of(drawing, PATCHING), width), width // PATCHING.unit
 
     @classmethod
     def tiny(cls, tokenizer: Any, sizes: LanguagePretrainOptions, seed: int) -> torch.nn.Module:
         from tsad.detectors.llm.qwen_vl.tiny import qwen3_vl
 
-        return qwen3_vl(tokenizer, sizes.hidden_size, sizes.layers, sizes.vision_size, sizes.vision_layers, seed)
+        given = {"vision": sizes.vision_size, "depth": sizes.vision_layers}
+        return qwen3_vl(tokenizer, sizes.hidden_size, sizes.layers, **given, seed=seed)
 
     @classmethod
     def beside_tiny(cls, folder: Path) -> None:
@@ -129,13 +120,25 @@ class QwenVL(LanguageDetector):
     def plain_reader(cls, options: LanguageOptions) -> QwenVLReader:
         assert isinstance(options, QwenVLOptions)
         folder = cls._at(options.weights)
-        patching = QwenVLCheckpoint.at(folder).patching if folder.is_dir() else PATCHING
-        return QwenVLReader(None, (), patching, options.drawing)
+        fewest, most = PIXELS
+        at_hand = folder.is_dir()
+        patching = QwenVLCheckpoint.at(folder).patching if at_hand else replace(PATCHING, fewest=fewest, most=most)
+        return QwenVLReader(None, (), patching, drawing_of(options))
 
     def read_checkpoint(self) -> QwenVLReader:
         told = self.checkpoint
-        tokens = tuple(int(told.config[key]) for key in TOKENS)
-        return QwenVLReader(tokenizer_of(self.folder, self.name), tokens, told.patching, self.settings.drawing)
+        image, before, after = (int(told.config[key]) for key in TOKENS)
+        tokenizer = tokenizer_of(self.folder, self.name)
+        return QwenVLReader(tokenizer, (image, before, after), told.patching, drawing_of(self.settings))
 
     def load(self, device: str, dtype: torch.dtype) -> torch.nn.Module:
         return self.checkpoint.load(device=device, dtype=dtype, nf4=self.settings.quantisation == "nf4")
+
+
+def drawing_of(options: QwenVLOptions) -> Drawing:
+    """How blocks are drawn under these options."""
+    return Drawing(
+        width=options.width, height=options.height, stretch=options.stretch, most_tokens=options.most_tokens,
+        channels=options.channels, paper=options.paper, ticks=options.ticks, numbers=options.numbers,
+        columns=options.unit == "columns", captions=options.captions,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import WeightsError
 from tsad.detectors.llm.checks import check_torchvision
-from tsad.detectors.llm.loading import REMEDY, config_of, load_strictly
+from tsad.detectors.llm.loading import REMEDY, Form, config_of, load_strictly
 from tsad.detectors.llm.qwen_vl.pixels import Patching, patching_of
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class QwenVLCheckpoint:
     def load(self, *, device: str, dtype: torch.dtype, nf4: bool) -> torch.nn.Module:
         """The network with its weights; under ``nf4`` vision tower and output layer stay in ``dtype``.
 
+        What transformers itself leaves out of a family may lie in the files: the ``mtp`` layers of Qwen3.5.
+
         Raises:
             WeightsError: weights that are missing, left over or of another shape.
         """
@@ -80,4 +82,4 @@ class QwenVLCheckpoint:
         from tsad.detectors.llm.qwen_vl.model import classes
 
         _, kind = classes(*FAMILIES[self.family])
-        return load_strictly(kind, self.folder, config, dtype=dtype, device=device, nf4=nf4, kept=KEPT)
+        return load_strictly(kind, self.folder, config, Form(device, dtype, nf4, KEPT))

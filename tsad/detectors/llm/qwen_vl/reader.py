@@ -82,7 +82,7 @@ class QwenVLReader(Reader):
         if tokenizer is not None:
             self.image = tokens[0]
             self.pad, self.before, self.after = (self._word(token) for token in tokens)
-        self.height = drawing.height or patching.unit * (drawing.channels + bool(drawing.ticks and drawing.numbers))
+        self.height = height_of(drawing, patching)
         if drawing.width:
             self._check(drawing.width)
 
@@ -112,12 +112,7 @@ class QwenVLReader(Reader):
         Raises:
             DetectorError: no width fits the model's bounds and ``most_tokens``.
         """
-        drawing, unit, height = self.drawing, self.patching.unit, self.height
-        if drawing.width:
-            return drawing.width
-        wanted = max(points * drawing.stretch, -(-self.patching.fewest // height))
-        pixels = min(self.patching.most, drawing.most_tokens * unit**2, MOST_ASPECT * height**2)
-        width = unit * max(1, min(-(-wanted // unit), pixels // height // unit))
+        width = width_of(points, self.drawing, self.patching)
         self._check(width)
         return width
 
@@ -185,6 +180,21 @@ class QwenVLReader(Reader):
             "image_grid_thw": torch.from_numpy(np.stack([grid for _, grid in ordered])),
             "mm_token_type_ids": (batch["input_ids"] == self.image).long() * IMAGE,
         }
+
+
+def height_of(drawing: Drawing, patching: Patching) -> int:
+    """Of every picture, pixels."""
+    return drawing.height or patching.unit * (drawing.channels + bool(drawing.ticks and drawing.numbers))
+
+
+def width_of(points: int, drawing: Drawing, patching: Patching) -> int:
+    """Of the picture of a block of so many points, pixels; where it follows from them, as near as the bounds let it."""
+    if drawing.width:
+        return drawing.width
+    height, unit = height_of(drawing, patching), patching.unit
+    wanted = max(points * drawing.stretch, -(-patching.fewest // height))
+    pixels = min(patching.most, drawing.most_tokens * unit**2, MOST_ASPECT * height**2)
+    return unit * max(1, min(-(-wanted // unit), pixels // height // unit))
 
 
 def _range(values: FloatArray) -> str:
