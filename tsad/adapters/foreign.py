@@ -67,7 +67,7 @@ def take(folder: Path, network: torch.nn.Module, base: str, into: Path) -> Taken
     layers = _layers(tensors, network, raw, folder)
     _check_whole(raw, layers, network, folder)
     config = _config(raw, layers, network, folder)
-    _check_shapes(lora.wrapped(network, config, base), tensors, folder)
+    _check_shapes(lora.with_matrices(network, config, base), tensors, folder)
     saved.write(into, lora.settings_of_config(config), tensors)
     return Taken(str(raw.get("base_model_name_or_path") or ""), config.r, config.lora_alpha, len(layers))
 

@@ -48,7 +48,7 @@ def attach(network: torch.nn.Module, options: AdapterOptions, base: str = "") ->
         target_modules=spelt_targets(network, options),
         modules_to_save=sorted(options.settled("modules_to_save")) or None,
     )  # fmt: skip
-    return wrapped(network, config, base)
+    return with_matrices(network, config, base)
 
 
 def spelt_targets(network: torch.nn.Module, options: AdapterOptions) -> list[str] | str:
@@ -128,7 +128,7 @@ def load(
     misfit = f"The adapter in {folder} does not fit this network"
     remedy = "Use the base weights it was trained on (they are named in the registered version)."
     try:
-        model = wrapped(network, config, config.base_model_name_or_path or "")
+        model = with_matrices(network, config, config.base_model_name_or_path or "")
         result: Any = set_peft_model_state_dict(model, tensors)
     except (ValueError, RuntimeError) as error:  # peft: unknown target; torch: other shapes
         raise WeightsError(f"{misfit}: {str(error).splitlines()[0]}", remedy) from error
@@ -206,7 +206,7 @@ def linear_names(network: torch.nn.Module) -> list[str]:
     return sorted({name.rpartition(".")[2] for name, module in network.named_modules() if name and _takes_lora(module)})
 
 
-def wrapped(network: torch.nn.Module, config: LoraConfig, base: str) -> PeftModel:
+def with_matrices(network: torch.nn.Module, config: LoraConfig, base: str) -> PeftModel:
     """The network with the matrices of a configuration, which notes the base's id; changes ``network`` in place."""
     from peft import get_peft_model
 
