@@ -225,7 +225,8 @@ def test_a_config_frozen_by_an_older_version_thaws_to_the_same(options: Make, na
     for group in set(GROUPS) - set(UNFROZEN):
         assert again.groups[group] == now.groups[group], group
     assert [again.parts[g].kind for g in again.parts] == [now.parts[g].kind for g in now.parts]
-    assert yaml.safe_load(again.config_yaml) == translated(yaml.safe_load(text))
+    then = translated(yaml.safe_load(text))  # groups that came later are those of the config in use
+    assert {g: v for g, v in yaml.safe_load(again.config_yaml).items() if g in then} == then
     other = options(*words, "sampling.windows=7").config_yaml
     typed = TypedKeys.of(["sampling.windows=7"])
     assert differences(other, text, typed) == [f"sampling.windows=7 (frozen: {now.sampling.windows})"]

@@ -18,7 +18,7 @@ from tsad.core.options import AdapterOptions
 
 if TYPE_CHECKING:
     import torch
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig, PeftConfig, PeftModel
 
 ALL_LINEAR = "all-linear"  # peft's word: every linear layer but the output layer of a language model
 BELOW = ".*"  # at the end of a target: every linear layer below the module before it
@@ -49,7 +49,7 @@ def attach(network: torch.nn.Module, options: AdapterOptions, base: str = "") ->
         target_modules=spelt_targets(network, options),
         modules_to_save=sorted(options.settled("modules_to_save")) or None,
     )  # fmt: skip
-    return _wrap(network, config, base)
+    return with_matrices(network, config, base)
 
 
 def spelt_targets(network: torch.nn.Module, options: AdapterOptions) -> list[str] | str:
@@ -68,7 +68,7 @@ def adapted(network: torch.nn.Module, options: AdapterOptions) -> list[tuple[str
     """
     _check_names(network, options)
     targets = spelt_targets(network, options)
-    layers = [(name, module) for name, module in network.named_modules() if _takes_lora(module)]
+    layers = takers(network)
     if targets == ALL_LINEAR:
         output = getattr(network, "get_output_embeddings", lambda: None)()
         return [(name, module) for name, module in layers if _is_linear(module) and module is not output]
@@ -99,12 +99,15 @@ def save(
 
     if not isinstance(model, PeftModel):
         return full.save(model, folder)
-    config = model.peft_config["default"]
-    settings = {k: sorted(v) if isinstance(v, set) else v for k, v in config.to_dict().items()}
-    settings |= {"auto_mapping": None, "inference_mode": True, "revision": None}
     # save_embedding_layers="auto", peft's default, would ask the Hugging Face hub about the base
     tensors = get_peft_model_state_dict(model, state and dict(state), save_embedding_layers=False)
-    saved.write(folder, settings, tensors)
+    saved.write(folder, settings_of_config(model.peft_config["default"]), tensors)
+
+
+def settings_of_config(config: PeftConfig) -> dict[str, Any]:
+    """A configuration as an adapter's folder has it: what scores, in JSON's types, the same each time."""
+    settings = {k: sorted(v) if isinstance(v, set) else v for k, v in config.to_dict().items()}
+    return settings | {"auto_mapping": None, "inference_mode": True, "revision": None}
 
 
 def load(
@@ -131,7 +134,7 @@ def load(
     misfit = f"The adapter in {folder} does not fit this network"
     remedy = "Use the base weights it was trained on (they are named in the registered version)."
     try:
-        model = _wrap(network, config, config.base_model_name_or_path or "")
+        model = with_matrices(network, config, config.base_model_name_or_path or "")
         result: Any = set_peft_model_state_dict(model, tensors)
     except (ValueError, RuntimeError) as error:  # peft: unknown target; torch: other shapes
         raise WeightsError(f"{misfit}: {str(error).splitlines()[0]}", remedy) from error
@@ -199,12 +202,18 @@ def zero(network: torch.nn.Module, folder: Path, into: Path) -> None:
     save(model, into)
 
 
+def takers(network: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    """The layers that LoRA can go on, by dotted name."""
+    return [(name, module) for name, module in network.named_modules() if _takes_lora(module)]
+
+
 def linear_names(network: torch.nn.Module) -> list[str]:
     """Last names of the layers that LoRA can go on, sorted, each once."""
     return sorted({name.rpartition(".")[2] for name, module in network.named_modules() if name and _takes_lora(module)})
 
 
-def _wrap(network: torch.nn.Module, config: LoraConfig, base: str) -> PeftModel:
+def with_matrices(network: torch.nn.Module, config: LoraConfig, base: str) -> PeftModel:
+    """The network with the matrices of a configuration, which notes the base's id; changes ``network`` in place."""
     from peft import get_peft_model
 
     config.base_model_name_or_path = None  # else peft warns of what comes next:

@@ -67,6 +67,33 @@ def check(folder: Path) -> dict[str, torch.Tensor]:
     return _tensors(folder / WEIGHTS, contents[WEIGHTS])
 
 
+def read_foreign(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Configuration and tensors of an adapter that another program made; whatever else lies there is not opened.
+
+    Raises:
+        WeightsError: a missing, corrupted or pickled file, by name; no LoRA.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise WeightsError(f"Adapter folder {folder} is missing", "Give the folder that holds adapter_config.json.")
+    if not (folder / CONFIG).exists():
+        inside = sorted(str(file.parent) for file in folder.glob(f"*/{CONFIG}"))
+        remedy = f"There is one in {', '.join(inside[-3:])}." if inside else f"Give the folder that holds {CONFIG}."
+        raise WeightsError(f"{folder / CONFIG} is missing", remedy)
+    pickled = folder / "adapter_model.bin"
+    if not (folder / WEIGHTS).exists() and pickled.exists():
+        raise WeightsError(
+            f"{pickled} may hold pickled code, which tsad never loads",
+            f"Save the adapter as {WEIGHTS} (peft: save_pretrained with safe_serialization=True).",
+        )
+    contents = {name: _read(folder / name) for name in (CONFIG, WEIGHTS)}
+    _check_sums(folder, contents)
+    kind = _kind(folder, contents[CONFIG])
+    if kind != LORA:
+        raise WeightsError(f"{folder} holds a {kind} adapter; tsad takes in LORA", "Train it again as LoRA.")
+    return json.loads(contents[CONFIG]), _tensors(folder / WEIGHTS, contents[WEIGHTS])
+
+
 def method_of(folder: Path) -> str:
     """``LORA`` or ``FULL``."""
     return _kind(Path(folder), _read(Path(folder) / CONFIG))

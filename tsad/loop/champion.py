@@ -10,7 +10,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.reviews import DatasetVersion
 from tsad.core.series import Series
 from tsad.loop.model_notes import note_version
-from tsad.loop.results import LoggedModel
+from tsad.loop.results import ADAPTED_ROLE, BASE_ROLE, IMPORTED_ROLE, LoggedModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tsad.tracking.registry import Registry, Version
     from tsad.tracking.runs import LoopStore, StepRun
 
-BASE_ROLE, ADAPTED_ROLE = "base", "adapted"
+IMPORTED = "tsad.imported"  # tag of a version: what was imported, by its content
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,6 +32,7 @@ class Candidate:
         adapter: its folder; ``None`` = the base alone.
         trained_on: ``None`` = nothing was learned from people yet.
         channels: names of the value columns of the series it is for.
+        imported: what was trained elsewhere, known by its content; "" = nothing.
     """
 
     detector: Detector
@@ -40,6 +41,14 @@ class Candidate:
     proposer: Proposer | None = None
     trained_on: DatasetVersion | None = None
     channels: Sequence[str] = ("value",)
+    imported: str = ""
+
+    @property
+    def role(self) -> str:
+        """What a version of it is in its loop."""
+        if self.imported:
+            return IMPORTED_ROLE
+        return ADAPTED_ROLE if self.trained_on else BASE_ROLE
 
 
 def registry_of(bench: Workbench, loop: LoopStore) -> Registry:
@@ -69,7 +78,7 @@ def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequ
             return version
     detector = bench.make_detector()
     proposer = bench.threshold_rule.first_proposer(detector.name)
-    threshold = proposer.threshold if proposer else _first_threshold(bench, detector, pool)
+    threshold = proposer.threshold if proposer else first_threshold(bench, detector, pool)
     channels = list(dict.fromkeys(name for series in pool for name in series.channels))
     candidate = Candidate(detector=detector, threshold=threshold, proposer=proposer, channels=channels)
     model = log_candidate(bench, step, candidate)
@@ -97,7 +106,8 @@ def log_candidate(bench: Workbench, step: StepRun, candidate: Candidate) -> Logg
     work = bench.home / "work" / step.run_id / "model"
     uri = log_model(step, described, candidate.adapter, work, detector.memory)
     tags = {
-        "tsad.role": ADAPTED_ROLE if candidate.trained_on else BASE_ROLE,
+        "tsad.role": candidate.role,
+        IMPORTED: candidate.imported,
         "tsad.dataset_version": version or "",
         "tsad.threshold": f"{candidate.threshold:.6f}",
     }
@@ -112,7 +122,7 @@ def _described(proposer: Proposer | None) -> dict[str, Any] | None:
     return {"_target_": f"{type(proposer).__module__}.{type(proposer).__qualname__}", "state": to_state(proposer)}
 
 
-def _first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series]) -> float:
+def first_threshold(bench: Workbench, detector: Detector, pool: Sequence[Series]) -> float:
     """The threshold before any review: from the options alone, or from unlabelled scores."""
     from tsad.detectors.rules.base import KnownScores
 

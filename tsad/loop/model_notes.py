@@ -10,7 +10,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import TsadError
 from tsad.core.reviews import DatasetVersion
 from tsad.loop.figures import FIGURES, figures_table
-from tsad.loop.results import Scored
+from tsad.loop.results import IMPORTED_ROLE, Scored
 from tsad.metrics.gate import Decision
 from tsad.tracking.logged_models import measure
 
@@ -39,6 +39,8 @@ def note_version(
 
 def _learned(loop: LoopStore, version: Version) -> str:
     digest = version.tags.get("tsad.dataset_version", "")
+    if version.tags.get("tsad.role") == IMPORTED_ROLE:
+        return "An adapter that was trained elsewhere and imported: which data it has seen is not known here."
     if not digest:
         return "The detector as it ships: nothing was learned from people yet."
     record = loop.find_dataset(digest)

@@ -15,6 +15,8 @@ from tsad.core.reviews import ReviewState
 from tsad.metrics.gate import Decision
 from tsad.metrics.paired import PairedGain
 
+BASE_ROLE, ADAPTED_ROLE, IMPORTED_ROLE = "base", "adapted", "imported"  # tag tsad.role of a version
+
 
 @dataclass(frozen=True, eq=False)
 class Detected(Result):

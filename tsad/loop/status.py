@@ -48,7 +48,8 @@ class LoopStanding(Result):
 
     Attributes:
         completed: iterations.
-        champion: ``<model>:<version>``; ``dataset`` is what it was trained on, "" for the base.
+        champion: ``<model>:<version>``; ``dataset`` is what it was trained on, "" for the base and what was imported.
+        role: of the champion: ``base``, ``adapted`` or ``imported``.
         scores: the champion's on the gold set, by the newest completed iteration.
         url: where people review, while the iteration waits for them; "" where that is not known.
     """
@@ -60,6 +61,7 @@ class LoopStanding(Result):
     dataset: str | None
     scores: Mapping[str, float] = field(default_factory=dict)
     url: str = ""
+    role: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,7 @@ def _standing(bench: Workbench, of: LoopOverview) -> LoopStanding:
         champion=champion.label if champion else None,
         dataset=champion.tags.get("tsad.dataset_version", "") if champion else None,
         scores=scores_of(completed[-1]) if completed else {}, url=url,
+        role=champion.tags.get("tsad.role", "") if champion else "",
     )
 
 

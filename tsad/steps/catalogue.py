@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, InUseError
@@ -25,6 +26,10 @@ from tsad.steps.assets import (
     state_of_export,
     users_of,
 )
+from tsad.steps.training_rows import ROWS, withdraw
+
+if TYPE_CHECKING:
+    from tsad.tracking.assets import AssetRecord
 
 TITLES = {SERIES: "series", UPLOADS: "uploads", DATASETS: "dataset versions", EXPORTS: "exports"}
 
@@ -212,6 +217,12 @@ def _what_goes(asset: Asset) -> str:
     return "files and record"
 
 
+def _unlink_export(record: AssetRecord) -> None:
+    """Its file, and what was written beside it."""
+    path, format = Path(record.about["path"]), record.about["format"]
+    withdraw(path, format) if format in ROWS else path.unlink()
+
+
 def _delete(asset: Asset, force: bool) -> None:
     from tsad.sources.cache import cache_folder, forget, listing
     from tsad.tracking.assets import erase, place_of
@@ -228,7 +239,7 @@ def _delete(asset: Asset, force: bool) -> None:
             erase(loop, asset.run_id)
     elif asset.loop is not None and asset.record is not None:
         if asset.kind == EXPORTS and state_of_export(asset.record) == "there":
-            Path(asset.record.about["path"]).unlink()
+            _unlink_export(asset.record)
         erase(asset.loop, asset.run_id)
         if asset.kind == UPLOADS:  # of a server's, the copy that was made of it
             shutil.rmtree(place_of(asset.loop, asset.record), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Reviewed data as a CSV of intervals or as Label Studio JSON."""
+"""Reviewed data as a CSV of intervals, as Label Studio JSON, or as rows for other trainers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ from tsad.core.times import format_time
 from tsad.files.hashing import digest_of_file, digest_of_text
 from tsad.loop.datasets import fetch, latest_training
 from tsad.loop.opening import open_loop
+from tsad.steps.training_rows import ROWS, Written, write_rows
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore
 
 @dataclass(frozen=True, eq=False)
 class Exported(Result):
-    """A written file: ``rows`` intervals (``csv``) or tasks (``label_studio``) of a dataset version."""
+    """A written file of a dataset version.
+
+    Attributes:
+        rows: intervals (``csv``), tasks (``label_studio``), or questions with their answers.
+        files: how many were written, with what lies ``beside`` it: a folder of pictures, ``dataset_info.json``.
+    """
 
     path: str
     format: str
     dataset: str
     rows: int
+    files: int = 1
+    beside: tuple[str, ...] = ()
 
 
 def export_dataset(bench: Workbench, output: str, format: str, dataset: str) -> Exported:
@@ -36,11 +44,12 @@ def export_dataset(bench: Workbench, output: str, format: str, dataset: str) -> 
 
     Args:
         output: the file to write.
-        format: ``csv`` (point_id, start, end, label; half-open, UTC) or ``label_studio`` (tasks with annotations).
+        format: ``csv`` (point_id, start, end, label; half-open, UTC), ``label_studio`` (tasks with annotations), or
+            rows of another trainer: ``chatts``, ``llamafactory``, ``qwen_vl``, ``swift``.
         dataset: hash of a dataset version, training or gold; ``latest`` = the newest training one.
 
     Raises:
-        DatasetError: no such dataset version.
+        DatasetError: no such dataset version; see also ``training_rows.write_rows``.
     """
     loop = open_loop(bench)
     version = latest_training(loop) if dataset == "latest" else fetch(loop, dataset)
@@ -48,18 +57,22 @@ def export_dataset(bench: Workbench, output: str, format: str, dataset: str) -> 
         raise DatasetError(f"loop {loop.name} has no dataset version", "Run tsad iterate first: people review windows.")
     path = Path(output)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = _write_csv(version, path) if format == "csv" else _write_label_studio(bench, version, path)
-    _record(loop, path, format, version, rows)
-    return Exported(str(path), format, version.digest, rows)
+    if format in ROWS:
+        written = write_rows(bench, version, path, format)
+    else:
+        rows = _write_csv(version, path) if format == "csv" else _write_label_studio(bench, version, path)
+        written = Written(rows, (), 1, path.stat().st_size)
+    _record(loop, path, format, version, written)
+    return Exported(str(path), format, version.digest, written.rows, written.files, written.beside)
 
 
-def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, rows: int) -> None:
+def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, written: Written) -> None:
     """Keep what was written where; the same content at the same place is one export."""
     from tsad.tracking.assets import EXPORT, keep
 
     record, place, digest = loop.find_dataset(version.digest), str(path.absolute()), digest_of_file(path)
     about = {
-        "path": place, "format": format, "dataset": version.digest, "rows": rows, "bytes": path.stat().st_size,
+        "path": place, "format": format, "dataset": version.digest, "rows": written.rows, "bytes": written.bytes,
         "sha256": digest, "source": record.source if record else "",
     }  # fmt: skip
     keep(loop, EXPORT, digest_of_text(f"{place}|{digest}")[:12], about)

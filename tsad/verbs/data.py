@@ -1,4 +1,5 @@
-"""``tsad data``: what there is (series, uploads, dataset versions, exports), one of it, more of it, less of it."""
+"""``tsad data``: what there is (series, uploads, dataset versions, exports), one of it, more of it, less of it, and
+adapters that were trained elsewhere."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from tsad.core.types import NS_PER_SECOND
 from tsad.steps.about import DatasetAbout, ExportAbout, SeriesAbout, UploadAbout
 from tsad.steps.assets import SERIES
 from tsad.steps.catalogue import TITLES, Deletion, Listing, Wanted, delete_assets, list_assets
+from tsad.steps.importing import Imported, import_adapter
 from tsad.steps.showing import Shown, show_asset
 from tsad.steps.uploads import Registration, register
 from tsad.verbs.console import Console
@@ -24,8 +26,8 @@ from tsad.verbs.tables import size_text
 class DataKeys(Options):
     """Own keys of ``tsad data``; see ``conf/task/data.yaml``."""
 
-    action: Literal["list", "show", "register", "delete"]
-    what: Literal["all", "series", "uploads", "datasets", "exports"]
+    action: Literal["list", "show", "register", "delete", "import"]
+    what: Literal["all", "series", "uploads", "datasets", "exports", "adapter"]
     name: str | list[str] | None
     from_source: str | None
     series: bool
@@ -42,14 +44,21 @@ class DataKeys(Options):
 keys_model = DataKeys
 
 
-def run(bench: Workbench, keys: DataKeys, console: Console) -> Listing | Shown | Registration | Deletion:
-    """List, show, register or delete what the cache and all loops of the store hold.
+def run(bench: Workbench, keys: DataKeys, console: Console) -> Listing | Shown | Registration | Deletion | Imported:
+    """List, show, register or delete what the cache and all loops of the store hold; import an adapter.
 
     Raises:
         ConfigError: a key that the action needs is missing, or a name that nothing has.
         InUseError: delete: somebody uses it.
         SourceError: register: no valid file.
+        WeightsError: import: the adapter does not fit the detector's base.
     """
+    if (keys.action == "import") != (keys.what == "adapter"):
+        raise ConfigError(f"action={keys.action} with what={keys.what}", "Adapters are for action=import alone.")
+    if keys.action == "import":
+        if keys.path is None:
+            raise ConfigError("path is not set", "Give path=FOLDER, which holds adapter_config.json.")
+        return console.answer(import_adapter(bench, Path(keys.path).expanduser()), _present_imported)
     if keys.action == "register":
         if keys.path is None:
             raise ConfigError("path is not set", "Give path=FILE.csv or path=FOLDER.")
@@ -169,6 +178,16 @@ def _present_registration(registration: Registration, console: Console) -> None:
         f"{registration.points} points{refused}"
     )
     console.say(f"use it with any verb: tsad ingest source=csv source.root={registration.root}")
+
+
+def _present_imported(imported: Imported, console: Console) -> None:
+    named = f", trained on {imported.named_base}" if imported.named_base else ""
+    told = f"r {imported.r}, alpha {imported.alpha:g}, {imported.layers} layers{named}"
+    console.say(f"adapter of {imported.path}: {told}")
+    state = "registered as" if imported.new else "was there already:"
+    console.say(f"{state} {imported.model}:{imported.version} (challenger) on {imported.base}, "
+                f"threshold {imported.threshold:.4f}")  # fmt: skip
+    console.say("next: tsad evaluate 'versions=[champion,challenger]', then tsad promote")
 
 
 def _present_deletion(deletion: Deletion, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""``tsad export``: reviewed data as a CSV of intervals or as Label Studio JSON."""
+"""``tsad export``: reviewed data as a CSV of intervals, as Label Studio JSON, or as rows for other trainers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tsad.verbs.console import Console
 class ExportKeys(Options):
     """Own keys of ``tsad export``."""
 
-    format: Literal["csv", "label_studio"]
+    format: Literal["csv", "label_studio", "chatts", "llamafactory", "qwen_vl", "swift"]
     output: str
     dataset: str
 
@@ -31,5 +31,7 @@ def run(bench: Workbench, keys: ExportKeys, console: Console) -> Exported:
 
 
 def _present(export: Exported, console: Console) -> None:
-    unit = "intervals" if export.format == "csv" else "tasks"
+    unit = {"csv": "intervals", "label_studio": "tasks"}.get(export.format, "rows")
     console.say(f"wrote {export.rows} {unit} of dataset version {export.dataset} to {export.path}")
+    if export.beside:
+        console.say(f"{export.files} files; beside it: {', '.join(export.beside)}")

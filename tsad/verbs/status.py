@@ -46,7 +46,7 @@ def _present(status: StoreStatus, console: Console) -> None:
 def _row(loop: LoopStanding) -> Mapping[str, Any]:
     return {
         "loop": loop.name, "iterations": loop.completed, "state": loop.iteration.state if loop.iteration else "-",
-        "champion": loop.champion, "dataset": "none (base)" if loop.dataset == "" else loop.dataset,
+        "champion": loop.champion, "dataset": f"none ({loop.role or 'base'})" if loop.dataset == "" else loop.dataset,
         **{title: loop.scores.get(key) for key, title in FIGURES.items()},
     }  # fmt: skip
 

@@ -88,13 +88,18 @@ class FlagCodec:
             tokens = [t if known else -1 - self.off for t, known in zip(tokens, judged, strict=True)]
         return [*tokens, self.stop]
 
+    @staticmethod
+    def text(flags: Sequence[bool]) -> str:
+        """The answer in plain text."""
+        return "".join("01"[flag] for flag in flags)
+
 
 @dataclass
 class IntervalCodec:
     """Intervals of a block.
 
     Args:
-        tokenizer: of the checkpoint.
+        tokenizer: of the checkpoint; ``None`` where answers are only to be written as text.
         length: positions of the block.
         most: intervals of an answer at most.
         kinds: that may be named; none = intervals have no kind.
@@ -124,6 +129,10 @@ class IntervalCodec:
     def encode(self, marks: Sequence[Mark]) -> list[int]:
         """Tokens of the answer with the one that ends it; the first ``most`` in order of time."""
         return [token for text in self._texts(marks) for token in self._tokens(text)] + [self.stop]
+
+    def text(self, marks: Sequence[Mark]) -> str:
+        """The same answer in plain text; reasons are whole, whatever their tokens."""
+        return "".join(text.removeprefix(FREE) for text in self._texts(marks))
 
     def _tokens(self, text: str) -> tuple[int, ...]:
         if text.startswith(FREE):

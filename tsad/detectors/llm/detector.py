@@ -30,7 +30,7 @@ from tsad.detectors.llm.asking import Asking
 from tsad.detectors.llm.blocks import Cutting, Piece, pieces
 from tsad.detectors.llm.keeping import Answer, Kept
 from tsad.detectors.llm.loading import config_of
-from tsad.detectors.llm.prompts import chat_text, codec_of, kinds_of
+from tsad.detectors.llm.prompts import answer_edges, chat_text, codec_of, kinds_of
 from tsad.detectors.llm.reader import Reader
 from tsad.detectors.llm.rows import LanguageRow, answer_of, marks_of, stretch
 from tsad.detectors.llm.validation import validate
@@ -66,6 +66,12 @@ class LanguageOptions(Options):
     temperature: float = Field(gt=0)
     prompt: PromptOptions
     published: str
+
+    @property
+    def cutting(self) -> Cutting:
+        """How series are cut into blocks."""
+        return Cutting(length=self.length, stride=self.stride, most=self.most_points, reduce=self.reduce,
+                       channels=self.channels)  # fmt: skip
 
     @model_validator(mode="after")
     def _free_intervals(self) -> Self:
@@ -170,6 +176,12 @@ class LanguageDetector(Detector):
     @classmethod
     def beside_tiny(cls, folder: Path) -> None:
         """Write what a checkpoint of the family has beside weights, config and tokenizer."""
+
+    @classmethod
+    @abstractmethod
+    def plain_reader(cls, options: LanguageOptions) -> Reader:
+        """A reader that only says what stands in a prompt, without a tokenizer: by the folder's config where it is at
+        hand, else as the published checkpoints are."""
 
     @abstractmethod
     def read_checkpoint(self) -> Reader:
@@ -304,8 +316,7 @@ class LanguageDetector(Detector):
         return _joined(marked)
 
     def _cutting(self) -> Cutting:
-        s = self.settings
-        return Cutting(length=s.length, stride=s.stride, most=s.most_points, reduce=s.reduce, channels=s.channels)
+        return self.settings.cutting
 
     def asking(self, network: Any) -> Asking:
         """How a network is asked under the detector's options."""
@@ -365,8 +376,7 @@ class LanguageDetector(Detector):
             marks = marks_of(piece, window.series, intervals, kinds_of(prompt))
             codec = codec_of(prompt, reader, len(piece.block))
             prompted = reader.read(piece.block, chat_text(prompt, reader, piece.block))
-            edges = reader.edges if prompt.answer == "flags" else reader.position_edges
-            answer = answer_of(codec, edges(len(piece.block)), marks)
+            answer = answer_of(codec, answer_edges(prompt, reader, len(piece.block)), marks)
             yield LanguageRow(prompted, answer, window.window_id, bool(marks))
 
     def collate(self, rows: Sequence[LanguageRow]) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import MissingPackageError, WeightsError
 from tsad.detectors.llm.checks import check_torchvision
+from tsad.files.locate import install_extra
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +116,7 @@ def _nf4(dtype: torch.dtype, kept: tuple[str, ...]) -> Any:
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingPackageError(
             "4-bit weights (adapter=qlora, detector.quantisation=nf4) need bitsandbytes, which is not installed",
-            "pip install 'tsad-loop[qlora]', or take adapter=lora.",
+            f"Run: {install_extra('qlora')}; or take adapter=lora.",
         )
     from transformers import BitsAndBytesConfig
 

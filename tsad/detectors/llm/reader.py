@@ -50,7 +50,7 @@ class Reader(ABC):
     """Turns blocks into what a network takes, and the units of an answer into points of a block.
 
     Attributes:
-        tokenizer: of the checkpoint.
+        tokenizer: of the checkpoint; ``None`` = it says what stands in a prompt, but makes no tokens of it.
     """
 
     tokenizer: Any

@@ -95,8 +95,18 @@ def answer_of(codec: FlagCodec | IntervalCodec, edges: IntArray, marks: Sequence
     """
     if isinstance(codec, IntervalCodec):
         return codec.encode(_counted(marks, edges))
+    return codec.encode(_flags(marks, edges))
+
+
+def answer_text(codec: IntervalCodec | None, edges: IntArray, marks: Sequence[Mark]) -> str:
+    """The same answer in plain text; without a codec in flags."""
+    return codec.text(_counted(marks, edges)) if codec is not None else FlagCodec.text(_flags(marks, edges))
+
+
+def _flags(marks: Sequence[Mark], edges: IntArray) -> list[bool]:
+    """Whether each unit holds a point of a mark."""
     abnormal = np.zeros(int(edges[-1]) + 1, np.int64)
     for mark in marks:
         abnormal[mark.start : mark.end + 1] = 1
     total = np.concatenate(([0], np.cumsum(abnormal)))
-    return codec.encode([bool(total[b] - total[a]) for a, b in itertools.pairwise(edges)])
+    return [bool(total[b] - total[a]) for a, b in itertools.pairwise(edges)]

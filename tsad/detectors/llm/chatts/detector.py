@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tsad.detectors.llm.chatts.checkpoint import NAME, ChatTSCheckpoint
-from tsad.detectors.llm.chatts.published import DEGRADES, PUBLISHED
+from tsad.detectors.llm.chatts.published import DEGRADES, LONGEST, PUBLISHED
 from tsad.detectors.llm.chatts.reader import ChatTSReader
 from tsad.detectors.llm.chatts.tiny import PATCH
 from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
@@ -92,6 +92,15 @@ class ChatTS(LanguageDetector):
     def checkpoint(self) -> ChatTSCheckpoint:
         """What the folder says of itself."""
         return ChatTSCheckpoint.at(self.folder)
+
+    @classmethod
+    def plain_reader(cls, options: LanguageOptions) -> ChatTSReader:
+        assert isinstance(options, ChatTSOptions)
+        folder, patch, longest = cls._at(options.weights), PATCH, LONGEST
+        if folder.is_dir():
+            told = ChatTSCheckpoint.at(folder)
+            patch, longest = told.patch, told.longest
+        return ChatTSReader(None, patch=patch, longest=longest, prefix=options.prefix)
 
     def read_checkpoint(self) -> ChatTSReader:
         told = self.checkpoint

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+LONGEST = 32768  # points of a series
 _ENCODER = {
-    "patch_size": 8, "num_layers": 5, "num_features": 2, "embedding_dim": 16, "max_sequence_length": 32768,
+    "patch_size": 8, "num_layers": 5, "num_features": 2, "embedding_dim": 16, "max_sequence_length": LONGEST,
     "use_position_embedding": True, "use_position_idx": False,
 }  # fmt: skip
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {

@@ -27,7 +27,7 @@ class ChatTSReader(Reader):
     """Puts every channel of a block into the prompt as ``<ts><ts/>``, which becomes one placeholder per patch.
 
     Args:
-        tokenizer: of the checkpoint.
+        tokenizer: of the checkpoint; ``None`` = only what stands in a prompt is asked for.
         patch: points of a patch.
         longest: points of a series at most.
         prefix: what is written of a series before its patches: ``current`` (offset, scaling, length, max, min, left,
@@ -42,6 +42,8 @@ class ChatTSReader(Reader):
         self, tokenizer: Any, *, patch: int, longest: int, prefix: Prefix, placeholder: int | None = None
     ) -> None:
         self.tokenizer, self.patch, self.longest, self.prefix = tokenizer, patch, longest, prefix
+        if tokenizer is None:
+            return
         own = tokenizer.convert_tokens_to_ids(PLACEHOLDER)
         if placeholder is None and (own is None or own == tokenizer.unk_token_id):
             raise WeightsError(
@@ -98,8 +100,7 @@ def prepared(values: FloatArray, prefix: Prefix) -> tuple[npt.NDArray[np.float32
     Missing points lie on straight lines. A series whose swing is below ``REACH`` is multiplied by a power of ten first
     (published code leaves it as it is, and its four decimals are lost); :meth:`ChatTSReader.marks` says so in words.
     """
-    filled, _ = fill_missing(values)
-    raw = np.asarray(filled, np.float64) * 10.0 ** enlarged(filled)
+    raw = raised(values)
     mean = float(raw.mean())
     x = raw - mean
     top = float(np.abs(x).max())
@@ -114,6 +115,12 @@ def prepared(values: FloatArray, prefix: Prefix) -> tuple[npt.NDArray[np.float32
             f"|left={raw[0]:.4f}|right={raw[-1]:.4f}]"
         )
     return (x / scale).astype(np.float32), text
+
+
+def raised(values: FloatArray) -> FloatArray:
+    """A series without gaps, multiplied by its power of ten. values [L], NaN where missing."""
+    filled, _ = fill_missing(values)
+    return np.asarray(filled, np.float64) * 10.0 ** enlarged(filled)
 
 
 def enlarged(values: FloatArray) -> int:

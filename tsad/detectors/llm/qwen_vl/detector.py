@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,7 @@ from tsad.detectors.llm.checks import check_torchvision
 from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
 from tsad.detectors.llm.loading import tokenizer_of
 from tsad.detectors.llm.qwen_vl.loading import FAMILIES, NAME, TOKENS, QwenVLCheckpoint
-from tsad.detectors.llm.qwen_vl.published import PATCHING, PUBLISHED
+from tsad.detectors.llm.qwen_vl.published import PATCHING, PIXELS, PUBLISHED
 from tsad.detectors.llm.qwen_vl.reader import Drawing, QwenVLReader, height_of, width_of
 
 if TYPE_CHECKING:
@@ -114,6 +115,15 @@ class QwenVL(LanguageDetector):
     def checkpoint(self) -> QwenVLCheckpoint:
         """What the folder says of itself."""
         return QwenVLCheckpoint.at(self.folder)
+
+    @classmethod
+    def plain_reader(cls, options: LanguageOptions) -> QwenVLReader:
+        assert isinstance(options, QwenVLOptions)
+        folder = cls._at(options.weights)
+        fewest, most = PIXELS
+        at_hand = folder.is_dir()
+        patching = QwenVLCheckpoint.at(folder).patching if at_hand else replace(PATCHING, fewest=fewest, most=most)
+        return QwenVLReader(None, (), patching, drawing_of(options))
 
     def read_checkpoint(self) -> QwenVLReader:
         told = self.checkpoint

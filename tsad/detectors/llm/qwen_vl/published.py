@@ -10,6 +10,7 @@ from typing import Any
 from tsad.detectors.llm.qwen_vl.pixels import Patching
 
 PATCHING = Patching(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), patch=16, merge=2, frames=2)
+PIXELS = (65_536, 16_777_216)  # fewest and most of a picture, in the published preprocessor_config.json
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "Qwen3-VL-8B": (
         "qwen3_vl",

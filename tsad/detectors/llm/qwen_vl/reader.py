@@ -12,11 +12,12 @@ from tsad.core.errors import DetectorError, WeightsError
 from tsad.core.types import FloatArray, IntArray
 from tsad.detectors.llm.qwen_vl.pixels import MOST_ASPECT, Patching, pixel_values
 from tsad.detectors.llm.reader import Block, Prompted, Reader
-from tsad.detectors.llm.render import Canvas, render, round_steps
+from tsad.detectors.llm.render import Canvas, Pictures, render, round_steps
 
 if TYPE_CHECKING:
     import torch
 
+MARK = "<image>"  # a picture's place in the rows that other trainers read
 IMAGE = 1  # in mm_token_type_ids, text being 0
 
 
@@ -64,8 +65,9 @@ class QwenVLReader(Reader):
     resizing, and point ``i`` of ``L`` lies in unit ``floor(i units / L)``.
 
     Args:
-        tokenizer: of the checkpoint.
-        tokens: ids of the image's placeholder and of what stands before and after it, as the network's config has them.
+        tokenizer: of the checkpoint; ``None`` = only what stands in a prompt is asked for.
+        tokens: ids of the image's placeholder and of what stands before and after it, as the network's config has them;
+            without a tokenizer none, and ``<image>`` stands for the picture.
         patching: how the checkpoint wants its pictures.
         drawing: how they are drawn.
 
@@ -74,10 +76,12 @@ class QwenVLReader(Reader):
         DetectorError: a size that the checkpoint cannot take as it is.
     """
 
-    def __init__(self, tokenizer: Any, tokens: tuple[int, int, int], patching: Patching, drawing: Drawing) -> None:
+    def __init__(self, tokenizer: Any, tokens: tuple[int, ...], patching: Patching, drawing: Drawing) -> None:
         self.tokenizer, self.patching, self.drawing = tokenizer, patching, drawing
-        self.image = tokens[0]
-        self.pad, self.before, self.after = (self._word(token) for token in tokens)
+        self.pad, self.before, self.after = MARK, "", ""
+        if tokenizer is not None:
+            self.image = tokens[0]
+            self.pad, self.before, self.after = (self._word(token) for token in tokens)
         self.height = height_of(drawing, patching)
         if drawing.width:
             self._check(drawing.width)
@@ -151,6 +155,10 @@ class QwenVLReader(Reader):
             for k in range(0, positions if drawing.ticks else 0, step)
         )
         return Canvas(height=self.height, width=width, paper=drawing.paper, ticks=ticks)
+
+    def picture(self, block: Block) -> Pictures:
+        """The block's picture by itself, [H, W, 3] RGB."""
+        return render(block.values.T[None], self.canvas(len(block)))[0]
 
     def beside(self, prompted: Sequence[Prompted], batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """``pixel_values`` [patches of all pictures, D] and ``image_grid_thw`` [N, 3], in the order of the prompts, and
