@@ -14,6 +14,7 @@ turns), the gain over chance with 95% bootstrap over windows; beside an untraine
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,9 +31,10 @@ from tsad.core.series import Window
 from tsad.core.tuning import TuningCall
 from tsad.core.types import IntArray
 from tsad.detectors.llm import measure
-from tsad.detectors.llm.detector import LanguageDetector
+from tsad.detectors.llm.detector import WEIGHTS, LanguageDetector
 from tsad.detectors.llm.measure import Answered
-from tsad.detectors.llm.pretrain import HELD_OUT
+from tsad.detectors.llm.pretrain import HELD_OUT, RECIPE
+from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
 from tsad.detectors.llm.teaching import Lesson, lesson, series_of
 from tsad.steps.sets import open_sets
 from tsad.training.datasets import build
@@ -60,14 +62,18 @@ def bench_of(detector: str, *overrides: str) -> Workbench:
 def lessons(bench: Workbench, folders: list[Path], count: int) -> Iterator[tuple[str, Lesson, Lesson]]:
     """Name, windows to choose thresholds (or learn) on, windows to score: of the generator, then of each set."""
     learn, score = (lesson(SEED, HELD_OUT + k, LENGTH, "all") for k in (10, 11))
-    yield "synthetic", *(Lesson(part.values[:count], part.labels[:count]) for part in (learn, score))
+    first, second = (Lesson(part.values[:count], part.labels[:count]) for part in (learn, score))
+    yield "synthetic", first, second
     for one in open_sets(bench, [str(f) for f in folders], POINTS) if folders else ():
         values, labels = _windows(list(one.read()))
         if len(values) >= 40:
             half = len(values) // 2  # whole series come before others: no series is on both sides, but one
             draw = np.random.default_rng(SEED)
-            parts = [np.sort(draw.permutation(half)[:count]) + offset for offset in (0, half)]
-            yield one.name, *(Lesson(values[p], labels[p]) for p in parts)
+            first, second = (
+                Lesson(values[part], labels[part])
+                for part in (np.sort(draw.permutation(half)[:count]) + offset for offset in (0, half))
+            )
+            yield one.name, first, second
 
 
 def _windows(pairs: list) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +129,7 @@ def held_out(args: argparse.Namespace) -> None:
     """The table of the cards."""
     import torch
 
-    bench = bench_of("patch")
+    bench, sections = bench_of("patch"), list[str]()
     for name, learn, score in lessons(bench, args.data, args.count):
         rows: dict[str, Figures] = {}
         speeds: dict[str, float] = {}
@@ -141,9 +147,36 @@ def held_out(args: argparse.Namespace) -> None:
             rows[f"{one}, untrained"], _ = reached(detector, fresh, learn, score)
         rows["patch"], speeds["patch"] = patch_reached(learn, score)
         rows["everything marked"] = measure.figures(measure.marked_whole(truths(score), LENGTH), truths(score))
-        print(f"\n{name}: {len(score)} windows, {int(rows['patch']['true'])} labelled intervals\n")
-        print("\n".join(measure.card_rows(rows)))
+        told = [f"{name}: {len(score)} windows, {int(rows['patch']['true'])} labelled intervals", ""]
+        told += [*measure.card_rows(rows), ""]
+        print("\n".join(told), flush=True)
         print("windows per second, one core: " + ", ".join(f"{k} {v:.0f}" for k, v in speeds.items()), flush=True)
+        sections += told
+    for one in args.detectors if args.card else ():
+        _write_card(one, sections, args)
+
+
+def _write_card(one: str, sections: list[str], args: argparse.Namespace) -> None:
+    """The model card beside the weights."""
+    folder = WEIGHTS / one
+    recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    made = " ".join(f"{key}={recipe[key]}" for key in ("seed", "steps", "batch_size", "learning_rate", "warmup"))
+    sizes = " ".join(f"language.{key}={recipe[key]}" for key in LanguagePretrainOptions.model_fields)
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.name != "README.md")
+    told = [
+        f"# {one}", "",
+        f"A tiny language model of the real architecture ({size / 1e6:.1f} MB with its tokenizer), taught on "
+        f"synthetic windows alone (generator {recipe['generator']}; in the end: {recipe['kinds']} kinds). It lets a "
+        "laptop and CI run the path of the large ones; it is no detector to work with: compare it with `patch` below.",
+        "", f"Made by `tsad pretrain detector={one} output=DIR {made} {sizes}`.",
+        f"This card by `python -m benchmarks.tiny held_out --card --detectors {' '.join(args.detectors)} --data "
+        f"{' '.join(map(str, args.data))}`.", "",
+        "Interval F1 on windows of 256 points, one to one. Chance: the same answers held against other windows. "
+        "Any overlap flatters (see the row that marks everything); IoU 0.5 does not. Thresholds were chosen on other "
+        "windows.", "",
+        *sections,
+    ]  # fmt: skip
+    (folder / "README.md").write_text("\n".join(told).rstrip() + "\n", encoding="utf-8")
 
 
 def lora(args: argparse.Namespace) -> None:
@@ -222,6 +255,7 @@ def main() -> None:
     parser.add_argument("--reviews", nargs="+", type=int, default=[25, 50, 100])
     parser.add_argument("--count", type=int, default=256)
     parser.add_argument("--weights", default="")
+    parser.add_argument("--card", action="store_true", help="write README.md beside the weights")
     parser.add_argument("--overrides", nargs="*", default=[])
     args = parser.parse_args()
     {"held_out": held_out, "lora": lora, "decoding": decoding}[args.what](args)

@@ -6,7 +6,7 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DetectorError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from tsad.detectors.base import Detector
+    from tsad.detectors.proposals.proposer import Proposer
     from tsad.tracking.registry import Registry, Version
     from tsad.tracking.runs import LoopStore, StepRun
 
@@ -124,7 +125,7 @@ def _candidate(bench: Workbench, registry: Registry, detector: Detector, adapter
     detector, champion = detector.with_adapter(adapter), registry.alias("champion")
     if champion is not None:
         current = load_registered(bench, registry, champion)
-        proposer, threshold = current.proposer, current.threshold
+        proposer, threshold = cast("Proposer | None", current.proposer), current.threshold
         detector = detector.with_memory(current.detector.memory)
     else:
         rule = bench.threshold_rule
