@@ -289,3 +289,14 @@ def test_no_name_is_markup_in_a_task_and_every_name_comes_back(name: str) -> Non
     said = convert.task(choice, two, "+00:00", "p")
     assert "<" not in json.dumps(said)
     assert of_markup_free(said["data"]["point_id"]) == name
+
+
+def test_language_models_propose_in_colours_of_their_own() -> None:
+    def colour(detector: str, text: str) -> str:
+        config = template.fill(text, kinds=(), legends=["value"], time_kind="time", name="t", detector=detector)
+        return config.partition('value="Anomaly"')[2].partition('background="')[2][:7]
+
+    ours = FILE.read_text()
+    colours = [colour(name, ours) for name in ("patch", "chatts", "qwen_vl")]
+    assert len(set(colours)) == 3 and colours[0] == template.COLOURS[0]
+    assert colour("chatts", ours.replace(template.COLOURS[0], "#123456")) == "#123456", "the user's own stays"
