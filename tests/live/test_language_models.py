@@ -33,6 +33,7 @@ stamps = np.arange(600, dtype=np.int64) * 60 * 10**9
 values = np.random.default_rng(3).normal(size=(600, 1)); values[300:330] += 4
 loaded = load_registered(bench, registry, version)
 own = loaded.score([Series("p", stamps, values)])[0]
+mlflow.set_tracking_uri(f"sqlite:///{bench.home / 'mlflow.db'}")
 model = mlflow.pyfunc.load_model(f"models:/{registry.name}/{version.version}")
 frame = pd.DataFrame({"timestamp": pd.to_datetime(stamps, utc=True), "value": values[:, 0]})
 answer = model.predict(frame)
