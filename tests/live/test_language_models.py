@@ -15,7 +15,7 @@ pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[2]
 SMALL = (
     "experiment=demo", "source.points=1200", "sampling.windows=24", "loop.iterations=1", "adapter.min_positive=4",
-    "adapter.steps=12", "adapter.eval_every=6", "threshold=reviewed",  # without calibrated proposals the gate alone decides
+    "adapter.steps=12", "adapter.eval_every=6", "threshold=reviewed",  # then the gate alone decides
 )  # fmt: skip
 # Scores of a registered version: as the loop loads it, and as MLflow does.
 SCORING = """
