@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from tsad.config.parts import located
 from tsad.core.options import AdapterOptions
-from tsad.core.protocols import Trainable
-from tsad.core.tuning import Tuner
 
 if TYPE_CHECKING:
+    from tsad.core.tuning import Tuner
     from tsad.detectors.base import Detector
 
 
@@ -19,6 +18,8 @@ def tuner_of(detector: Detector | type[Detector]) -> Tuner:
     Raises:
         ConfigError: there is none at that path.
     """
+    from tsad.core.tuning import Tuner  # it imports NumPy, which help and completion do without
+
     return located(detector.tuner, "tuner", Tuner)()  # type: ignore[type-abstract]
 
 
@@ -30,6 +31,8 @@ def adapter_for(options: AdapterOptions, detector: Detector) -> AdapterOptions:
         TrainingError: an option that its tuner cannot honour.
         MissingPackageError: one that needs a package that is not installed.
     """
+    from tsad.core.protocols import Trainable
+
     if not (options.enabled and isinstance(detector, Trainable)):
         return options  # nothing of it counts: a group that is not used is accepted
     filled = options.for_detector(detector.adapter_defaults)
