@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from reading_kit import failures_of, series_of
 
@@ -344,6 +344,10 @@ step = st.tuples(
 
 
 @given(st.lists(step, min_size=1, max_size=12))
+@example([  # a joint fetch brought the beginning of another gap
+    ("read", "a", None, None), ("grow", "a", None, None), ("read", "a", None, 30), ("read", "b", 31, None),
+    ("vanish", "a", None, None), ("read", None, None, None),
+])  # fmt: skip
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_whatever_happens_series_are_true_and_no_instant_is_fetched_twice(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str | None, int | None, int | None]]

@@ -48,12 +48,16 @@ def fetches(wants: Mapping[str, Span], missing: Mapping[str, Sequence[Span]]) ->
         found.append(((min(wants[p][0] for p in empty), max(wants[p][1] for p in empty)), empty))
     rest = sorted((span, k, p) for k, p in enumerate(wants) if p not in set(empty) for span in missing[p])
     group: list[tuple[Span, int, str]] = []
-    for item in rest:
-        if group and not _worth([*group, item]):
+    for span, k, point in rest:
+        if group and not _worth([*group, (span, k, point)]):
             found.append(_joint(group))
             group = []
-        if not any(item[2] in names and span[0] <= item[0][0] and item[0][1] <= span[1] for span, names in found):
-            group.append(item)
+        # A fetch for others may bring a part of it already: gaps grow at both ends when they are joined.
+        for left in gaps(span, [brought for brought, names in found if point in names]):
+            if group and not _worth([*group, (left, k, point)]):
+                found.append(_joint(group))
+                group = []
+            group.append((left, k, point))
     return [*found, _joint(group)] if group else found
 
 
