@@ -211,7 +211,7 @@ def test_an_answer_cut_by_its_tokens_is_told_and_marks_nothing(make, monkeypatch
     monkeypatch.setattr(IntervalCodec, "longest", property(lambda self: 4))
     asking = detector.asking(detector.network())
     assert isinstance(asking, Asking)
-    cut = list(pieces(series(noise(256)), detector._cutting()))
+    cut = list(pieces(series(noise(256)), detector.settings.cutting))
     (answer,) = asking.answers(cut, Kept(None))
     assert answer == Answer(mended=("the answer was cut off",)) or answer.marks == ()
 

@@ -88,7 +88,7 @@ def test_intervals_in_columns_are_mapped_back_exactly(folder: Path, points: int,
     drawn = {"prompt": "columns", "unit": "columns", "width": width, "stride": 256, "length": 256}
     detector = QwenVL(**options(weights=str(folder), **drawn))
     reading = detector.reader
-    edges, (piece,) = reading.position_edges(points), pieces(series(points), detector._cutting())
+    edges, (piece,) = reading.position_edges(points), pieces(series(points), detector.settings.cutting)
     assert len(edges) == (width or 4 * 256) // 32 + 1
     text = chat_text(detector.settings.prompt, reader=reading, block=piece.block)
     assert f"numbered 0 to {len(edges) - 2} from" in text

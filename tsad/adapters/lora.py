@@ -209,7 +209,7 @@ def takers(network: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
 
 def linear_names(network: torch.nn.Module) -> list[str]:
     """Last names of the layers that LoRA can go on, sorted, each once."""
-    return sorted({name.rpartition(".")[2] for name, module in network.named_modules() if name and _takes_lora(module)})
+    return sorted({name.rpartition(".")[2] for name, _ in takers(network) if name})
 
 
 def with_matrices(network: torch.nn.Module, config: LoraConfig, base: str) -> PeftModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,19 +131,22 @@ def option(group: str, name: str) -> dict[str, Any]:
     from hydra.core.global_hydra import GlobalHydra
 
     if GlobalHydra.instance().is_initialized():  # inside a verb: by the same search path
-        return _option(hydra.compose(f"{group}/{name}"), group, lambda: hydra.compose(CONFIG_NAME, [f"{group}={name}"]))
+        return _option(group, name)
     search_here_first()
     with hydra.initialize_config_dir(str(shipped("conf")), version_base=VERSION_BASE, job_name="tsad"):
-        return _option(hydra.compose(f"{group}/{name}"), group, lambda: hydra.compose(CONFIG_NAME, [f"{group}={name}"]))
+        return _option(group, name)
 
 
-def _option(alone: DictConfig, group: str, whole: Callable[[], DictConfig]) -> dict[str, Any]:
+def _option(group: str, name: str) -> dict[str, Any]:
     """The option by itself, or as part of the whole config where it takes something from other groups."""
+    import hydra
     from omegaconf import OmegaConf
 
+    alone = hydra.compose(f"{group}/{name}")
     raw: Any = OmegaConf.to_container(alone[group], resolve=False)
-    inside = any(isinstance(value, str) and value.startswith("${") and ":" not in value for value in raw.values())
-    return dict(plain(whole() if inside else alone)[group])
+    if any(isinstance(value, str) and value.startswith("${") and ":" not in value for value in raw.values()):
+        return dict(plain(hydra.compose(CONFIG_NAME, [f"{group}={name}"]))[group])
+    return dict(plain(alone)[group])
 
 
 def targets_of(group: str) -> set[str]:

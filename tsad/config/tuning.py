@@ -36,7 +36,17 @@ def adapter_for(options: AdapterOptions, detector: Detector) -> AdapterOptions:
     if not (options.enabled and isinstance(detector, Trainable)):
         return options  # nothing of it counts: a group that is not used is accepted
     filled = options.for_detector(detector.adapter_defaults)
-    check = getattr(tuner_of(detector), "check", None)  # a duty of no tuner
-    if check is not None:
-        check(filled)
+    check_tunable(detector, filled)
     return filled
+
+
+def check_tunable(detector: Detector | type[Detector], options: AdapterOptions) -> None:
+    """Refuse options that the detector's tuner cannot honour, where it says so: a duty of no tuner.
+
+    Raises:
+        TrainingError: such an option.
+        MissingPackageError: one that needs a package that is not installed.
+    """
+    check = getattr(tuner_of(detector), "check", None)
+    if check is not None:
+        check(options)

@@ -81,10 +81,17 @@ def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequ
     threshold = proposer.threshold if proposer else first_threshold(bench, detector, pool)
     channels = list(dict.fromkeys(name for series in pool for name in series.channels))
     candidate = Candidate(detector=detector, threshold=threshold, proposer=proposer, channels=channels)
+    version = register_candidate(bench, loop, step, candidate)
+    registry.promote(version)
+    return version
+
+
+def register_candidate(bench: Workbench, loop: LoopStore, step: StepRun, candidate: Candidate) -> Version:
+    """Log a candidate and register it, with its note, as a new version without an alias."""
+    registry = registry_of(bench, loop)
     model = log_candidate(bench, step, candidate)
     version = registry.register(run_id=step.run_id, model_uri=model.model_uri, tags=model.tags)
     note_version(loop, registry, version)
-    registry.promote(version)
     return version
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tsad.adapters.memory import gpu_at_hand
-from tsad.config.tuning import tuner_of
+from tsad.config.tuning import check_tunable
 from tsad.config.workbench import Workbench
 from tsad.core.errors import MissingPackageError, TsadError
 from tsad.core.options import AdapterOptions
@@ -88,10 +88,8 @@ def rehearse(bench: Workbench, dataset: str) -> Rehearsal:
 
 def _missing(bench: Workbench, options: AdapterOptions) -> tuple[str, ...]:
     """Packages that training would need: the plan itself does without."""
-    check = getattr(tuner_of(bench.detector_kind), "check", None)
     try:
-        if check is not None:
-            check(options)
+        check_tunable(bench.detector_kind, options)
     except MissingPackageError as error:
         return (str(error),)
     return ()

@@ -13,9 +13,8 @@ from tsad.core.errors import DetectorError
 from tsad.core.protocols import Trainable
 from tsad.core.results import Result
 from tsad.files.hashing import digest_of_text
-from tsad.loop.champion import IMPORTED, Candidate, first_threshold, load_registered, log_candidate, registry_of
+from tsad.loop.champion import IMPORTED, Candidate, first_threshold, load_registered, register_candidate, registry_of
 from tsad.loop.common import load_series
-from tsad.loop.model_notes import note_version
 from tsad.loop.opening import open_loop, standalone
 
 if TYPE_CHECKING:
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 
     from tsad.detectors.base import Detector
     from tsad.detectors.proposals.proposer import Proposer
-    from tsad.tracking.registry import Registry, Version
-    from tsad.tracking.runs import LoopStore, StepRun
+    from tsad.tracking.registry import Registry
 
 log = logging.getLogger("tsad")
 
@@ -83,7 +81,9 @@ def import_adapter(bench: Workbench, path: Path) -> Imported:
             held.becomes_loop()
             registry = registry_of(bench, held)
             alike = [v for v in registry.versions() if v.tags.get(IMPORTED) == content and not v.pruned]
-            version = alike[-1] if alike else _register(bench, held, step, detector, work, content)
+            version = alike[-1] if alike else register_candidate(
+                bench, held, step, _candidate(bench, registry, detector, work, content)
+            )
             registry.set_alias("challenger", version)
             imported = Imported(
                 path=str(path), model=registry.name, version=version.version, new=not alike, base=base["id"],
@@ -107,17 +107,6 @@ def _skeleton(detector: Detector) -> torch.nn.Module:
             return detector.shapes(detector.folder, "")
     assert isinstance(detector, Trainable)
     return detector.network()
-
-
-def _register(
-    bench: Workbench, loop: LoopStore, step: StepRun, detector: Detector, adapter: Path, content: str
-) -> Version:
-    registry = registry_of(bench, loop)
-    candidate = _candidate(bench, registry, detector, adapter, content)
-    model = log_candidate(bench, step, candidate)
-    version = registry.register(run_id=step.run_id, model_uri=model.model_uri, tags=model.tags)
-    note_version(loop, registry, version)
-    return version
 
 
 def _candidate(bench: Workbench, registry: Registry, detector: Detector, adapter: Path, content: str) -> Candidate:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from tsad.config.parts import located
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError
 from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.types import BoolArray
-from tsad.detectors.base import Detector
 from tsad.detectors.llm.detector import LanguageDetector
 from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
 from tsad.detectors.patch.pretrain_options import PretrainOptions
@@ -63,7 +61,7 @@ def pretrain_weights(bench: Workbench, keys: PretrainKeys) -> Pretrained:
             in ``output``.
         SourceError: a set that cannot be read.
     """
-    kind = located(str(bench.detector_config["_target_"]), "detector", Detector)
+    kind = bench.detector_kind
     if issubclass(kind, LanguageDetector):
         return _language(bench, keys, kind)
     if kind.name != "patch":

@@ -62,7 +62,8 @@ class Asking:
                 yield known
 
     def _asked(self, pieces: Sequence[Piece]) -> list[Answer]:
-        codecs = [codec_of(self.prompt, self.reader, len(piece.block)) for piece in pieces]
+        made = {points: codec_of(self.prompt, self.reader, points) for points in {len(p.block) for p in pieces}}
+        codecs = [made[len(piece.block)] for piece in pieces]
         prompted = [self.reader.read(p.block, chat_text(self.prompt, self.reader, p.block)) for p in pieces]
         log.debug("%d prompts of %d tokens at most", len(prompted), max(len(p.ids) for p in prompted))
         if self.samples == 1:
@@ -113,9 +114,10 @@ class Asking:
         """Tokens that a reason may hold; nobody looks where none is asked for."""
         if not self.prompt.reasons:
             return None
-        from tsad.detectors.llm.decode import plain_tokens
+        import torch
 
-        return plain_tokens(self.reader.tokenizer, int(self.network.get_input_embeddings().weight.shape[0]))
+        known, size = self.reader.plain_tokens, int(self.network.get_input_embeddings().weight.shape[0])
+        return torch.cat([known, known.new_zeros(max(0, size - len(known)))])[:size]
 
 
 def _voted(answers: Sequence[Answer], codec: FlagCodec | IntervalCodec) -> Answer:

@@ -53,7 +53,8 @@ class IntervalSteering(LogitsProcessor):
     """
 
     def __init__(self, codecs: Sequence[IntervalCodec], prompt: int, plain: torch.Tensor | None = None) -> None:
-        self.walkers = [Walker(codec) for codec in codecs]
+        walkers = {id(codec): Walker(codec) for codec in codecs}  # rows of one codec share what it has worked out
+        self.walkers = [walkers[id(codec)] for codec in codecs]
         self.prompt, self.plain = prompt, plain
         self.rows: list[Live] = []
         self.steps: list[list[dict[int, float]]] = []

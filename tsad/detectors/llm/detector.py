@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from tsad.core.intervals import confidence_along, mask_to_intervals, point_ends
+from tsad.core.intervals import confidence_along, mask_to_intervals, merge, point_ends
 from tsad.core.option_model import UNSET, Options, Refusal
 from tsad.core.options import AdapterOptions
 from tsad.core.options.prompt import PromptOptions
@@ -247,14 +247,11 @@ class LanguageDetector(Detector):
         settings: LanguageOptions = cls.options_model(**{**given, "weights": wanted})  # type: ignore[assignment]
         window, units = cls.tokens_of(settings)
         prompt = settings.prompt
-        text = QUESTION_TOKENS if len(prompt.text) > QUESTION_TOKENS else len(prompt.text)
+        text = min(QUESTION_TOKENS, len(prompt.text))
         answer = units + 1 if prompt.answer == "flags" else prompt.most * (INTERVAL_TOKENS + 30 * prompt.reasons) + 1
         row = RowSize(window + text + answer, answer)
         name = published or Path(wanted).name
         return memory_plan(network, row, options, name, degrades=cls.degrades.get(published, ""))
-
-    def memory_plan(self, options: AdapterOptions) -> MemoryPlan | None:
-        return self.plan(self.options(), options)
 
     # ---- detection
 
@@ -283,7 +280,7 @@ class LanguageDetector(Detector):
         return Kept(self._answers / self.identity[:32] if self._answers else None)
 
     def _answered(self, series: Series, kept: Kept) -> list[tuple[Piece, Answer]]:
-        cut = list(pieces(series, self._cutting()))
+        cut = list(pieces(series, self.settings.cutting))
         if not cut:
             return []
         with full_device_named(self.name, FULL):
@@ -313,10 +310,7 @@ class LanguageDetector(Detector):
                 label = mark.kind or ANOMALY
                 marked.append(Interval(int(series.timestamps[start]), int(ends[stop - 1]), label, mark.confidence,
                                        mark.note))  # fmt: skip
-        return _joined(marked)
-
-    def _cutting(self) -> Cutting:
-        return self.settings.cutting
+        return merge(marked)  # kind, note and confidence of the surest
 
     def asking(self, network: Any) -> Asking:
         """How a network is asked under the detector's options."""
@@ -372,7 +366,7 @@ class LanguageDetector(Detector):
     def window_rows(self, window: Window, intervals: Sequence[Interval]) -> Iterator[LanguageRow]:
         """One row per block of a window with these intervals."""
         prompt, reader = self.settings.prompt, self.reader
-        for piece in pieces(window.series, self._cutting(), window.start, window.stop):
+        for piece in pieces(window.series, self.settings.cutting, window.start, window.stop):
             marks = marks_of(piece, window.series, intervals, kinds_of(prompt))
             codec = codec_of(prompt, reader, len(piece.block))
             prompted = reader.read(piece.block, chat_text(prompt, reader, piece.block))
@@ -387,11 +381,4 @@ class LanguageDetector(Detector):
         self, network: torch.nn.Module, windows: Sequence[Window], masks: Sequence[BoolArray]
     ) -> dict[str, float]:
         """Interval precision, recall and F1 of what a network answers to windows, and the loss of the true answers."""
-        return validate(self, network, windows, masks, self._cutting())
-
-
-def _joined(marked: Sequence[Interval]) -> tuple[Interval, ...]:
-    """In order of time, those that overlap joined: kind and note of the surest, its confidence."""
-    from tsad.core.intervals import merge
-
-    return merge(marked)
+        return validate(self, network, windows, masks, self.settings.cutting)

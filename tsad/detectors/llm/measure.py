@@ -13,6 +13,7 @@ from tsad.core.types import FloatArray, IntArray
 from tsad.detectors.llm.keeping import Kept
 from tsad.detectors.llm.rows import stretch
 from tsad.metrics.interval import interval_counts
+from tsad.metrics.point import precision_recall_f1
 
 if TYPE_CHECKING:
     from tsad.detectors.llm.asking import Asking
@@ -102,8 +103,7 @@ def _counts(truth: Sequence[IntArray], said: Sequence[IntArray], iou: float = 0.
 
 
 def _f1(counts: FloatArray) -> float:
-    tp, fp, fn = counts.sum(axis=0)
-    return float(2 * tp / max(1.0, 2 * tp + fp + fn))
+    return precision_recall_f1(*counts.sum(axis=0)).f1
 
 
 def marked_whole(truth: Sequence[IntArray], length: int) -> Answered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +55,13 @@ class Reader(ABC):
     """
 
     tokenizer: Any
+
+    @cached_property
+    def plain_tokens(self) -> torch.Tensor:
+        """Which tokens of the tokenizer may stand inside a reason; looked through once. [V] bool."""
+        from tsad.detectors.llm.decode import plain_tokens
+
+        return plain_tokens(self.tokenizer, len(self.tokenizer))
 
     @abstractmethod
     def marks(self, block: Block) -> str:
