@@ -17,18 +17,16 @@ from typing import Any
 import httpx
 import numpy as np
 
+from tsad.config.composing import option
 from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
-from tsad.review import convert, server, template
-from tsad.review.label_studio import LabelStudioReviewer
-from tsad.review.label_studio_options import LabelStudioOptions
+from tsad.review.label_studio import convert, server, template
+from tsad.review.label_studio.options import LabelStudioOptions
+from tsad.review.label_studio.reviewer import LabelStudioReviewer
 
 SECOND = 1_000_000_000
-OPTIONS = LabelStudioOptions(
-    wait=False, poll_seconds=5.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="",
-    project="", template="timeseries.xml", utc_offset="+00:00", chunk=50, max_channels=6,
-)  # fmt: skip
+OPTIONS = LabelStudioOptions(**{k: v for k, v in option("review", "label_studio").items() if k != "_target_"})
 ORIGIN = Origin("patch", "bench:1")
 
 
@@ -51,7 +49,7 @@ def one_by_one(http: httpx.Client, project: int, choices: list[Choice], form: te
     begun = time.perf_counter()
     numbers = []
     for choice in choices:
-        made = convert.task(choice, form, OPTIONS.utc_offset, "single")
+        made = convert.task(choice, form, OPTIONS, "single")
         task = _checked(http.post("/api/tasks/", json={"project": project, "data": made["data"]}))
         shown = {"task": task["id"], "project": project, **made["predictions"][0]}
         _checked(http.post("/api/predictions/", json=shown))

@@ -39,7 +39,7 @@ from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.masking import MASK
 from tsad.core.option_model import Configured, Options
 from tsad.files.locate import shipped
-from tsad.review.server import token
+from tsad.review.label_studio.server import token
 
 Make = Callable[..., Settings]
 TARGETS = [(g, option(g, o)["_target_"]) for g in BASES for o in options_of(g)]

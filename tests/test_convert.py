@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from review_kit import label_studio_options
 
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.intervals import mask_to_intervals, runs_of
@@ -17,7 +18,7 @@ from tsad.core.names import markup_free, of_markup_free
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal, TimeKind
-from tsad.review import convert, template
+from tsad.review.label_studio import convert, template, view
 from tsad.review.positions import labelled_runs_to_intervals
 
 SECOND = 1_000_000_000
@@ -29,6 +30,7 @@ def made(kind: TimeKind = "time", legends: tuple[str, ...] = ("value",), kinds: 
     return template.fill(FILE.read_text(), kinds=kinds, legends=legends, time_kind=kind, name=FILE.name)
 
 
+UTC, LOCAL = label_studio_options(), label_studio_options(utc_offset="+08:00")
 TIME = template.read(made(), "p")
 INDEX = template.read(made("index"), "p")
 ORIGIN = Origin("patch", "tsad-x-patch:3", "abc")
@@ -157,7 +159,7 @@ def chosen(shown: Window, proposal: tuple[Interval, ...] | None = (), **kwargs) 
 
 def test_a_task_holds_what_people_see_and_its_prediction() -> None:
     shown = minutes()
-    made = convert.task(chosen(shown, (Interval(at(10), at(20), score=0.9),)), TIME, "+08:00", "push-1")
+    made = convert.task(chosen(shown, (Interval(at(10), at(20), score=0.9),)), TIME, LOCAL, "push-1")
     data = made["data"]
     assert data["window_id"] == shown.window_id and data["push"] == "push-1" and data["utc_offset"] == "+08:00"
     assert data["start"] == "2026-01-01 08:00:00" and data["end"] == "2026-01-01 09:39:00"
@@ -171,9 +173,9 @@ def test_a_task_holds_what_people_see_and_its_prediction() -> None:
 
 
 def test_gold_is_shown_without_any_opinion_and_an_empty_proposal_keeps_its_version() -> None:
-    gold = convert.task(replace(chosen(minutes(), None), purpose=Purpose.GOLD), TIME, "+00:00", "g")
+    gold = convert.task(replace(chosen(minutes(), None), purpose=Purpose.GOLD), TIME, UTC, "g")
     assert gold["predictions"] == [] and gold["data"]["confidence"] is None and gold["data"]["model_version"] == ""
-    empty = convert.task(chosen(minutes()), TIME, "+00:00", "g")
+    empty = convert.task(chosen(minutes()), TIME, UTC, "g")
     assert empty["predictions"] == [{"model_version": "tsad-x-patch:3", "score": 0.71, "result": []}]
 
 
@@ -183,7 +185,7 @@ def test_missing_values_are_bridged_and_counted_and_the_answer_still_finds_their
     values[6, 0] = np.nan
     shown = window(START + 60 * SECOND * np.arange(10), values=values)
     form = template.read(made(legends=("1", "2")), "p")
-    data = convert.task(chosen(shown), form, "+00:00", "x")["data"]
+    data = convert.task(chosen(shown), form, UTC, "x")["data"]
     assert data["series"]["c1"] == [2, 2, 4, 6, 8, 10, 12, 14, 16, 18]
     assert data["series"]["c2"] == [3, 3, 5, 7, 9, 11, 13, 15, 17, 19]
     assert data["title"].endswith("values missing at 4 of 10 points, bridged by straight lines")
@@ -194,32 +196,32 @@ def test_missing_values_are_bridged_and_counted_and_the_answer_still_finds_their
 def test_few_and_many_channels_fill_the_columns_of_the_project() -> None:
     form = template.read(made(legends=("1", "2", "3")), "p")
     assert form.channels == 3
-    narrow = convert.task(chosen(minutes(5)), form, "+00:00", "x")["data"]
+    narrow = convert.task(chosen(minutes(5)), form, UTC, "x")["data"]
     assert narrow["series"]["c3"] == [0] * 5 and narrow["title"].endswith("1 = ch0, 2 = (empty), 3 = (empty)")
     values = np.random.default_rng(1).normal(size=(300, 38))
     values[250:260, [7, 30]] += 40
     values[:, 11] = np.nan
     series = window(START + 60 * SECOND * np.arange(300), values=values).series
     wide = Window(series, 200, 300)
-    assert {7, 30} < set(convert.channels_shown(wide, 3))
-    data = convert.task(chosen(wide), form, "+00:00", "x")["data"]
+    assert {7, 30} < set(view.channels_shown(wide, 3))
+    data = convert.task(chosen(wide), form, UTC, "x")["data"]
     assert "35 more channels not drawn" in data["title"] and len(data["series"]) == 4
 
 
 def test_an_index_goes_out_as_the_index_again() -> None:
     shown = window(SECOND * np.array([5, 6, 7, 20]), "index")
-    data = convert.task(chosen(shown), INDEX, "+08:00", "x")["data"]
+    data = convert.task(chosen(shown), INDEX, LOCAL, "x")["data"]
     assert data["series"]["time"] == [5, 6, 7, 20] and data["start"] == "5" and data["title"] == "P1  (index)"
     assert 'timeFormat' not in made("index")
 
 
 def test_what_cannot_be_shown_is_refused() -> None:
     with pytest.raises(ReviewError, match="finer than the millisecond"):
-        convert.task(chosen(window(START + 100 * np.arange(5))), TIME, "+00:00", "x")
+        convert.task(chosen(window(START + 100 * np.arange(5))), TIME, UTC, "x")
     with pytest.raises(ReviewError, match="two loops"):
-        convert.task(chosen(window(SECOND * np.arange(5), "index")), TIME, "+00:00", "x")
+        convert.task(chosen(window(SECOND * np.arange(5), "index")), TIME, UTC, "x")
     with pytest.raises(ReviewError, match="holds no value"):
-        convert.task(chosen(window(SECOND * np.arange(5), values=np.full((5, 1), np.nan))), TIME, "+00:00", "x")
+        convert.task(chosen(window(SECOND * np.arange(5), values=np.full((5, 1), np.nan))), TIME, UTC, "x")
     for wrong in ("Asia/Shanghai", "8", "+8:00", "+15:00", "+01:75"):
         with pytest.raises(ConfigError, match=r"review\.utc_offset"):
             convert.offset_ns(wrong)
@@ -286,7 +288,7 @@ def test_no_name_is_markup_in_a_task_and_every_name_comes_back(name: str) -> Non
     series = Series(name, np.arange(10) * 60 * 10**9, np.zeros((10, 2)), channels=(EVIL, "b"))
     choice = chosen(Window(series, 0, 10), (Interval(0, 60 * 10**9, "spike", 0.5, note=EVIL),))
     two = template.read(made(legends=("1", "2")), "p")
-    said = convert.task(choice, two, "+00:00", "p")
+    said = convert.task(choice, two, UTC, "p")
     assert "<" not in json.dumps(said)
     assert of_markup_free(said["data"]["point_id"]) == name
 

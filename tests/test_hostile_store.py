@@ -25,7 +25,7 @@ from tsad.core.errors import ConfigError, ForeignPathError, ReviewError, TsadErr
 from tsad.core.series import Series
 from tsad.files.locate import shipped
 from tsad.loop.opening import open_loop
-from tsad.review.label_studio import LabelStudioReviewer
+from tsad.review.label_studio.reviewer import LabelStudioReviewer
 from tsad.tracking import assets
 from tsad.tracking.artifacts import delete_artifacts, fetch_artifacts, fetch_folder, read_text
 from tsad.tracking.pyfunc_model import CODE, load_folder

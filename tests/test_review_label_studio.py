@@ -9,22 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from review_kit import label_studio_options
 
 from tsad.core.errors import ConfigError, LabelError, MissingPackageError, ReviewError
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
-from tsad.review import server
-from tsad.review.exports import read_export, to_label_studio
-from tsad.review.label_studio import LabelStudioReviewer, find_template
-from tsad.review.label_studio_options import LabelStudioOptions
+from tsad.review.label_studio import server
+from tsad.review.label_studio.exports import read_export, to_label_studio
+from tsad.review.label_studio.options import LabelStudioOptions
+from tsad.review.label_studio.reviewer import LabelStudioReviewer, find_template
 
 MINUTE = 60_000_000_000
 START = 1_767_225_600_000_000_000  # 2026-01-01 00:00:00 UTC
-OPTIONS = LabelStudioOptions(
-    wait=False, poll_seconds=1.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="X",
-    project="", template="timeseries.xml", utc_offset="+08:00", chunk=2, max_channels=6,
-)  # fmt: skip
+OPTIONS = label_studio_options(poll_seconds=1.0, token_env="X", utc_offset="+08:00", chunk=2)
 
 
 def windows(count: int = 5, name: str = "P1", kind: Any = "time") -> list[Window]:
@@ -47,7 +45,7 @@ def choices(count: int = 5, version: str = "m:1") -> list[Choice]:
 
 
 class FakeServer:
-    """Stands in for :class:`tsad.review.client.Client`: one project, its tasks, and a plug to pull."""
+    """Stands in for :class:`tsad.review.label_studio.client.Client`: one project, its tasks, and a plug to pull."""
 
     def __init__(self) -> None:
         self.project: dict[str, Any] | None = None

@@ -28,7 +28,7 @@ from tsad.loop.results import Detected
 from tsad.loop.runner import finished
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import LabelStudioReviewer
+from tsad.review.label_studio.reviewer import LabelStudioReviewer
 from tsad.review.order import in_order
 from tsad.review.sampling import DISPUTED
 from tsad.tracking.runs import LoopStore

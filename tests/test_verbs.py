@@ -168,9 +168,9 @@ def fake_servers(monkeypatch: pytest.MonkeyPatch) -> None:
         yield SimpleNamespace(link="http://127.0.0.1:5000", process=SimpleNamespace(poll=lambda: 0))
 
     monkeypatch.setattr("tsad.tracking.ui.served", served)
-    monkeypatch.setattr("tsad.review.server.start", lambda home, port, context: "http://127.0.0.1:8080")
-    monkeypatch.setattr("tsad.review.server.read_credentials", lambda home: SimpleNamespace(user="ann@x"))
-    monkeypatch.setattr("tsad.review.server.stop", lambda home: True)
+    monkeypatch.setattr("tsad.review.label_studio.server.start", lambda home, port, context: "http://127.0.0.1:8080")
+    monkeypatch.setattr("tsad.review.label_studio.server.read_credentials", lambda home: SimpleNamespace(user="ann@x"))
+    monkeypatch.setattr("tsad.review.label_studio.server.stop", lambda home: True)
 
 
 @pytest.mark.timeout(900)  # some thirty commands, on machines that are busy

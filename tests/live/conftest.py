@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 from iotdb_server import IoTDBServer, find_home
 
-from tsad.review import server
+from tsad.review.label_studio import server
 
 CHROMIUM = os.environ.get("TSAD_CHROMIUM", "/usr/bin/chromium")
 PATIENCE_MS = 120_000  # Label Studio's pages are heavy, and a busy machine takes its time

@@ -27,7 +27,7 @@ from tsad.core.intervals import intervals_to_mask, runs_of
 from tsad.core.printing import cells
 from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.review import server
+from tsad.review.label_studio import server
 from tsad.verbs.foot import ERASE
 
 pytestmark = pytest.mark.live

@@ -12,14 +12,15 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from review_kit import label_studio_options
 
 from tsad.core.errors import ReviewError
 from tsad.core.reviews import Choice, Purpose, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal, TimeKind
-from tsad.review import server
-from tsad.review.label_studio import LabelStudioReviewer
-from tsad.review.label_studio_options import LabelStudioOptions
+from tsad.review.label_studio import server
+from tsad.review.label_studio.options import LabelStudioOptions
+from tsad.review.label_studio.reviewer import LabelStudioReviewer
 
 if TYPE_CHECKING:
     from conftest import Studio
@@ -29,10 +30,7 @@ pytestmark = pytest.mark.live
 SECOND = 1_000_000_000
 START = 1_767_225_600 * SECOND  # 2026-01-01 00:00:00 UTC
 STEP = 300 * SECOND
-OPTIONS = LabelStudioOptions(
-    wait=False, poll_seconds=1.0, min_reviewed=0, agreement_iou=0.5, url="", token_env="X",
-    project="", template="timeseries.xml", utc_offset="+08:00", chunk=7, max_channels=3,
-)  # fmt: skip
+OPTIONS = label_studio_options(poll_seconds=1.0, token_env="X", utc_offset="+08:00", chunk=7, max_channels=3)
 
 
 def series(name: str = "AC6403B.PV", count: int = 400, channels: int = 1, kind: TimeKind = "time") -> Series:

@@ -19,7 +19,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.context import Context
 from tsad.core.errors import ConfigError
 from tsad.core.options import CacheOptions
-from tsad.review.label_studio_options import LabelStudioOptions
+from tsad.review.label_studio.options import LabelStudioOptions
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector

@@ -50,7 +50,7 @@ FORMER = {
         ("mode",),
         {
             ("simulated",): Successor("tsad.review.simulated.SimulatedReviewer", (*_REVIEW, *_ERRORS)),
-            ("label_studio",): Successor("tsad.review.label_studio.LabelStudioReviewer", (*_REVIEW, *_SERVER)),
+            ("label_studio",): Successor("tsad.review.label_studio.reviewer.LabelStudioReviewer", (*_REVIEW, *_SERVER)),
         },
     ),
     "sampling": Former(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tsad.detectors.rules.base import ThresholdRule
     from tsad.review.base import Reviewer
     from tsad.review.gold.base import GoldRule
-    from tsad.review.label_studio_options import LabelStudioOptions
+    from tsad.review.label_studio.options import LabelStudioOptions
     from tsad.review.strategies.base import Strategy
     from tsad.sources.base import Source
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 MOVED = {
     # dotted path as it was recorded -> the same today; an entry stays for good, as the stores do
     "tsad.detectors.proposals.proposer.from_state": "tsad.detectors.proposals.proposer.Proposer",
+    "tsad.review.label_studio.LabelStudioReviewer": "tsad.review.label_studio.reviewer.LabelStudioReviewer",
 }
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from tsad.core.intervals import merge
+from tsad.core.overview import SeriesOverview
 from tsad.core.series import Window
 from tsad.core.types import Interval, Origin, Proposal
 
@@ -45,6 +46,10 @@ class Annotation:
         submitted_at: ns UTC, 0 where unknown.
         skipped: the person refused to judge.
         annotation_id: id at the owner of the annotation, e.g. Label Studio's.
+        verdict: what they chose beside the intervals: ``as proposed``, ``corrected``, ``cannot tell``; "" = nothing.
+        note: why, in their words.
+        seconds: that they spent on it; 0 where unknown.
+        batch: the batch action that made it, who ran it and when, in words; "" = a person judged this very window.
     """
 
     annotator: str
@@ -52,6 +57,10 @@ class Annotation:
     submitted_at: int = 0
     skipped: bool = False
     annotation_id: str = ""
+    verdict: str = ""
+    note: str = ""
+    seconds: float = 0.0
+    batch: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,8 @@ class Choice:
         proposals: what detector versions propose for it, the champion's first; none for gold windows, which are shown
             without.
         score: what the queue is ordered by, 0..1.
+        iteration: whose queue it is in; 0 = none.
+        overview: the whole series in little, for people; ``None`` where it is not at hand. No digest holds it.
     """
 
     window: Window
@@ -85,6 +96,8 @@ class Choice:
     purpose: Purpose = Purpose.TRAIN
     proposals: tuple[Proposal, ...] = ()
     score: float = 0.0
+    iteration: int = 0
+    overview: SeriesOverview | None = None
 
     @property
     def proposal(self) -> tuple[Interval, ...] | None:
@@ -104,12 +117,14 @@ class ReviewedWindow:
     Attributes:
         intervals: the truth that follows from the annotations; empty where nothing is abnormal.
             Only ``ACCEPTED``, ``CORRECTED`` and ``ANNOTATED`` windows train or score.
+        problem: why an answer cannot be read and what to do, in words; such an answer counts as none.
     """
 
     choice: Choice
     annotations: tuple[Annotation, ...]
     state: ReviewState
     intervals: tuple[Interval, ...] = ()
+    problem: str = ""
 
     @property
     def window(self) -> Window:

@@ -61,7 +61,7 @@ def label_export(bench: Workbench) -> LabelExport | None:
     Raises:
         LabelError: it cannot be read.
     """
-    from tsad.review.exports import read_export
+    from tsad.review.label_studio.exports import read_export
 
     path = bench.label_export
     return None if path is None else LabelExport(path, read_export(path, _clock(bench.source_config)))

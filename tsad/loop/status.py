@@ -86,7 +86,7 @@ def store_status(bench: Workbench) -> StoreStatus:
     """The state of the store, of every loop in it, and of Label Studio where one is used."""
     if not bench.tracking.uri and not (bench.home / "mlflow.db").exists():
         return StoreStatus(str(bench.home), True, None, (), {})
-    from tsad.review.server import describe
+    from tsad.review.label_studio.server import describe
     from tsad.tracking.overview import overview
     from tsad.tracking.reading import open_to_read
 

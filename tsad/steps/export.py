@@ -93,7 +93,7 @@ def _write_csv(version: DatasetVersion, path: Path) -> int:
 
 
 def _write_label_studio(bench: Workbench, version: DatasetVersion, path: Path) -> int:
-    from tsad.review.exports import to_label_studio
+    from tsad.review.label_studio.exports import to_label_studio
 
     tasks = to_label_studio(version.windows, bench.label_studio())
     path.write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")

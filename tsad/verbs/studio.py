@@ -47,7 +47,7 @@ def run(bench: Workbench, keys: StudioKeys, console: Console) -> StudioState:
         MissingPackageError: Label Studio is not installed.
         ReviewError: the port is taken, or the server does not come up.
     """
-    from tsad.review import server
+    from tsad.review.label_studio import server
 
     def present(studio: StudioState, to: Console) -> None:
         # Where nobody but the user of this terminal reads it; never part of an answer that goes elsewhere.
@@ -69,7 +69,7 @@ def run(bench: Workbench, keys: StudioKeys, console: Console) -> StudioState:
 
 def _running(bench: Workbench, action: str, state: str, url: str) -> StudioState:
     """The server with how to get in."""
-    from tsad.review import server
+    from tsad.review.label_studio import server
 
     user, password_file = server.read_credentials(bench.home).user, str(server.credentials_file(bench.home))
     return StudioState(action, state, url=url, user=user, password_file=password_file)

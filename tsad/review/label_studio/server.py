@@ -28,7 +28,7 @@ from typing import Any
 from tsad.core.context import Context
 from tsad.core.errors import MissingPackageError, ReviewError, StorageError
 from tsad.files.locate import install_extra
-from tsad.review.label_studio_options import LabelStudioOptions
+from tsad.review.label_studio.options import LabelStudioOptions
 
 HOST = "127.0.0.1"
 USER = "tsad@localhost.localdomain"

@@ -11,7 +11,7 @@ from tsad.core.options import ReviewOptions
 
 
 class LabelStudioOptions(ReviewOptions):
-    """What :class:`~tsad.review.label_studio.LabelStudioReviewer` takes."""
+    """What :class:`~tsad.review.label_studio.reviewer.LabelStudioReviewer` takes."""
 
     url: str  # "" = the embedded one
     token_env: str  # name of the environment variable that holds the token

@@ -19,8 +19,12 @@ from tsad.core.names import markup_free
 from tsad.core.reviews import Annotation, Choice, Purpose
 from tsad.core.series import Window
 from tsad.core.types import ANOMALY, NS_PER_SECOND, FloatArray, IntArray, Interval, TimeKind
+from tsad.review.label_studio.options import LabelStudioOptions
+from tsad.review.label_studio.pictures import pictures_of
+from tsad.review.label_studio.template import RESTORE, SERIES_KEY, TIME_COLUMN, Template, column
+from tsad.review.label_studio.view import view_of
+from tsad.review.label_studio.words import words_of
 from tsad.review.positions import Run, intervals_to_labelled_runs, labelled_runs_to_intervals
-from tsad.review.template import RESTORE, SERIES_KEY, TIME_COLUMN, Template, column
 
 NS_PER_MS = 1_000_000
 
@@ -195,7 +199,7 @@ def check(choices: Iterable[Choice], template: Template | None = None) -> None:
             )
 
 
-def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict[str, Any]:
+def task(choice: Choice, template: Template, options: LabelStudioOptions, push: str) -> dict[str, Any]:
     """One window as a task to import, with its pre-annotation where it has a proposal (gold windows have none).
 
     Missing values are bridged by the straight line that the editor itself would draw, and counted in the title: sent as
@@ -209,7 +213,8 @@ def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict
     """
     check([choice], template)
     window, kind = choice.window, choice.window.series.time_kind
-    places, picked = axis(window, offset_ns(utc_offset)), channels_shown(window, template.channels)
+    places, view = axis(window, offset_ns(options.utc_offset)), view_of(window, template.channels)
+    picked = view.channels
     rows: dict[str, Any] = {TIME_COLUMN: shown_all(places, kind)}
     for number in range(1, template.channels + 1):
         # A project has one number of columns; a series with fewer channels gets flat ones that its title calls empty.
@@ -218,13 +223,13 @@ def task(choice: Choice, template: Template, utc_offset: str, push: str) -> dict
     gold = choice.purpose is Purpose.GOLD
     data = {
         "window_id": window.window_id, "point_id": markup_free(window.point_id),
-        "title": markup_free(title(window, picked, template, utc_offset)),
+        **words_of(choice, view, template, options), **pictures_of(choice, view, options),
         "start": str(shown(places[0], kind)).split(".")[0], "end": str(shown(places[-1], kind)).split(".")[0],
         "confidence": None if gold else round(choice.score, 4),
         "model_version": markup_free(choice.origin.model_version) if choice.origin and not gold else "",
-        "purpose": str(choice.purpose), "push": push, "utc_offset": utc_offset, SERIES_KEY: rows,
+        "purpose": str(choice.purpose), "push": push, "utc_offset": options.utc_offset, SERIES_KEY: rows,
     }
-    made = prediction(choice, template, utc_offset)
+    made = prediction(choice, template, options.utc_offset)
     return {"data": data, "predictions": [made] if made else []}
 
 
@@ -274,40 +279,6 @@ def instant(text: object) -> int:
         return 0
     plain = re.sub(r"(Z|\+00:00)$", "", str(text))
     return int(np.datetime64(plain.replace(" ", "T"), "ns").astype(np.int64))
-
-
-def channels_shown(window: Window, most: int) -> list[int]:
-    """Channels to draw, in their own order: of too many, those that deviate most inside the window.
-
-    Deviation is the largest distance from the series' median in units of its interquartile range.
-    """
-    values = window.values
-    present = [c for c in range(values.shape[1]) if np.isfinite(values[:, c]).any()]
-    if len(present) <= most:
-        return present
-    low, middle, high = np.nanpercentile(window.series.values[:, present], (25, 50, 75), axis=0)
-    with np.errstate(invalid="ignore"):
-        far = np.nanmax(np.abs(values[:, present] - middle), axis=0)
-    spread: FloatArray = high - low
-    flat = np.nanstd(window.series.values[:, present], axis=0)
-    spread = np.where(spread > 0, spread, np.where(flat > 0, flat, 1.0))
-    best = np.argsort(-(far / spread), kind="stable")[:most]
-    return sorted(present[c] for c in best)
-
-
-def title(window: Window, picked: Sequence[int], template: Template, utc_offset: str) -> str:
-    """The line above the drawing: the point, how its axis counts and, with several channels, which is which."""
-    text = f"{window.point_id}  ({'index' if window.series.time_kind == 'index' else f'UTC{utc_offset}'})"
-    if template.channels > 1:
-        names = [f"{n} = {window.series.channels[c]}" for n, c in enumerate(picked, 1)]
-        names += [f"{n} = (empty)" for n in range(len(picked) + 1, template.channels + 1)]
-        text += "  " + ", ".join(names)
-    hidden = window.values.shape[1] - len(picked)
-    text += f"; {hidden} more channels not drawn" if hidden else ""
-    missing = int(np.isnan(window.values[:, picked]).any(axis=1).sum())
-    if missing:
-        text += f"; values missing at {missing} of {len(window)} points, bridged by straight lines"
-    return text
 
 
 def _drawn(places: IntArray, values: FloatArray) -> list[float]:

@@ -12,13 +12,13 @@ from typing import Any, Self
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow
 from tsad.files.locate import shipped
-from tsad.review import convert, server, template
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.client import ANSWERED, Client
-from tsad.review.label_studio_options import LabelStudioOptions
+from tsad.review.label_studio import convert, server, template
+from tsad.review.label_studio.client import ANSWERED, Client
+from tsad.review.label_studio.options import LabelStudioOptions
+from tsad.review.label_studio.template import Template
 from tsad.review.order import in_order
-from tsad.review.template import Template
 
 VIEW = "Review queue"
 DESCRIPTION = "Review queue of a tsad loop. Correct the proposed intervals and submit; none where nothing is abnormal."
@@ -237,7 +237,7 @@ class LabelStudioReviewer(Reviewer):
 
     def _task(self, choice: Choice, form: Template) -> dict[str, Any]:
         version = choice.origin.model_version if choice.origin else str(choice.purpose)
-        return convert.task(choice, form, self.settings.utc_offset, self.push_id or version)
+        return convert.task(choice, form, self.settings, self.push_id or version)
 
     def _known(self, project: int, wanted: dict[str, Choice]) -> dict[str, dict[str, Any]]:
         """The one task of each window that has one. Of several, the answered or else the oldest stays."""

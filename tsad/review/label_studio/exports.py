@@ -16,9 +16,9 @@ from tsad.core.intervals import merge
 from tsad.core.names import of_markup_free
 from tsad.core.reviews import ReviewedWindow
 from tsad.core.types import ANOMALY, NS_PER_SECOND, IntArray, Interval, TimeKind
-from tsad.review import convert
-from tsad.review.label_studio_options import LabelStudioOptions
-from tsad.review.template import SERIES_KEY, TIME_COLUMN, Template
+from tsad.review.label_studio import convert
+from tsad.review.label_studio.options import LabelStudioOptions
+from tsad.review.label_studio.template import SERIES_KEY, TIME_COLUMN, Template
 
 TimesOf = Callable[[Sequence[Any]], IntArray]  # times of series as files have them, text or numbers -> ns UTC
 
@@ -70,7 +70,7 @@ def to_label_studio(windows: Sequence[ReviewedWindow], options: LabelStudioOptio
         window = reviewed.window
         drawn = min(window.values.shape[1], options.max_channels)
         form = Template("label", "ts", window.series.time_kind, drawn, (), frozenset())
-        made = convert.task(reviewed.choice, form, options.utc_offset, "export")
+        made = convert.task(reviewed.choice, form, options, "export")
         result = convert.regions(window, reviewed.intervals, form, offset)
         out.append({**made, "annotations": [{"result": result, "was_cancelled": False}]})
     return out
