@@ -51,6 +51,7 @@ class FakeServer:
         self.project: dict[str, Any] | None = None
         self.rows: list[dict[str, Any]] = []
         self.calls: list[int] = []
+        self.changed: list[int] = []
         self.dies_after = 10**9
 
     def find_projects(self, title: str) -> list[dict[str, Any]]:
@@ -69,7 +70,8 @@ class FakeServer:
             raise ReviewError("killed")
         self.calls.append(len(tasks))
         for task in tasks:
-            self.rows.append({"id": len(self.rows) + 1, "annotations": [], **json.loads(json.dumps(task))})
+            made = {"id": len(self.rows) + 1, "annotations": [], "overlap": 1, "is_labeled": False}
+            self.rows.append({**made, **json.loads(json.dumps(task))})
         return len(tasks)
 
     def replace_predictions(self, project: int, predictions: list[dict[str, Any]]) -> None:
@@ -84,6 +86,16 @@ class FakeServer:
 
     def count_tasks(self, project: int) -> int:
         return len(self.rows)
+
+    def find(self, project: int, key: str, values: list[str]) -> list[dict[str, Any]]:
+        return [r for r in self.rows if r["data"].get(key) in values]
+
+    def task(self, number: int) -> dict[str, Any]:
+        return json.loads(json.dumps(next(r for r in self.rows if r["id"] == number)))
+
+    def change_task(self, number: int, **fields: Any) -> None:
+        self.changed.append(number)
+        next(r for r in self.rows if r["id"] == number).update(fields)
 
     def ensure_view(self, project: int, data: Any) -> None:
         self.view = data

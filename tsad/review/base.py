@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from tsad.agreement.deciding import ConsensusRule
 from tsad.core.context import Context
 from tsad.core.option_model import Configured, Options
 from tsad.core.options import ReviewOptions
@@ -55,6 +56,18 @@ class Reviewer(Configured, ABC):
     def withdraw(self, choices: Sequence[Choice]) -> int:
         """Take back what nobody has answered or begun to; how many windows. Nothing where nothing waits."""
         return 0
+
+    def settle(self, reviewed: Sequence[ReviewedWindow]) -> int:
+        """Ask people again about what they disagree on, of windows as they were pulled; how many are newly asked for.
+
+        Nothing where nobody has to be asked: who answers alone never disagrees.
+        """
+        return 0
+
+    @property
+    def rule(self) -> ConsensusRule:
+        """How several people's answers become one."""
+        return ConsensusRule(self.settings.agreement_iou)
 
     @property
     def project_url(self) -> str:

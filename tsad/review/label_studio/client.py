@@ -14,6 +14,7 @@ from tsad.core.errors import ReviewError, TsadError
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 300.0  # importing a chunk of long windows into SQLite takes a while
 PAGE = 100
+FILTERS = 50  # conditions of one query
 ANSWERED = {
     "conjunction": "or",
     "items": [
@@ -152,6 +153,24 @@ class Client:
             for row in rows:
                 row["data"].pop("series", None)
                 yield row
+
+    def find(self, project: int, key: str, values: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Tasks whose data has one of these values under the key."""
+        for at in range(0, len(values), FILTERS):
+            items = [
+                {"filter": f"filter:tasks:data.{key}", "operator": "equal", "type": "String", "value": value}
+                for value in values[at : at + FILTERS]
+            ]
+            yield from self.tasks(project, {"conjunction": "or", "items": items}, whole=False)
+
+    def task(self, number: int) -> dict[str, Any]:
+        """A task with its values, whole."""
+        with self._calling("read a task"):
+            return dict(self._send("GET", f"/api/tasks/{number}/", params={"resolve_uri": "false"}))
+
+    def change_task(self, number: int, **fields: Any) -> None:
+        with self._calling("change a task"):
+            self._send("PATCH", f"/api/tasks/{number}/", json=fields)
 
     def count_tasks(self, project: int) -> int:
         """How many tasks the project has."""

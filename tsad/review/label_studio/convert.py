@@ -227,7 +227,7 @@ def task(choice: Choice, template: Template, options: LabelStudioOptions, push: 
         "start": str(shown(places[0], kind)).split(".")[0], "end": str(shown(places[-1], kind)).split(".")[0],
         "confidence": None if gold else round(choice.score, 4),
         "model_version": markup_free(choice.origin.model_version) if choice.origin and not gold else "",
-        "purpose": str(choice.purpose), "push": push, "utc_offset": options.utc_offset, SERIES_KEY: rows,
+        "purpose": str(choice.purpose), "state": "", "push": push, "utc_offset": options.utc_offset, SERIES_KEY: rows,
     }
     made = prediction(choice, template, options.utc_offset)
     return {"data": data, "predictions": [made] if made else []}
@@ -269,6 +269,7 @@ def read_annotations(found: Mapping[str, Any], choice: Choice, template: Templat
             submitted_at=instant(item.get("updated_at") or item.get("created_at")),
             skipped=skipped,
             annotation_id=str(item.get("id")),
+            seconds=float(item.get("lead_time") or 0.0),
         ))
     return tuple(out)
 

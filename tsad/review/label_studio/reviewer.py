@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from tsad.agreement.deciding import ConsensusRule
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow
 from tsad.files.locate import shipped
@@ -16,6 +17,7 @@ from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
 from tsad.review.label_studio import convert, server, template
 from tsad.review.label_studio.client import ANSWERED, Client
+from tsad.review.label_studio.conflicts import people_for, settle, share_out
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 from tsad.review.order import in_order
@@ -120,6 +122,7 @@ class LabelStudioReviewer(Reviewer):
                 "See its log, then push again: what arrived is not pushed twice.",
             )
         self._refresh(project, form, wanted, known)
+        share_out(self.client, project, (c.window for c in wanted.values()), self.settings.overlap)
         versions = [c.origin.model_version for c in choices if c.origin and c.purpose is Purpose.TRAIN]
         if versions:
             # Label Studio shows the proposals of one model version only: the project's.
@@ -142,7 +145,14 @@ class LabelStudioReviewer(Reviewer):
                 if name in wanted:
                     answers[name] += convert.read_annotations(found, wanted[name], form)
         self._check_present(project["id"], wanted, answers)
-        return [resolve(c, answers[c.window.window_id], self.settings.agreement_iou) for c in choices]
+        return [
+            resolve(c, answers[c.window.window_id], self.rule, people_for(c.window, self.settings.overlap))
+            for c in choices
+        ]
+
+    def settle(self, reviewed: Sequence[ReviewedWindow]) -> int:
+        """See :meth:`Reviewer.settle`; raises as :meth:`pull`."""
+        return settle(self.client, self._project()["id"], reviewed) if reviewed else 0
 
     def progress(self, choices: Sequence[Choice]) -> ReviewProgress:
         """How many of these windows have an answer, without reading the answers."""
@@ -177,6 +187,11 @@ class LabelStudioReviewer(Reviewer):
             self.client.delete_untouched(project, doomed)
         left = {found["id"] for found in self.client.tasks(project, whole=False)} if doomed else set()
         return len(set(doomed) - left)
+
+    @property
+    def rule(self) -> ConsensusRule:
+        """How several people's answers become one."""
+        return ConsensusRule(self.settings.agreement_iou, self.settings.consensus, self.settings.expert)
 
     @property
     def project_url(self) -> str:
