@@ -97,6 +97,20 @@ class FakeServer:
         self.changed.append(number)
         next(r for r in self.rows if r["id"] == number).update(fields)
 
+    def annotate(self, task: int, result: list[Any]) -> None:
+        row = next(r for r in self.rows if r["id"] == task)
+        number = 1000 * task + len(row["annotations"])
+        row["annotations"].append({"id": number, "completed_by": 1, "result": json.loads(json.dumps(result))})
+        row["total_annotations"] = len(row["annotations"])
+
+    def delete_annotation(self, number: int) -> None:
+        for row in self.rows:
+            row["annotations"] = [a for a in row["annotations"] if a["id"] != number]
+            row["total_annotations"] = len(row["annotations"])
+
+    def user(self) -> int:
+        return 1
+
     def ensure_view(self, project: int, data: Any) -> None:
         self.view = data
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from test_review import OPTIONS
 from test_review_label_studio import FakeServer, choices, reviewer, windows
 
-from tsad.core.errors import ConfigError
+from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.reviews import Choice, Purpose, ReviewState
 from tsad.review.label_studio.conflicts import people_for
+from tsad.review.simulated import SimulatedReviewer
 
 
 def answer(row: dict[str, Any], who: int, drawn: bool, when: int = 0) -> None:
@@ -88,6 +90,49 @@ def test_a_conflict_ends_when_somebody_changes_an_answer_and_goes_on_when_the_th
     expert = reviewer(fake, agreement_iou=1.0, expert="2")
     (settled,) = expert.pull(queue)
     assert settled.state is ReviewState.CORRECTED and settled.intervals == ()
+
+
+def test_a_batch_answers_what_nobody_has_and_says_so_until_a_person_does() -> None:
+    fake, queue = FakeServer(), choices(4)
+    people = reviewer(fake, overlap=1.0)
+    people.push(queue)
+    answer(row_of(fake, queue[0]), 2, False)
+    answers = [(c, c.proposal or ()) for c in queue[:2]] + [(queue[2], ())]
+    assert people.answer(answers, "accept above 0.9, by 1") == 2
+    pulled = people.pull(queue)
+    assert [r.state for r in pulled] == [
+        ReviewState.PENDING, ReviewState.ACCEPTED, ReviewState.CORRECTED, ReviewState.PENDING
+    ]  # fmt: skip
+    assert [a.batch for a in pulled[1].annotations] == ["accept above 0.9, by 1"]
+    assert [a.batch for a in pulled[0].annotations] == [""]
+    done = row_of(fake, queue[1])
+    assert (done["overlap"], done["is_labeled"]) == (1, True), "a batch answers for everybody"
+    assert people.answer(answers, "accept above 0.9, by 1") == 0, "done again it answers none"
+    # As the editor saves it: the mark belongs to no control, so it goes.
+    done["annotations"][0]["result"] = [r for r in done["annotations"][0]["result"] if r["from_name"] == "label"]
+    assert people.look(queue[1:2])[0].annotations[0].batch == ""
+    assert people.user() == "1"
+
+
+def test_an_audit_is_asked_once_and_answers_are_taken_back() -> None:
+    fake, queue = FakeServer(), choices(3)
+    people = reviewer(fake)
+    people.push(queue)
+    assert people.ask(queue[:2]) == 2 and people.ask(queue) == 1 and people.ask(queue) == 0
+    assert {r["data"]["reason"] for r in fake.rows} == {"audit"} and all(r["data"]["series"] for r in fake.rows)
+    answer(row_of(fake, queue[0]), 2, True)
+    answer(row_of(fake, queue[0]), 3, True)
+    assert people.take_back(people.pull(queue)) == 2
+    assert {r.state for r in people.pull(queue)} == {ReviewState.PENDING}
+    assert people.take_back(people.pull(queue)) == 0
+
+
+def test_who_answers_from_labels_takes_no_batch_actions() -> None:
+    for act in (
+        lambda r: r.user(), lambda r: r.answer([], ""), lambda r: r.ask([]), lambda r: r.take_back([]),
+    ):  # fmt: skip
+        with pytest.raises(ReviewError, match=r"SimulatedReviewer takes no batch actions.*review=label_studio"):
+            act(SimulatedReviewer(OPTIONS))
 
 
 def test_an_expert_has_a_name() -> None:

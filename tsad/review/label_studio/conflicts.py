@@ -54,7 +54,7 @@ def settle(client: Client, project: int, reviewed: Sequence[ReviewedWindow]) -> 
 
 def _fields(task: Mapping[str, Any], reviewed: ReviewedWindow) -> dict[str, Any]:
     """What of a task has to change."""
-    data, answers = dict(task["data"]), _answers(task)
+    data, answers = dict(task["data"]), answers_of(task)
     title = str(data.get("title", "")).partition(TOLD)[0]
     if reviewed.state is ReviewState.CONFLICT:
         changed = {**data, STATE: CONFLICT, "title": f"{title}{TOLD}{in_words(reviewed)}"}
@@ -75,11 +75,11 @@ def in_words(reviewed: ReviewedWindow) -> str:
 def _asking(task: Mapping[str, Any], people: int) -> dict[str, Any]:
     """What makes Label Studio hand the task out until so many have answered; nothing where it does."""
     # The server does not look again whether a task is done when its overlap changes (seen with 1.23.2).
-    done = _answers(task) >= people
+    done = answers_of(task) >= people
     fields = {"overlap": people, "is_labeled": done}
     return {} if (task["overlap"], bool(task["is_labeled"])) == (people, done) else fields
 
 
-def _answers(task: Mapping[str, Any]) -> int:
+def answers_of(task: Mapping[str, Any]) -> int:
     """Submitted and skipped ones; a project of ours counts both."""
     return int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)

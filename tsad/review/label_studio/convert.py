@@ -21,7 +21,7 @@ from tsad.core.series import Window
 from tsad.core.types import ANOMALY, NS_PER_SECOND, FloatArray, IntArray, Interval, TimeKind
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.pictures import pictures_of
-from tsad.review.label_studio.template import RESTORE, SERIES_KEY, TIME_COLUMN, Template, column
+from tsad.review.label_studio.template import BATCH, RESTORE, SERIES_KEY, TIME_COLUMN, Template, column
 from tsad.review.label_studio.view import view_of
 from tsad.review.label_studio.words import words_of
 from tsad.review.positions import Run, intervals_to_labelled_runs, labelled_runs_to_intervals
@@ -131,7 +131,7 @@ def read_intervals(
     runs: list[Run] = []
     for region in result:
         control = str(region.get("from_name"))
-        if control in template.others:
+        if control in (*template.others, BATCH):
             continue
         if control != template.from_name or region.get("type") != "timeserieslabels":
             raise ReviewError(
@@ -270,8 +270,15 @@ def read_annotations(found: Mapping[str, Any], choice: Choice, template: Templat
             skipped=skipped,
             annotation_id=str(item.get("id")),
             seconds=float(item.get("lead_time") or 0.0),
+            batch=batch_of(item.get("result") or ()),
         ))
     return tuple(out)
+
+
+def batch_of(result: Iterable[Mapping[str, Any]]) -> str:
+    """The batch action that made an annotation of these regions, in words; "" = a person did."""
+    marks = [r["value"]["text"] for r in result if r.get("from_name") == BATCH]
+    return str(marks[0][0]) if marks else ""
 
 
 def instant(text: object) -> int:

@@ -15,7 +15,7 @@ from tsad.core.reviews import Choice, Purpose, ReviewedWindow
 from tsad.files.locate import shipped
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import convert, server, template
+from tsad.review.label_studio import batches, convert, server, template
 from tsad.review.label_studio.client import ANSWERED, Client
 from tsad.review.label_studio.conflicts import people_for, settle, share_out
 from tsad.review.label_studio.options import LabelStudioOptions
@@ -132,6 +132,14 @@ class LabelStudioReviewer(Reviewer):
 
     def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
         """Every window of ``choices`` as people left it, in the same order; ``PENDING`` where nobody answered."""
+        return self._pulled(choices, gone=False)
+
+    def look(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
+        """See :meth:`Reviewer.look`; raises as :meth:`pull`."""
+        return self._pulled(choices, gone=True)
+
+    def _pulled(self, choices: Sequence[Choice], gone: bool) -> list[ReviewedWindow]:
+        """The windows; with ``gone`` their tasks may be."""
         wanted = _by_window(choices)
         if not wanted:
             return []
@@ -144,7 +152,8 @@ class LabelStudioReviewer(Reviewer):
                 name = found["data"].get("window_id")
                 if name in wanted:
                     answers[name] += convert.read_annotations(found, wanted[name], form)
-        self._check_present(project["id"], wanted, answers)
+        if not gone:
+            self._check_present(project["id"], wanted, answers)
         return [
             resolve(c, answers[c.window.window_id], self.rule, people_for(c.window, self.settings.overlap))
             for c in choices
@@ -153,6 +162,25 @@ class LabelStudioReviewer(Reviewer):
     def settle(self, reviewed: Sequence[ReviewedWindow]) -> int:
         """See :meth:`Reviewer.settle`; raises as :meth:`pull`."""
         return settle(self.client, self._project()["id"], reviewed) if reviewed else 0
+
+    def user(self) -> str:
+        """See :meth:`Reviewer.user`."""
+        return str(self.client.user())
+
+    def answer(self, answers: Sequence[batches.Answered], batch: str) -> int:
+        """See :meth:`Reviewer.answer`; raises as :meth:`pull`."""
+        project = self._project()
+        form = template.read(project["label_config"], self.title)
+        return batches.answer(self.client, project["id"], form, answers, batch)
+
+    def ask(self, choices: Sequence[Choice]) -> int:
+        """See :meth:`Reviewer.ask`; raises as :meth:`pull`."""
+        return batches.ask(self.client, self._project()["id"], choices)
+
+    def take_back(self, reviewed: Sequence[ReviewedWindow]) -> int:
+        """See :meth:`Reviewer.take_back`; raises as :meth:`pull`."""
+        with self.context.progress.task("taking answers back", sum(len(r.annotations) for r in reviewed)) as done:
+            return batches.take_back(self.client, reviewed, done)
 
     def progress(self, choices: Sequence[Choice]) -> ReviewProgress:
         """How many of these windows have an answer, without reading the answers."""

@@ -16,6 +16,7 @@ TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%L"  # always with milliseconds: one project ma
 COLOURS = ("#d62728", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#2ca02c", "#17becf", "#bcbd22", "#1f77b4", "#7f7f7f")
 # What proposals of these detectors are drawn in, where they name no kind; the others' are red.
 DETECTOR_COLOURS = {"chatts": "#6a3d9a", "qwen_vl": "#00838f"}
+BATCH = "batch"  # control of the mark that a batch action leaves in an annotation; no template has it
 RESTORE = "Restore it under Settings > Labeling Interface, or start a new project: review.project=<name>."
 
 
