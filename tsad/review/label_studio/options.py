@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from tsad.core.option_model import Refusal
 from tsad.core.options import ReviewOptions
+from tsad.review.label_studio.kinds import Language
 
 
 class LabelStudioOptions(ReviewOptions):
@@ -20,6 +21,10 @@ class LabelStudioOptions(ReviewOptions):
     utc_offset: str  # fixed offset people see, e.g. +08:00
     chunk: int = Field(ge=1)  # tasks per import call
     max_channels: int = Field(ge=1)  # channels drawn per task
+    context: float = Field(ge=0)  # what is drawn before and after a window, in window lengths
+    max_points: int = Field(ge=100)  # points drawn per task; of more, M4 keeps what a plot shows
+    kinds: str  # file in label_studio/, or a path: kinds to choose from; "" = those that detectors propose
+    language: Language  # of everything people read
 
     @field_validator("utc_offset")
     @classmethod
