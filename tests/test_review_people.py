@@ -62,13 +62,38 @@ def test_a_conflict_asks_one_more_says_who_said_what_and_is_settled_again() -> N
     assert people.settle(pulled) == 1
     assert (row["overlap"], row["is_labeled"], row["data"]["state"]) == (3, False, "conflict")
     assert row["data"]["title"] == f"{title}; people disagree: 1 marks 1 interval, 2 marks none"
-    assert people.settle(people.pull(queue)) == 0 and len(fake.changed) == 1, "asked once"
+    (shown,) = row["predictions"]
+    beside = [r for r in shown["result"] if r["value"]["timeserieslabels"][0].startswith("Answer")]
+    assert [(r["value"]["timeserieslabels"], r["readonly"], r["meta"]["text"]) for r in beside] == [
+        (["Answer 1"], True, ["by 1"])
+    ]  # fmt: skip
+    assert shown["model_version"] == "m:1" and sum(r["from_name"] == "label" for r in shown["result"]) == 1
+    assert fake.project is not None and "Answer 2" in fake.project["label_config"]
+    fake.replace_predictions = None  # type: ignore[method-assign, assignment]
+    assert people.settle(people.pull(queue)) == 0 and len(fake.changed) == 1, "asked and shown once"
     answer(row, 3, True, 3)
     pulled = people.pull(queue)
     assert pulled[0].state is ReviewState.ACCEPTED, "two of three agree"
     assert people.settle(pulled) == 0
     assert (row["overlap"], row["is_labeled"], row["data"]["state"], row["data"]["title"]) == (3, True, "", title)
     assert people.settle(people.pull(queue)) == 0 and len(fake.changed) == 2
+
+
+def test_a_blind_window_in_conflict_shows_the_answers_alone() -> None:
+    fake, queue = FakeServer(), choices(2)
+    queue[0] = replace(queue[0], purpose=Purpose.GOLD, proposals=())
+    people = reviewer(fake, language="zh")
+    people.push(queue)
+    row = row_of(fake, queue[0])
+    drawn = [r for r in row_of(fake, queue[1])["predictions"][0]["result"] if r["from_name"] == "label"]
+    for who, result in ((1, []), (2, drawn)):
+        places = row["data"]["series"]["time"]
+        moved = [{**r, "value": {**r["value"], "start": places[2], "end": places[5]}} for r in result]
+        row["annotations"].append({"id": who, "completed_by": who, "result": moved})
+    row["total_annotations"] = 2
+    assert people.settle(people.pull(queue)) == 1
+    labels = {r["value"]["timeserieslabels"][0] for r in row["predictions"][0]["result"]}
+    assert "回答 2" in labels and not any(r["from_name"] == "label" for r in row["predictions"][0]["result"])
 
 
 def test_a_conflict_ends_when_somebody_changes_an_answer_and_goes_on_when_the_third_disagrees_too() -> None:
