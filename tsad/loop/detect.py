@@ -20,7 +20,7 @@ from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_o
 from tsad.loop.champion import ensure_champion, load_registered, registry_of
 from tsad.loop.common import read_series
 from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
-from tsad.loop.drawing import ScoredSeries, draw_queue, unreviewed
+from tsad.loop.drawing import ScoredSeries, contested, draw_queue, unreviewed
 from tsad.loop.gold import find_gold, fix_gold
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.queue import keep_queue
@@ -138,7 +138,8 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
     if gold is None and (gold := fix_gold(bench, loop, turn.iteration, series)) is not None:
         windows = without_overlap(windows, [r.window for r in gold.windows])
     scored = ScoredSeries(series, detections, loaded.threshold_options)
-    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=gold is None)
+    conflicts = contested(turn, windows)
+    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=gold is None, conflicts=conflicts)
     keep_queue(step, queue.choices, bench.windows.context, labelled=bench.reviewer.needs_labels)
     return Detected(
         champion=champion.version, model_version=loaded.origin.model_version, threshold=loaded.threshold,
