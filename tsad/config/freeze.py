@@ -105,6 +105,7 @@ ADDED = {
         Addition("paths", "time_zone", "UTC"),
     ),
     "windows": (Addition("context", "remembered", 8192),),
+    "review": (Addition("max_channels", "patience", 60.0),),
     "detector": (Addition("blend", "refit_every", 0.0),),
     "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }

@@ -20,6 +20,7 @@ class LabelStudioOptions(ReviewOptions):
     utc_offset: str  # fixed offset people see, e.g. +08:00
     chunk: int = Field(ge=1)  # tasks per import call
     max_channels: int = Field(ge=1)  # channels drawn per task
+    patience: float = Field(ge=0)  # seconds to wait for a server that goes away in mid-push or mid-pull
 
     @field_validator("utc_offset")
     @classmethod
