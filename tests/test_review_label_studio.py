@@ -18,7 +18,7 @@ from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
 from tsad.review.label_studio import addresses, server
-from tsad.review.label_studio.client import LostCallError
+from tsad.review.label_studio.client import LostCallError, where
 from tsad.review.label_studio.exports import read_export, to_label_studio
 from tsad.review.label_studio.known import ANSWER
 from tsad.review.label_studio.options import LabelStudioOptions
@@ -55,13 +55,16 @@ class FakeServer:
         self.project: dict[str, Any] | None = None
         self.rows: list[dict[str, Any]] = []
         self.calls: list[int] = []
+        self.changed: list[int] = []
         self.dies_after = 10**9
         self.read: list[tuple[str, ...]] = []  # the columns of every task that was read
         self.clock = 0
+        self.seen: dict[int, Any] = {}
         self.before_import: Callable[[], None] = lambda: None
 
     def find_projects(self, title: str) -> list[dict[str, Any]]:
-        said = [a["was_cancelled"] for row in self.rows for a in row["annotations"]]
+        self.notice()
+        said = [bool(a.get("was_cancelled")) for row in self.rows for a in row["annotations"]]
         counted = {"task_number": len(self.rows), "total_annotations_number": said.count(False),
                    "skipped_annotations_number": said.count(True), "created_at": "2026"}
         return [{**self.project, **counted}] if self.project else []
@@ -84,9 +87,17 @@ class FakeServer:
     def make(self, task: dict[str, Any]) -> int:
         self.clock += 1
         number = max((row["id"] for row in self.rows), default=0) + 1
-        self.rows.append({"id": number, "annotations": [], "drafts": 0, "updated_at": self.now(),
-                          **json.loads(json.dumps(task))})
+        made: dict[str, Any] = {"id": number, "annotations": [], "drafts": 0, "overlap": 1, "is_labeled": False}
+        self.rows.append({**made, "updated_at": self.now(), **json.loads(json.dumps(task))})
         return number
+
+    def notice(self) -> None:
+        """Whoever changes the answers of a task changes the time it bears, as on the server."""
+        for row in self.rows:
+            if row["annotations"] != self.seen.get(row["id"], []):
+                self.clock += 1
+                row["updated_at"] = self.now()
+                self.seen[row["id"]] = json.loads(json.dumps(row["annotations"]))
 
     def now(self) -> str:
         return f"2026-01-01T{self.clock // 60:02d}:{self.clock % 60:02d}:00.000000Z"
@@ -96,7 +107,6 @@ class FakeServer:
         said = {"id": self.clock, "completed_by": who, "result": list(result), "was_cancelled": skipped,
                 "created_username": "Ann ann@example.org, 3", "updated_at": self.now()}
         row["annotations"].append(said)
-        row["updated_at"] = self.now()
 
     def replace_predictions(self, project: int, predictions: list[dict[str, Any]]) -> None:
         for one in predictions:
@@ -116,7 +126,7 @@ class FakeServer:
 
     @staticmethod
     def shown(row: dict[str, Any]) -> dict[str, Any]:
-        skips = sum(a["was_cancelled"] for a in row["annotations"])
+        skips = sum(bool(a.get("was_cancelled")) for a in row["annotations"])
         return {"draft_exists": bool(row["drafts"]), "cancelled_annotations": skips, "predictions": [],
                 "total_annotations": len(row["annotations"]) - skips, **row}
 
@@ -131,7 +141,30 @@ class FakeServer:
         return len({r["id"] for r in self.rows} & set(ids))
 
     def newest(self, project: int, column: str) -> Any:
+        self.notice()
         return max((row[column] for row in self.rows), default=None)
+
+    def find(self, project: int, key: str, values: list[str], columns: Any) -> Iterator[dict[str, Any]]:
+        yield from self.tasks(project, columns, [where(f"data.{key}", "in_list", values)])
+
+    def task(self, number: int) -> dict[str, Any]:
+        return json.loads(json.dumps(self.shown(next(r for r in self.rows if r["id"] == number))))
+
+    def change_task(self, number: int, **fields: Any) -> None:
+        self.changed.append(number)
+        next(r for r in self.rows if r["id"] == number).update(fields)
+
+    def annotate(self, task: int, result: list[Any]) -> None:
+        row = next(r for r in self.rows if r["id"] == task)
+        number = 1000 * task + len(row["annotations"])
+        row["annotations"].append({"id": number, "completed_by": 1, "result": json.loads(json.dumps(result))})
+
+    def delete_annotation(self, number: int) -> None:
+        for row in self.rows:
+            row["annotations"] = [a for a in row["annotations"] if a["id"] != number]
+
+    def user(self) -> int:
+        return 1
 
     def ensure_view(self, project: int, data: Any) -> None:
         self.view = data
@@ -154,7 +187,9 @@ def test_a_push_goes_out_in_chunks_by_score_and_survives_a_kill() -> None:
     fake.dies_after = 99
     assert reviewer(fake).push(queue) == 1
     assert fake.calls == [2, 2, 1]
-    assert [r["data"]["confidence"] for r in fake.rows] == [0.4, 0.3, 0.2, 0.1, 0.0]
+    by_score = [c.window.window_id for c in reversed(queue)]
+    assert [r["data"]["window_id"] for r in fake.rows] == by_score
+    assert {r["data"]["confidence"] for r in fake.rows} == {1.0}  # of the surest interval in each
     assert reviewer(fake).push(queue) == 0
     assert fake.project is not None and fake.project["title"] == "tsad-demo" and fake.project["model_version"] == "m:1"
     assert "tasks:data.series" in fake.view["hiddenColumns"]["labeling"]
@@ -230,11 +265,11 @@ def test_an_answer_that_was_changed_or_taken_back_is_noticed(tmp_path: Path, kep
     folder = tmp_path if kept else None
     queue = queue_answered(fake, folder)
     row = fake.rows[0]
-    row["annotations"][0] |= {"result": row["predictions"][0]["result"], "updated_at": fake.now()}
-    row["updated_at"] = fake.now()
+    row["annotations"][0] |= {"result": row["predictions"][0]["result"]}
     assert states(fake, folder, queue)[0] == "ACCEPTED"
     row["annotations"].clear()
-    assert states(fake, folder, queue) == ["PENDING"] * 6, "though the task does not say that it changed"
+    fake.seen[row["id"]] = []  # and the task does not even say that it changed
+    assert states(fake, folder, queue) == ["PENDING"] * 6
     fake.answer(row)
     assert states(fake, folder, queue)[0] == "CORRECTED"
 

@@ -171,6 +171,35 @@ class Client:
         rows = self._send("GET", "/api/tasks/", "list the tasks", params={**params, **query})["tasks"]
         return rows[0][column] if rows else None
 
+    def find(self, project: int, key: str, values: Sequence[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Tasks whose data has one of these values under the key, with these columns."""
+        for at in range(0, len(values), NAMES):
+            one_of = where(f"data.{key}", "in_list", list(values[at : at + NAMES]), "List")
+            yield from self.tasks(project, columns, [one_of])
+
+    def task(self, number: int) -> dict[str, Any]:
+        """A task with its values, whole."""
+        return dict(self._send("GET", f"/api/tasks/{number}/", "read a task", params={"resolve_uri": "false"}))
+
+    def change_task(self, number: int, **fields: Any) -> None:
+        self._send("PATCH", f"/api/tasks/{number}/", "change a task", json=fields)
+
+    def annotate(self, task: int, result: Sequence[Any]) -> None:
+        """Submit an annotation in the name of the token's user.
+
+        Raises:
+            LostCallError: look for it before submitting it once more.
+        """
+        self._send("POST", f"/api/tasks/{task}/annotations/", "submit an annotation", json={"result": list(result)})
+
+    def delete_annotation(self, number: int) -> None:
+        """Delete an annotation; one that is gone already is as good."""
+        self._send("DELETE", f"/api/annotations/{number}/", "delete an annotation", gone=True)
+
+    def user(self) -> int:
+        """Id of the user whose token this is."""
+        return int(self._send("GET", "/api/current-user/whoami", "ask whose token this is")["id"])
+
     def ensure_view(self, project: int, data: Mapping[str, Any]) -> None:
         """Create the data manager's tab of this title where there is none."""
         what = "set up the data manager's view"
@@ -179,13 +208,16 @@ class Client:
             return
         self._send("POST", "/api/dm/views/", what, json={"project": project, "data": dict(data)})
 
-    def _send(self, method: str, path: str, what: str, *, repeatable: bool | None = None, **kwargs: Any) -> Any:
+    def _send(
+        self, method: str, path: str, what: str, *, repeatable: bool = False, gone: bool = False, **kwargs: Any
+    ) -> Any:
         """One call; its answer from JSON.
 
         Args:
-            what: in words, for messages. repeatable: whether it may be made twice; ``None`` = unless it posts.
+            what: in words, for messages. repeatable: it may be made twice though it posts.
+            gone: it does not matter that there is no such thing (any more).
         """
-        again = method != "POST" if repeatable is None else repeatable
+        again = repeatable or method != "POST"
         until: float | None = None
         while True:
             try:
@@ -199,6 +231,8 @@ class Client:
                     raise
                 continue
             self._met = True
+            if gone and answer.status_code == 404:
+                return None
             if answer.status_code >= 400:
                 raise _refused(self.url, what, answer.status_code, answer.text)
             return answer.json() if answer.content else None

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from tsad.core.errors import StorageError
 from tsad.files.atomic import write_file
-from tsad.review.label_studio.client import ANSWERED, NAMES, UNANSWERED, Client, Filter, where
+from tsad.review.label_studio.client import ANSWERED, UNANSWERED, Client, Filter, where
 
 FORM = 1  # how the file is written; another number is read anew
 STAMP = ("updated_at", "total_annotations", "cancelled_annotations")
@@ -212,8 +212,7 @@ class TaskReader:
             sought = set(names)
             yield from (t for t in self._rows(("data",)) if total and t["data"].get("window_id") in sought)
             return
-        for at in range(0, len(names), NAMES):
-            yield from self._rows(("data",), [where("data.window_id", "in_list", names[at : at + NAMES], "List")])
+        yield from self._watched(self._client.find(self._project, "window_id", names, ("data",)))
 
     def _drop_deleted(self, wanted: Collection[str]) -> None:
         ids = [t.id for t in self.known.of(wanted)]
@@ -243,8 +242,11 @@ class TaskReader:
     def _rows(
         self, columns: Sequence[str], conditions: Sequence[Filter] = (), ids: Sequence[int] | None = None
     ) -> Iterator[dict[str, Any]]:
+        return self._watched(self._client.tasks(self._project, columns, conditions, ids))
+
+    def _watched(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Tasks from the server, each of them progress."""
-        for row in self._client.tasks(self._project, columns, conditions, ids):
+        for row in rows:
             self._read += 1
             self._progress(self._read)
             yield row

@@ -9,17 +9,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from tsad.agreement.deciding import ConsensusRule
 from tsad.core.errors import ConfigError, ReviewError
-from tsad.core.reviews import Choice, Purpose, ReviewedWindow
+from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.files.hashing import digest_of_parts
 from tsad.files.locate import answers_folder, shipped
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import convert, server, template
-from tsad.review.label_studio.client import Client, LostCallError, where
+from tsad.review.label_studio import batches, convert, server, template
+from tsad.review.label_studio.client import Client, where
+from tsad.review.label_studio.conflicts import answer_layers, people_for, settle, share_out
+from tsad.review.label_studio.kinds import read_kinds
 from tsad.review.label_studio.known import KnownTask, KnownTasks, TaskReader
+from tsad.review.label_studio.layers import layers_of
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
+from tsad.review.label_studio.writing import TaskWriter, versions_of
 from tsad.review.order import in_order
 
 VIEW = "Review queue"
@@ -35,7 +40,6 @@ HIDDEN = (
     "predictions_results", "file_upload", "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time",
     "draft_exists",
 )
-STATE = ("draft_exists", "total_annotations", "cancelled_annotations")  # columns that tell what people have done
 
 
 @dataclass(frozen=True)
@@ -116,30 +120,42 @@ class LabelStudioReviewer(Reviewer):
         convert.check(wanted.values())  # before anything is made: half a queue helps nobody
         project, form = self._project_for(list(wanted.values()))
         convert.check(wanted.values(), form)
+        version = _version(choices)
         with self._tasks(self._project(), "reading the queue") as reader:
-            there = self._one_each(project, reader, wanted)
+            writer = TaskWriter(self.client, reader)
+            there = writer.one_each(wanted)
             fresh = in_order(c for w, c in wanted.items() if w not in there)
             with self.context.progress.task("pushing windows", len(fresh)) as pushed:
                 for at in range(0, len(fresh), self.settings.chunk):
-                    self._import(project, reader, fresh[at : at + self.settings.chunk], form)
-                    pushed(at + self.settings.chunk)
+                    part = fresh[at : at + self.settings.chunk]
+                    writer.make(part, lambda c: self._task(c, form, version))
+                    pushed(at + len(part))
             if fresh:  # another push may have made the same tasks meanwhile
-                there = self._one_each(project, reader, wanted)
+                there = writer.one_each(wanted)
             if len(there) != len(wanted):
                 raise ReviewError(
                     f"{len(wanted) - len(there)} of {len(wanted)} tasks did not arrive in project {self.title}",
                     "See Label Studio's log, then push again: what arrived is not pushed twice.",
                 )
-            self._refresh(project, form, wanted, there)
-        versions = [c.origin.model_version for c in choices if c.origin and c.purpose is Purpose.TRAIN]
-        if versions:
+            self._refresh(writer, form, wanted, there)
+        overlap = self.settings.overlap
+        share_out(self.client, project, [t.id for w, t in there.items() if people_for(wanted[w].window, overlap) > 1])
+        if version:
             # Label Studio shows the proposals of one model version only: the project's.
-            self.client.update_project(project, model_version=versions[-1])
+            self.client.update_project(project, model_version=version)
         self.client.ensure_view(project, view())
         return len(fresh)
 
     def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
         """Every window of ``choices`` as people left it, in the same order; ``PENDING`` where nobody answered."""
+        return self._pulled(choices, gone=False)
+
+    def look(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
+        """See :meth:`Reviewer.look`; raises as :meth:`pull`."""
+        return self._pulled(choices, gone=True)
+
+    def _pulled(self, choices: Sequence[Choice], gone: bool) -> list[ReviewedWindow]:
+        """The windows; with ``gone`` their tasks may be."""
         wanted = _by_window(choices)
         if not wanted:
             return []
@@ -147,12 +163,43 @@ class LabelStudioReviewer(Reviewer):
         form = template.read(project["label_config"], self.title)
         with self._tasks(project, "reading answers") as reader:
             tasks = reader.answers(wanted)
-        self._check_present(wanted, tasks)
+        if not gone:
+            self._check_present(wanted, tasks)
         answers = {
             name: [a for task in own for a in convert.read_annotations(task.as_given(), wanted[name], form)]
             for name, own in tasks.items()
         }
-        return [resolve(c, answers[c.window.window_id], self.settings.agreement_iou) for c in choices]
+        return [
+            resolve(c, answers[c.window.window_id], self.rule, people_for(c.window, self.settings.overlap))
+            for c in choices
+        ]
+
+    def settle(self, reviewed: Sequence[ReviewedWindow]) -> int:
+        """See :meth:`Reviewer.settle`; raises as :meth:`pull`."""
+        conflicts = [r for r in reviewed if r.state is ReviewState.CONFLICT]
+        layers = {layer.name for r in conflicts for layer in answer_layers(r, self.settings.language)}
+        project = self._project()
+        form = self._adapted(project, (), layers)
+        return settle(self.client, project["id"], form, reviewed, self.settings)
+
+    def user(self) -> str:
+        """See :meth:`Reviewer.user`."""
+        return str(self.client.user())
+
+    def answer(self, answers: Sequence[batches.Answered], batch: str) -> int:
+        """See :meth:`Reviewer.answer`; raises as :meth:`pull`."""
+        project = self._project()
+        form = template.read(project["label_config"], self.title)
+        return batches.answer(self.client, project["id"], form, answers, batch)
+
+    def ask(self, choices: Sequence[Choice]) -> int:
+        """See :meth:`Reviewer.ask`; raises as :meth:`pull`."""
+        return batches.ask(self.client, self._project()["id"], choices)
+
+    def take_back(self, reviewed: Sequence[ReviewedWindow]) -> int:
+        """See :meth:`Reviewer.take_back`; raises as :meth:`pull`."""
+        with self.context.progress.task("taking answers back", sum(len(r.annotations) for r in reviewed)) as done:
+            return batches.take_back(self.client, reviewed, done)
 
     def progress(self, choices: Sequence[Choice]) -> ReviewProgress:
         """How many of these windows have an answer."""
@@ -184,8 +231,13 @@ class LabelStudioReviewer(Reviewer):
             if ids is None or conditions or model_version:
                 columns = ("predictions",) if model_version else ()
                 rows = self.client.tasks(project["id"], columns, conditions, ids)
-                ids = [row["id"] for row in rows if not model_version or model_version in _versions(row)]
-            return self._delete_untouched(project["id"], reader, ids)
+                ids = [row["id"] for row in rows if not model_version or model_version in versions_of(row)]
+            return TaskWriter(self.client, reader).delete_untouched(ids)
+
+    @property
+    def rule(self) -> ConsensusRule:
+        """How several people's answers become one."""
+        return ConsensusRule(self.settings.agreement_iou, self.settings.consensus, self.settings.expert)
 
     @property
     def project_url(self) -> str:
@@ -211,9 +263,10 @@ class LabelStudioReviewer(Reviewer):
     def _project_for(self, choices: Sequence[Choice]) -> tuple[int, Template]:
         """The project, made or adapted so that these windows can be shown in it."""
         kinds = {i.label for c in choices for i in (*(c.proposal or ()), *(c.window.series.labels or ()))}
+        layers = sorted({layer.name for c in choices for layer in layers_of(c)})
         found = self.client.find_projects(self.title)
         if not found or (len(found) == 1 and not found[0].get("task_number")):
-            config = self._filled(choices, kinds)
+            config = self._filled(choices, kinds, layers)
             fields = {"label_config": config, "sampling": "Sequential sampling", "show_skip_button": True,
                       "enable_empty_annotation": True, "show_collab_predictions": True, "skip_queue": "IGNORE_SKIPPED"}
             if found:
@@ -223,30 +276,35 @@ class LabelStudioReviewer(Reviewer):
                 number = self.client.create_project(title=self.title, description=DESCRIPTION, **fields)["id"]
             return number, template.read(config, self.title)
         project = self._project()
+        return project["id"], self._adapted(project, kinds, layers)
+
+    def _adapted(self, project: Mapping[str, Any], kinds: Collection[str], layers: Collection[str]) -> Template:
+        """The project's template, with the labels that it lacks added."""
         form = template.read(project["label_config"], self.title)
-        if kinds - set(form.labels):
-            config = template.with_labels(project["label_config"], kinds, self.title)
+        if set(kinds) - set(form.labels) or (form.aside and set(layers) - set(form.layers)):
+            config = template.with_labels(project["label_config"], kinds, self.title, sorted(layers))
             self.client.update_project(project["id"], label_config=config)
             form = template.read(config, self.title)
-        return project["id"], form
+        return form
 
-    def _filled(self, choices: Sequence[Choice], kinds: Iterable[str]) -> str:
-        path = find_template(self.settings.template)
+    def _filled(self, choices: Sequence[Choice], kinds: Iterable[str], layers: Sequence[str]) -> str:
+        path, settings = find_template(self.settings.template), self.settings
         widths = [c.window.values.shape[1] for c in choices]
-        drawn = min(max(widths), self.settings.max_channels)
+        drawn = min(max(widths), settings.max_channels)
         names = {c.window.series.channels for c in choices}
         same = len(names) == 1 and drawn == widths[0]
         legends = next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)]
-        kind = choices[0].window.series.time_kind
-        text = path.read_text(encoding="utf-8")
+        offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
         detector = next((c.origin.detector for c in choices if c.origin is not None), "")
+        look = template.Look(offered, tuple(layers), settings.language, detector)
         return template.fill(
-            text, kinds=kinds, legends=legends, time_kind=kind, name=str(path), detector=detector
-        )
+            path.read_text(encoding="utf-8"), kinds=kinds, legends=legends,
+            time_kind=choices[0].window.series.time_kind, name=str(path), look=look,
+        )  # fmt: skip
 
-    def _task(self, choice: Choice, form: Template) -> dict[str, Any]:
-        version = choice.origin.model_version if choice.origin else str(choice.purpose)
-        return convert.task(choice, form, self.settings, self.push_id or version)
+    def _task(self, choice: Choice, form: Template, version: str) -> dict[str, Any]:
+        named = choice.origin.model_version if choice.origin else str(choice.purpose)
+        return convert.task(choice, form, self.settings, self.push_id or named, version)
 
     @contextmanager
     def _tasks(self, project: Mapping[str, Any], name: str) -> Iterator[TaskReader]:
@@ -260,64 +318,20 @@ class LabelStudioReviewer(Reviewer):
         known.save(path)
         self._known = known
 
-    def _import(self, project: int, reader: TaskReader, part: Sequence[Choice], form: Template) -> None:
-        """Make the tasks of these windows; where the connection broke meanwhile, those that did not arrive again."""
-        while part:
-            tasks = [self._task(choice, form) for choice in part]
-            try:
-                numbers = self.client.import_tasks(project, tasks)
-            except LostCallError:
-                there = reader.locate([choice.window.window_id for choice in part])
-                part = [choice for choice in part if not there[choice.window.window_id]]
-                continue
-            for number, task in zip(numbers, tasks, strict=True):
-                reader.known.add({"id": number, **task}, _version(task))
-            return
-
-    def _one_each(self, project: int, reader: TaskReader, wanted: Collection[str]) -> dict[str, KnownTask]:
-        """The one task of each window that has one. Of several, the answered or else the oldest stays."""
-        tasks = reader.locate(wanted)
-        several = [task.id for own in tasks.values() if len(own) > 1 for task in own]
-        if several:
-            begun = {row["id"] for row in self.client.tasks(project, STATE, ids=several) if _touched(row)}
-            for own in tasks.values():
-                own.sort(key=lambda task: (task.id not in begun, task.id))
-            doubles = [task.id for own in tasks.values() for task in own[1:] if task.id not in begun]
-            self._delete_untouched(project, reader, doubles)
-            tasks = reader.locate(wanted)
-        return {name: own[0] for name, own in tasks.items() if own}
-
-    def _delete_untouched(self, project: int, reader: TaskReader, ids: Sequence[int]) -> int:
-        """How many of these tasks are gone."""
-        if not ids:
-            return 0
-        self.client.delete_untouched(project, ids)
-        gone = set(ids) - {row["id"] for row in self.client.tasks(project, (), ids=ids)}
-        reader.known.drop(gone)
-        return len(gone)
-
     def _refresh(
-        self, project: int, form: Template, wanted: Mapping[str, Choice], there: Mapping[str, KnownTask]
+        self, writer: TaskWriter, form: Template, wanted: Mapping[str, Choice], there: Mapping[str, KnownTask]
     ) -> None:
         """New proposals for tasks that still wait with those of another model version."""
-        made = {
-            task.id: convert.prediction(wanted[name], form, str(task.data.get("utc_offset", "+00:00")))
-            for name, task in there.items()
-        }
-        by_id = {task.id: task for task in there.values()}
-        asked = [n for n, shown in made.items() if shown and by_id[n].shown != shown["model_version"]]
-        stale = []
-        for row in self.client.tasks(project, ("predictions", *STATE), ids=asked):
-            shown = made[row["id"]]
-            if shown and not _touched(row) and _versions(row) != {shown["model_version"]}:
-                stale.append({"task": row["id"], **shown})
-            elif len(_versions(row)) == 1:
-                by_id[row["id"]].shown = _versions(row).pop()
-        for at in range(0, len(stale), self.settings.chunk):
-            part = stale[at : at + self.settings.chunk]
-            self.client.replace_predictions(project, part)
-            for shown in part:
-                by_id[shown["task"]].shown = shown["model_version"]
+        version, choices = _version(wanted.values()), {task.id: wanted[name] for name, task in there.items()}
+
+        def draw(task: KnownTask) -> dict[str, Any] | None:
+            view = convert.drawn(choices[task.id], form, self.settings)
+            return convert.prediction(
+                choices[task.id], view, form, str(task.data.get("utc_offset", "+00:00")), version
+            )
+
+        shown = {number: convert.shown_version(choice, version) for number, choice in choices.items()}
+        writer.refresh(shown, there.values(), draw, self.settings.chunk)
 
     def _check_present(self, wanted: Mapping[str, Choice], tasks: Mapping[str, Sequence[KnownTask]]) -> None:
         """Every window must still have its task."""
@@ -344,7 +358,15 @@ def view() -> dict[str, Any]:
 
 
 def find_template(name: str) -> Path:
-    """The template file: a path as it stands, else in ``label_studio/`` where the user stands, else ours.
+    """The template file; see :func:`find_file`."""
+    return find_file(name, "template", "*.xml")
+
+
+def find_file(name: str, key: str, pattern: str) -> Path:
+    """A file of a project's set-up: a path as it stands, else in ``label_studio/`` where the user stands, else ours.
+
+    Args:
+        key: the option that names it. pattern: of files of that sort.
 
     Raises:
         ConfigError: there is none of that name.
@@ -353,8 +375,14 @@ def find_template(name: str) -> Path:
     for path in (Path(name).expanduser(), Path("label_studio") / name, ours / name):
         if path.is_file():
             return path
-    known = ", ".join(sorted(p.name for p in ours.glob("*.xml")))
-    raise ConfigError(f"review.template={name} is no file here or in {ours}", f"There are {known}, or give a path.")
+    known = ", ".join(sorted(p.name for p in ours.glob(pattern)))
+    raise ConfigError(f"review.{key}={name} is no file here or in {ours}", f"There are {known}, or give a path.")
+
+
+def _version(choices: Iterable[Choice]) -> str:
+    """The model version whose proposals are shown; "" where nobody proposes anything."""
+    versions = [c.origin.model_version for c in choices if c.origin and c.purpose is Purpose.TRAIN]
+    return versions[-1] if versions else ""
 
 
 def _by_window(choices: Sequence[Choice]) -> dict[str, Choice]:
@@ -362,17 +390,3 @@ def _by_window(choices: Sequence[Choice]) -> dict[str, Choice]:
     for choice in choices:
         out.setdefault(choice.window.window_id, choice)
     return out
-
-
-def _touched(row: Mapping[str, Any]) -> bool:
-    """Somebody has answered, skipped or begun the task; of a row with the columns of ``STATE``."""
-    return any(row[column] for column in STATE)
-
-
-def _versions(row: Mapping[str, Any]) -> set[str]:
-    """Model versions whose proposals a task holds."""
-    return {str(p.get("model_version")) for p in row.get("predictions") or ()}
-
-
-def _version(task: Mapping[str, Any]) -> str:
-    return next(iter(_versions(task)), "")
