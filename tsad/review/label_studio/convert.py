@@ -316,6 +316,13 @@ def task(
     return {"data": data, "predictions": [made] if made else []}
 
 
+def shown_version(choice: Choice, version: str = "") -> str:
+    """The model version that the pre-annotation of a choice bears; see :func:`prediction`."""
+    if choice.purpose is Purpose.GOLD or choice.proposal is None:
+        return version or CONTEXT
+    return choice.origin.model_version if choice.origin else "unversioned"
+
+
 def prediction(
     choice: Choice, view: View, template: Template, utc_offset: str, version: str = "", answers: Sequence[Layer] = ()
 ) -> dict[str, Any] | None:
@@ -330,10 +337,10 @@ def prediction(
     offset = offset_ns(utc_offset)
     if choice.purpose is Purpose.GOLD or choice.proposal is None:
         aside = aside_regions(view, answers, template, offset)
-        return {"model_version": version or CONTEXT, "result": aside} if aside else None
+        return {"model_version": shown_version(choice, version), "result": aside} if aside else None
     own = regions(choice.window, champions(choice) if template.aside else choice.proposal, template, offset)
     return {
-        "model_version": choice.origin.model_version if choice.origin else "unversioned",
+        "model_version": shown_version(choice, version),
         "score": round(choice.confidence, 4),
         "result": [*own, *aside_regions(view, (*layers_of(choice), *answers), template, offset)],
     }
