@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +11,18 @@ import numpy as np
 import pytest
 from review_kit import label_studio_options
 
-from tsad.core.errors import ConfigError
-from tsad.core.reviews import Choice, Purpose
+from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Origin, Proposal
 from tsad.files.locate import shipped
 from tsad.review.label_studio import convert, template
+from tsad.review.label_studio.exports import read_export, to_label_studio
 from tsad.review.label_studio.kinds import read_kinds
 from tsad.review.label_studio.layers import Layer, layers_of
 from tsad.review.label_studio.view import MOST_GAPS, view_of
 from tsad.review.positions import labelled_runs_to_intervals
+from tsad.training.records import window_of, window_record
 
 SECOND = 1_000_000_000
 START = 1_767_225_600 * SECOND  # 2026-01-01 00:00:00 UTC
@@ -242,3 +245,125 @@ def test_anomaly_comes_first_whatever_a_kinds_file_says(tmp_path: Path) -> None:
     assert [k.name for k in read_kinds(path)] == ["Anomaly", "leak"]
     path.write_text("- {name: leak, colour: '#123456'}\n")
     assert [k.name for k in read_kinds(path)] == ["Anomaly", "leak"]
+
+
+# --- what comes back ------------------------------------------------------------------------------------------
+
+
+ASKED = template.read(filled(verdict=True), "p")
+
+
+def region(start: str, end: str, *labels: str, control: str = "label", **value: object) -> dict:
+    times = {"start": f"2026-01-01 {start}:00", "end": f"2026-01-01 {end}:00"}
+    return {
+        "from_name": control, "to_name": "ts", "type": "timeserieslabels",
+        "value": {**times, "timeserieslabels": list(labels or ("Anomaly",)), **value},
+    }  # fmt: skip
+
+
+def chosen(control: str, **value: object) -> dict:
+    kind = "choices" if "choices" in value else "textarea"
+    return {"from_name": control, "to_name": "ts", "type": kind, "value": value}
+
+
+def read(*answers: tuple[int, str, list[dict]], asked: Choice | None = None, form: template.Template = ASKED) -> object:
+    found = {
+        "id": 7, "data": {"utc_offset": "+08:00"},
+        "annotations": [
+            {"id": k, "completed_by": who, "result": result, "updated_at": f"2026-02-01T0{k}:00:00Z", "lead_time": 3.5}
+            for k, (who, _, result) in enumerate(answers, 1)
+        ],
+    }  # fmt: skip
+    return convert.read_annotations(found, asked or WAITING, form)
+
+
+WAITING = choice(Window(series(), 100, 200), (CHAMPION, ((10, 20, 0.9),)))
+PROPOSED = region("09:50", "09:59")
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ([region("09:50", "09:59", "Run")], "label Run"),
+        ([region("09:59", "09:50")], "ends before it starts"),
+        ([region("01:00", "02:00")], "outside its window .* where only the context is shown"),
+        ([region("08:10", "08:20")], "outside its window .* where only the context is shown"),
+        ([region("09:50", "09:59", "spike", "dip")], r"2 labels \(spike, dip\)"),
+        ([region("09:50", "09:59", control="boxes")], "control boxes"),
+        ([region("noon", "09:59")], "cannot be read"),
+        ([PROPOSED, chosen("verdict", choices=["corrected"])], "'corrected', but its intervals are those proposed"),
+        ([chosen("verdict", choices=["as proposed"])], "'as proposed', but its intervals are not those proposed"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_stops_nobody_else_s(result: list[dict], said: str) -> None:
+    own = read((4, "", result), (5, "", [PROPOSED]))
+    assert [a.annotator for a in own.annotations] == ["5"] and own.annotations[0].intervals
+    (problem,) = own.problems
+    assert problem.startswith("Annotation 1 of task 7 (P1) ") and problem.count(". ") == 1
+    assert re.search(said, problem), problem
+
+
+def test_who_answers_again_has_no_problem_any_more_and_who_spoils_an_answer_has_one() -> None:
+    broken = [region("09:59", "09:50")]
+    assert read((4, "", broken), (4, "", [PROPOSED])).problems == ()
+    spoiled = read((4, "", [PROPOSED]), (4, "", broken))
+    assert len(spoiled.problems) == 1 and len(spoiled.annotations) == 1
+
+
+def test_a_region_that_reaches_into_the_context_is_clipped_and_an_instant_one_is_a_point() -> None:
+    own = read((4, "", [region("08:30", "09:44"), region("11:10", "12:30"), region("10:00", "10:00", instant=True)]))
+    window = WAITING.window
+    assert own.annotations[0].intervals == labelled_runs_to_intervals(
+        window, [(0, 5, "Anomaly"), (20, 21, "Anomaly"), (90, 100, "Anomaly")]
+    )
+
+
+def test_verdict_and_reason_come_back_and_cannot_tell_is_a_skip() -> None:
+    why = chosen("reason", text=["the pump was off", " "])
+    (agreed,) = read((4, "", [PROPOSED, chosen("verdict", choices=["as proposed"]), why])).annotations
+    assert (agreed.verdict, agreed.note, agreed.skipped) == ("as proposed", "the pump was off", False)
+    (corrected,) = read((4, "", [chosen("verdict", choices=["corrected"])])).annotations
+    assert corrected.verdict == "corrected" and corrected.intervals == ()
+    (unsure,) = read((4, "", [PROPOSED, chosen("verdict", choices=["cannot tell"]), why])).annotations
+    assert unsure.skipped and unsure.intervals == () and unsure.note == "the pump was off"
+    blind = replace(WAITING, proposals=(), purpose=Purpose.GOLD)
+    (judged,) = read((4, "", [PROPOSED, chosen("verdict", choices=["corrected"])]), asked=blind).annotations
+    assert judged.intervals  # nothing was proposed that it could contradict
+    unasked = read((4, "", [PROPOSED, chosen("verdict", choices=["corrected"])]), form=FORM)
+    assert unasked.problems and "control verdict" in unasked.problems[0]
+
+
+def test_verdict_and_reason_are_asked_for_where_they_are_wanted() -> None:
+    assert (FORM.verdict, FORM.reason) == ("", "") and "Choices" not in filled()
+    assert (ASKED.verdict, ASKED.reason) == ("verdict", "reason")
+    chinese = filled(verdict=True, language="zh")
+    assert 'value="无法判断" alias="cannot tell"' in chinese and 'placeholder="原因（可不填）"' in chinese
+    bare = (FOLDER / "timeseries.xml").read_text().replace('name="verdict"', 'name="mood"')
+    with pytest.raises(ReviewError, match=r'no Choices with name="verdict".*review\.verdict=false'):
+        look = template.Look(KINDS, verdict=True)
+        template.fill(bare, kinds=(), legends=["v"], time_kind="time", name="t", look=look)
+
+
+def test_an_answer_s_verdict_and_reason_are_kept_with_it() -> None:
+    told = Annotation("4", (), verdict="corrected", note="the pump was off", seconds=3.5, batch="accept above 0.9")
+    plain = Annotation("5", ())
+    kept = window_record(ReviewedWindow(WAITING, (told, plain), ReviewState.CORRECTED), 0)
+    again = window_of(json.loads(json.dumps(kept)), [WAITING.window.series], Purpose.TRAIN)
+    assert again.annotations == (told, plain) and "verdict" not in kept["annotations"][1]
+
+
+# --- exports ---------------------------------------------------------------------------------------------------
+
+
+def test_an_export_holds_every_point_and_nothing_that_was_only_shown(tmp_path: Path) -> None:
+    window = Window(series(30_000), 2_000, 27_000)
+    truth = labelled_runs_to_intervals(window, [(1_234, 1_236, "dip")])
+    reviewed = ReviewedWindow(choice(window, (CHAMPION, ())), (), ReviewState.CORRECTED, truth)
+    (task,) = to_label_studio([reviewed], OPTIONS)
+    assert len(task["data"]["series"]["time"]) == 25_000
+    asked = choice(Window(series(), 100, 200), (OTHER, ()), (CHAMPION, ((5, 9, 0.4),)))
+    shown = convert.task(asked, FORM, OPTIONS, "p")
+    own = {"annotations": [{"result": shown["predictions"][0]["result"]}], "data": shown["data"]}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task, {**own, "data": {**own["data"], "point_id": "P2"}}]))
+    assert read_export(path) == {"P1": truth, "P2": ()}

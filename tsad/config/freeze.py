@@ -109,6 +109,7 @@ ADDED = {
     "review": (
         Addition("utc_offset", "context", 1.0), Addition("utc_offset", "max_points", 10_000),
         Addition("utc_offset", "kinds", "kinds.yaml"), Addition("utc_offset", "language", "en"),
+        Addition("utc_offset", "verdict", False),
     ),
     "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }

@@ -25,6 +25,7 @@ class LabelStudioOptions(ReviewOptions):
     max_points: int = Field(ge=100)  # points drawn per task; of more, M4 keeps what a plot shows
     kinds: str  # file in label_studio/, or a path: kinds to choose from; "" = those that detectors propose
     language: Language  # of everything people read
+    verdict: bool  # ask for a verdict and a reason beside the intervals
 
     @field_validator("utc_offset")
     @classmethod

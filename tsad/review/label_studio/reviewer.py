@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tsad.core.errors import ConfigError, ReviewError
-from tsad.core.reviews import Choice, Purpose, ReviewedWindow
+from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.files.locate import shipped
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
@@ -135,15 +135,24 @@ class LabelStudioReviewer(Reviewer):
             return []
         project = self._project()
         form = template.read(project["label_config"], self.title)
-        answers: dict[str, list[Any]] = defaultdict(list)
+        answers: dict[str, list[Annotation]] = defaultdict(list)
+        problems: dict[str, list[str]] = defaultdict(list)
         with self.context.progress.task("reading answers") as read:
             for count, found in enumerate(self.client.tasks(project["id"], ANSWERED), start=1):
                 read(count)
                 name = found["data"].get("window_id")
                 if name in wanted:
-                    answers[name] += convert.read_annotations(found, wanted[name], form)
+                    own = convert.read_annotations(found, wanted[name], form)
+                    answers[name] += own.annotations
+                    problems[name] += own.problems
         self._check_present(project["id"], wanted, answers)
-        return [resolve(c, answers[c.window.window_id], self.settings.agreement_iou) for c in choices]
+        return [self._resolved(c, answers[c.window.window_id], problems[c.window.window_id]) for c in choices]
+
+    def _resolved(self, choice: Choice, answers: Sequence[Annotation], problems: Sequence[str]) -> ReviewedWindow:
+        """How a window stands; it waits while an answer of it cannot be read."""
+        if problems:
+            return ReviewedWindow(choice, tuple(answers), ReviewState.PENDING, problem="; ".join(problems))
+        return resolve(choice, answers, self.settings.agreement_iou)
 
     def progress(self, choices: Sequence[Choice]) -> ReviewProgress:
         """How many of these windows have an answer, without reading the answers."""
@@ -232,7 +241,7 @@ class LabelStudioReviewer(Reviewer):
         legends = next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)]
         offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
         detector = next((c.origin.detector for c in choices if c.origin is not None), "")
-        look = template.Look(offered, tuple(layers), settings.language, detector)
+        look = template.Look(offered, tuple(layers), settings.language, settings.verdict, detector)
         return template.fill(
             path.read_text(encoding="utf-8"), kinds=kinds, legends=legends,
             time_kind=choices[0].window.series.time_kind, name=str(path), look=look,

@@ -17,10 +17,15 @@ TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%L"  # always with milliseconds: one project ma
 COLOURS = ("#d62728", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#2ca02c", "#17becf", "#bcbd22", "#1f77b4", "#7f7f7f")
 ASIDE = "aside"  # name of the hidden control whose regions are seen and not answered
 CONTEXT, NO_DATA = "Context", "No data"  # its labels beside the names of detectors
+VERDICT, REASON = "verdict", "reason"  # controls that people may fill in beside the intervals (review.verdict)
+AS_PROPOSED, CORRECTED, CANNOT_TELL = "as proposed", "corrected", "cannot tell"  # choices of the former
 # What proposals of these detectors are drawn in, where they name no kind; the others' are red.
 DETECTOR_COLOURS = {"chatts": "#6a3d9a", "qwen_vl": "#00838f"}
 LAYER_COLOURS = ("#0d47a1", "#1b5e20", "#00695c", "#ad1457", "#4527a0", "#827717", "#4e342e", "#37474f")
-CHINESE = {CONTEXT: "上下文", NO_DATA: "无数据"}  # texts of ours in a template, as review.language=zh shows them
+CHINESE = {  # texts of ours in a template, as review.language=zh shows them
+    CONTEXT: "上下文", NO_DATA: "无数据", AS_PROPOSED: "与建议一致", CORRECTED: "已更正", CANNOT_TELL: "无法判断",
+    "Why? (if you like)": "原因（可不填）",
+}  # fmt: skip
 RESTORE = "Restore it under Settings > Labeling Interface, or start a new project: review.project=<name>."
 
 
@@ -36,6 +41,7 @@ class Template:
         others: names of further controls; their results are not intervals and are left alone.
         aside: that of them whose regions are seen and not answered; "" where a project has none, so that its tasks show
             their windows alone. layers: its labels.
+        verdict, reason: those that ask how the window stands to the proposal, and why; "" where nobody is asked.
     """
 
     from_name: str
@@ -46,6 +52,8 @@ class Template:
     others: frozenset[str]
     aside: str = ""
     layers: tuple[str, ...] = ()
+    verdict: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,14 @@ class Look:
     Attributes:
         kinds: to offer, in this order, each with its colour, key and names.
         layers: names of what is shown beside the champion's intervals.
-        language: of the texts.
+        language: of the texts. verdict: keep the controls that ask for a verdict and a reason.
         detector: whose proposals are shown: "Anomaly" has its colour, unless the file says another than ours.
     """
 
     kinds: tuple[Kind, ...] = ()
     layers: tuple[str, ...] = ()
     language: Language = "en"
+    verdict: bool = False
     detector: str = ""
 
 
@@ -111,6 +120,7 @@ def fill(
     for label in control.iter("Label"):
         if _name(label) == ANOMALY and label.get("background") == COLOURS[0]:
             label.set("background", DETECTOR_COLOURS.get(look.detector, COLOURS[0]))
+    _ask(root, f"Template {name}", look.verdict)
     _speak(root, look.language)
     return ET.tostring(root, encoding="unicode")
 
@@ -153,6 +163,8 @@ def read(config: str, project: str) -> Template:
         others=frozenset(names),
         aside="" if aside is None else ASIDE,
         layers=() if aside is None else tuple(_name(e) for e in aside.iter("Label")),
+        verdict=VERDICT if VERDICT in names else "",
+        reason=REASON if REASON in names else "",
     )
 
 
@@ -224,9 +236,23 @@ def _add_layers(aside: ET.Element, names: Iterable[str], control: ET.Element) ->
         taken.add(colour)
 
 
+def _ask(root: ET.Element, what: str, wanted: bool) -> None:
+    """Take the controls for verdict and reason out where nobody is to be asked."""
+    for parent in list(root.iter()):
+        for child in [e for e in parent if e.get("name") in (VERDICT, REASON) and not wanted]:
+            parent.remove(child)
+    if wanted and not any(e.get("name") == VERDICT for e in root.iter("Choices")):
+        raise ReviewError(
+            f'{what} has no Choices with name="{VERDICT}"',
+            "Compare it with timeseries.xml, or set review.verdict=false.",
+        )
+
+
 def _speak(root: ET.Element, language: Language) -> None:
     """Texts of ours in the language asked for; what they stand for in answers stays."""
     for element in root.iter() if language == "zh" else ():
         if element.tag in ("Label", "Choice") and element.get("value") in CHINESE and not element.get("alias"):
             element.set("alias", element.get("value", ""))
             element.set("value", CHINESE[element.get("value", "")])
+        if element.get("placeholder") in CHINESE:
+            element.set("placeholder", CHINESE[element.get("placeholder", "")])
