@@ -109,7 +109,7 @@ ADDED = {
     "review": (
         Addition("utc_offset", "context", 1.0), Addition("utc_offset", "max_points", 10_000),
         Addition("utc_offset", "kinds", "kinds.yaml"), Addition("utc_offset", "language", "en"),
-        Addition("utc_offset", "verdict", False),
+        Addition("utc_offset", "verdict", False), Addition("agreement_iou", "beside", []),
     ),
     "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }

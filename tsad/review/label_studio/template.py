@@ -196,7 +196,7 @@ def _aside(root: ET.Element, series: ET.Element) -> ET.Element | None:
 
 def _name(element: ET.Element) -> str:
     """What a Label or Choice stands for in answers: its alias, where another text is shown."""
-    return element.get("alias") or element.get("value", "")
+    return str(element.get("alias") or element.get("value", ""))
 
 
 def _add_kinds(control: ET.Element, look: Look) -> None:

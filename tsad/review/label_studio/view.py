@@ -138,7 +138,7 @@ def _gaps(series: Series, first: int, last: int, channels: tuple[int, ...]) -> t
     gaps = [Gap(first + int(k), first + int(k) + 1) for k in torn]
     absent: BoolArray = ~np.isfinite(series.values[first:last][:, list(channels)])
     for a, b in runs_of(absent.any(axis=1)):
-        members = tuple(c for c, lacking in zip(channels, absent[a:b].any(axis=0), strict=True) if lacking)
+        members = tuple(channels[k] for k in np.flatnonzero(absent[a:b].any(axis=0)))
         gaps.append(Gap(first + max(0, int(a) - 1), first + min(int(b), len(stamps) - 1), members))
     gaps.sort(key=lambda g: series.timestamps[g.before] - series.timestamps[g.after])
     return tuple(sorted(gaps[:MOST_GAPS], key=lambda g: (g.before, g.after)))
