@@ -16,10 +16,11 @@ from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, Revie
 from tsad.core.series import Series, Window
 from tsad.core.types import Origin, Proposal
 from tsad.files.locate import shipped
-from tsad.review.label_studio import convert, template
+from tsad.review.label_studio import convert, fitting, template
 from tsad.review.label_studio.exports import read_export, to_label_studio
 from tsad.review.label_studio.kinds import read_kinds
 from tsad.review.label_studio.layers import Layer, layers_of
+from tsad.review.label_studio.scale import common_ranges, extents
 from tsad.review.label_studio.view import MOST_GAPS, view_of
 from tsad.review.positions import labelled_runs_to_intervals
 from tsad.training.records import window_of, window_record
@@ -367,3 +368,70 @@ def test_an_export_holds_every_point_and_nothing_that_was_only_shown(tmp_path: P
     path = tmp_path / "export.json"
     path.write_text(json.dumps([task, {**own, "data": {**own["data"], "point_id": "P2"}}]))
     assert read_export(path) == {"P1": truth, "P2": ()}
+
+
+# --- channels and ranges -----------------------------------------------------------------------------------------
+
+
+def scaled(name: str, low: float, high: float) -> Choice:
+    values = low + (high - low) * (0.5 + 0.5 * np.sin(np.arange(400) / 9))
+    made = Series(name, START + 60 * SECOND * np.arange(400, dtype=np.int64), values[:, None])
+    return choice(Window(made, 100, 200), (CHAMPION, ()))
+
+
+def test_series_of_one_scale_share_the_range_that_is_drawn() -> None:
+    (common,) = common_ranges([scaled("a", 0, 10), scaled("b", 4, 12)], 1)
+    assert common is not None and -0.5 < common[0] < 0 and 12 < common[1] < 12.5
+    assert common_ranges([scaled("a", 0, 1), scaled("b", 400, 1200)], 1) == (None,)  # each finds its own
+    assert common_ranges([scaled("a", 5, 5)], 1) == (None,)
+    glitch = scaled("a", 0, 10)
+    glitch.window.series.values[250] = 1e6
+    assert common_ranges([glitch], 1) == (None,)  # everything else would be a flat line
+    empty = scaled("a", 0, 10)
+    empty.window.series.values[:] = np.nan
+    assert common_ranges([empty], 1) == (None,) == extents([empty], 1)
+
+
+def test_a_project_has_the_range_of_its_series_and_is_widened_for_later_ones() -> None:
+    path, first = FOLDER / "timeseries.xml", [scaled("a", 0, 10), scaled("b", 4, 12)]
+    config = fitting.filled(path, KINDS, first, OPTIONS)
+    assert 'dataRange="-0.2' in config and 'legend="value"' in config
+    assert fitting.fitted(config, first, "p") == config  # to the letter: nothing to change
+    wider = fitting.fitted(config, [scaled("c", 3, 30)], "p")
+    assert 'dataRange="-0.2' in wider and ',29.99' in wider
+    assert fitting.fitted(wider, first, "p") == wider
+    free = config.replace(config[config.index(" dataRange"):config.index('"', config.index("dataRange=") + 11) + 1], "")
+    assert "dataRange" not in free and fitting.fitted(free, [scaled("c", 3, 30)], "p") == free
+
+
+def test_plots_have_the_names_of_their_channels_where_all_series_share_them() -> None:
+    path = FOLDER / "timeseries.xml"
+    six = choice(Window(series(400, 6), 100, 200), (CHAMPION, ()))
+    config = fitting.filled(path, KINDS, [six], OPTIONS)
+    assert all(f'legend="ch{c}"' in config for c in range(6)) and 'height="90"' in config
+    assert 'legend="1"' in fitting.filled(path, KINDS, [six, scaled("a", 0, 1)], OPTIONS)
+    evil = Series("<b>P</b>", six.window.series.timestamps, six.window.series.values, ("<i>x</i>", *"abcde"))
+    marked = fitting.filled(path, KINDS, [choice(Window(evil, 0, 100), (CHAMPION, ()))], OPTIONS)
+    assert 'legend="&lt;i&gt;x&lt;/i&gt;"' in marked
+
+
+def test_of_too_many_channels_those_that_deviate_most_come_first() -> None:
+    many = series(400, 9)
+    many.values[150:160, 7] += 30
+    many.values[150:160, 2] += 90
+    assert view_of(Window(many, 100, 200), 3).channels[:2] == (2, 7)
+    assert view_of(Window(many, 100, 200), 9).channels == tuple(range(9))
+
+
+def test_a_day_that_the_clocks_change_has_every_minute_once() -> None:
+    """2026-03-29 and 2026-10-25 in Europe: in a fixed offset no time is skipped and none comes twice."""
+    for day in ("2026-03-28T22:00", "2026-10-24T22:00"):
+        start = int(np.datetime64(day, "ns").astype(np.int64))
+        values = np.random.default_rng(0).random((600, 1))
+        whole = Series("P", start + 60 * SECOND * np.arange(600, dtype=np.int64), values)
+        window = Window(whole, 100, 500)
+        asked = choice(window, (CHAMPION, ((30, 90, 0.5), (101, 102, 0.5))))
+        made = convert.task(asked, FORM, label_studio_options(utc_offset="+01:00"), "p")
+        assert len(set(made["data"]["series"]["time"])) == 600
+        said = convert.read_intervals(window, made["predictions"][0]["result"], FORM, convert.offset_ns("+01:00"), "x")
+        assert [(i.start, i.end) for i in said] == [(i.start, i.end) for i in asked.proposal or ()]

@@ -14,10 +14,9 @@ from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, Revie
 from tsad.files.locate import shipped
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import convert, server, template
+from tsad.review.label_studio import convert, fitting, server, template
 from tsad.review.label_studio.client import ANSWERED, Client
 from tsad.review.label_studio.kinds import read_kinds
-from tsad.review.label_studio.layers import layers_of
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 from tsad.review.order import in_order
@@ -211,11 +210,11 @@ class LabelStudioReviewer(Reviewer):
 
     def _project_for(self, choices: Sequence[Choice]) -> tuple[int, Template]:
         """The project, made or adapted so that these windows can be shown in it."""
-        kinds = {i.label for c in choices for i in (*(c.proposal or ()), *(c.window.series.labels or ()))}
-        layers = sorted({layer.name for c in choices for layer in layers_of(c)})
         found = self.client.find_projects(self.title)
         if not found or (len(found) == 1 and not found[0].get("task_number")):
-            config = self._filled(choices, kinds, layers)
+            settings = self.settings
+            offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
+            config = fitting.filled(find_template(settings.template), offered, choices, settings)
             fields = {"label_config": config, "sampling": "Sequential sampling", "show_skip_button": True,
                       "enable_empty_annotation": True, "show_collab_predictions": True, "skip_queue": "IGNORE_SKIPPED"}
             if found:
@@ -225,27 +224,11 @@ class LabelStudioReviewer(Reviewer):
                 number = self.client.create_project(title=self.title, description=DESCRIPTION, **fields)["id"]
             return number, template.read(config, self.title)
         project = self._project()
-        form = template.read(project["label_config"], self.title)
-        if kinds - set(form.labels) or (form.aside and set(layers) - set(form.layers)):
-            config = template.with_labels(project["label_config"], kinds, self.title, layers)
+        template.read(project["label_config"], self.title)  # says what it lacks before anything is changed
+        config = fitting.fitted(project["label_config"], choices, self.title)
+        if config != project["label_config"]:
             self.client.update_project(project["id"], label_config=config)
-            form = template.read(config, self.title)
-        return project["id"], form
-
-    def _filled(self, choices: Sequence[Choice], kinds: Iterable[str], layers: Sequence[str]) -> str:
-        path, settings = find_template(self.settings.template), self.settings
-        widths = [c.window.values.shape[1] for c in choices]
-        drawn = min(max(widths), settings.max_channels)
-        names = {c.window.series.channels for c in choices}
-        same = len(names) == 1 and drawn == widths[0]
-        legends = next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)]
-        offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
-        detector = next((c.origin.detector for c in choices if c.origin is not None), "")
-        look = template.Look(offered, tuple(layers), settings.language, settings.verdict, detector)
-        return template.fill(
-            path.read_text(encoding="utf-8"), kinds=kinds, legends=legends,
-            time_kind=choices[0].window.series.time_kind, name=str(path), look=look,
-        )  # fmt: skip
+        return project["id"], template.read(config, self.title)
 
     def _task(self, choice: Choice, form: Template, version: str) -> dict[str, Any]:
         named = choice.origin.model_version if choice.origin else str(choice.purpose)

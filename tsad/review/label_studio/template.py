@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tsad.core.errors import ReviewError
 from tsad.core.types import ANOMALY, TimeKind
 from tsad.review.label_studio.kinds import Kind, Language
+from tsad.review.label_studio.scale import Range
 
 SERIES_KEY = "series"  # key of a task's data that holds times and columns
 TIME_COLUMN = "time"
@@ -22,6 +23,7 @@ AS_PROPOSED, CORRECTED, CANNOT_TELL = "as proposed", "corrected", "cannot tell" 
 # What proposals of these detectors are drawn in, where they name no kind; the others' are red.
 DETECTOR_COLOURS = {"chatts": "#6a3d9a", "qwen_vl": "#00838f"}
 LAYER_COLOURS = ("#0d47a1", "#1b5e20", "#00695c", "#ad1457", "#4527a0", "#827717", "#4e342e", "#37474f")
+LOWEST = 90  # pixels of a channel's plot
 CHINESE = {  # texts of ours in a template, as review.language=zh shows them
     CONTEXT: "上下文", NO_DATA: "无数据", AS_PROPOSED: "与建议一致", CORRECTED: "已更正", CANNOT_TELL: "无法判断",
     "Why? (if you like)": "原因（可不填）",
@@ -64,6 +66,7 @@ class Look:
         kinds: to offer, in this order, each with its colour, key and names.
         layers: names of what is shown beside the champion's intervals.
         language: of the texts. verdict: keep the controls that ask for a verdict and a reason.
+        ranges: of values that each channel is drawn over; ``None``, or none at all = as each task needs it.
         detector: whose proposals are shown: "Anomaly" has its colour, unless the file says another than ours.
     """
 
@@ -71,6 +74,7 @@ class Look:
     layers: tuple[str, ...] = ()
     language: Language = "en"
     verdict: bool = False
+    ranges: tuple[Range | None, ...] = ()
     detector: str = ""
 
 
@@ -99,13 +103,7 @@ def fill(
         raise ReviewError(f"Template {name} has no Channel in its TimeSeries", "Compare it with timeseries.xml.")
     for child in [e for e in series if e.tag == "Channel"]:
         series.remove(child)
-    for number, legend in enumerate(legends, 1):
-        channel = copy.deepcopy(pattern)
-        channel.set("column", column(number))
-        channel.set("legend", legend)
-        if len(legends) > 1:
-            channel.set("height", str(max(90, int(pattern.get("height", "260")) // 2)))
-        series.append(channel)
+    series.extend(_channels(pattern, legends, look.ranges))
     if time_kind == "index":
         series.attrib.pop("timeFormat", None)
         # Not a letter first: the editor would take the axis for dates.
@@ -125,6 +123,43 @@ def fill(
     return ET.tostring(root, encoding="unicode")
 
 
+def _channels(pattern: ET.Element, legends: Sequence[str], ranges: Sequence[Range | None]) -> list[ET.Element]:
+    """A plot for each legend, made after the template's first; several share the height of one and a half."""
+    channels = []
+    for number, legend in enumerate(legends, 1):
+        channel = copy.deepcopy(pattern)
+        channel.set("column", column(number))
+        channel.set("legend", legend)
+        if len(legends) > 1:
+            channel.set("height", str(max(LOWEST, int(pattern.get("height", "340")) * 3 // (2 * len(legends)))))
+        own = ranges[number - 1] if number <= len(ranges) else None
+        if own is not None and not channel.get("dataRange"):
+            channel.set("dataRange", _range(own))
+        channels.append(channel)
+    return channels
+
+
+def widened(config: str, needed: Sequence[Range | None], project: str) -> str:
+    """The project's config with every range widened that values would leave: nobody could see them."""
+    root = _root(config, f"The template of project {project}")
+    series, _ = _parts(root, f"The template of project {project}")
+    for channel, need in zip(series.iter("Channel"), needed, strict=False):
+        given = [float(edge) for edge in channel.get("dataRange", "").split(",") if edge.strip()]
+        if need is not None and len(given) == 2 and (need[0] < given[0] or need[1] > given[1]):
+            channel.set("dataRange", _range((min(need[0], given[0]), max(need[1], given[1]))))
+    return _changed(config, root)
+
+
+def _changed(config: str, root: ET.Element) -> str:
+    """The config as the tree now has it; as it was, to the letter, where nothing in it has changed."""
+    text = ET.tostring(root, encoding="unicode")
+    return config if text == ET.tostring(ET.fromstring(config), encoding="unicode") else text
+
+
+def _range(edges: Range) -> str:
+    return f"{edges[0]:.6g},{edges[1]:.6g}"
+
+
 def with_labels(config: str, kinds: Iterable[str], project: str, layers: Iterable[str] = ()) -> str:
     """The project's config with the missing kinds and layers added; what people changed besides stays."""
     root = _root(config, f"The template of project {project}")
@@ -132,7 +167,7 @@ def with_labels(config: str, kinds: Iterable[str], project: str, layers: Iterabl
     _add_labels(control, kinds)
     if (aside := _aside(root, series)) is not None:
         _add_layers(aside, layers, control)
-    return ET.tostring(root, encoding="unicode")
+    return _changed(config, root)
 
 
 def read(config: str, project: str) -> Template:

@@ -85,7 +85,7 @@ def view_of(
 
 
 def channels_shown(window: Window, most: int) -> list[int]:
-    """Channels to draw, in their own order: of too many, those that deviate most inside the window.
+    """Channels to draw, in their own order; of too many, those that deviate most inside the window, these first.
 
     Deviation is the largest distance from the series' median in units of its interquartile range.
     """
@@ -100,7 +100,7 @@ def channels_shown(window: Window, most: int) -> list[int]:
     flat = np.nanstd(window.series.values[:, present], axis=0)
     spread = np.where(spread > 0, spread, np.where(flat > 0, flat, 1.0))
     best = np.argsort(-(far / spread), kind="stable")[:most]
-    return sorted(present[c] for c in best)
+    return [present[c] for c in best]
 
 
 def _bridged(series: Series, first: int, last: int, channels: tuple[int, ...]) -> FloatArray:
