@@ -60,6 +60,7 @@ class FakeServer:
         self.read: list[tuple[str, ...]] = []  # the columns of every task that was read
         self.clock = 0
         self.seen: dict[int, Any] = {}
+        self.others: list[int] = []  # further projects of the same title
         self.before_import: Callable[[], None] = lambda: None
 
     def find_projects(self, title: str) -> list[dict[str, Any]]:
@@ -67,11 +68,15 @@ class FakeServer:
         said = [bool(a.get("was_cancelled")) for row in self.rows for a in row["annotations"]]
         counted = {"task_number": len(self.rows), "total_annotations_number": said.count(False),
                    "skipped_annotations_number": said.count(True), "created_at": "2026"}
-        return [{**self.project, **counted}] if self.project else []
+        others = [{"id": n, "title": title, "task_number": 0} for n in self.others]
+        return [*others, {**self.project, **counted}] if self.project else []
 
     def create_project(self, **fields: Any) -> dict[str, Any]:
         self.project = {"id": 1, **fields}
         return self.project
+
+    def delete_project(self, project: int) -> None:
+        self.others.remove(project)
 
     def update_project(self, project: int, **fields: Any) -> None:
         assert self.project is not None
@@ -327,6 +332,26 @@ def test_two_pushes_at_once_leave_one_task_per_window(tmp_path: Path) -> None:
     assert states(fake, tmp_path, queue).count("CORRECTED") == 1
 
 
+def test_a_project_that_label_studio_made_twice_is_one() -> None:
+    fake, queue = FakeServer(), choices(2)
+    create = fake.create_project
+
+    def twice(**fields: Any) -> dict[str, Any]:
+        fake.others.append(2)
+        return create(**fields)
+
+    fake.create_project = twice  # type: ignore[method-assign]
+    assert reviewer(fake).push(queue) == 2 and fake.others == []
+
+    def lost(**fields: Any) -> dict[str, Any]:
+        raise LostCallError("gone", "wait")
+
+    fake = FakeServer()
+    fake.create_project = lost  # type: ignore[method-assign]
+    with pytest.raises(ReviewError, match="gone"):
+        reviewer(fake).push(queue)
+
+
 def test_a_push_that_lost_its_connection_makes_only_what_did_not_arrive() -> None:
     fake, queue = FakeServer(), choices(5)
     make = fake.import_tasks
@@ -519,6 +544,8 @@ def test_a_missing_package_and_a_taken_port_are_named(tmp_path: Path, monkeypatc
         port = taken.getsockname()[1]
         with pytest.raises(ReviewError, match=f"Port {port}"):
             server._port(tmp_path, port)
+        with pytest.raises(ReviewError, match=f"Port {port} on 127.0.0.2 is taken"):  # it minds localhost's, too
+            server._port(tmp_path, port, "127.0.0.2")
 
     def absent(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
