@@ -25,6 +25,7 @@ from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
 from tsad.review.label_studio import convert, server, template
+from tsad.review.label_studio.known import LATE
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.reviewer import LabelStudioReviewer
 
@@ -135,6 +136,10 @@ def timed(reviewer: LabelStudioReviewer, http: httpx.Client, choices: list[Choic
     def pull() -> None:
         pulled[:] = reviewer.pull(choices)
 
+    def settle() -> None:
+        time.sleep(LATE.total_seconds() + 1)
+        pull()
+
     def pull_anew() -> None:
         for path in (reviewer.kept or Path()).iterdir():
             path.unlink()
@@ -147,6 +152,7 @@ def timed(reviewer: LabelStudioReviewer, http: httpx.Client, choices: list[Choic
         "pull (nothing answered)": pull,
         "answer all, inside Label Studio": lambda: accept(http, reviewer._project()["id"]),
         "pull": pull,
+        "(wait until nothing can turn up late)": settle,
         "pull (nothing changed)": pull,
         f"change {CHANGED}, a call each": lambda: change(http, reviewer._project()["id"]),
         f"pull ({CHANGED} changed)": pull,

@@ -6,6 +6,7 @@ import json
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tsad.core.errors import ConfigError, LabelError, MissingPackageError, Revie
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
-from tsad.review.label_studio import addresses, server
+from tsad.review.label_studio import addresses, known, server
 from tsad.review.label_studio.client import LostCallError, where
 from tsad.review.label_studio.exports import read_export, to_label_studio
 from tsad.review.label_studio.known import ANSWER
@@ -249,17 +250,24 @@ def states(fake: FakeServer, kept: Path | None, queue: list[Choice]) -> list[str
     return [by_id[row["data"]["window_id"]] for row in sorted(fake.rows, key=lambda r: r["id"])]
 
 
-def test_a_pull_reads_only_what_changed(tmp_path: Path) -> None:
+def test_a_pull_reads_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeServer()
     queue = queue_answered(fake, tmp_path)
     assert states(fake, tmp_path, queue) == ["CORRECTED", *["PENDING"] * 5]
-    stamps = ("updated_at", "total_annotations", "cancelled_annotations")
-    assert fake.read == [stamps], "the answer that was the newest, and it is the same"
+    assert fake.read == [ANSWER], "the answer that was the newest, and it is the same"
     fake.clock += 10
     fake.answer(fake.rows[3], skipped=True)
     fake.read.clear()
     assert states(fake, tmp_path, queue) == ["CORRECTED", "PENDING", "PENDING", "SKIPPED", "PENDING", "PENDING"]
-    assert sorted(fake.read) == [ANSWER, stamps, stamps]
+    assert fake.read == [ANSWER] * 2, "that one, and what may have become visible late"
+    monkeypatch.setattr(known, "LATE", timedelta())
+    reviewer(fake, tmp_path).pull(queue)
+    fake.read.clear()
+    reviewer(fake, tmp_path).pull(queue)
+    assert fake.read == [], "nothing can turn up late any more"
+    fake.clock += 10
+    fake.answer(fake.rows[4])
+    assert states(fake, tmp_path, queue)[4] == "CORRECTED" and fake.read == [ANSWER]
     assert all("data" not in columns for columns in fake.read), "nobody reads a whole series again"
     assert "example.org" not in "".join(p.read_text() for p in tmp_path.iterdir()), "people are known by their ids"
 
