@@ -25,6 +25,7 @@ from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.pictures import pictures_of
 from tsad.review.label_studio.template import (
     AS_PROPOSED,
+    BATCH,
     CANNOT_TELL,
     CONTEXT,
     CORRECTED,
@@ -137,7 +138,7 @@ def read_intervals(
     runs: list[Run] = []
     for region in result:
         control = str(region.get("from_name"))
-        if control in template.others:
+        if control in (*template.others, BATCH):
             continue
         if control != template.from_name or region.get("type") != "timeserieslabels":
             raise ReviewError(
@@ -249,21 +250,23 @@ def task(
         "window_id": window.window_id, "point_id": markup_free(window.point_id),
         **words_of(choice, view, template, options), **pictures_of(choice, view, options),
         "start": str(shown(places[0], kind)).split(".")[0], "end": str(shown(places[-1], kind)).split(".")[0],
-        "confidence": None if gold else confidence(choice),
+        "confidence": None if gold else round(choice.confidence, 4),
         "model_version": markup_free(choice.origin.model_version) if choice.origin and not gold else "",
-        "purpose": str(choice.purpose), "push": push, "utc_offset": options.utc_offset, SERIES_KEY: rows,
+        "purpose": str(choice.purpose), "state": "", "push": push, "utc_offset": options.utc_offset, SERIES_KEY: rows,
     }
     made = prediction(choice, view, template, options.utc_offset, version)
     return {"data": data, "predictions": [made] if made else []}
 
 
-def confidence(choice: Choice) -> float:
-    """How sure the champion is of a window: its surest interval there; without intervals what the queue goes by."""
-    return round(max((i.score for i in choice.proposal or ()), default=choice.score), 4)
+def shown_version(choice: Choice, version: str = "") -> str:
+    """The model version that the pre-annotation of a choice bears; see :func:`prediction`."""
+    if choice.purpose is Purpose.GOLD or choice.proposal is None:
+        return version or CONTEXT
+    return choice.origin.model_version if choice.origin else "unversioned"
 
 
 def prediction(
-    choice: Choice, view: View, template: Template, utc_offset: str, version: str = ""
+    choice: Choice, view: View, template: Template, utc_offset: str, version: str = "", answers: Sequence[Layer] = ()
 ) -> dict[str, Any] | None:
     """The pre-annotation of a choice: the champion's intervals and, beside them, what is seen and not answered.
 
@@ -271,16 +274,17 @@ def prediction(
 
     Args:
         version: the model version that the project shows (it shows no other's predictions).
+        answers: what people who disagree have answered, seen beside the rest.
     """
     offset = offset_ns(utc_offset)
     if choice.purpose is Purpose.GOLD or choice.proposal is None:
-        aside = aside_regions(view, (), template, offset)
-        return {"model_version": version or CONTEXT, "result": aside} if aside else None
+        aside = aside_regions(view, answers, template, offset)
+        return {"model_version": shown_version(choice, version), "result": aside} if aside else None
     own = regions(choice.window, champions(choice) if template.aside else choice.proposal, template, offset)
     return {
-        "model_version": choice.origin.model_version if choice.origin else "unversioned",
-        "score": confidence(choice),
-        "result": [*own, *aside_regions(view, layers_of(choice), template, offset)],
+        "model_version": shown_version(choice, version),
+        "score": round(choice.confidence, 4),
+        "result": [*own, *aside_regions(view, (*layers_of(choice), *answers), template, offset)],
     }
 
 
@@ -316,6 +320,8 @@ def read_annotations(found: Mapping[str, Any], choice: Choice, template: Templat
             submitted_at=instant(item.get("updated_at") or item.get("created_at")),
             skipped=bool(item.get("was_cancelled")),
             annotation_id=str(item.get("id")),
+            seconds=float(item.get("lead_time") or 0.0),
+            batch=batch_of(item.get("result") or ()),
         )
         try:
             read.append(_judged(submitted, item.get("result") or (), choice, template, (offset, where)))
@@ -323,6 +329,12 @@ def read_annotations(found: Mapping[str, Any], choice: Choice, template: Templat
             faults.append((submitted.annotator, submitted.submitted_at, str(error)))
     again = {a.annotator: max(b.submitted_at for b in read if b.annotator == a.annotator) for a in read}
     return Answers(tuple(read), tuple(text for who, at, text in faults if again.get(who, -1) <= at))
+
+
+def batch_of(result: Iterable[Mapping[str, Any]]) -> str:
+    """The batch action that made an annotation of these regions, in words; "" = a person did."""
+    marks = [r["value"]["text"] for r in result if r.get("from_name") == BATCH]
+    return str(marks[0][0]) if marks else ""
 
 
 def _judged(

@@ -28,6 +28,7 @@ CHINESE = {  # texts of ours in a template, as review.language=zh shows them
     CONTEXT: "上下文", NO_DATA: "无数据", AS_PROPOSED: "与建议一致", CORRECTED: "已更正", CANNOT_TELL: "无法判断",
     "Why? (if you like)": "原因（可不填）",
 }  # fmt: skip
+BATCH = "batch"  # control of the mark that a batch action leaves in an annotation; no template has it
 RESTORE = "Restore it under Settings > Labeling Interface, or start a new project: review.project=<name>."
 
 
