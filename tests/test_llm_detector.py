@@ -133,7 +133,7 @@ def test_missing_and_constant_windows_are_never_asked_about(make) -> None:
 
 def test_equal_blocks_are_asked_once_and_kept_answers_cost_nothing(make, tmp_path) -> None:
     values = np.tile(noise(256), (3, 1))
-    detector = make(stride=256).continuing(tmp_path, 0.0)
+    detector = make(stride=256).keeping_answers(tmp_path)
     detector._network = Counting(detector.network())
     first = detector.score([series(values)])[0]
     assert detector._network.prompts == 1
