@@ -6,6 +6,7 @@ import json
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tsad.core.errors import ConfigError, LabelError, MissingPackageError, Revie
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
-from tsad.review.label_studio import addresses, server
+from tsad.review.label_studio import addresses, known, server
 from tsad.review.label_studio.client import LostCallError, where
 from tsad.review.label_studio.exports import read_export, to_label_studio
 from tsad.review.label_studio.known import ANSWER
@@ -60,6 +61,7 @@ class FakeServer:
         self.read: list[tuple[str, ...]] = []  # the columns of every task that was read
         self.clock = 0
         self.seen: dict[int, Any] = {}
+        self.others: list[int] = []  # further projects of the same title
         self.before_import: Callable[[], None] = lambda: None
 
     def find_projects(self, title: str) -> list[dict[str, Any]]:
@@ -67,11 +69,15 @@ class FakeServer:
         said = [bool(a.get("was_cancelled")) for row in self.rows for a in row["annotations"]]
         counted = {"task_number": len(self.rows), "total_annotations_number": said.count(False),
                    "skipped_annotations_number": said.count(True), "created_at": "2026"}
-        return [{**self.project, **counted}] if self.project else []
+        others = [{"id": n, "title": title, "task_number": 0} for n in self.others]
+        return [*others, {**self.project, **counted}] if self.project else []
 
     def create_project(self, **fields: Any) -> dict[str, Any]:
         self.project = {"id": 1, **fields}
         return self.project
+
+    def delete_project(self, project: int) -> None:
+        self.others.remove(project)
 
     def update_project(self, project: int, **fields: Any) -> None:
         assert self.project is not None
@@ -244,17 +250,24 @@ def states(fake: FakeServer, kept: Path | None, queue: list[Choice]) -> list[str
     return [by_id[row["data"]["window_id"]] for row in sorted(fake.rows, key=lambda r: r["id"])]
 
 
-def test_a_pull_reads_only_what_changed(tmp_path: Path) -> None:
+def test_a_pull_reads_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeServer()
     queue = queue_answered(fake, tmp_path)
     assert states(fake, tmp_path, queue) == ["CORRECTED", *["PENDING"] * 5]
-    stamps = ("updated_at", "total_annotations", "cancelled_annotations")
-    assert fake.read == [stamps], "the answer that was the newest, and it is the same"
+    assert fake.read == [ANSWER], "the answer that was the newest, and it is the same"
     fake.clock += 10
     fake.answer(fake.rows[3], skipped=True)
     fake.read.clear()
     assert states(fake, tmp_path, queue) == ["CORRECTED", "PENDING", "PENDING", "SKIPPED", "PENDING", "PENDING"]
-    assert sorted(fake.read) == [ANSWER, stamps, stamps]
+    assert fake.read == [ANSWER] * 2, "that one, and what may have become visible late"
+    monkeypatch.setattr(known, "LATE", timedelta())
+    reviewer(fake, tmp_path).pull(queue)
+    fake.read.clear()
+    reviewer(fake, tmp_path).pull(queue)
+    assert fake.read == [], "nothing can turn up late any more"
+    fake.clock += 10
+    fake.answer(fake.rows[4])
+    assert states(fake, tmp_path, queue)[4] == "CORRECTED" and fake.read == [ANSWER]
     assert all("data" not in columns for columns in fake.read), "nobody reads a whole series again"
     assert "example.org" not in "".join(p.read_text() for p in tmp_path.iterdir()), "people are known by their ids"
 
@@ -325,6 +338,26 @@ def test_two_pushes_at_once_leave_one_task_per_window(tmp_path: Path) -> None:
     reviewer(fake, tmp_path).push(queue)
     assert len(fake.rows) == 5 and len({r["data"]["window_id"] for r in fake.rows}) == 5
     assert states(fake, tmp_path, queue).count("CORRECTED") == 1
+
+
+def test_a_project_that_label_studio_made_twice_is_one() -> None:
+    fake, queue = FakeServer(), choices(2)
+    create = fake.create_project
+
+    def twice(**fields: Any) -> dict[str, Any]:
+        fake.others.append(2)
+        return create(**fields)
+
+    fake.create_project = twice  # type: ignore[method-assign]
+    assert reviewer(fake).push(queue) == 2 and fake.others == []
+
+    def lost(**fields: Any) -> dict[str, Any]:
+        raise LostCallError("gone", "wait")
+
+    fake = FakeServer()
+    fake.create_project = lost  # type: ignore[method-assign]
+    with pytest.raises(ReviewError, match="gone"):
+        reviewer(fake).push(queue)
 
 
 def test_a_push_that_lost_its_connection_makes_only_what_did_not_arrive() -> None:
@@ -519,6 +552,8 @@ def test_a_missing_package_and_a_taken_port_are_named(tmp_path: Path, monkeypatc
         port = taken.getsockname()[1]
         with pytest.raises(ReviewError, match=f"Port {port}"):
             server._port(tmp_path, port)
+        with pytest.raises(ReviewError, match=f"Port {port} on 127.0.0.2 is taken"):  # it minds localhost's, too
+            server._port(tmp_path, port, "127.0.0.2")
 
     def absent(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)

@@ -54,8 +54,16 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
+def is_free_for_us(address: str, port: int) -> bool:
+    """Whether Label Studio can listen there: it takes another port where this one is in use at localhost."""
+    return is_free(address, port) and is_free(HOST, port)
+
+
 def free_port(address: str) -> int:
-    """Any port that is free at this address."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """Any port that is free for Label Studio at this address."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            port = int(probe.getsockname()[1])
+        if is_free_for_us(address, port):
+            return port

@@ -88,6 +88,10 @@ class Client:
         """Raises LostCallError."""
         return dict(self._send("POST", "/api/projects/", "create the project", json=fields))
 
+    def delete_project(self, project: int) -> None:
+        """Delete a project; one that is gone already is as good."""
+        self._send("DELETE", f"/api/projects/{project}/", "delete a project made twice", gone=True)
+
     def update_project(self, project: int, **fields: Any) -> None:
         self._send("PATCH", f"/api/projects/{project}/", "change the project", json=fields)
 
@@ -291,8 +295,8 @@ def _refused(url: str, what: str, status: int, body: str) -> ReviewError:
     if status in (401, 403):
         return ReviewError(
             f"Label Studio at {url} refused the token ({what}: {status})",
-            "Copy a valid one from Account & Settings into the environment variable named by review.token_env; "
-            "for the embedded one run tsad studio.",
+            "Copy a valid one from Account & Settings (a Personal Access Token, unless the organization allows legacy "
+            "ones) into the environment variable named by review.token_env; for the embedded one run tsad studio.",
         )
     if status == 404:
         return ReviewError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,10 @@ class KnownTask:
         """How many it has, skips included."""
         return sum(self.stamp[1:])
 
+    def take(self, row: Mapping[str, Any]) -> None:
+        """What the server says of its answers now, their writers by id alone."""
+        self.stamp, self.annotations = [row[column] for column in STAMP], [_plain(a) for a in row["annotations"]]
+
     def as_given(self) -> dict[str, Any]:
         """As Label Studio gives a task."""
         return {"id": self.id, "data": self.data, "annotations": self.annotations}
@@ -62,7 +67,8 @@ class KnownTasks:
     Attributes:
         project: its id and when it was made: one made anew is another.
         tasks: how many it had. others: answers it counted beside those known here. top: the newest task's id.
-        mark: the latest change seen.
+        mark: the latest change seen. seen: when, in seconds since 1970; settled: whether a look so much later that
+            nothing before ``mark`` can still turn up found nothing.
         windows: the tasks of a window by its id; none where it was looked for and there is none up to ``top``.
     """
 
@@ -71,6 +77,8 @@ class KnownTasks:
     others: int = 0
     top: int = 0
     mark: str = ""
+    seen: float = 0.0
+    settled: bool = False
     windows: dict[str, list[KnownTask]] = field(default_factory=dict)
 
     @classmethod
@@ -195,11 +203,9 @@ class TaskReader:
         """
         known, first = self.known, not self.known.mark
         if first:
-            known.mark = str(self._client.newest(self._project, "updated_at") or "")
+            known.mark, known.seen = str(self._client.newest(self._project, "updated_at") or ""), time.time()
         else:
-            changed = self._changed(taken_back)
-            read = [t for t in known.of(known.windows) if t.stamp]
-            self._fetch(t for t in read if changed.get(t.id, t.stamp) != t.stamp)
+            self._read_changed(taken_back)
         accounted = first or _counted(project) - known.answers == known.others
         unread = [t for t in known.of(wanted) if not t.stamp]
         self._fetch(unread)
@@ -219,15 +225,20 @@ class TaskReader:
         if self._client.count_tasks(self._project, ids) < len(ids):
             self.known.drop(set(ids) - {t["id"] for t in self._rows((), ids=ids)})
 
-    def _changed(self, taken_back: bool) -> dict[int, list[Any]]:
-        """Stamps of the answered tasks that changed since the last look, or shortly before it."""
-        since = datetime.fromisoformat(self.known.mark) - LATE
+    def _read_changed(self, taken_back: bool) -> None:
+        """Read the tasks that changed since the last look, and shortly before it, as long as that can add any."""
+        known, before, now = self.known, self.known.mark, time.time()
+        since = datetime.fromisoformat(before) - (timedelta() if known.settled else LATE)
         later = where("updated_at", "greater", f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z", "Datetime")
-        stamps: dict[int, list[Any]] = {}
+        read = {t.id: t for t in known.of(known.windows) if t.stamp}
         for state in (*ANSWERED, *([UNANSWERED] if taken_back else [])):
-            stamps |= {task["id"]: _stamp(task) for task in self._rows(STAMP, [later, *state])}
-        self.known.mark = max([self.known.mark, *(stamp[0] for stamp in stamps.values())])
-        return stamps
+            for row in self._rows(ANSWER, [later, *state]):
+                known.mark = max(known.mark, row["updated_at"])
+                if row["id"] in read:
+                    read[row["id"]].take(row)
+        # Measured by this machine's clock alone: the server's may be another.
+        known.seen = now if known.mark != before else known.seen
+        known.settled = known.mark == before and now - known.seen > LATE.total_seconds()
 
     def _fetch(self, tasks: Iterable[KnownTask]) -> None:
         """Read these tasks' answers; those that do not come back have none (any more)."""
@@ -236,8 +247,7 @@ class TaskReader:
             task.stamp, task.annotations = ["", 0, 0], []
         for answered in ANSWERED:
             for row in self._rows(ANSWER, answered, sorted(by_id)):
-                task = by_id[row["id"]]
-                task.stamp, task.annotations = _stamp(row), [_plain(a) for a in row["annotations"]]
+                by_id[row["id"]].take(row)
 
     def _rows(
         self, columns: Sequence[str], conditions: Sequence[Filter] = (), ids: Sequence[int] | None = None
@@ -255,10 +265,6 @@ class TaskReader:
 def _counted(project: Mapping[str, Any]) -> int:
     """Answers and skips that a project counts."""
     return int(project["total_annotations_number"] or 0) + int(project["skipped_annotations_number"] or 0)
-
-
-def _stamp(task: Mapping[str, Any]) -> list[Any]:
-    return [task[column] for column in STAMP]
 
 
 def _plain(annotation: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tsad.files.hashing import digest_of_parts
 from tsad.files.locate import answers_folder, shipped
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import batches, convert, fitting, server, template
+from tsad.review.label_studio import batches, convert, fitting, projects, server, template
 from tsad.review.label_studio.client import Client, where
 from tsad.review.label_studio.conflicts import answer_layers, people_for, settle, share_out
 from tsad.review.label_studio.kinds import read_kinds
@@ -277,7 +277,7 @@ class LabelStudioReviewer(Reviewer):
                 self.client.update_project(found[0]["id"], **fields)
                 number = found[0]["id"]
             else:
-                number = self.client.create_project(title=self.title, description=DESCRIPTION, **fields)["id"]
+                number = projects.create(self.client, self.title, description=DESCRIPTION, **fields)
             return number, template.read(config, self.title)
         project = self._project()
         template.read(project["label_config"], self.title)  # says what it lacks before anything is changed

@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 from tsad.core.context import Context
 from tsad.core.errors import MissingPackageError, ReviewError, StorageError
 from tsad.files.locate import install_extra
-from tsad.review.label_studio.addresses import HOST, free_port, is_free, is_loopback, is_own, own_address
+from tsad.review.label_studio.addresses import HOST, free_port, is_free_for_us, is_loopback, is_own, own_address
 from tsad.review.label_studio.options import LabelStudioOptions
 
 USER = "tsad@localhost.localdomain"
@@ -328,7 +328,7 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
 
 def _port(home: Path, wanted: int, address: str = HOST) -> int:
     """The port asked for, or a free one."""
-    if wanted and not is_free(address, wanted):
+    if wanted and not is_free_for_us(address, wanted):
         raise ReviewError(
             f"Port {wanted} on {address} is taken", "Choose another with port=<number>, or port=0 for any."
         )
@@ -336,9 +336,9 @@ def _port(home: Path, wanted: int, address: str = HOST) -> int:
         return wanted
     with contextlib.suppress(OSError, ValueError, KeyError):
         last = int(json.loads((folder(home) / "server.json").read_text())["port"])
-        if is_free(address, last):
+        if is_free_for_us(address, last):
             return last
-    return 8080 if is_free(address, 8080) else free_port(address)
+    return 8080 if is_free_for_us(address, 8080) else free_port(address)
 
 
 def _created(pid: int) -> float | None:
