@@ -111,6 +111,7 @@ ADDED = {
         Addition("utc_offset", "kinds", "kinds.yaml"), Addition("utc_offset", "language", "en"),
         Addition("max_channels", "overlap", 0.0), Addition("max_channels", "consensus", "majority"),
         Addition("max_channels", "expert", ""), Addition("max_channels", "patience", 60.0),
+        Addition("utc_offset", "verdict", False), Addition("agreement_iou", "beside", []),
     ),
     "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }

@@ -69,7 +69,8 @@ def acceptance_of(reviewed: Iterable[ReviewedWindow]) -> tuple[Acceptance, ...]:
     rows = []
     for (version, kind), fates in sorted(counts.items()):
         total, share = sum(fates), fates[0] / sum(fates)
-        rows.append(Acceptance(version, kind, total, *fates, share, *wilson(share, total)))
+        low, high = wilson(share, total)
+        rows.append(Acceptance(version, kind, total, fates[0], fates[1], fates[2], share, low, high))
     return tuple(rows)
 
 

@@ -30,6 +30,7 @@ class LabelStudioOptions(ReviewOptions):
     consensus: ConsensusMode  # what counts of answers that agree
     expert: str  # id of the annotator who settles conflicts; "" = nobody
     patience: float = Field(ge=0)  # seconds to wait for a server that goes away in mid-push or mid-pull
+    verdict: bool  # ask for a verdict and a reason beside the intervals
 
     @field_validator("utc_offset")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,17 +11,16 @@ from typing import Any, Self
 
 from tsad.agreement.deciding import ConsensusRule
 from tsad.core.errors import ConfigError, ReviewError
-from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
+from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.files.hashing import digest_of_parts
 from tsad.files.locate import answers_folder, shipped
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import batches, convert, projects, server, template
+from tsad.review.label_studio import batches, convert, fitting, projects, server, template
 from tsad.review.label_studio.client import Client, where
 from tsad.review.label_studio.conflicts import answer_layers, people_for, settle, share_out
 from tsad.review.label_studio.kinds import read_kinds
 from tsad.review.label_studio.known import KnownTask, KnownTasks, TaskReader
-from tsad.review.label_studio.layers import layers_of
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 from tsad.review.label_studio.writing import TaskWriter, versions_of
@@ -165,21 +164,26 @@ class LabelStudioReviewer(Reviewer):
             tasks = reader.answers(wanted)
         if not gone:
             self._check_present(wanted, tasks)
-        answers = {
-            name: [a for task in own for a in convert.read_annotations(task.as_given(), wanted[name], form)]
-            for name, own in tasks.items()
-        }
-        return [
-            resolve(c, answers[c.window.window_id], self.rule, people_for(c.window, self.settings.overlap))
-            for c in choices
-        ]
+        return [self._resolved(c, tasks[c.window.window_id], form) for c in choices]
+
+    def _resolved(self, choice: Choice, tasks: Sequence[KnownTask], form: Template) -> ReviewedWindow:
+        """How a window stands; it waits while an answer of it cannot be read."""
+        read = [convert.read_annotations(task.as_given(), choice, form) for task in tasks]
+        answers: list[Annotation] = [a for one in read for a in one.annotations]
+        problems = [text for one in read for text in one.problems]
+        if problems:
+            return ReviewedWindow(choice, tuple(answers), ReviewState.PENDING, problem="; ".join(problems))
+        return resolve(choice, answers, self.rule, people_for(choice.window, self.settings.overlap))
 
     def settle(self, reviewed: Sequence[ReviewedWindow]) -> int:
         """See :meth:`Reviewer.settle`; raises as :meth:`pull`."""
         conflicts = [r for r in reviewed if r.state is ReviewState.CONFLICT]
         layers = {layer.name for r in conflicts for layer in answer_layers(r, self.settings.language)}
         project = self._project()
-        form = self._adapted(project, (), layers)
+        config = template.with_labels(project["label_config"], (), self.title, sorted(layers)) if layers else ""
+        if layers and config != project["label_config"]:
+            self.client.update_project(project["id"], label_config=config)
+        form = template.read(config or project["label_config"], self.title)
         return settle(self.client, project["id"], form, reviewed, self.settings)
 
     def user(self) -> str:
@@ -262,11 +266,11 @@ class LabelStudioReviewer(Reviewer):
 
     def _project_for(self, choices: Sequence[Choice]) -> tuple[int, Template]:
         """The project, made or adapted so that these windows can be shown in it."""
-        kinds = {i.label for c in choices for i in (*(c.proposal or ()), *(c.window.series.labels or ()))}
-        layers = sorted({layer.name for c in choices for layer in layers_of(c)})
         found = self.client.find_projects(self.title)
         if not found or (len(found) == 1 and not found[0].get("task_number")):
-            config = self._filled(choices, kinds, layers)
+            settings = self.settings
+            offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
+            config = fitting.filled(find_template(settings.template), offered, choices, settings)
             fields = {"label_config": config, "sampling": "Sequential sampling", "show_skip_button": True,
                       "enable_empty_annotation": True, "show_collab_predictions": True, "skip_queue": "IGNORE_SKIPPED"}
             if found:
@@ -276,31 +280,11 @@ class LabelStudioReviewer(Reviewer):
                 number = projects.create(self.client, self.title, description=DESCRIPTION, **fields)
             return number, template.read(config, self.title)
         project = self._project()
-        return project["id"], self._adapted(project, kinds, layers)
-
-    def _adapted(self, project: Mapping[str, Any], kinds: Collection[str], layers: Collection[str]) -> Template:
-        """The project's template, with the labels that it lacks added."""
-        form = template.read(project["label_config"], self.title)
-        if set(kinds) - set(form.labels) or (form.aside and set(layers) - set(form.layers)):
-            config = template.with_labels(project["label_config"], kinds, self.title, sorted(layers))
+        template.read(project["label_config"], self.title)  # says what it lacks before anything is changed
+        config = fitting.fitted(project["label_config"], choices, self.title)
+        if config != project["label_config"]:
             self.client.update_project(project["id"], label_config=config)
-            form = template.read(config, self.title)
-        return form
-
-    def _filled(self, choices: Sequence[Choice], kinds: Iterable[str], layers: Sequence[str]) -> str:
-        path, settings = find_template(self.settings.template), self.settings
-        widths = [c.window.values.shape[1] for c in choices]
-        drawn = min(max(widths), settings.max_channels)
-        names = {c.window.series.channels for c in choices}
-        same = len(names) == 1 and drawn == widths[0]
-        legends = next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)]
-        offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
-        detector = next((c.origin.detector for c in choices if c.origin is not None), "")
-        look = template.Look(offered, tuple(layers), settings.language, detector)
-        return template.fill(
-            path.read_text(encoding="utf-8"), kinds=kinds, legends=legends,
-            time_kind=choices[0].window.series.time_kind, name=str(path), look=look,
-        )  # fmt: skip
+        return project["id"], template.read(config, self.title)
 
     def _task(self, choice: Choice, form: Template, version: str) -> dict[str, Any]:
         named = choice.origin.model_version if choice.origin else str(choice.purpose)
