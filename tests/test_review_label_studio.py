@@ -17,8 +17,9 @@ from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
 from tsad.review.label_studio import server
 from tsad.review.label_studio.exports import read_export, to_label_studio
+from tsad.review.label_studio.instruction import find_file
 from tsad.review.label_studio.options import LabelStudioOptions
-from tsad.review.label_studio.reviewer import LabelStudioReviewer, find_template
+from tsad.review.label_studio.reviewer import LabelStudioReviewer
 
 MINUTE = 60_000_000_000
 START = 1_767_225_600_000_000_000  # 2026-01-01 00:00:00 UTC
@@ -52,6 +53,8 @@ class FakeServer:
         self.rows: list[dict[str, Any]] = []
         self.calls: list[int] = []
         self.dies_after = 10**9
+        self.tabs: dict[int, dict[str, Any]] = {}
+        self.keys: dict[str, str] = {}
 
     def find_projects(self, title: str) -> list[dict[str, Any]]:
         return [dict(self.project, task_number=len(self.rows))] if self.project else []
@@ -85,8 +88,14 @@ class FakeServer:
     def count_tasks(self, project: int) -> int:
         return len(self.rows)
 
-    def ensure_view(self, project: int, data: Any) -> None:
-        self.view = data
+    def views(self, project: int) -> list[dict[str, Any]]:
+        return [{"id": number, "data": view} for number, view in self.tabs.items()]
+
+    def save_view(self, project: int, data: Any, number: int | None = None) -> None:
+        self.tabs[len(self.tabs) + 1 if number is None else number] = json.loads(json.dumps(data))
+
+    def set_hotkey(self, action: str, key: str) -> None:
+        self.keys[action] = key
 
 
 def reviewer(fake: FakeServer, **options: Any) -> LabelStudioReviewer:
@@ -106,7 +115,7 @@ def test_a_push_goes_out_in_chunks_by_score_and_survives_a_kill() -> None:
     assert [r["data"]["confidence"] for r in fake.rows] == [0.4, 0.3, 0.2, 0.1, 0.0]
     assert reviewer(fake).push(queue) == 0
     assert fake.project is not None and fake.project["title"] == "tsad-demo" and fake.project["model_version"] == "m:1"
-    assert "tasks:data.series" in fake.view["hiddenColumns"]["labeling"]
+    assert all("tasks:data.series" in tab["hiddenColumns"]["labeling"] for tab in fake.tabs.values())
 
 
 def test_a_queue_that_cannot_be_shown_whole_is_not_pushed_in_part() -> None:
@@ -161,7 +170,7 @@ def test_options_that_cannot_be_honoured_are_refused_before_connecting() -> None
         with pytest.raises((ConfigError, ValueError), match=key):
             reviewer(FakeServer(), **change)
     with pytest.raises(ConfigError, match=r"review\.template=nothing\.xml.*timeseries\.xml"):
-        find_template("nothing.xml")
+        find_file("nothing.xml", "review.template", "*.xml")
 
 
 def reviewed(kind: Any = "time") -> list[ReviewedWindow]:

@@ -106,6 +106,11 @@ ADDED = {
     ),
     "windows": (Addition("context", "remembered", 8192),),
     "detector": (Addition("blend", "refit_every", 0.0),),
+    "review": (
+        Addition("max_channels", "language", "en"), Addition("max_channels", "pictures", True),
+        Addition("max_channels", "instruction", "instruction_{language}.md"),
+        Addition("max_channels", "submit_key", ""),
+    ),
     "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }
 # What was written out before a detector had values of its own; null stands for the same now.

@@ -159,14 +159,27 @@ class Client:
             answer = self._send("GET", f"/api/projects/{project}/", params={"include": "task_number"})
         return int(answer["task_number"])
 
-    def ensure_view(self, project: int, data: Mapping[str, Any]) -> None:
-        """Create the data manager's tab of this title, or bring it up to date."""
-        with self._calling("set up the data manager's view"):
-            views = self._send("GET", "/api/dm/views/", params={"project": project})
-            same = [v for v in views if v.get("data", {}).get("title") == data["title"]]
-            if same:
-                return
-            self._send("POST", "/api/dm/views/", json={"project": project, "data": dict(data)})
+    def views(self, project: int) -> list[dict[str, Any]]:
+        """The data manager's tabs, from left to right, each with ``id`` and ``data``."""
+        with self._calling("list the data manager's tabs"):
+            return list(self._send("GET", "/api/dm/views/", params={"project": project}))
+
+    def save_view(self, project: int, data: Mapping[str, Any], number: int | None = None) -> None:
+        """Make a tab of the data manager, or write it in the place of number ``number``."""
+        body = {"project": project, "data": dict(data)}
+        with self._calling("set up the data manager's tabs"):
+            if number is None:
+                self._send("POST", "/api/dm/views/", json=body)
+            else:
+                self._send("PATCH", f"/api/dm/views/{number}/", json=body)
+
+    def set_hotkey(self, action: str, key: str) -> None:
+        """A key of the token's user, of whom alone the API sets keys; actions by the names of its settings page."""
+        path = "/api/current-user/hotkeys/"
+        with self._calling(f"set the hotkey {key}"):
+            present = self._send("GET", path)["custom_hotkeys"]
+            if present.get(action) != {"key": key}:
+                self._send("PATCH", path, json={"custom_hotkeys": {**present, action: {"key": key}}})
 
     def _send(self, method: str, path: str, **kwargs: Any) -> Any:
         """One call over the SDK's connection; for what its models make slow or leave out.

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.errors import ReviewError
 from tsad.core.names import markup_free
 from tsad.core.reviews import Annotation, Choice, Purpose
 from tsad.core.series import Window
 from tsad.core.types import ANOMALY, NS_PER_SECOND, FloatArray, IntArray, Interval, TimeKind
+from tsad.review.label_studio.clock import offset_ns
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.pictures import pictures_of
 from tsad.review.label_studio.template import RESTORE, SERIES_KEY, TIME_COLUMN, Template, column
@@ -27,22 +28,6 @@ from tsad.review.label_studio.words import words_of
 from tsad.review.positions import Run, intervals_to_labelled_runs, labelled_runs_to_intervals
 
 NS_PER_MS = 1_000_000
-
-
-def offset_ns(text: str) -> int:
-    """A fixed offset such as ``+08:00`` or ``-03:30`` in ns.
-
-    Raises:
-        ConfigError: anything else, a zone's name for instance.
-    """
-    match = re.fullmatch(r"([+-])(\d{2}):([0-5]\d)", text)
-    if not match or int(match[2]) > 14:
-        raise ConfigError(
-            f"review.utc_offset={text} is no fixed offset",
-            "Write it as +08:00 or -03:30; zones with daylight saving would show an hour twice.",
-        )
-    seconds = (int(match[2]) * 60 + int(match[3])) * 60
-    return (-seconds if match[1] == "-" else seconds) * NS_PER_SECOND
 
 
 def axis(window: Window, offset: int) -> IntArray:
@@ -223,7 +208,7 @@ def task(choice: Choice, template: Template, options: LabelStudioOptions, push: 
     gold = choice.purpose is Purpose.GOLD
     data = {
         "window_id": window.window_id, "point_id": markup_free(window.point_id),
-        **words_of(choice, view, template, options), **pictures_of(choice, view, options),
+        **words_of(choice, view, template, options), **pictures_of(choice, view, template, options),
         "start": str(shown(places[0], kind)).split(".")[0], "end": str(shown(places[-1], kind)).split(".")[0],
         "confidence": None if gold else round(choice.score, 4),
         "model_version": markup_free(choice.origin.model_version) if choice.origin and not gold else "",

@@ -17,6 +17,7 @@ from tsad.core.names import of_markup_free
 from tsad.core.reviews import ReviewedWindow
 from tsad.core.types import ANOMALY, NS_PER_SECOND, IntArray, Interval, TimeKind
 from tsad.review.label_studio import convert
+from tsad.review.label_studio.clock import offset_ns
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import SERIES_KEY, TIME_COLUMN, Template
 
@@ -64,7 +65,7 @@ def to_label_studio(windows: Sequence[ReviewedWindow], options: LabelStudioOptio
     Args:
         options: ``utc_offset`` and ``max_channels`` as people saw them.
     """
-    offset = convert.offset_ns(options.utc_offset)
+    offset = offset_ns(options.utc_offset)
     out = []
     for reviewed in windows:
         window = reviewed.window
@@ -100,7 +101,7 @@ def _said(
     if not texts:
         kind = "time" if isinstance((marked[0].get("value") or {}).get("start"), str) else "index"
     try:
-        offset = convert.offset_ns(str(data.get("utc_offset", "+00:00"))) if kind == "time" else 0
+        offset = offset_ns(str(data.get("utc_offset", "+00:00"))) if kind == "time" else 0
         unit = convert.NS_PER_MS if kind == "time" else NS_PER_SECOND
         places = np.array([convert.place_of(t, kind) for t in texts])
         return [i for r in marked for i in _intervals(r.get("value") or {}, kind, places, unit, offset)]

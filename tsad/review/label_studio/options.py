@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -20,6 +21,10 @@ class LabelStudioOptions(ReviewOptions):
     utc_offset: str  # fixed offset people see, e.g. +08:00
     chunk: int = Field(ge=1)  # tasks per import call
     max_channels: int = Field(ge=1)  # channels drawn per task
+    language: Literal["en", "zh"]  # of instruction, titles and kinds
+    pictures: bool  # a picture of the whole series in each task, a thumbnail in the list
+    instruction: str  # file in label_studio/, "{language}" = en or zh; "" = none
+    submit_key: str  # that submits and opens the next window; "" = Label Studio's own
 
     @field_validator("utc_offset")
     @classmethod

@@ -11,28 +11,15 @@ from typing import Any, Self
 
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.reviews import Choice, Purpose, ReviewedWindow
-from tsad.files.locate import shipped
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import convert, server, template
+from tsad.review.label_studio import convert, instruction, server, tabs, template
 from tsad.review.label_studio.client import ANSWERED, Client
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 from tsad.review.order import in_order
 
-VIEW = "Review queue"
 DESCRIPTION = "Review queue of a tsad loop. Correct the proposed intervals and submit; none where nothing is abnormal."
-# What an annotator wants to see of a task in the list; the raw series would come first and fill the screen.
-SHOWN = (
-    "data.point_id", "data.start", "data.confidence", "data.model_version", "data.purpose",
-    "total_annotations", "cancelled_annotations", "annotators", "completed_at",
-)
-HIDDEN = (
-    "data.series", "data.window_id", "data.title", "data.end", "data.push", "data.utc_offset", "inner_id",
-    "total_predictions", "annotations_results", "annotations_ids", "predictions_score", "predictions_model_versions",
-    "predictions_results", "file_upload", "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time",
-    "draft_exists",
-)
 
 
 @dataclass(frozen=True)
@@ -107,11 +94,13 @@ class LabelStudioReviewer(Reviewer):
         project, form = self._project_for(list(wanted.values()))
         convert.check(wanted.values(), form)
         known = self._known(project, wanted)
-        fresh = in_order(c for w, c in wanted.items() if w not in known)
+        order = in_order(wanted.values())
+        ranks = {c.window.window_id: rank for rank, c in enumerate(order)}
+        fresh = [c for c in order if c.window.window_id not in known]
         created = 0
         with self.context.progress.task("pushing windows", len(fresh)) as pushed:
             for at in range(0, len(fresh), self.settings.chunk):
-                part = [self._task(c, form) for c in fresh[at : at + self.settings.chunk]]
+                part = [self._task(c, form, ranks[c.window.window_id]) for c in fresh[at : at + self.settings.chunk]]
                 created += self.client.import_tasks(project, part)
                 pushed(created)
         if created != len(fresh):
@@ -124,7 +113,8 @@ class LabelStudioReviewer(Reviewer):
         if versions:
             # Label Studio shows the proposals of one model version only: the project's.
             self.client.update_project(project, model_version=versions[-1])
-        self.client.ensure_view(project, view())
+        self._instruct(form)
+        tabs.keep_tabs(self.client, project, self.settings.language)
         return created
 
     def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
@@ -222,7 +212,7 @@ class LabelStudioReviewer(Reviewer):
         return project["id"], form
 
     def _filled(self, choices: Sequence[Choice], kinds: Iterable[str]) -> str:
-        path = find_template(self.settings.template)
+        path = instruction.find_file(self.settings.template, "review.template", "*.xml")
         widths = [c.window.values.shape[1] for c in choices]
         drawn = min(max(widths), self.settings.max_channels)
         names = {c.window.series.channels for c in choices}
@@ -231,13 +221,31 @@ class LabelStudioReviewer(Reviewer):
         kind = choices[0].window.series.time_kind
         text = path.read_text(encoding="utf-8")
         detector = next((c.origin.detector for c in choices if c.origin is not None), "")
-        return template.fill(
+        config = template.fill(
             text, kinds=kinds, legends=legends, time_kind=kind, name=str(path), detector=detector
         )
+        return config if self.settings.pictures else template.without_overview(config)
 
-    def _task(self, choice: Choice, form: Template) -> dict[str, Any]:
+    def _instruct(self, form: Template) -> None:
+        """The key that submits, and what annotators read first: words of their own, and changes of ours, stay."""
+        if self.settings.submit_key:
+            self.client.set_hotkey(instruction.SUBMIT_ACTION, self.settings.submit_key)
+        if not self.settings.instruction:
+            return
+        project = self._project()
+        present = str(project.get("expert_instruction") or "")
+        if present and not instruction.is_ours(present):
+            return
+        text = instruction.instruction(self.settings, form)
+        if instruction.mark_of(text) != instruction.mark_of(present):
+            shown = {} if present else {"show_instruction": True}  # who has switched it off wants it so
+            self.client.update_project(project["id"], expert_instruction=text, **shown)
+
+    def _task(self, choice: Choice, form: Template, rank: int) -> dict[str, Any]:
         version = choice.origin.model_version if choice.origin else str(choice.purpose)
-        return convert.task(choice, form, self.settings, self.push_id or version)
+        made = convert.task(choice, form, self.settings, self.push_id or version)
+        data = {**made["data"], "priority": tabs.priority(choice.iteration, rank)}
+        return {**made, "data": tabs.arranged(data)}
 
     def _known(self, project: int, wanted: dict[str, Choice]) -> dict[str, dict[str, Any]]:
         """The one task of each window that has one. Of several, the answered or else the oldest stays."""
@@ -279,33 +287,6 @@ class LabelStudioReviewer(Reviewer):
                 "Push the queue again with tsad push: it makes only the missing ones.",
             )
         self._complete = (project, total)
-
-
-def view() -> dict[str, Any]:
-    """The data manager's tab: point, start, confidence and model version instead of the raw series."""
-    hidden = [f"tasks:{name}" for name in HIDDEN]
-    beside = [f"tasks:{name}" for name in ("id", *SHOWN) if name not in ("data.point_id", "data.start")]
-    return {
-        "title": VIEW, "type": "list", "target": "tasks", "ordering": ["tasks:id"],
-        "hiddenColumns": {"explore": hidden, "labeling": hidden + beside},
-        "columnsWidth": {"tasks:data.point_id": 160, "tasks:data.start": 170, "tasks:data.model_version": 200},
-        "columnsDisplayType": {"tasks:data.confidence": "Number"},
-        "filters": {"conjunction": "and", "items": []},
-    }
-
-
-def find_template(name: str) -> Path:
-    """The template file: a path as it stands, else in ``label_studio/`` where the user stands, else ours.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    ours = shipped("label_studio")
-    for path in (Path(name).expanduser(), Path("label_studio") / name, ours / name):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted(p.name for p in ours.glob("*.xml")))
-    raise ConfigError(f"review.template={name} is no file here or in {ours}", f"There are {known}, or give a path.")
 
 
 def _by_window(choices: Sequence[Choice]) -> dict[str, Choice]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tsad.core.errors import ReviewError
 from tsad.core.types import ANOMALY, TimeKind
 
 SERIES_KEY = "series"  # key of a task's data that holds times and columns
+OVERVIEW_KEY = "overview"  # key of the picture of the whole series
+FREE_KEYS = "123456789"  # that Label Studio gives to kinds without one of their own, in this order
 TIME_COLUMN = "time"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%L"  # always with milliseconds: one project may show coarse and fine series
 COLOURS = ("#d62728", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#2ca02c", "#17becf", "#bcbd22", "#1f77b4", "#7f7f7f")
@@ -29,6 +31,8 @@ class Template:
         channels: columns ``c1`` ... ``cN`` that every task must have.
         labels: kinds an annotator can choose.
         others: names of further controls; their results are not intervals and are left alone.
+        hotkeys: the kinds' keys, "" where Label Studio gives none.
+        overview: whether tasks show a picture of the whole series, and so must have one.
     """
 
     from_name: str
@@ -37,6 +41,8 @@ class Template:
     channels: int
     labels: tuple[str, ...]
     others: frozenset[str]
+    hotkeys: Mapping[str, str] = field(default_factory=dict)
+    overview: bool = False
 
 
 def column(number: int) -> str:
@@ -119,6 +125,8 @@ def read(config: str, project: str) -> Template:
         channels=len(columns),
         labels=tuple(e.get("value", "") for e in control.iter("Label")),
         others=frozenset(names),
+        hotkeys=_hotkeys(control),
+        overview=any(e.get("value") == f"${OVERVIEW_KEY}" for e in root.iter("Image")),
     )
 
 
@@ -137,6 +145,23 @@ def _parts(root: ET.Element, what: str) -> tuple[ET.Element, ET.Element]:
     if control is None or not control.get("name"):
         raise ReviewError(f"{what} has changed: no TimeSeriesLabels belongs to {series.get('name')}", RESTORE)
     return series, control
+
+
+def _hotkeys(control: ET.Element) -> dict[str, str]:
+    """Keys of the kinds: their own, else the next that is free, as Label Studio gives them out."""
+    labels = [e for e in control.iter("Label") if e.get("value")]
+    taken = {e.get("hotkey") for e in labels}
+    free = iter([key for key in FREE_KEYS if key not in taken] + [""] * len(labels))
+    return {e.get("value", ""): e.get("hotkey") or next(free) for e in labels}
+
+
+def without_overview(config: str) -> str:
+    """The config without the picture of the whole series, for tasks that have none."""
+    root = _root(config, "The template")
+    for parent in list(root.iter()):
+        for child in [e for e in parent if e.tag == "Image" and e.get("value") == f"${OVERVIEW_KEY}"]:
+            parent.remove(child)
+    return ET.tostring(root, encoding="unicode")
 
 
 def _add_labels(control: ET.Element, kinds: Iterable[str]) -> None:
