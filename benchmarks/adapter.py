@@ -19,6 +19,7 @@ from tsad.config import compose, settings, workbench
 from tsad.config.tuning import adapter_for
 from tsad.config.workbench import Workbench
 from tsad.core.intervals import mask_to_intervals
+from tsad.core.recording import NoRecord
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.tuning import TuningCall
@@ -27,24 +28,6 @@ from tsad.steps.curve_protocol import Line, Split, answers, by_calibrator, measu
 from tsad.steps.sets import open_sets
 from tsad.training.datasets import build
 from tsad.training.small import SmallTuner
-
-
-class Silent:
-    """A recorder that records nothing."""
-
-    def params(self, values: object) -> None: ...
-
-    def metrics(self, values: object, step: int = 0) -> None: ...
-
-    def tags(self, values: object) -> None: ...
-
-    def json(self, value: object, path: str) -> None: ...
-
-    def file(self, path: Path, folder: str = "") -> None: ...
-
-    def figure(self, figure: object, path: str) -> None: ...
-
-    def table(self, rows: object, path: str) -> None: ...
 
 
 def dataset(split: Split, pairs: list[tuple[Series, np.ndarray]], reviews: int, context: int) -> DatasetVersion:
@@ -70,7 +53,7 @@ def compared(bench: Workbench, pairs: list[tuple[Series, np.ndarray]], reviews: 
     with tempfile.TemporaryDirectory() as folder:
         version = dataset(split, pairs, reviews, bench.windows.context)
         call = TuningCall(folder=Path(folder))
-        result = SmallTuner().fit(detector, version, adapter_for(bench.adapter, detector), call, Silent())  # type: ignore[arg-type]
+        result = SmallTuner().fit(detector, version, adapter_for(bench.adapter, detector), call, NoRecord())  # type: ignore[arg-type]
         found = [before["interval_f1"], before["composite_f1"]]
         if result.adapter is None:
             return [*found, *found, *found, 0.0, 0.0]

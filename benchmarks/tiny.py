@@ -26,6 +26,7 @@ from tsad.config import compose, settings, workbench
 from tsad.config.tuning import adapter_for, tuner_of
 from tsad.config.workbench import Workbench
 from tsad.core.intervals import mask_to_intervals, runs_of
+from tsad.core.recording import NoRecord
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Window
 from tsad.core.tuning import TuningCall
@@ -42,16 +43,6 @@ from tsad.training.datasets import build
 LENGTH, SEED = 256, 977
 POINTS = 30_000  # of each series of a set, from its beginning
 Figures = dict[str, float]
-
-
-class Silent:
-    """A recorder that records nothing."""
-
-    def params(self, values: object) -> None: ...
-
-    def metrics(self, values: object, step: int = 0) -> None: ...
-
-    def tags(self, values: object) -> None: ...
 
 
 def bench_of(detector: str, *overrides: str) -> Workbench:
@@ -214,7 +205,7 @@ def _adapted(bench: Workbench, detector: LanguageDetector, part: Lesson, score: 
     with tempfile.TemporaryDirectory() as folder:
         call = TuningCall(folder=Path(folder))
         options = adapter_for(bench.adapter, detector)
-        tuned = tuner_of(detector).fit(detector, version, options, call, Silent())  # type: ignore[arg-type]
+        tuned = tuner_of(detector).fit(detector, version, options, call, NoRecord())
         if tuned.adapter is None:
             raise SystemExit(f"nothing was trained: {tuned.reason}")
         adapted = detector.with_adapter(tuned.adapter)

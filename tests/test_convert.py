@@ -167,7 +167,7 @@ def test_a_task_holds_what_people_see_and_its_prediction() -> None:
     assert data["series"]["time"][:2] == ["2026-01-01 08:00:00.000", "2026-01-01 08:01:00.000"]
     assert list(data["series"]) == ["time", "c1"]
     (prediction,) = made["predictions"]
-    assert prediction["model_version"] == "tsad-x-patch:3" and prediction["score"] == 0.71
+    assert prediction["model_version"] == "tsad-x-patch:3" and prediction["score"] == data["confidence"] == 0.9
     assert len(prediction["result"]) == 1
     json.dumps(made, allow_nan=False)
 
@@ -253,7 +253,7 @@ def test_a_filled_template_is_read_back_and_grows_by_kinds() -> None:
     grown = template.read(template.with_labels(config, {"spike", "flat"}, "p"), "p")
     assert grown.labels == ("Anomaly", "level shift", "spike", "flat")
     extra = config.replace("</View>", '<Choices name="sure" toName="ts"><Choice value="no" /></Choices></View>')
-    assert template.read(extra, "p").others == {"sure"}
+    assert template.read(extra, "p").others == {"sure", "aside"}
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,8 @@ def test_no_name_is_markup_in_a_task_and_every_name_comes_back(name: str) -> Non
 
 def test_language_models_propose_in_colours_of_their_own() -> None:
     def colour(detector: str, text: str) -> str:
-        config = template.fill(text, kinds=(), legends=["value"], time_kind="time", name="t", detector=detector)
+        look = template.Look(detector=detector)
+        config = template.fill(text, kinds=(), legends=["value"], time_kind="time", name="t", look=look)
         return config.partition('value="Anomaly"')[2].partition('background="')[2][:7]
 
     ours = FILE.read_text()

@@ -15,12 +15,13 @@ from tsad.config.parts import part
 from tsad.core.errors import DetectorError, TsadError
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.options.prompt import PromptOptions
+from tsad.core.reduction import kept_positions
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin
 from tsad.detectors.devices import full_device_named
 from tsad.detectors.llm.asking import Asking
-from tsad.detectors.llm.blocks import Cutting, kept_positions, pieces
+from tsad.detectors.llm.blocks import Cutting, pieces
 from tsad.detectors.llm.chatts.detector import ChatTS
 from tsad.detectors.llm.chatts.tiny import chatts
 from tsad.detectors.llm.codec import IntervalCodec, Mark
@@ -132,7 +133,7 @@ def test_missing_and_constant_windows_are_never_asked_about(make) -> None:
 
 def test_equal_blocks_are_asked_once_and_kept_answers_cost_nothing(make, tmp_path) -> None:
     values = np.tile(noise(256), (3, 1))
-    detector = make(stride=256).continuing(tmp_path, 0.0)
+    detector = make(stride=256).keeping_answers(tmp_path)
     detector._network = Counting(detector.network())
     first = detector.score([series(values)])[0]
     assert detector._network.prompts == 1

@@ -17,7 +17,7 @@ from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
 from tsad.review.label_studio import server
 from tsad.review.label_studio.exports import read_export, to_label_studio
-from tsad.review.label_studio.instruction import find_file
+from tsad.review.label_studio.located import find_file
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.reviewer import LabelStudioReviewer
 
@@ -52,6 +52,7 @@ class FakeServer:
         self.project: dict[str, Any] | None = None
         self.rows: list[dict[str, Any]] = []
         self.calls: list[int] = []
+        self.changed: list[int] = []
         self.dies_after = 10**9
         self.tabs: dict[int, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
@@ -72,7 +73,8 @@ class FakeServer:
             raise ReviewError("killed")
         self.calls.append(len(tasks))
         for task in tasks:
-            self.rows.append({"id": len(self.rows) + 1, "annotations": [], **json.loads(json.dumps(task))})
+            made = {"id": len(self.rows) + 1, "annotations": [], "overlap": 1, "is_labeled": False}
+            self.rows.append({**made, **json.loads(json.dumps(task))})
         return len(tasks)
 
     def replace_predictions(self, project: int, predictions: list[dict[str, Any]]) -> None:
@@ -97,6 +99,30 @@ class FakeServer:
     def set_hotkey(self, action: str, key: str) -> None:
         self.keys[action] = key
 
+    def find(self, project: int, key: str, values: list[str]) -> list[dict[str, Any]]:
+        return [r for r in self.rows if r["data"].get(key) in values]
+
+    def task(self, number: int) -> dict[str, Any]:
+        return json.loads(json.dumps(next(r for r in self.rows if r["id"] == number)))
+
+    def change_task(self, number: int, **fields: Any) -> None:
+        self.changed.append(number)
+        next(r for r in self.rows if r["id"] == number).update(fields)
+
+    def annotate(self, task: int, result: list[Any]) -> None:
+        row = next(r for r in self.rows if r["id"] == task)
+        number = 1000 * task + len(row["annotations"])
+        row["annotations"].append({"id": number, "completed_by": 1, "result": json.loads(json.dumps(result))})
+        row["total_annotations"] = len(row["annotations"])
+
+    def delete_annotation(self, number: int) -> None:
+        for row in self.rows:
+            row["annotations"] = [a for a in row["annotations"] if a["id"] != number]
+            row["total_annotations"] = len(row["annotations"])
+
+    def user(self) -> int:
+        return 1
+
 
 def reviewer(fake: FakeServer, **options: Any) -> LabelStudioReviewer:
     settings = LabelStudioOptions(**{**dict(OPTIONS), **options})
@@ -112,7 +138,9 @@ def test_a_push_goes_out_in_chunks_by_score_and_survives_a_kill() -> None:
     fake.dies_after = 99
     assert reviewer(fake).push(queue) == 1
     assert fake.calls == [2, 2, 1]
-    assert [r["data"]["confidence"] for r in fake.rows] == [0.4, 0.3, 0.2, 0.1, 0.0]
+    by_score = [c.window.window_id for c in reversed(queue)]
+    assert [r["data"]["window_id"] for r in fake.rows] == by_score
+    assert {r["data"]["confidence"] for r in fake.rows} == {1.0}  # of the surest interval in each
     assert reviewer(fake).push(queue) == 0
     assert fake.project is not None and fake.project["title"] == "tsad-demo" and fake.project["model_version"] == "m:1"
     assert all("tasks:data.series" in tab["hiddenColumns"]["labeling"] for tab in fake.tabs.values())
@@ -170,7 +198,7 @@ def test_options_that_cannot_be_honoured_are_refused_before_connecting() -> None
         with pytest.raises((ConfigError, ValueError), match=key):
             reviewer(FakeServer(), **change)
     with pytest.raises(ConfigError, match=r"review\.template=nothing\.xml.*timeseries\.xml"):
-        find_file("nothing.xml", "review.template", "*.xml")
+        find_file("nothing.xml", "template", "*.xml")
 
 
 def reviewed(kind: Any = "time") -> list[ReviewedWindow]:

@@ -107,7 +107,7 @@ def test_a_push_makes_tabs_priorities_and_columns_in_their_order() -> None:
 
 def form(**changes: Any) -> template.Template:
     keys = {"Anomaly": "1", "spike": "s"}
-    made = template.Template("label", "ts", "time", 1, tuple(keys), frozenset(), keys)
+    made = template.Template("label", "ts", "time", 1, tuple(keys), frozenset(), hotkeys=keys)
     return replace(made, **changes)
 
 

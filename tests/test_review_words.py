@@ -62,7 +62,7 @@ def test_columns_are_figures_and_filters_stay_the_same_in_chinese() -> None:
     english, chinese = (said(choice(window()), label_studio_options(language=name)) for name in ("en", "zh"))
     assert english["reason"] == "least sure" and chinese["reason"] == "模型最没把握"
     assert "第 2 轮" in chinese["title"] and "为何出现：模型最没把握" in chinese["title"]
-    for key, value in {"strategy": "low_confidence", "state": "", "proposals": 1, "iteration": 2}.items():
+    for key, value in {"strategy": "low_confidence", "proposals": 1, "iteration": 2}.items():
         assert english[key] == chinese[key] == value
 
 

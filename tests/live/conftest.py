@@ -52,6 +52,20 @@ class Studio:
         return answer.json() if answer.content else None
 
 
+LONGEST = ("test_kill.py", "test_language_models.py", "test_iotdb.py")  # begun first: nothing waits for them then
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share servers, so that they stay on one worker (--dist loadgroup); the longest files first."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))  # stable
+
+
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """TSAD_LIVE_HOME=<folder> keeps the server's data and the server itself between sessions (quicker by a minute)."""

@@ -107,9 +107,12 @@ ADDED = {
     "windows": (Addition("context", "remembered", 8192),),
     "detector": (Addition("blend", "refit_every", 0.0),),
     "review": (
-        Addition("max_channels", "language", "en"), Addition("max_channels", "pictures", True),
+        Addition("utc_offset", "context", 1.0), Addition("utc_offset", "max_points", 10_000),
+        Addition("utc_offset", "kinds", "kinds.yaml"), Addition("utc_offset", "language", "en"),
+        Addition("max_channels", "overlap", 0.0), Addition("max_channels", "consensus", "majority"),
+        Addition("max_channels", "expert", ""),
+        Addition("max_channels", "pictures", True), Addition("max_channels", "submit_key", ""),
         Addition("max_channels", "instruction", "instruction_{language}.md"),
-        Addition("max_channels", "submit_key", ""),
     ),
     "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }

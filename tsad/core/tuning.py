@@ -13,6 +13,8 @@ from tsad.core.protocols import Recorder, Trainable
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
 
+UNTAUGHT = -100  # label of a token that no loss is taken over (transformers' own)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TuningCall:

@@ -118,6 +118,13 @@ class Detector(Configured, DetectorBase, ABC):
         """
         return self
 
+    def keeping_answers(self, folder: Path) -> Detector:
+        """The same detector; one whose answers cost much keeps them in ``folder``, which may be deleted at any time.
+
+        What it says stays the same: answers are of one version and one stretch of values.
+        """
+        return self
+
     def options(self) -> dict[str, Any]:
         """The keyword arguments that rebuild this detector, as JSON-able values."""
         return dict(self.settings.model_dump(mode="json"))

@@ -20,7 +20,7 @@ from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_o
 from tsad.loop.champion import ensure_champion, load_registered, registry_of
 from tsad.loop.common import read_series
 from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
-from tsad.loop.drawing import ScoredSeries, draw_queue, unreviewed
+from tsad.loop.drawing import ScoredSeries, contested, draw_queue, unreviewed
 from tsad.loop.gold import find_gold, fix_gold
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.queue import keep_queue
@@ -130,7 +130,7 @@ def _read(turn: Turn) -> _Ready | None:
 def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
     bench, loop, reading, series = turn.bench, turn.loop, ready.reading, ready.reading.series
     champion = ensure_champion(bench, loop, step, series)
-    loaded = load_registered(bench, registry_of(bench, loop), champion)
+    loaded = _remembering(bench, load_registered(bench, registry_of(bench, loop), champion))
     detections = loaded_detections(bench.context, loaded, series)
     record_detections(bench, step, series, detections)
     reading.record(step)
@@ -138,7 +138,8 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
     if gold is None and (gold := fix_gold(bench, loop, turn.iteration, series)) is not None:
         windows = without_overlap(windows, [r.window for r in gold.windows])
     scored = ScoredSeries(series, detections, loaded.threshold_options)
-    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=gold is None)
+    conflicts = contested(turn, windows)
+    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=gold is None, conflicts=conflicts)
     keep_queue(step, queue.choices, bench.windows.context, labelled=bench.reviewer.needs_labels)
     return Detected(
         champion=champion.version, model_version=loaded.origin.model_version, threshold=loaded.threshold,
@@ -170,6 +171,13 @@ def _continuing(bench: Workbench, loaded: LoadedVersion) -> LoadedVersion:
 
     refit_every = float(bench.detector_config.get("refit_every", 0.0))
     return replace(loaded, detector=loaded.detector.continuing(states_folder(bench.home), refit_every))
+
+
+def _remembering(bench: Workbench, loaded: LoadedVersion) -> LoadedVersion:
+    """The version, not asked again what it has been asked before; a killed DETECT loses no answer."""
+    from tsad.sources.cache import states_folder
+
+    return replace(loaded, detector=loaded.detector.keeping_answers(states_folder(bench.home)))
 
 
 def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:

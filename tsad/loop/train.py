@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
 from tsad.core.memory import NormalMemory, remembered
 from tsad.core.protocols import Trainable
+from tsad.core.recording import NoRecord
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
 from tsad.core.tuning import TuningCall
@@ -85,32 +85,11 @@ def train_challenger(bench: Workbench, dataset: str) -> Challenger:
     return Challenger(registry_of(bench, loop).name, number, outcome, learning)
 
 
-class _Silent:
-    """The recorder of a process that helps: the first one keeps what there is to keep."""
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
-
-    def tags(self, values: Mapping[str, str]) -> None: ...
-
-    def json(self, value: Any, path: str) -> None: ...
-
-    def file(self, path: Path, folder: str = "") -> None: ...
-
-    def figure(self, figure: Any, path: str) -> None: ...
-
-    def table(self, rows: Sequence[Mapping[str, Any]], path: str) -> None: ...
-
-    def system_metrics(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-
 def _helped(bench: Workbench, loop: LoopStore, version: DatasetVersion, rank: int) -> Challenger:
     """The adapter's training alone, beside the first process of ``accelerate launch``; nothing is recorded."""
     detector, current = _ready(bench, loop, version)
     with tempfile.TemporaryDirectory() as scratch:
-        adapter = _fit_adapter(bench, detector, _Silent(), version, Path(scratch), current)
+        adapter = _fit_adapter(bench, detector, NoRecord(), version, Path(scratch), current)
     outcome = Trained(False, f"process {rank} helped: {adapter.reason}", adapter.metrics, 0.0, None, version.digest)
     return Challenger(registry_of(bench, loop).name, None, outcome, helper=rank)
 
@@ -204,7 +183,7 @@ def _memory(bench: Workbench, detector: Detector, version: DatasetVersion) -> No
 
 
 def _fit_adapter(
-    bench: Workbench, detector: Detector, step: StepRun | _Silent, version: DatasetVersion, work: Path,
+    bench: Workbench, detector: Detector, step: StepRun | NoRecord, version: DatasetVersion, work: Path,
     current: LoadedVersion | None,
 ) -> _Adapter:  # fmt: skip
     """The adapter of the reviewed windows where it helps; else that of the champion, and why."""

@@ -16,7 +16,7 @@ from tsad.core.errors import MissingPackageError, TrainingError
 from tsad.core.options import AdapterOptions
 from tsad.core.protocols import Answering, Recorder, Row, Trainable
 from tsad.core.reviews import DatasetVersion
-from tsad.core.tuning import MemoryPlan, Tuned, TuningCall
+from tsad.core.tuning import UNTAUGHT, MemoryPlan, Tuned, TuningCall
 from tsad.files.locate import install_extra
 from tsad.training import checkpoints
 from tsad.training.batches import NaturalDraws, Split
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger("tsad")
-UNLABELLED = -100  # label of tokens that the loss leaves out
 
 
 class LargeTuner:
@@ -290,7 +289,7 @@ class _LargeSession(Session):
             rows.sort(key=lambda row: row.tokens)
         pieces = self.processes.cut(rows, options.micro_batch)
         batches = [self.answering.collate(piece) for piece, _ in pieces]
-        answered = [float((batch["labels"][:, 1:] != UNLABELLED).sum()) for batch in batches]
+        answered = [float((batch["labels"][:, 1:] != UNTAUGHT).sum()) for batch in batches]
         counts = [count if counted else 0.0 for count, (_, counted) in zip(answered, pieces, strict=True)]
         whole = self.processes.total(sum(counts), self.device)
         return [(batch, count / whole) for batch, count in zip(batches, counts, strict=True)]

@@ -29,7 +29,6 @@ from tsad.detectors.evidence.examined import Examined, Own
 from tsad.detectors.llm.asking import Asking
 from tsad.detectors.llm.blocks import Cutting, Piece, pieces
 from tsad.detectors.llm.keeping import Answer, Kept
-from tsad.detectors.llm.loading import config_of
 from tsad.detectors.llm.prompts import answer_edges, chat_text, codec_of, kinds_of
 from tsad.detectors.llm.reader import Reader
 from tsad.detectors.llm.rows import LanguageRow, answer_of, marks_of, stretch
@@ -114,7 +113,7 @@ class LanguageDetector(Detector):
         super().__init__(options, **given)
         self.scored = self.settings.prompt.answer == "flags"
         self.folder = self._at(self.settings.weights)
-        self.check_checkpoint()
+        self.checkpoint = self.checkpoint_at(self.folder)
         if self._narrow():
             self.adapter_defaults = {**self.adapter_defaults, "learning_rate": NARROW_RATE}
         self._device = resolve_device(self.settings.device, self.name)
@@ -127,7 +126,7 @@ class LanguageDetector(Detector):
 
     def _narrow(self) -> bool:
         """Whether it is a small network, which takes larger steps of training."""
-        config = config_of(self.folder, self.name)
+        config = self.checkpoint.config
         return int((config.get("text_config") or config).get("hidden_size", NARROW)) < NARROW
 
     @classmethod
@@ -142,9 +141,10 @@ class LanguageDetector(Detector):
 
     # ---- what a subclass says
 
+    @classmethod
     @abstractmethod
-    def check_checkpoint(self) -> None:
-        """Refuse a folder that holds no checkpoint of this family; cheap, so done before any work.
+    def checkpoint_at(cls, folder: Path) -> Any:
+        """What a checkpoint of this family says of itself (``config``); cheap, so asked before any work.
 
         Raises:
             WeightsError: naming the file.
@@ -202,6 +202,9 @@ class LanguageDetector(Detector):
         return other
 
     def continuing(self, folder: Path, refit_every: float) -> Self:
+        return self.keeping_answers(folder)
+
+    def keeping_answers(self, folder: Path) -> Self:
         """A detector that keeps its answers in ``folder``: what it was asked once costs nothing the next time."""
         other = self._twin()
         other._answers = folder / "answers"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tsad.detectors.llm.reader import UNTAUGHT
+from tsad.core.tuning import UNTAUGHT
 
 if TYPE_CHECKING:
     import torch

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tsad.core.tuning import UNTAUGHT
 from tsad.core.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch
 
-UNTAUGHT = -100  # label of a token that no loss is taken over (transformers' own)
 
 
 @dataclass(frozen=True, eq=False)

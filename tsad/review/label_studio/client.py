@@ -14,6 +14,7 @@ from tsad.core.errors import ReviewError, TsadError
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 300.0  # importing a chunk of long windows into SQLite takes a while
 PAGE = 100
+FILTERS = 50  # conditions of one query
 ANSWERED = {
     "conjunction": "or",
     "items": [
@@ -153,6 +154,39 @@ class Client:
                 row["data"].pop("series", None)
                 yield row
 
+    def find(self, project: int, key: str, values: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Tasks whose data has one of these values under the key."""
+        for at in range(0, len(values), FILTERS):
+            items = [
+                {"filter": f"filter:tasks:data.{key}", "operator": "equal", "type": "String", "value": value}
+                for value in values[at : at + FILTERS]
+            ]
+            yield from self.tasks(project, {"conjunction": "or", "items": items}, whole=False)
+
+    def task(self, number: int) -> dict[str, Any]:
+        """A task with its values, whole."""
+        with self._calling("read a task"):
+            return dict(self._send("GET", f"/api/tasks/{number}/", params={"resolve_uri": "false"}))
+
+    def change_task(self, number: int, **fields: Any) -> None:
+        with self._calling("change a task"):
+            self._send("PATCH", f"/api/tasks/{number}/", json=fields)
+
+    def annotate(self, task: int, result: Sequence[Any]) -> None:
+        """Submit an annotation in the name of the token's user."""
+        with self._calling("submit an annotation"):
+            self._send("POST", f"/api/tasks/{task}/annotations/", json={"result": list(result)})
+
+    def delete_annotation(self, number: int) -> None:
+        """Delete an annotation; one that is gone already is as good."""
+        with self._calling("delete an annotation"):
+            self._send("DELETE", f"/api/annotations/{number}/", gone=True)
+
+    def user(self) -> int:
+        """Id of the user whose token this is."""
+        with self._calling("ask whose token this is"):
+            return int(self._send("GET", "/api/current-user/whoami")["id"])
+
     def count_tasks(self, project: int) -> int:
         """How many tasks the project has."""
         with self._calling("count the tasks"):
@@ -181,14 +215,18 @@ class Client:
             if present.get(action) != {"key": key}:
                 self._send("PATCH", path, json={"custom_hotkeys": {**present, action: {"key": key}}})
 
-    def _send(self, method: str, path: str, **kwargs: Any) -> Any:
+    def _send(self, method: str, path: str, gone: bool = False, **kwargs: Any) -> Any:
         """One call over the SDK's connection; for what its models make slow or leave out.
+
+        With ``gone`` it does not matter that there is no such thing (any more).
 
         A personal access token (a JWT) is changed for one that lasts minutes, which the SDK does; a legacy one is sent.
         """
         legacy = self._token.count(".") != 2
         headers = {"Authorization": f"Token {self._token}"} if legacy else self._sdk._client_wrapper.get_headers()
         answer = self._http.request(method, self.url + path, headers=headers, **kwargs)
+        if gone and answer.status_code == 404:
+            return None
         if answer.status_code >= 400:
             raise _refused(self.url, f"{method} {path}", answer.status_code, answer.text)
         return answer.json() if answer.content else None

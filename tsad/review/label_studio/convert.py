@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,20 @@ from tsad.core.reviews import Annotation, Choice, Purpose
 from tsad.core.series import Window
 from tsad.core.types import ANOMALY, NS_PER_SECOND, FloatArray, IntArray, Interval, TimeKind
 from tsad.review.label_studio.clock import offset_ns
+from tsad.review.label_studio.layers import Layer, champions, layers_of
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.pictures import pictures_of
-from tsad.review.label_studio.template import RESTORE, SERIES_KEY, TIME_COLUMN, Template, column
-from tsad.review.label_studio.view import view_of
+from tsad.review.label_studio.template import (
+    BATCH,
+    CONTEXT,
+    NO_DATA,
+    RESTORE,
+    SERIES_KEY,
+    TIME_COLUMN,
+    Template,
+    column,
+)
+from tsad.review.label_studio.view import Gap, View, view_of
 from tsad.review.label_studio.words import words_of
 from tsad.review.positions import Run, intervals_to_labelled_runs, labelled_runs_to_intervals
 
@@ -36,15 +47,18 @@ def axis(window: Window, offset: int) -> IntArray:
     Raises:
         ReviewError: sampled finer than Label Studio can show.
     """
-    unit = NS_PER_SECOND if window.series.time_kind == "index" else NS_PER_MS
-    shift = 0 if window.series.time_kind == "index" else offset
-    places = (window.timestamps + shift) // unit
+    places = _places(window.timestamps, window.series.time_kind, offset)
     if len(places) > 1 and not (np.diff(places) > 0).all():
         raise ReviewError(
             f"{window.point_id} is sampled finer than the millisecond that Label Studio can show",
             "Give it an integer index instead of time, or thin it out at the source.",
         )
     return places
+
+
+def _places(stamps: IntArray, kind: TimeKind, offset: int) -> IntArray:
+    """Instants in ns UTC as people see them: local ms, or the index."""
+    return stamps // NS_PER_SECOND if kind == "index" else (stamps + offset) // NS_PER_MS
 
 
 def shown(place: int, time_kind: TimeKind) -> str | int:
@@ -80,23 +94,79 @@ def place_of(value: object, time_kind: TimeKind) -> float:
 
 def regions(window: Window, intervals: Iterable[Interval], template: Template, offset: int) -> list[dict[str, Any]]:
     """Intervals as regions of a prediction or an annotation; those that cover no point of the window are left out."""
+    return [
+        {
+            "id": f"{window.window_id}-{number}",
+            "from_name": template.from_name, "to_name": template.to_name, "type": "timeserieslabels", **region,
+        }
+        for number, region in enumerate(_drawn_regions(window, intervals, offset), 1)
+    ]  # fmt: skip
+
+
+def _drawn_regions(window: Window, intervals: Iterable[Interval], offset: int) -> list[dict[str, Any]]:
+    """Value, score and text of the regions of intervals, in time order."""
     items = list(intervals)
     places, kind = axis(window, offset), window.series.time_kind
     out = []
-    for number, (a, b, label) in enumerate(intervals_to_labelled_runs(window, items), 1):
-        first, last = shown(places[a], kind), shown(places[b - 1], kind)
+    for a, b, label in intervals_to_labelled_runs(window, items):
         stretch = Interval(int(window.timestamps[a]), int(window.timestamps[b - 1]) + 1)
         over = [i for i in items if i.overlaps(stretch) and (i.label or ANOMALY) == label]
         score, note = max((i.score, i.note) for i in over)
         out.append({
-            "id": f"{window.window_id}-{number}",
-            "from_name": template.from_name, "to_name": template.to_name, "type": "timeserieslabels",
             "score": round(score, 4),
             # A region of one point has no width; as an instant one the editor draws it as a line.
-            "value": {"start": first, "end": last, "instant": a + 1 == b, "timeserieslabels": [label]},
+            "value": {"start": shown(places[a], kind), "end": shown(places[b - 1], kind), "instant": a + 1 == b,
+                      "timeserieslabels": [label]},
             **({"meta": {"text": [markup_free(note)]}} if note else {}),  # shown beside the region, never read back
         })
     return out
+
+
+def aside_regions(view: View, layers: Sequence[Layer], template: Template, offset: int) -> list[dict[str, Any]]:
+    """What is seen and not answered, as read-only regions: context, stretches without data, and layers of intervals.
+
+    They lie in a control of their own, by whose name :func:`read_intervals` drops them.
+
+    Args:
+        layers: e.g. what further detectors propose, or several people's answers; their names have to be labels of the
+            template (:func:`~tsad.review.label_studio.template.with_labels`).
+
+    Returns:
+        None at all where the template has no such control.
+    """
+    if not template.aside:
+        return []
+    window = view.window
+    stamps, kind = window.series.timestamps, window.series.time_kind
+    drawn: list[dict[str, Any]] = []
+    marked = [(a, b, CONTEXT, "") for a, b in view.context]
+    marked += [(gap.before, gap.after, NO_DATA, _lacking(view, gap)) for gap in view.gaps]
+    for first, last, label, note in marked:
+        start, end = (shown(p, kind) for p in _places(stamps[[first, last]], kind, offset))
+        value = {"start": start, "end": end, "instant": first == last, "timeserieslabels": [label]}
+        drawn.append({"value": value, **({"meta": {"text": [markup_free(note)]}} if note else {})})
+    for layer in layers:
+        noted = [replace(i, note="; ".join(t for t in (_kind(i), layer.note, i.note) if t)) for i in layer.intervals]
+        for region in (r for i in noted for r in _drawn_regions(window, [i], offset)):
+            drawn.append({**region, "value": {**region["value"], "timeserieslabels": [layer.name]}})
+    return [
+        {
+            "id": f"{window.window_id}-{template.aside}-{number}", "readonly": True,
+            "from_name": template.aside, "to_name": template.to_name, "type": "timeserieslabels", **region,
+        }
+        for number, region in enumerate(drawn, 1)
+    ]  # fmt: skip
+
+
+def _kind(interval: Interval) -> str:
+    """The kind of an interval, where somebody named one."""
+    return "" if interval.label in ("", ANOMALY) else interval.label
+
+
+def _lacking(view: View, gap: Gap) -> str:
+    """Which channels have no value in a gap, where others have."""
+    names = view.window.series.channels
+    return ", ".join(names[c] for c in gap.channels) if 0 < len(gap.channels) < len(view.channels) else ""
 
 
 def read_intervals(
@@ -116,7 +186,7 @@ def read_intervals(
     runs: list[Run] = []
     for region in result:
         control = str(region.get("from_name"))
-        if control in template.others:
+        if control in (*template.others, BATCH):
             continue
         if control != template.from_name or region.get("type") != "timeserieslabels":
             raise ReviewError(
@@ -184,51 +254,73 @@ def check(choices: Iterable[Choice], template: Template | None = None) -> None:
             )
 
 
-def task(choice: Choice, template: Template, options: LabelStudioOptions, push: str) -> dict[str, Any]:
-    """One window as a task to import, with its pre-annotation where it has a proposal (gold windows have none).
+def drawn(choice: Choice, template: Template, options: LabelStudioOptions) -> View:
+    """What a task draws of a choice's series; the edges of what is proposed stay, whatever is left out."""
+    runs = [r for p in choice.proposals for r in intervals_to_labelled_runs(choice.window, p.intervals)]
+    edges = {k for a, b, _ in runs for k in (a - 1, a, b - 1, b)}
+    # Where nothing can mark it as context, it would look like the window.
+    context = options.context if template.aside else 0.0
+    return view_of(choice.window, template.channels, context, options.max_points, edges)
 
-    Missing values are bridged by the straight line that the editor itself would draw, and counted in the title: sent as
+
+def task(
+    choice: Choice, template: Template, options: LabelStudioOptions, push: str, version: str = ""
+) -> dict[str, Any]:
+    """One window as a task to import, with what is proposed for it (nothing for gold windows) and what is seen beside.
+
+    Missing values are bridged by the straight line that the editor itself would draw, and marked: sent as
     null they would stretch the editor's scale to 0 and break its overview (seen with Label Studio 1.23).
 
     Args:
         push: names the push, so that it can be withdrawn.
+        version: the model version that the project shows, for tasks that nobody proposed anything for.
 
     Raises:
         ReviewError: see :func:`check`.
     """
     check([choice], template)
     window, kind = choice.window, choice.window.series.time_kind
-    places, view = axis(window, offset_ns(options.utc_offset)), view_of(window, template.channels)
-    picked = view.channels
-    rows: dict[str, Any] = {TIME_COLUMN: shown_all(places, kind)}
+    view, offset = drawn(choice, template, options), offset_ns(options.utc_offset)
+    places, values = axis(window, offset), view.values
+    seen = _places(window.series.timestamps[view.rows], kind, offset)
+    rows: dict[str, Any] = {TIME_COLUMN: shown_all(seen, kind)}
     for number in range(1, template.channels + 1):
         # A project has one number of columns; a series with fewer channels gets flat ones that its title calls empty.
-        drawn = number <= len(picked)
-        rows[column(number)] = _drawn(places, window.values[:, picked[number - 1]]) if drawn else [0] * len(window)
+        present = number <= len(view.channels)
+        rows[column(number)] = _rounded(values[:, number - 1]) if present else [0] * len(seen)
     gold = choice.purpose is Purpose.GOLD
     data = {
         "window_id": window.window_id, "point_id": markup_free(window.point_id),
         **words_of(choice, view, template, options), **pictures_of(choice, view, template, options),
         "start": str(shown(places[0], kind)).split(".")[0], "end": str(shown(places[-1], kind)).split(".")[0],
-        "confidence": None if gold else round(choice.score, 4),
+        "confidence": None if gold else round(choice.confidence, 4),
         "model_version": markup_free(choice.origin.model_version) if choice.origin and not gold else "",
-        "purpose": str(choice.purpose), "push": push, "utc_offset": options.utc_offset, SERIES_KEY: rows,
+        "purpose": str(choice.purpose), "state": "", "push": push, "utc_offset": options.utc_offset, SERIES_KEY: rows,
     }
-    made = prediction(choice, template, options.utc_offset)
+    made = prediction(choice, view, template, options.utc_offset, version)
     return {"data": data, "predictions": [made] if made else []}
 
 
-def prediction(choice: Choice, template: Template, utc_offset: str) -> dict[str, Any] | None:
-    """The pre-annotation of a choice, the champion's; ``None`` for gold windows and where nobody proposed anything.
+def prediction(
+    choice: Choice, view: View, template: Template, utc_offset: str, version: str = "", answers: Sequence[Layer] = ()
+) -> dict[str, Any] | None:
+    """The pre-annotation of a choice: the champion's intervals and, beside them, what is seen and not answered.
 
-    What other versions propose stays in the record of the choice.
+    Of gold windows, and where nobody proposed anything, only the latter; ``None`` where there is nothing at all.
+
+    Args:
+        version: the model version that the project shows (it shows no other's predictions).
+        answers: what people who disagree have answered, seen beside the rest.
     """
+    offset = offset_ns(utc_offset)
     if choice.purpose is Purpose.GOLD or choice.proposal is None:
-        return None
+        aside = aside_regions(view, answers, template, offset)
+        return {"model_version": version or CONTEXT, "result": aside} if aside else None
+    own = regions(choice.window, champions(choice) if template.aside else choice.proposal, template, offset)
     return {
         "model_version": choice.origin.model_version if choice.origin else "unversioned",
-        "score": round(choice.score, 4),
-        "result": regions(choice.window, choice.proposal, template, offset_ns(utc_offset)),
+        "score": round(choice.confidence, 4),
+        "result": [*own, *aside_regions(view, (*layers_of(choice), *answers), template, offset)],
     }
 
 
@@ -254,8 +346,16 @@ def read_annotations(found: Mapping[str, Any], choice: Choice, template: Templat
             submitted_at=instant(item.get("updated_at") or item.get("created_at")),
             skipped=skipped,
             annotation_id=str(item.get("id")),
+            seconds=float(item.get("lead_time") or 0.0),
+            batch=batch_of(item.get("result") or ()),
         ))
     return tuple(out)
+
+
+def batch_of(result: Iterable[Mapping[str, Any]]) -> str:
+    """The batch action that made an annotation of these regions, in words; "" = a person did."""
+    marks = [r["value"]["text"] for r in result if r.get("from_name") == BATCH]
+    return str(marks[0][0]) if marks else ""
 
 
 def instant(text: object) -> int:
@@ -266,8 +366,6 @@ def instant(text: object) -> int:
     return int(np.datetime64(plain.replace(" ", "T"), "ns").astype(np.int64))
 
 
-def _drawn(places: IntArray, values: FloatArray) -> list[float]:
-    """One column as drawn, [L]: gaps bridged, nine significant digits (more than a screen shows)."""
-    known = np.isfinite(values)
-    bridged = values if known.all() else np.interp(places, places[known], values[known])
-    return [float(f"{v:.9g}") for v in bridged.tolist()]
+def _rounded(values: FloatArray) -> list[float]:
+    """One column as drawn, [N]: nine significant digits, more than a screen shows."""
+    return [float(f"{v:.9g}") for v in values.tolist()]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from html import escape, unescape
-from pathlib import Path
 
 from tsad.core.errors import ConfigError
-from tsad.files.locate import shipped
+from tsad.review.label_studio.located import find_file
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 
@@ -32,7 +31,7 @@ def instruction(options: LabelStudioOptions, template: Template) -> str:
     Raises:
         ConfigError: ``review.instruction`` names no file, or one that is no UTF-8 text.
     """
-    path = find_file(options.instruction.replace("{language}", options.language), "review.instruction", "*.md")
+    path = find_file(options.instruction.replace("{language}", options.language), "instruction", "*.md")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -50,23 +49,6 @@ def mark_of(html: str) -> str:
     """The mark that we gave an instruction; "" where it has none."""
     mark = _MARK.search(html)
     return mark[1] if mark else ""
-
-
-def find_file(name: str, key: str, pattern: str) -> Path:
-    """A file that people may edit: a path as it stands, else in ``label_studio/`` where the user stands, else ours.
-
-    Args:
-        key: the option that names it. pattern: which of ours are named in the error.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    ours = shipped("label_studio")
-    for path in (Path(name).expanduser(), Path("label_studio") / name, ours / name):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted(p.name for p in ours.glob(pattern)))
-    raise ConfigError(f"{key}={name} is no file here or in {ours}", f"There are {known}, or give a path.")
 
 
 def as_html(text: str) -> str:

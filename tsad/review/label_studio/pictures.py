@@ -18,7 +18,7 @@ from tsad.plots.ticks import ticks
 from tsad.review.label_studio.clock import from_to, offset_ns
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
-from tsad.review.label_studio.view import View
+from tsad.review.label_studio.view import PAUSE, View
 from tsad.review.label_studio.words import said, share
 
 WIDTH, LEFT, RIGHT = 1200, 150, 1190  # of the overview, and the columns between which it draws, pixels
@@ -26,7 +26,6 @@ CAPTION, AXIS = 20, 18  # rows above and below the panels
 PANELS, SMALL_PANEL = {1: 90, 2: 60}, 26  # rows of a channel's panel, by how many channels there are
 MARGIN = 3
 MOST_TICKS = 10
-GAP_STEPS = 3  # sampling steps without a value from which on the line is broken
 THUMB_WIDTH, THUMB_HEIGHT, THUMB_CHANNELS = 240, 64, 3
 LEAST_MARK = 3  # columns: a short window in years of data is seen, too
 
@@ -136,7 +135,7 @@ def _line(
     broken = np.zeros(len(low), bool)
     for first, stop in runs_of(~known):
         until = int(starts[stop]) if stop < len(starts) else int(whole.edges[-1])
-        broken[first:stop] = until - int(starts[first]) >= GAP_STEPS * whole.step
+        broken[first:stop] = until - int(starts[first]) >= PAUSE * whole.step
     index = np.arange(len(low))
     low, high = (np.interp(index, index[known], values[known]) for values in (low, high))
     inside = known | ~broken

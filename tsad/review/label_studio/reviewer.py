@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from tsad.agreement.deciding import ConsensusRule
 from tsad.core.errors import ConfigError, ReviewError
-from tsad.core.reviews import Choice, Purpose, ReviewedWindow
+from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import convert, instruction, server, tabs, template
+from tsad.review.label_studio import batches, convert, instruction, server, tabs, template
 from tsad.review.label_studio.client import ANSWERED, Client
+from tsad.review.label_studio.conflicts import answer_layers, people_for, settle, share_out
+from tsad.review.label_studio.kinds import read_kinds
+from tsad.review.label_studio.layers import layers_of
+from tsad.review.label_studio.located import find_file
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 from tsad.review.order import in_order
@@ -93,14 +98,15 @@ class LabelStudioReviewer(Reviewer):
         convert.check(wanted.values())  # before anything is made: half a queue helps nobody
         project, form = self._project_for(list(wanted.values()))
         convert.check(wanted.values(), form)
-        known = self._known(project, wanted)
+        known, version = self._known(project, wanted), _version(choices)
         order = in_order(wanted.values())
         ranks = {c.window.window_id: rank for rank, c in enumerate(order)}
         fresh = [c for c in order if c.window.window_id not in known]
         created = 0
         with self.context.progress.task("pushing windows", len(fresh)) as pushed:
             for at in range(0, len(fresh), self.settings.chunk):
-                part = [self._task(c, form, ranks[c.window.window_id]) for c in fresh[at : at + self.settings.chunk]]
+                chunk = fresh[at : at + self.settings.chunk]
+                part = [self._task(c, form, version, ranks[c.window.window_id]) for c in chunk]
                 created += self.client.import_tasks(project, part)
                 pushed(created)
         if created != len(fresh):
@@ -109,16 +115,24 @@ class LabelStudioReviewer(Reviewer):
                 "See its log, then push again: what arrived is not pushed twice.",
             )
         self._refresh(project, form, wanted, known)
-        versions = [c.origin.model_version for c in choices if c.origin and c.purpose is Purpose.TRAIN]
-        if versions:
+        share_out(self.client, project, (c.window for c in wanted.values()), self.settings.overlap)
+        if version:
             # Label Studio shows the proposals of one model version only: the project's.
-            self.client.update_project(project, model_version=versions[-1])
+            self.client.update_project(project, model_version=version)
         self._instruct(form)
         tabs.keep_tabs(self.client, project, self.settings.language)
         return created
 
     def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
         """Every window of ``choices`` as people left it, in the same order; ``PENDING`` where nobody answered."""
+        return self._pulled(choices, gone=False)
+
+    def look(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
+        """See :meth:`Reviewer.look`; raises as :meth:`pull`."""
+        return self._pulled(choices, gone=True)
+
+    def _pulled(self, choices: Sequence[Choice], gone: bool) -> list[ReviewedWindow]:
+        """The windows; with ``gone`` their tasks may be."""
         wanted = _by_window(choices)
         if not wanted:
             return []
@@ -131,8 +145,39 @@ class LabelStudioReviewer(Reviewer):
                 name = found["data"].get("window_id")
                 if name in wanted:
                     answers[name] += convert.read_annotations(found, wanted[name], form)
-        self._check_present(project["id"], wanted, answers)
-        return [resolve(c, answers[c.window.window_id], self.settings.agreement_iou) for c in choices]
+        if not gone:
+            self._check_present(project["id"], wanted, answers)
+        return [
+            resolve(c, answers[c.window.window_id], self.rule, people_for(c.window, self.settings.overlap))
+            for c in choices
+        ]
+
+    def settle(self, reviewed: Sequence[ReviewedWindow]) -> int:
+        """See :meth:`Reviewer.settle`; raises as :meth:`pull`."""
+        conflicts = [r for r in reviewed if r.state is ReviewState.CONFLICT]
+        layers = {layer.name for r in conflicts for layer in answer_layers(r, self.settings.language)}
+        project = self._project()
+        form = self._adapted(project, (), layers)
+        return settle(self.client, project["id"], form, reviewed, self.settings)
+
+    def user(self) -> str:
+        """See :meth:`Reviewer.user`."""
+        return str(self.client.user())
+
+    def answer(self, answers: Sequence[batches.Answered], batch: str) -> int:
+        """See :meth:`Reviewer.answer`; raises as :meth:`pull`."""
+        project = self._project()
+        form = template.read(project["label_config"], self.title)
+        return batches.answer(self.client, project["id"], form, answers, batch)
+
+    def ask(self, choices: Sequence[Choice]) -> int:
+        """See :meth:`Reviewer.ask`; raises as :meth:`pull`."""
+        return batches.ask(self.client, self._project()["id"], choices)
+
+    def take_back(self, reviewed: Sequence[ReviewedWindow]) -> int:
+        """See :meth:`Reviewer.take_back`; raises as :meth:`pull`."""
+        with self.context.progress.task("taking answers back", sum(len(r.annotations) for r in reviewed)) as done:
+            return batches.take_back(self.client, reviewed, done)
 
     def progress(self, choices: Sequence[Choice]) -> ReviewProgress:
         """How many of these windows have an answer, without reading the answers."""
@@ -169,6 +214,11 @@ class LabelStudioReviewer(Reviewer):
         return len(set(doomed) - left)
 
     @property
+    def rule(self) -> ConsensusRule:
+        """How several people's answers become one."""
+        return ConsensusRule(self.settings.agreement_iou, self.settings.consensus, self.settings.expert)
+
+    @property
     def project_url(self) -> str:
         """Where annotators open the queue."""
         return f"{self._address}/projects/{self._project()['id']}/data"
@@ -192,9 +242,10 @@ class LabelStudioReviewer(Reviewer):
     def _project_for(self, choices: Sequence[Choice]) -> tuple[int, Template]:
         """The project, made or adapted so that these windows can be shown in it."""
         kinds = {i.label for c in choices for i in (*(c.proposal or ()), *(c.window.series.labels or ()))}
+        layers = sorted({layer.name for c in choices for layer in layers_of(c)})
         found = self.client.find_projects(self.title)
         if not found or (len(found) == 1 and not found[0].get("task_number")):
-            config = self._filled(choices, kinds)
+            config = self._filled(choices, kinds, layers)
             fields = {"label_config": config, "sampling": "Sequential sampling", "show_skip_button": True,
                       "enable_empty_annotation": True, "show_collab_predictions": True, "skip_queue": "IGNORE_SKIPPED"}
             if found:
@@ -204,27 +255,32 @@ class LabelStudioReviewer(Reviewer):
                 number = self.client.create_project(title=self.title, description=DESCRIPTION, **fields)["id"]
             return number, template.read(config, self.title)
         project = self._project()
+        return project["id"], self._adapted(project, kinds, layers)
+
+    def _adapted(self, project: Mapping[str, Any], kinds: Collection[str], layers: Collection[str]) -> Template:
+        """The project's template, with the labels that it lacks added."""
         form = template.read(project["label_config"], self.title)
-        if kinds - set(form.labels):
-            config = template.with_labels(project["label_config"], kinds, self.title)
+        if set(kinds) - set(form.labels) or (form.aside and set(layers) - set(form.layers)):
+            config = template.with_labels(project["label_config"], kinds, self.title, sorted(layers))
             self.client.update_project(project["id"], label_config=config)
             form = template.read(config, self.title)
-        return project["id"], form
+        return form
 
-    def _filled(self, choices: Sequence[Choice], kinds: Iterable[str]) -> str:
-        path = instruction.find_file(self.settings.template, "review.template", "*.xml")
+    def _filled(self, choices: Sequence[Choice], kinds: Iterable[str], layers: Sequence[str]) -> str:
+        path, settings = find_file(self.settings.template, "template", "*.xml"), self.settings
         widths = [c.window.values.shape[1] for c in choices]
-        drawn = min(max(widths), self.settings.max_channels)
+        drawn = min(max(widths), settings.max_channels)
         names = {c.window.series.channels for c in choices}
         same = len(names) == 1 and drawn == widths[0]
         legends = next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)]
-        kind = choices[0].window.series.time_kind
-        text = path.read_text(encoding="utf-8")
+        offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
         detector = next((c.origin.detector for c in choices if c.origin is not None), "")
+        look = template.Look(offered, tuple(layers), settings.language, detector)
         config = template.fill(
-            text, kinds=kinds, legends=legends, time_kind=kind, name=str(path), detector=detector
-        )
-        return config if self.settings.pictures else template.without_overview(config)
+            path.read_text(encoding="utf-8"), kinds=kinds, legends=legends,
+            time_kind=choices[0].window.series.time_kind, name=str(path), look=look,
+        )  # fmt: skip
+        return config if settings.pictures else template.without_overview(config)
 
     def _instruct(self, form: Template) -> None:
         """The key that submits, and what annotators read first: words of their own, and changes of ours, stay."""
@@ -241,9 +297,9 @@ class LabelStudioReviewer(Reviewer):
             shown = {} if present else {"show_instruction": True}  # who has switched it off wants it so
             self.client.update_project(project["id"], expert_instruction=text, **shown)
 
-    def _task(self, choice: Choice, form: Template, rank: int) -> dict[str, Any]:
-        version = choice.origin.model_version if choice.origin else str(choice.purpose)
-        made = convert.task(choice, form, self.settings, self.push_id or version)
+    def _task(self, choice: Choice, form: Template, version: str, rank: int) -> dict[str, Any]:
+        named = choice.origin.model_version if choice.origin else str(choice.purpose)
+        made = convert.task(choice, form, self.settings, self.push_id or named, version)
         data = {**made["data"], "priority": tabs.priority(choice.iteration, rank)}
         return {**made, "data": tabs.arranged(data)}
 
@@ -267,7 +323,9 @@ class LabelStudioReviewer(Reviewer):
         """New proposals for tasks that still wait with those of another model version."""
         stale = []
         for name, found in known.items():
-            made = convert.prediction(wanted[name], form, str(found["data"].get("utc_offset", "+00:00")))
+            choice, offset = wanted[name], str(found["data"].get("utc_offset", "+00:00"))
+            view = convert.drawn(choice, form, self.settings)
+            made = convert.prediction(choice, view, form, offset, _version(wanted.values()))
             if made and not _touched(found) and _versions(found) != {made["model_version"]}:
                 stale.append({"task": found["id"], **made})
         for at in range(0, len(stale), self.settings.chunk):
@@ -287,6 +345,12 @@ class LabelStudioReviewer(Reviewer):
                 "Push the queue again with tsad push: it makes only the missing ones.",
             )
         self._complete = (project, total)
+
+
+def _version(choices: Iterable[Choice]) -> str:
+    """The model version whose proposals are shown; "" where nobody proposes anything."""
+    versions = [c.origin.model_version for c in choices if c.origin and c.purpose is Purpose.TRAIN]
+    return versions[-1] if versions else ""
 
 
 def _by_window(choices: Sequence[Choice]) -> dict[str, Choice]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tsad.review.label_studio.client import Client
+from tsad.review.label_studio.conflicts import CONFLICT, STATE
 from tsad.review.label_studio.words import BLIND
 
 MARK = "tsad"
-CONFLICT = "conflict"  # data.state of a window about which people disagree
 # What an annotator wants to see of a task in the list; the raw series would come first and fill the screen.
 SHOWN = (
     "point_id", "thumbnail", "start", "duration", "proposals", "confidence", "reason", "iteration", "model_version",
@@ -66,8 +66,9 @@ _FIRST, _LAST = "-tasks:data.priority", "-tasks:completed_at"
 TABS = (
     Tab("todo", {"en": "To do", "zh": "待标注"}, (_OPEN,), _FIRST),
     Tab("unsure", {"en": "Unsure", "zh": "没把握"},
-        (_OPEN, ("data.strategy", "regex", "String", "^(low_confidence|disputed)$")), _FIRST),
-    Tab("conflicts", {"en": "Conflicts", "zh": "有分歧"}, (("data.state", "equal", "String", CONFLICT),), _FIRST, True),
+        (_OPEN, ("data.strategy", "regex", "String", "^(low_confidence|disputed|conflict)$")), _FIRST),
+    Tab("conflicts", {"en": "Conflicts", "zh": "有分歧"},
+        ((f"data.{STATE}", "equal", "String", CONFLICT),), _FIRST, True),
     Tab("blind", {"en": "Blind", "zh": "盲测"}, (_OPEN, ("data.strategy", "equal", "String", BLIND)), _FIRST),
     Tab("done", {"en": "Done", "zh": "已完成"}, (_DONE, ("total_annotations", "greater", "Number", 0)), _LAST, True),
     Tab("skipped", {"en": "Skipped", "zh": "已跳过"},

@@ -11,6 +11,7 @@ from tsad.core.durations import format_duration
 from tsad.core.names import markup_free
 from tsad.core.reviews import Choice, Purpose
 from tsad.review.label_studio.clock import from_to, length, offset_ns
+from tsad.review.label_studio.kinds import Language
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 from tsad.review.label_studio.view import View
@@ -47,8 +48,8 @@ _SAID = {
 def words_of(choice: Choice, view: View, template: Template, options: LabelStudioOptions) -> dict[str, Any]:
     """Keys of a task's data that are text and figures for people.
 
-    ``strategy`` and ``state`` are for filters: they stay the same in every language. A blind window tells nothing of
-    what a model thinks of it.
+    ``strategy`` is for filters: it stays the same in every language. A blind window tells nothing of what a model
+    thinks of it.
     """
     blind = choice.purpose is Purpose.GOLD
     start, end = view.window.span
@@ -60,17 +61,16 @@ def words_of(choice: Choice, view: View, template: Template, options: LabelStudi
         "reason": markup_free(reason(choice, options.language)),
         "iteration": choice.iteration or None,
         "strategy": BLIND if blind else markup_free(choice.strategy),
-        "state": "",
     }
 
 
-def reason(choice: Choice, language: str) -> str:
+def reason(choice: Choice, language: Language) -> str:
     """Why people see a window, in words."""
     code = BLIND if choice.purpose is Purpose.GOLD else choice.strategy
     return REASONS.get(code, {}).get(language, code)
 
 
-def said(key: str, language: str, *values: object) -> str:
+def said(key: str, language: Language, *values: object) -> str:
     """One of the phrases that tasks are made of, in the language people read."""
     return _SAID[language][key].format(*values)
 
@@ -104,7 +104,7 @@ def title(choice: Choice, view: View, template: Template, options: LabelStudioOp
     return " \N{MIDDLE DOT} ".join(parts)
 
 
-def channel_names(view: View, template: Template, language: str) -> str:
+def channel_names(view: View, template: Template, language: Language) -> str:
     """Which channels are drawn, as their plots number them; "" for a single one that is merely called a value."""
     names: Mapping[int, str] = dict(enumerate((view.window.series.channels[c] for c in view.channels), 1))
     hidden = view.window.values.shape[1] - len(view.channels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +55,7 @@ class ChatTS(LanguageDetector):
     name = NAME
     options_model = ChatTSOptions
     settings: ChatTSOptions
+    checkpoint: ChatTSCheckpoint
     shipped = ("chatts_tiny",)
     degrades = DEGRADES
     adapter_defaults: Mapping[str, Any] = {
@@ -85,13 +85,9 @@ class ChatTS(LanguageDetector):
 
         return chatts(tokenizer, sizes.hidden_size, sizes.layers, seed=seed)
 
-    def check_checkpoint(self) -> None:
-        ChatTSCheckpoint.at(self.folder)
-
-    @cached_property
-    def checkpoint(self) -> ChatTSCheckpoint:
-        """What the folder says of itself."""
-        return ChatTSCheckpoint.at(self.folder)
+    @classmethod
+    def checkpoint_at(cls, folder: Path) -> ChatTSCheckpoint:
+        return ChatTSCheckpoint.at(folder)
 
     @classmethod
     def plain_reader(cls, options: LanguageOptions) -> ChatTSReader:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,6 +71,7 @@ class QwenVL(LanguageDetector):
     name = NAME
     options_model = QwenVLOptions
     settings: QwenVLOptions
+    checkpoint: QwenVLCheckpoint
     shipped = ("qwen_vl_tiny",)
 
     @classmethod
@@ -107,14 +107,10 @@ class QwenVL(LanguageDetector):
 
         write_preprocessor(folder)
 
-    def check_checkpoint(self) -> None:
+    @classmethod
+    def checkpoint_at(cls, folder: Path) -> QwenVLCheckpoint:
         check_torchvision()
-        QwenVLCheckpoint.at(self.folder)
-
-    @cached_property
-    def checkpoint(self) -> QwenVLCheckpoint:
-        """What the folder says of itself."""
-        return QwenVLCheckpoint.at(self.folder)
+        return QwenVLCheckpoint.at(folder)
 
     @classmethod
     def plain_reader(cls, options: LanguageOptions) -> QwenVLReader:
