@@ -51,7 +51,7 @@ class Template:
     others: frozenset[str]
     aside: str = ""
     layers: tuple[str, ...] = ()
-    hotkeys: Mapping[str, str] = field(default_factory=dict)
+    hotkeys: Mapping[str, str] = field(default_factory=dict, compare=False)  # texts for people; no answer holds them
     overview: bool = False
 
 
