@@ -18,7 +18,8 @@ import numpy as np
 
 from tsad.core.types import FloatArray
 from tsad.detectors.llm.qwen_vl.pixels import Patching, pixel_values
-from tsad.detectors.llm.render import Canvas, Pictures, render, round_steps
+from tsad.detectors.llm.render import Canvas, Pictures, render
+from tsad.plots.ticks import round_steps
 
 LENGTH, HEIGHT, WIDTH, BATCH = 1024, 224, 448, 32
 STEP = round_steps(LENGTH, 8)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tsad.core.errors import DetectorError
-from tsad.detectors.llm.render import COLOURS, Canvas, render, round_steps, spans, writing
+from tsad.detectors.llm.render import COLOURS, Canvas, render, spans, writing
+from tsad.plots.ticks import round_steps
 
 SMALL = Canvas(height=32, width=128)
 

@@ -22,8 +22,9 @@ from tsad.review.label_studio import addresses, known, server
 from tsad.review.label_studio.client import LostCallError, where
 from tsad.review.label_studio.exports import read_export, to_label_studio
 from tsad.review.label_studio.known import ANSWER
+from tsad.review.label_studio.located import find_file
 from tsad.review.label_studio.options import LabelStudioOptions
-from tsad.review.label_studio.reviewer import LabelStudioReviewer, find_template
+from tsad.review.label_studio.reviewer import LabelStudioReviewer
 
 MINUTE = 60_000_000_000
 START = 1_767_225_600_000_000_000  # 2026-01-01 00:00:00 UTC
@@ -63,6 +64,8 @@ class FakeServer:
         self.seen: dict[int, Any] = {}
         self.others: list[int] = []  # further projects of the same title
         self.before_import: Callable[[], None] = lambda: None
+        self.tabs: dict[int, dict[str, Any]] = {}
+        self.keys: dict[str, str] = {}
 
     def find_projects(self, title: str) -> list[dict[str, Any]]:
         self.notice()
@@ -153,6 +156,15 @@ class FakeServer:
     def find(self, project: int, key: str, values: list[str], columns: Any) -> Iterator[dict[str, Any]]:
         yield from self.tasks(project, columns, [where(f"data.{key}", "in_list", values)])
 
+    def views(self, project: int) -> list[dict[str, Any]]:
+        return [{"id": number, "data": view} for number, view in self.tabs.items()]
+
+    def save_view(self, project: int, data: Any, number: int | None = None) -> None:
+        self.tabs[len(self.tabs) + 1 if number is None else number] = json.loads(json.dumps(data))
+
+    def set_hotkey(self, action: str, key: str) -> None:
+        self.keys[action] = key
+
     def task(self, number: int) -> dict[str, Any]:
         return json.loads(json.dumps(self.shown(next(r for r in self.rows if r["id"] == number))))
 
@@ -171,9 +183,6 @@ class FakeServer:
 
     def user(self) -> int:
         return 1
-
-    def ensure_view(self, project: int, data: Any) -> None:
-        self.view = data
 
 
 def reviewer(fake: FakeServer, kept: Path | None = None, **options: Any) -> LabelStudioReviewer:
@@ -198,7 +207,7 @@ def test_a_push_goes_out_in_chunks_by_score_and_survives_a_kill() -> None:
     assert {r["data"]["confidence"] for r in fake.rows} == {1.0}  # of the surest interval in each
     assert reviewer(fake).push(queue) == 0
     assert fake.project is not None and fake.project["title"] == "tsad-demo" and fake.project["model_version"] == "m:1"
-    assert "tasks:data.series" in fake.view["hiddenColumns"]["labeling"]
+    assert all("tasks:data.series" in tab["hiddenColumns"]["labeling"] for tab in fake.tabs.values())
 
 
 def test_a_queue_that_cannot_be_shown_whole_is_not_pushed_in_part() -> None:
@@ -397,7 +406,7 @@ def test_options_that_cannot_be_honoured_are_refused_before_connecting() -> None
         with pytest.raises((ConfigError, ValueError), match=key):
             reviewer(FakeServer(), **change)
     with pytest.raises(ConfigError, match=r"review\.template=nothing\.xml.*timeseries\.xml"):
-        find_template("nothing.xml")
+        find_file("nothing.xml", "template", "*.xml")
 
 
 def reviewed(kind: Any = "time") -> list[ReviewedWindow]:

@@ -81,6 +81,10 @@ def test_the_split_of_a_first_queue(drawing: Workbench) -> None:
     assert 0 < queue.proposed <= 8
     names = [c.window.window_id for c in queue.choices]
     assert len(set(names)) == len(names)
+    assert {c.iteration for c in queue.choices} == {1}
+    for choice in queue.choices:  # gold ones too: the picture of the whole series tells nothing of a proposal
+        assert choice.overview is not None and choice.overview.points == len(choice.window.series)
+        assert choice.overview.point_id == choice.window.point_id
 
 
 def test_where_nothing_reaches_the_threshold_the_likeliest_candidates_are_proposed(drawing: Workbench) -> None:

@@ -112,6 +112,8 @@ ADDED = {
         Addition("max_channels", "overlap", 0.0), Addition("max_channels", "consensus", "majority"),
         Addition("max_channels", "expert", ""), Addition("max_channels", "patience", 60.0),
         Addition("utc_offset", "verdict", False), Addition("agreement_iou", "beside", []),
+        Addition("max_channels", "pictures", True), Addition("max_channels", "submit_key", ""),
+        Addition("max_channels", "instruction", "instruction_{language}.md"),
     ),
     "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }

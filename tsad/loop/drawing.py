@@ -12,6 +12,7 @@ import numpy as np
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
 from tsad.core.intervals import clip, confidence_along, point_scores
+from tsad.core.overview import overview_of
 from tsad.core.proposing import to_intervals
 from tsad.core.reviews import Choice, DatasetVersion, Purpose, ReviewState
 from tsad.core.series import Series, Window
@@ -123,7 +124,13 @@ def draw_queue(
             )
         windows = without_overlap(windows, [c.window for c in gold])
     chosen = _choose(bench, number, windows, scored, conflicts)
-    return Queue(in_order([*gold, *chosen]), len(windows) - len(chosen))
+    return Queue(_for_people(in_order([*gold, *chosen]), number), len(windows) - len(chosen))
+
+
+def _for_people(choices: Sequence[Choice], number: int) -> list[Choice]:
+    """The choices of iteration ``number`` with the whole of their series in little: the queue keeps excerpts only."""
+    overviews = {id(s): overview_of(s) for s in {id(c.window.series): c.window.series for c in choices}.values()}
+    return [replace(c, iteration=number, overview=overviews[id(c.window.series)]) for c in choices]
 
 
 def _choose(

@@ -168,13 +168,3 @@ def writing(number: str, zoom: int = 1) -> NDArray[np.uint8]:
     rows = [[int(GLYPHS[digit][row]) for digit in number] for row in range(len(GLYPHS["0"]))]
     dots = [[bit for code in row for bit in (code >> 2 & 1, code >> 1 & 1, code & 1, 0)][:-1] for row in rows]
     return np.kron(np.array(dots, np.uint8).reshape(len(rows), -1), np.ones((zoom, zoom), np.uint8))
-
-
-def round_steps(total: int, most: int) -> int:
-    """The least of 1, 2, 5, 10, 20, 50, ... that cuts ``total`` into at most ``most`` steps."""
-    size = 1
-    while True:
-        for step in (size, 2 * size, 5 * size):
-            if step * most >= total:
-                return step
-        size *= 10

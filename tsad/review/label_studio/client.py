@@ -204,13 +204,25 @@ class Client:
         """Id of the user whose token this is."""
         return int(self._send("GET", "/api/current-user/whoami", "ask whose token this is")["id"])
 
-    def ensure_view(self, project: int, data: Mapping[str, Any]) -> None:
-        """Create the data manager's tab of this title where there is none."""
-        what = "set up the data manager's view"
-        views = self._send("GET", "/api/dm/views/", what, params={"project": project})
-        if any(v.get("data", {}).get("title") == data["title"] for v in views):
-            return
-        self._send("POST", "/api/dm/views/", what, json={"project": project, "data": dict(data)})
+    def views(self, project: int) -> list[dict[str, Any]]:
+        """The data manager's tabs, from left to right, each with ``id`` and ``data``."""
+        what = "list the data manager's tabs"
+        return list(self._send("GET", "/api/dm/views/", what, params={"project": project}))
+
+    def save_view(self, project: int, data: Mapping[str, Any], number: int | None = None) -> None:
+        """Make a tab of the data manager, or write it in the place of number ``number``."""
+        body, what = {"project": project, "data": dict(data)}, "set up the data manager's tabs"
+        if number is None:
+            self._send("POST", "/api/dm/views/", what, json=body)
+        else:
+            self._send("PATCH", f"/api/dm/views/{number}/", what, json=body)
+
+    def set_hotkey(self, action: str, key: str) -> None:
+        """A key of the token's user, of whom alone the API sets keys; actions by the names of its settings page."""
+        path, what = "/api/current-user/hotkeys/", f"set the hotkey {key}"
+        present = self._send("GET", path, what)["custom_hotkeys"]
+        if present.get(action) != {"key": key}:
+            self._send("PATCH", path, what, json={"custom_hotkeys": {**present, action: {"key": key}}})
 
     def _send(
         self, method: str, path: str, what: str, *, repeatable: bool = False, gone: bool = False, **kwargs: Any

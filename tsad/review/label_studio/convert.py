@@ -248,7 +248,7 @@ def task(
     gold = choice.purpose is Purpose.GOLD
     data = {
         "window_id": window.window_id, "point_id": markup_free(window.point_id),
-        **words_of(choice, view, template, options), **pictures_of(choice, view, options),
+        **words_of(choice, view, template, options), **pictures_of(choice, view, template, options),
         "start": str(shown(places[0], kind)).split(".")[0], "end": str(shown(places[-1], kind)).split(".")[0],
         "confidence": None if gold else round(choice.confidence, 4),
         "model_version": markup_free(choice.origin.model_version) if choice.origin and not gold else "",

@@ -35,11 +35,12 @@ def filled(path: Path, kinds: tuple[Kind, ...], choices: Sequence[Choice], setti
         ranges=common_ranges(choices, drawn) if same else (),
         detector=next((c.origin.detector for c in choices if c.origin is not None), ""),
     )  # fmt: skip
-    return template.fill(
+    config = template.fill(
         path.read_text(encoding="utf-8"), kinds=_kinds(choices),
         legends=next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)],
         time_kind=choices[0].window.series.time_kind, name=str(path), look=look,
     )  # fmt: skip
+    return config if settings.pictures else template.without_overview(config)
 
 
 def fitted(config: str, choices: Sequence[Choice], project: str) -> str:

@@ -31,6 +31,9 @@ class LabelStudioOptions(ReviewOptions):
     expert: str  # id of the annotator who settles conflicts; "" = nobody
     patience: float = Field(ge=0)  # seconds to wait for a server that goes away in mid-push or mid-pull
     verdict: bool  # ask for a verdict and a reason beside the intervals
+    pictures: bool  # a picture of the whole series in each task, a thumbnail in the list
+    instruction: str  # file in label_studio/, "{language}" = en or zh; "" = none
+    submit_key: str  # that submits and opens the next window; "" = Label Studio's own
 
     @field_validator("utc_offset")
     @classmethod

@@ -13,32 +13,21 @@ from tsad.agreement.deciding import ConsensusRule
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.files.hashing import digest_of_parts
-from tsad.files.locate import answers_folder, shipped
+from tsad.files.locate import answers_folder
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import batches, convert, fitting, projects, server, template
+from tsad.review.label_studio import batches, convert, fitting, instruction, projects, server, tabs, template
 from tsad.review.label_studio.client import Client, where
 from tsad.review.label_studio.conflicts import answer_layers, people_for, settle, share_out
 from tsad.review.label_studio.kinds import read_kinds
 from tsad.review.label_studio.known import KnownTask, KnownTasks, TaskReader
+from tsad.review.label_studio.located import find_file
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 from tsad.review.label_studio.writing import TaskWriter, versions_of
 from tsad.review.order import in_order
 
-VIEW = "Review queue"
 DESCRIPTION = "Review queue of a tsad loop. Correct the proposed intervals and submit; none where nothing is abnormal."
-# What an annotator wants to see of a task in the list; the raw series would come first and fill the screen.
-SHOWN = (
-    "data.point_id", "data.start", "data.confidence", "data.model_version", "data.purpose",
-    "total_annotations", "cancelled_annotations", "annotators", "completed_at",
-)
-HIDDEN = (
-    "data.series", "data.window_id", "data.title", "data.end", "data.push", "data.utc_offset", "inner_id",
-    "total_predictions", "annotations_results", "annotations_ids", "predictions_score", "predictions_model_versions",
-    "predictions_results", "file_upload", "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time",
-    "draft_exists",
-)
 
 
 @dataclass(frozen=True)
@@ -119,15 +108,16 @@ class LabelStudioReviewer(Reviewer):
         convert.check(wanted.values())  # before anything is made: half a queue helps nobody
         project, form = self._project_for(list(wanted.values()))
         convert.check(wanted.values(), form)
-        version = _version(choices)
+        version, order = _version(choices), in_order(wanted.values())
+        ranks = {c.window.window_id: rank for rank, c in enumerate(order)}
         with self._tasks(self._project(), "reading the queue") as reader:
             writer = TaskWriter(self.client, reader)
             there = writer.one_each(wanted)
-            fresh = in_order(c for w, c in wanted.items() if w not in there)
+            fresh = [c for c in order if c.window.window_id not in there]
             with self.context.progress.task("pushing windows", len(fresh)) as pushed:
                 for at in range(0, len(fresh), self.settings.chunk):
                     part = fresh[at : at + self.settings.chunk]
-                    writer.make(part, lambda c: self._task(c, form, version))
+                    writer.make(part, lambda c: self._task(c, form, version, ranks[c.window.window_id]))
                     pushed(at + len(part))
             if fresh:  # another push may have made the same tasks meanwhile
                 there = writer.one_each(wanted)
@@ -142,7 +132,8 @@ class LabelStudioReviewer(Reviewer):
         if version:
             # Label Studio shows the proposals of one model version only: the project's.
             self.client.update_project(project, model_version=version)
-        self.client.ensure_view(project, view())
+        self._instruct(form)
+        tabs.keep_tabs(self.client, project, self.settings.language)
         return len(fresh)
 
     def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
@@ -270,7 +261,7 @@ class LabelStudioReviewer(Reviewer):
         if not found or (len(found) == 1 and not found[0].get("task_number")):
             settings = self.settings
             offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
-            config = fitting.filled(find_template(settings.template), offered, choices, settings)
+            config = fitting.filled(find_file(settings.template, "template", "*.xml"), offered, choices, settings)
             fields = {"label_config": config, "sampling": "Sequential sampling", "show_skip_button": True,
                       "enable_empty_annotation": True, "show_collab_predictions": True, "skip_queue": "IGNORE_SKIPPED"}
             if found:
@@ -286,9 +277,26 @@ class LabelStudioReviewer(Reviewer):
             self.client.update_project(project["id"], label_config=config)
         return project["id"], template.read(config, self.title)
 
-    def _task(self, choice: Choice, form: Template, version: str) -> dict[str, Any]:
+    def _instruct(self, form: Template) -> None:
+        """The key that submits, and what annotators read first: words of their own, and changes of ours, stay."""
+        if self.settings.submit_key:
+            self.client.set_hotkey(instruction.SUBMIT_ACTION, self.settings.submit_key)
+        if not self.settings.instruction:
+            return
+        project = self._project()
+        present = str(project.get("expert_instruction") or "")
+        if present and not instruction.is_ours(present):
+            return
+        text = instruction.instruction(self.settings, form)
+        if instruction.mark_of(text) != instruction.mark_of(present):
+            shown = {} if present else {"show_instruction": True}  # who has switched it off wants it so
+            self.client.update_project(project["id"], expert_instruction=text, **shown)
+
+    def _task(self, choice: Choice, form: Template, version: str, rank: int) -> dict[str, Any]:
         named = choice.origin.model_version if choice.origin else str(choice.purpose)
-        return convert.task(choice, form, self.settings, self.push_id or named, version)
+        made = convert.task(choice, form, self.settings, self.push_id or named, version)
+        data = {**made["data"], "priority": tabs.priority(choice.iteration, rank)}
+        return {**made, "data": tabs.arranged(data)}
 
     @contextmanager
     def _tasks(self, project: Mapping[str, Any], name: str) -> Iterator[TaskReader]:
@@ -326,41 +334,6 @@ class LabelStudioReviewer(Reviewer):
                 f"{len(missing)} of {len(wanted)} tasks are gone from project {self.title} (of {some})",
                 "Push the queue again with tsad push: it makes only the missing ones.",
             )
-
-
-def view() -> dict[str, Any]:
-    """The data manager's tab: point, start, confidence and model version instead of the raw series."""
-    hidden = [f"tasks:{name}" for name in HIDDEN]
-    beside = [f"tasks:{name}" for name in ("id", *SHOWN) if name not in ("data.point_id", "data.start")]
-    return {
-        "title": VIEW, "type": "list", "target": "tasks", "ordering": ["tasks:id"],
-        "hiddenColumns": {"explore": hidden, "labeling": hidden + beside},
-        "columnsWidth": {"tasks:data.point_id": 160, "tasks:data.start": 170, "tasks:data.model_version": 200},
-        "columnsDisplayType": {"tasks:data.confidence": "Number"},
-        "filters": {"conjunction": "and", "items": []},
-    }
-
-
-def find_template(name: str) -> Path:
-    """The template file; see :func:`find_file`."""
-    return find_file(name, "template", "*.xml")
-
-
-def find_file(name: str, key: str, pattern: str) -> Path:
-    """A file of a project's set-up: a path as it stands, else in ``label_studio/`` where the user stands, else ours.
-
-    Args:
-        key: the option that names it. pattern: of files of that sort.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    ours = shipped("label_studio")
-    for path in (Path(name).expanduser(), Path("label_studio") / name, ours / name):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted(p.name for p in ours.glob(pattern)))
-    raise ConfigError(f"review.{key}={name} is no file here or in {ours}", f"There are {known}, or give a path.")
 
 
 def _version(choices: Iterable[Choice]) -> str:

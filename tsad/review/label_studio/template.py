@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tsad.core.errors import ReviewError
 from tsad.core.types import ANOMALY, TimeKind
@@ -13,6 +13,8 @@ from tsad.review.label_studio.kinds import Kind, Language
 from tsad.review.label_studio.scale import Range
 
 SERIES_KEY = "series"  # key of a task's data that holds times and columns
+OVERVIEW_KEY = "overview"  # key of the picture of the whole series
+FREE_KEYS = "123456789"  # that Label Studio gives to kinds without one of their own, in this order
 TIME_COLUMN = "time"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%L"  # always with milliseconds: one project may show coarse and fine series
 COLOURS = ("#d62728", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#2ca02c", "#17becf", "#bcbd22", "#1f77b4", "#7f7f7f")
@@ -45,6 +47,8 @@ class Template:
         aside: that of them whose regions are seen and not answered; "" where a project has none, so that its tasks show
             their windows alone. layers: its labels.
         verdict, reason: those that ask how the window stands to the proposal, and why; "" where nobody is asked.
+        hotkeys: the kinds as people read them, each with its key; "" where it has none.
+        overview: whether tasks show a picture of the whole series, and so must have one.
     """
 
     from_name: str
@@ -57,6 +61,8 @@ class Template:
     layers: tuple[str, ...] = ()
     verdict: str = ""
     reason: str = ""
+    hotkeys: Mapping[str, str] = field(default_factory=dict, compare=False)  # texts for people; no answer holds them
+    overview: bool = False
 
 
 @dataclass(frozen=True)
@@ -201,6 +207,8 @@ def read(config: str, project: str) -> Template:
         layers=() if aside is None else tuple(_name(e) for e in aside.iter("Label")),
         verdict=VERDICT if VERDICT in names else "",
         reason=REASON if REASON in names else "",
+        hotkeys=_hotkeys(control),
+        overview=any(e.get("value") == f"${OVERVIEW_KEY}" for e in root.iter("Image")),
     )
 
 
@@ -248,6 +256,21 @@ def _add_kinds(control: ET.Element, look: Look) -> None:
             label.set("alias", kind.name)
         if kind.hotkey and not label.get("hotkey"):
             label.set("hotkey", kind.hotkey)
+def _hotkeys(control: ET.Element) -> dict[str, str]:
+    """Keys of the kinds: their own, else the next that is free, as Label Studio gives them out."""
+    labels = [e for e in control.iter("Label") if e.get("value")]
+    taken = {e.get("hotkey") for e in labels}
+    free = iter([key for key in FREE_KEYS if key not in taken] + [""] * len(labels))
+    return {e.get("value", ""): e.get("hotkey") or next(free) for e in labels}
+
+
+def without_overview(config: str) -> str:
+    """The config without the picture of the whole series, for tasks that have none."""
+    root = _root(config, "The template")
+    for parent in list(root.iter()):
+        for child in [e for e in parent if e.tag == "Image" and e.get("value") == f"${OVERVIEW_KEY}"]:
+            parent.remove(child)
+    return ET.tostring(root, encoding="unicode")
 
 
 def _add_labels(control: ET.Element, kinds: Iterable[str]) -> None:

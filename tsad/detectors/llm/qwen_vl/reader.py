@@ -12,7 +12,8 @@ from tsad.core.errors import DetectorError, WeightsError
 from tsad.core.types import FloatArray, IntArray
 from tsad.detectors.llm.qwen_vl.pixels import MOST_ASPECT, Patching, pixel_values
 from tsad.detectors.llm.reader import Block, Prompted, Reader
-from tsad.detectors.llm.render import Canvas, Pictures, render, round_steps
+from tsad.detectors.llm.render import Canvas, Pictures, render
+from tsad.plots.ticks import round_steps
 
 if TYPE_CHECKING:
     import torch
