@@ -77,7 +77,7 @@ def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequ
             registry.promote(version)
             return version
     detector = bench.make_detector()
-    proposer = bench.threshold_rule.first_proposer(detector.name)
+    proposer = bench.threshold_rule.first_proposer(detector.rated_as)
     threshold = proposer.threshold if proposer else first_threshold(bench, detector, pool)
     channels = list(dict.fromkeys(name for series in pool for name in series.channels))
     candidate = Candidate(detector=detector, threshold=threshold, proposer=proposer, channels=channels)

@@ -190,7 +190,7 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
     if version == "none":
         detector = bench.make_detector()
         origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-        proposer = bench.threshold_rule.first_proposer(detector.name)
+        proposer = bench.threshold_rule.first_proposer(detector.rated_as)
         threshold = proposer.threshold if proposer else bench.threshold.default
         return LoadedVersion(detector, threshold, kept_threshold(dict(bench.threshold)), origin, None, proposer)
     registry = registry_of(bench, loop)

@@ -29,7 +29,7 @@ class Candidates:
     Attributes:
         runs: [K, 2] half-open positions; bounded in length, so that none can win by covering everything.
         peaks: [K] position of what made it a candidate.
-        sources: [K] index into :data:`SOURCES`.
+        sources: [K] index into :data:`SOURCES`; beyond them, of a committee's members in turn.
     """
 
     runs: IntArray
@@ -53,7 +53,8 @@ def find_candidates(examined: Examined) -> Candidates:
     """
     if examined.own is not None:
         runs = examined.own.runs
-        return Candidates(runs, runs.sum(axis=1) // 2, np.zeros(len(runs), np.int64))
+        made = [(int(a), int(b), int(a + b) // 2, 0) for a, b in runs]
+        return _table([*made, *_of_members(examined, _taken(runs, len(examined.scores)))])
     total = len(examined.scores)
     taken = np.zeros(total, bool)
     rows: list[tuple[int, int, int, int]] = []
@@ -64,9 +65,37 @@ def find_candidates(examined: Examined) -> Candidates:
             height, density, floor = np.abs(examined.row(name)), EXTRA, 1.0
         most = max(FEWEST if source == 0 else 2, int(density * total / 10_000))
         rows += _peaks(height, taken, DROP if source == 0 else EVIDENCE_DROP, most, floor, source)
-    rows.sort()
-    table = np.array(rows, np.int64).reshape(-1, 4)
+    return _table([*rows, *_of_members(examined, taken)])
+
+
+def _table(rows: list[tuple[int, int, int, int]]) -> Candidates:
+    table = np.array(sorted(rows), np.int64).reshape(-1, 4)
     return Candidates(table[:, :2], table[:, 2], table[:, 3])
+
+
+def _taken(runs: IntArray, total: int) -> npt.NDArray[np.bool_]:
+    taken = np.zeros(total, bool)
+    for start, stop in runs:
+        taken[max(0, start - APART) : stop + APART] = True
+    return taken
+
+
+def _of_members(examined: Examined, taken: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+    """Candidates that other members of a committee have where there is none yet: of each its most probable ones."""
+    found: list[tuple[int, int, int, int]] = []
+    most = max(2, int(EXTRA * len(taken) / 10_000))
+    for place, opinion in enumerate(examined.opinions[1:], start=len(SOURCES)):
+        left = most
+        for k in np.argsort(-opinion.probability, kind="stable"):
+            start, stop = (int(v) for v in opinion.runs[k])
+            if not left:
+                break
+            if taken[start:stop].any():
+                continue
+            taken[max(0, start - APART) : stop + APART] = True
+            found.append((start, stop, (start + stop) // 2, place))
+            left -= 1
+    return found
 
 
 def _peaks(
