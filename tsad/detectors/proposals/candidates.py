@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,7 @@ def find_candidates(examined: Examined) -> Candidates:
     if examined.own is not None:
         runs = examined.own.runs
         made = [(int(a), int(b), int(a + b) // 2, 0) for a, b in runs]
-        return _table([*made, *_of_members(examined, _taken(runs, len(examined.scores)))])
+        return _table([*made, *_of_members(examined, made)])
     total = len(examined.scores)
     taken = np.zeros(total, bool)
     rows: list[tuple[int, int, int, int]] = []
@@ -65,7 +66,7 @@ def find_candidates(examined: Examined) -> Candidates:
             height, density, floor = np.abs(examined.row(name)), EXTRA, 1.0
         most = max(FEWEST if source == 0 else 2, int(density * total / 10_000))
         rows += _peaks(height, taken, DROP if source == 0 else EVIDENCE_DROP, most, floor, source)
-    return _table([*rows, *_of_members(examined, taken)])
+    return _table([*rows, *_of_members(examined, rows)])
 
 
 def _table(rows: list[tuple[int, int, int, int]]) -> Candidates:
@@ -73,16 +74,15 @@ def _table(rows: list[tuple[int, int, int, int]]) -> Candidates:
     return Candidates(table[:, :2], table[:, 2], table[:, 3])
 
 
-def _taken(runs: IntArray, total: int) -> npt.NDArray[np.bool_]:
-    taken = np.zeros(total, bool)
-    for start, stop in runs:
-        taken[max(0, start - APART) : stop + APART] = True
-    return taken
+Row = tuple[int, int, int, int]
 
 
-def _of_members(examined: Examined, taken: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+def _of_members(examined: Examined, rows: Sequence[Row]) -> list[Row]:
     """Candidates that other members of a committee have where there is none yet: of each its most probable ones."""
-    found: list[tuple[int, int, int, int]] = []
+    taken = np.zeros(len(examined.scores), bool)
+    for first, last, _, _ in rows:
+        taken[first:last] = True
+    found: list[Row] = []
     most = max(2, int(EXTRA * len(taken) / 10_000))
     for place, opinion in enumerate(examined.opinions[1:], start=len(SOURCES)):
         left = most
@@ -92,7 +92,7 @@ def _of_members(examined: Examined, taken: npt.NDArray[np.bool_]) -> list[tuple[
                 break
             if taken[start:stop].any():
                 continue
-            taken[max(0, start - APART) : stop + APART] = True
+            taken[start:stop] = True
             found.append((start, stop, (start + stop) // 2, place))
             left -= 1
     return found
