@@ -222,6 +222,7 @@ def look_at_the_store(command: Command, tmp_path: Path) -> None:
 def work_on_the_loop(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (scored,) = command("detect", *SMALL)
     assert scored["series"] == len(scored["rows"]) == 6 and 0 <= scored["rows"][0]["abnormal_share"] <= 1
+    explain(command, tmp_path)
     (history,) = command("detect", "version=none", "since=2000-01-01", "chunk=3650d", *SMALL)
     assert history["chunks"] == len(history["rows"]) and history["points"] > 0
     (evaluation,) = command("evaluate", "versions=[1,champion]", *SMALL)
@@ -243,6 +244,21 @@ def work_on_the_loop(command: Command, tmp_path: Path, monkeypatch: pytest.Monke
     assert 0 < pushed.pop("proposed") <= 6
     assert pushed == {"iteration": 1, "created": 6, "withdrawn": 0, "queued": 6, "gold_queued": 0}
     assert sum(command("pull", "loop.name=open", *SMALL)[0]["dataset"]["states"].values()) == 6
+
+
+def explain(command: Command, tmp_path: Path) -> None:
+    """An interval that was written to a file is explained in words, and so is a stretch that was not proposed."""
+    command("detect", f"output={tmp_path / 'detections'}", *SMALL)
+    files = sorted((tmp_path / "detections" / "intervals").glob("*.csv"))
+    point, start = next((f.name.split("_")[0], row.split(",")[0]) for f in files
+                        for row in f.read_text("utf-8").splitlines()[1:])  # fmt: skip
+    (told,) = command("explain", f"of={point}@{start}", *SMALL)
+    (stretch,) = told["stretches"]
+    assert stretch["proposed"] and stretch["probability"] >= stretch["threshold"] and stretch["reasons"]
+    assert told["reviews"] == len(stretch["alike"]) == 0 or stretch["alike"][0]["distance"] >= 0
+    assert "数值" in command("explain", f"of={point}@{start}", "language=zh", *SMALL)[0]["stretches"][0]["reasons"][0]
+    assert command("explain", "of=0123456789abcdef", *SMALL, code=1) == []
+    assert command("explain", f"of={point}@1999-01-01", *SMALL, code=1) == []
 
 
 def measure(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
