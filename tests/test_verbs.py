@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import csv
 import json
 import re
 import shutil
@@ -250,8 +251,8 @@ def explain(command: Command, tmp_path: Path) -> None:
     """An interval that was written to a file is explained in words, and so is a stretch that was not proposed."""
     command("detect", f"output={tmp_path / 'detections'}", *SMALL)
     files = sorted((tmp_path / "detections" / "intervals").glob("*.csv"))
-    point, start = next((f.name.split("_")[0], row.split(",")[0]) for f in files
-                        for row in f.read_text("utf-8").splitlines()[1:])  # fmt: skip
+    row = next(row for f in files for row in csv.DictReader(f.read_text("utf-8").splitlines()))
+    point, start = row["point_id"], row["start"]
     (told,) = command("explain", f"of={point}@{start}", *SMALL)
     (stretch,) = told["stretches"]
     assert stretch["proposed"] and stretch["probability"] >= stretch["threshold"] and stretch["reasons"]
