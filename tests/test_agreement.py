@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsad.agreement.consensus import consensus
+from tsad.agreement.deciding import ConsensusRule, combined, counting
 from tsad.agreement.latest import judged, latest
 from tsad.core.intervals import clip, intervals_to_mask
 from tsad.core.reviews import Annotation, Labelling
@@ -74,6 +75,25 @@ def test_edges_that_nearly_agree_are_no_dispute_where_that_is_asked_for() -> Non
     assert found.disputed == (Interval(50, 58), Interval(60, 70))  # IoU 2/20: they do not mean the same
     alone = one(said("ann", (0, 10)), said("bob"), agreement=0.5)
     assert alone.disputed == (Interval(0, 10),)
+
+
+def test_the_largest_group_counts_and_of_equal_ones_the_one_that_agrees_most() -> None:
+    rule = ConsensusRule(iou=0.6)
+    chain = [said("a", (0, 10), when=1), said("b", (2, 12), when=2), said("c", (4, 14), when=3)]
+    assert [a.annotator for a in counting(chain, rule)] == ["b", "c"], "b agrees with either alike: the latest"
+    closer = [said("a", (0, 10), when=1), said("b", (1, 11), when=2), said("c", (3, 13), when=3)]
+    assert [a.annotator for a in counting(closer, rule)] == ["a", "b"]
+    five = [*chain[:1], *(said(f"n{k}", when=k) for k in range(3)), said("m", (90, 99), when=9)]
+    assert [a.annotator for a in counting(five, rule)] == ["n0", "n1", "n2"]
+    assert [a.annotator for a in counting(five[:3], rule)] == ["n0", "n1"], "two of three say normal"
+    assert counting([said("a", (0, 1)), said("b")], rule) == [] and counting([], rule) == []
+
+
+def test_modes_point_by_point() -> None:
+    masks = [np.array(m, dtype=bool) for m in ([1, 1, 0, 0], [1, 0, 1, 0])]
+    assert combined(masks, "union").tolist() == [True, True, True, False]
+    assert combined(masks, "intersection").tolist() == [True, False, False, False]
+    assert combined(masks, "majority").tolist() == combined(masks, "expert").tolist() == [True, False, True, False]
 
 
 spans = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15)).map(lambda s: (s[0], s[0] + s[1])), max_size=4)

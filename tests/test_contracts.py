@@ -264,7 +264,7 @@ def test_the_champions_proposal_counts_and_the_others_are_kept(tmp_path: Path) -
     again = load_queue(tmp_path / "queue")
     assert again[0].proposals == choice.proposals and again[0].proposals[0].intervals[0].note == "far above"
     assert again[1].proposals == ()
-    assert resolve(choice, [], 0.5).state.value == "PENDING"
+    assert resolve(choice, []).state.value == "PENDING"
 
 
 def test_records_of_before_are_read_and_one_proposal_is_written_as_before() -> None:

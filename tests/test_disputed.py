@@ -19,8 +19,10 @@ from tsad.core.reviews import Choice
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, Interval, Origin, Proposal
 from tsad.core.windows import cut
-from tsad.loop.drawing import ScoredSeries, draw_queue
+from tsad.loop.drawing import ScoredSeries, contested, draw_queue
 from tsad.loop.gold import draw_for_people
+from tsad.loop.results import Undecided
+from tsad.loop.runner import Turn
 from tsad.review.sampling import disputed_first, select
 from tsad.review.splits import is_disputed
 
@@ -106,6 +108,20 @@ def test_the_queue_of_an_iteration_carries_them(bench: Callable[..., Workbench])
     chosen = draw_queue(bench("source=synthetic", "sampling.windows=4"), 1, windows, scored, blind=False).choices
     assert len(chosen) == 4 and [c.strategy == "disputed" for c in chosen] == [True, False, False, False]
     assert chosen[0].window.point_id == "A" and chosen[0].probability == 1.0 and chosen[0].origin == said[0].origin
+
+
+def test_what_reviewers_left_in_conflict_is_drawn_first_of_all(bench: Callable[..., Workbench]) -> None:
+    items = [series("A", None), series("B", None)]
+    said = [Detection(s.point_id, np.zeros(400), (), Origin("x", "x:1"), 0.5) for s in items]
+    windows = [w for s in items for w in cut(s, 50)]
+    left = [Undecided("B", *windows[9].span, state="CONFLICT"), Undecided("A", *windows[2].span, state="SKIPPED")]
+    turn = Turn(bench("source=synthetic"), None, None, lambda: left)  # type: ignore[arg-type]
+    assert contested(turn, windows) == {windows[9].window_id}
+    scored = ScoredSeries(items, said, kept_threshold({"default": 0.5}))
+    one = bench("source=synthetic", "sampling.windows=4")
+    chosen = draw_queue(one, 2, windows, scored, blind=False, conflicts=contested(turn, windows)).choices
+    assert len(chosen) == 4 and (chosen[0].window, chosen[0].strategy) == (windows[9], "conflict")
+    assert chosen[0].probability == 1.0 and all(c.strategy != "conflict" for c in chosen[1:])
 
 
 def test_people_see_them_before_the_highest_score() -> None:

@@ -15,12 +15,13 @@ from tsad.config.parts import part
 from tsad.core.errors import DetectorError, TsadError
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.options.prompt import PromptOptions
+from tsad.core.reduction import kept_positions
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin
 from tsad.detectors.devices import full_device_named
 from tsad.detectors.llm.asking import Asking
-from tsad.detectors.llm.blocks import Cutting, kept_positions, pieces
+from tsad.detectors.llm.blocks import Cutting, pieces
 from tsad.detectors.llm.chatts.detector import ChatTS
 from tsad.detectors.llm.chatts.tiny import chatts
 from tsad.detectors.llm.codec import IntervalCodec, Mark

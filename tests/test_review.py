@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tsad.agreement.deciding import ConsensusRule
 from tsad.core.errors import ConfigError, LabelError
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewState
 from tsad.core.series import Series, Window
@@ -42,30 +43,30 @@ def said(who: str, *intervals: Interval, at: int = 0, skipped: bool = False) -> 
 
 
 def test_nobody_answered_is_pending_and_all_skipped_is_skipped() -> None:
-    assert resolve(choice(), [], 0.5).state is ReviewState.PENDING
-    refused = resolve(choice(), [said("a", skipped=True), said("b", skipped=True)], 0.5)
+    assert resolve(choice(), []).state is ReviewState.PENDING
+    refused = resolve(choice(), [said("a", skipped=True), said("b", skipped=True)])
     assert refused.state is ReviewState.SKIPPED and not refused.usable
 
 
 def test_equal_to_the_proposal_is_accepted_whatever_the_exact_edges_and_scores() -> None:
     shown = choice((span(10, 20, score=0.7), span(20, 30, score=0.6)))
     inside = Interval(10 * MINUTE - 30_000_000_000, 29 * MINUTE + 1)  # between points, same points covered
-    reviewed = resolve(shown, [said("a", inside)], 0.5)
+    reviewed = resolve(shown, [said("a", inside)])
     assert reviewed.state is ReviewState.ACCEPTED
     assert reviewed.intervals == (span(10, 30),)
-    assert resolve(choice(()), [said("a")], 0.5).state is ReviewState.ACCEPTED
+    assert resolve(choice(()), [said("a")]).state is ReviewState.ACCEPTED
 
 
 def test_one_point_or_another_kind_makes_it_corrected() -> None:
     shown = choice((span(10, 20),))
-    assert resolve(shown, [said("a", span(10, 21))], 0.5).state is ReviewState.CORRECTED
-    assert resolve(shown, [said("a", span(10, 20, "spike"))], 0.5).state is ReviewState.CORRECTED
-    assert resolve(shown, [said("a")], 0.5).state is ReviewState.CORRECTED
+    assert resolve(shown, [said("a", span(10, 21))]).state is ReviewState.CORRECTED
+    assert resolve(shown, [said("a", span(10, 20, "spike"))]).state is ReviewState.CORRECTED
+    assert resolve(shown, [said("a")]).state is ReviewState.CORRECTED
 
 
 def test_gold_windows_have_no_proposal_to_accept() -> None:
     gold = Choice(window(), 1.0, "gold", Purpose.GOLD)
-    reviewed = resolve(gold, [said("a")], 0.5)
+    reviewed = resolve(gold, [said("a")])
     assert reviewed.state is ReviewState.ANNOTATED and reviewed.usable and reviewed.intervals == ()
 
 
@@ -76,29 +77,74 @@ def test_what_a_store_of_before_calls_rejected_is_a_skipped_window() -> None:
 
 
 def test_people_who_disagree_are_a_conflict() -> None:
-    far = resolve(choice(), [said("a", span(10, 20)), said("b", span(18, 40))], 0.5)
+    far = resolve(choice(), [said("a", span(10, 20)), said("b", span(18, 40))])
     assert far.state is ReviewState.CONFLICT and not far.usable and far.intervals == ()
-    assert resolve(choice(), [said("a", span(10, 20)), said("b")], 0.0).state is ReviewState.CONFLICT
+    assert resolve(choice(), [said("a", span(10, 20)), said("b")], ConsensusRule(iou=0.0)).state is ReviewState.CONFLICT
 
 
 def test_the_last_answer_of_each_person_counts_and_skips_are_set_aside() -> None:
     answers = [said("a", span(1, 90), at=1), said("b", skipped=True, at=2), said("a", span(10, 20), at=3)]
-    reviewed = resolve(choice(), answers, 0.5)
+    reviewed = resolve(choice(), answers)
     assert reviewed.state is ReviewState.CORRECTED and reviewed.intervals == (span(10, 20),)
     assert len(reviewed.annotations) == 3
 
 
 def test_a_majority_decides_point_by_point_and_the_latest_breaks_a_tie() -> None:
     three = [said("a", span(10, 20), at=1), said("b", span(11, 20), at=2), said("c", span(11, 21, "spike"), at=3)]
-    assert resolve(choice(), three, 0.5).intervals == (span(11, 20, "spike"),)
+    assert resolve(choice(), three).intervals == (span(11, 20, "spike"),)
     two = [said("b", span(11, 20), at=2), said("a", span(10, 20), at=1)]
-    assert resolve(choice(), two, 0.5).intervals == (span(11, 20),)
+    assert resolve(choice(), two).intervals == (span(11, 20),)
+
+
+def test_a_conflict_ends_when_most_are_alike_when_somebody_yields_or_when_the_expert_answers() -> None:
+    two = [said("a", span(10, 20), at=1), said("b", at=2)]
+    assert resolve(choice(), two).state is ReviewState.CONFLICT
+    third = [*two, said("c", span(10, 21), at=3)]
+    assert resolve(choice(), third).intervals == (span(10, 21),), "c broke the tie between a and c"
+    assert resolve(choice(), [*two, said("a", at=4)]).intervals == ()
+    even = [*third, said("d", at=4)]
+    assert resolve(choice(), even).state is ReviewState.CONFLICT, "two against two"
+    expert = resolve(choice(), even, ConsensusRule(expert="d"))
+    assert expert.state is ReviewState.ACCEPTED and expert.intervals == ()
+    refused = [*two, said("d", at=5, skipped=True)]
+    assert resolve(choice(), refused, ConsensusRule(expert="d")).state is ReviewState.CONFLICT
+
+
+def test_of_answers_that_agree_the_mode_says_what_counts() -> None:
+    three = [said("a", span(10, 20), at=1), said("b", span(11, 21), at=2), said("e", span(12, 20), at=3)]
+    by_mode = {
+        "majority": span(11, 20), "union": span(10, 21), "intersection": span(12, 20), "expert": span(12, 20),
+    }  # fmt: skip
+    for mode, truth in by_mode.items():
+        rule = ConsensusRule(0.5, mode, "e")  # type: ignore[arg-type]
+        assert resolve(choice(), three, rule).intervals == (truth,), mode
+    without = ConsensusRule(0.5, "expert", "nobody here")
+    assert resolve(choice(), three, without).intervals == (span(11, 20),), "the expert has not answered yet"
+    far = ConsensusRule(0.5, "expert", "e")
+    assert resolve(choice(), [said("a", span(50, 60)), said("e", span(1, 2))], far).intervals == (span(1, 2),)
+
+
+def test_a_window_for_two_waits_for_the_second() -> None:
+    alone = [said("a", span(10, 20))]
+    waiting = resolve(choice(), alone, people=2)
+    assert waiting.state is ReviewState.PENDING and len(waiting.annotations) == 1
+    assert resolve(choice(), alone, ConsensusRule(expert="a"), people=2).usable, "the expert alone will do"
+    assert resolve(choice(), [*alone, said("a", at=2)], people=2).state is ReviewState.PENDING, "one person twice"
+    assert resolve(choice(), [*alone, said("b", skipped=True)], people=2).usable, "who cannot tell has answered"
+
+
+def test_what_a_batch_action_answered_gives_way_to_a_person() -> None:
+    batch = Annotation("a", (span(10, 20),), 5, batch="accept above 0.9")
+    assert resolve(choice((span(10, 20),)), [batch], people=2).state is ReviewState.ACCEPTED
+    corrected = resolve(choice((span(10, 20),)), [said("b", at=1), batch])
+    assert corrected.state is ReviewState.CORRECTED and corrected.intervals == ()
+    assert resolve(choice(), [batch, said("b", skipped=True, at=9)]).intervals == (span(10, 20),)
 
 
 def test_the_last_interval_ends_with_its_last_point_before_a_gap() -> None:
     stamps = np.array([0, 1, 2, 3, 100, 101, 102], np.int64) * MINUTE
     w = Window(Series("G", stamps, np.zeros((7, 1))), 0, 4)
-    reviewed = resolve(Choice(w, 1.0, "random"), [said("a", span(2, 50))], 0.5)
+    reviewed = resolve(Choice(w, 1.0, "random"), [said("a", span(2, 50))])
     assert reviewed.intervals == (span(2, 4),)
 
 

@@ -140,16 +140,21 @@ def reviewed(purpose: Purpose, *states: ReviewState) -> list[ReviewedWindow]:
     return [ReviewedWindow(choice(100 * k, 0.5, purpose=purpose), (), s) for k, s in enumerate(states)]
 
 
-def test_a_skipped_window_is_neither_waited_for_nor_counted() -> None:
+def test_a_skipped_window_is_neither_waited_for_nor_counted_and_one_in_conflict_is_waited_for() -> None:
     p, a, s, c = (ReviewState[n] for n in ("PENDING", "ACCEPTED", "SKIPPED", "CONFLICT"))
     queue = reviewed(Purpose.TRAIN, p, a, s, s, c)
-    assert missing(queue, 0) == 1
-    assert missing(queue, 2) == 0, "one accepted and one that people disagree about were judged"
-    assert missing(queue, 3) == 1, "the two skipped ones are not among the three"
+    assert missing(queue, 0) == 2, "the pending one, and the one that people disagree about"
+    assert missing(queue, 1) == 0
+    assert missing(queue, 2) == 1, "neither a skipped nor a disputed window is among the two"
     assert missing(reviewed(Purpose.TRAIN, a, s), 2) == 0, "nothing is left to wait for"
     gold = reviewed(Purpose.GOLD, ReviewState.ANNOTATED, s)
-    assert missing([*queue, *gold], 2) == 0
-    assert missing([*queue, *reviewed(Purpose.GOLD, s, s)], 2) == 1, "somebody has to score"
+    assert missing([*queue, *gold], 1) == 0
+    assert missing([*queue, *reviewed(Purpose.GOLD, s, s)], 1) == 1, "somebody has to score"
+    assert missing(reviewed(Purpose.GOLD, c, ReviewState.ANNOTATED), 1) == 1, "gold in conflict is never left over"
+    half = replace(queue[0], annotations=(Annotation("ann", ()),))
+    waits = progress_of([half, *queue[1:]])
+    assert (waits.half, waits.conflicts, waits.waiting) == (1, 1, 2)
+    assert str(waits).endswith("1 conflict; 1 of those pending wait for a second answer")
     told = str(progress_of([*queue, *gold]))
     assert told == (
         "5 windows with proposals: 1 pending, 1 accepted, 2 skipped, 1 conflict; 2 blind ones: 1 annotated, 1 skipped"

@@ -18,5 +18,9 @@ def latest(annotations: Iterable[Annotation]) -> list[Annotation]:
 
 
 def judged(annotations: Iterable[Annotation]) -> list[Annotation]:
-    """As :func:`latest`, without those who refused to judge."""
-    return [a for a in latest(annotations) if not a.skipped]
+    """As :func:`latest`, without those who refused to judge.
+
+    What a batch action answered counts only where no person judged that very window.
+    """
+    judgements = [a for a in latest(annotations) if not a.skipped]
+    return [a for a in judgements if not a.batch] or judgements

@@ -106,6 +106,13 @@ ADDED = {
     ),
     "windows": (Addition("context", "remembered", 8192),),
     "detector": (Addition("blend", "refit_every", 0.0),),
+    "review": (
+        Addition("utc_offset", "context", 1.0), Addition("utc_offset", "max_points", 10_000),
+        Addition("utc_offset", "kinds", "kinds.yaml"), Addition("utc_offset", "language", "en"),
+        Addition("max_channels", "overlap", 0.0), Addition("max_channels", "consensus", "majority"),
+        Addition("max_channels", "expert", ""), Addition("max_channels", "patience", 60.0),
+        Addition("utc_offset", "verdict", False), Addition("agreement_iou", "beside", []),
+    ),
     "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }
 # What was written out before a detector had values of its own; null stands for the same now.

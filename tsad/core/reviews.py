@@ -105,6 +105,11 @@ class Choice:
         return self.proposals[0].intervals if self.proposals else None
 
     @property
+    def confidence(self) -> float:
+        """How sure the champion is of the window: its surest interval; without intervals what the queue goes by."""
+        return max((i.score for i in self.proposal or ()), default=self.score)
+
+    @property
     def origin(self) -> Origin | None:
         """The champion version that proposed them."""
         return self.proposals[0].origin if self.proposals else None

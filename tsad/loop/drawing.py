@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
 from tsad.core.intervals import clip, confidence_along, point_scores
 from tsad.core.proposing import to_intervals
-from tsad.core.reviews import Choice, DatasetVersion, Purpose
+from tsad.core.reviews import Choice, DatasetVersion, Purpose, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, FloatArray, Interval, Proposal
 from tsad.core.windows import cut, outside, without_overlap
@@ -71,7 +71,8 @@ class ScoredSeries:
 def unreviewed(turn: Turn, series: Sequence[Series], gold: DatasetVersion | None) -> list[Window]:
     """The windows that nobody has answered and that may train; only labelled series for a reviewer that needs labels.
 
-    Not among them are gold windows, those of the training set, and those that people have skipped or disagree about.
+    Not among them are gold windows, those of the training set, and those that people have skipped. Those that people
+    disagree about are.
     """
     from tsad.review.splits import reviewable
 
@@ -87,13 +88,25 @@ def unreviewed(turn: Turn, series: Sequence[Series], gold: DatasetVersion | None
     known = latest_training(turn.loop)
     if known is not None:
         windows = without_overlap(windows, [r.window for r in known.windows])
-    return outside(windows, ((one.point_id, (one.start, one.end)) for one in turn.undecided()))
+    skipped = (u for u in turn.undecided() if u.state != ReviewState.CONFLICT)
+    return outside(windows, ((u.point_id, (u.start, u.end)) for u in skipped))
+
+
+def contested(turn: Turn, windows: Sequence[Window]) -> frozenset[str]:
+    """Ids of the windows that people left undecided because they disagree."""
+    conflicts = [u for u in turn.undecided() if u.state == ReviewState.CONFLICT]
+    clear = {w.window_id for w in outside(windows, ((u.point_id, (u.start, u.end)) for u in conflicts))}
+    return frozenset(w.window_id for w in windows) - clear
 
 
 def draw_queue(
-    bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, *, blind: bool
+    bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, *, blind: bool,
+    conflicts: Collection[str] = (),
 ) -> Queue:
     """The queue of iteration ``number``: windows with proposals to learn from and, with ``blind``, gold ones without.
+
+    Args:
+        conflicts: ids of the windows that people disagreed about before: they come first.
 
     Raises:
         LoopError: there are too few windows for both.
@@ -109,12 +122,14 @@ def draw_queue(
                 "Bring longer series or more of them, or shorter windows (windows.length).",
             )
         windows = without_overlap(windows, [c.window for c in gold])
-    chosen = _choose(bench, number, windows, scored)
+    chosen = _choose(bench, number, windows, scored, conflicts)
     return Queue(in_order([*gold, *chosen]), len(windows) - len(chosen))
 
 
-def _choose(bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries) -> list[Choice]:
-    """Windows to learn from: disputed ones, then the sampler's; each with proposal and inclusion probability."""
+def _choose(
+    bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, conflicts: Collection[str]
+) -> list[Choice]:
+    """Windows to learn from: those in conflict or disputed, then the sampler's; each with proposal and probability."""
     from tsad.review.sampling import disputed_first
 
     if not windows:
@@ -123,7 +138,8 @@ def _choose(bench: Workbench, number: int, windows: Sequence[Window], scored: Sc
     # 1 at the threshold, 0 at either end of the scale: where the detector knows least.
     uncertainty = 1.0 - np.abs(peaks - threshold) / np.where(peaks > threshold, 1 - threshold, threshold).clip(1e-9)
     seed = bench.sampling.seed + number
-    picked = disputed_first(windows, peaks, uncertainty.clip(0, 1), bench.strategy, seed=seed)
+    known = [w.window_id in conflicts for w in windows]
+    picked = disputed_first(windows, peaks, uncertainty.clip(0, 1), bench.strategy, seed, known)
     choices = [
         Choice(windows[k], probability, strategy, Purpose.TRAIN, (), float(peaks[k]))
         for k, probability, strategy in picked

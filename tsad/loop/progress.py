@@ -12,20 +12,34 @@ from tsad.core.reviews import Purpose, ReviewedWindow, ReviewState
 
 @dataclass(frozen=True, eq=False)
 class ReviewProgress(Result):
-    """Windows of a queue by ``ReviewState``: those to learn from, and the blind ones that score the model."""
+    """Windows of a queue by ``ReviewState``: those to learn from, and the blind ones that score the model.
+
+    Attributes:
+        half: of those pending, windows for two people that one of them has answered.
+    """
 
     queue: Mapping[str, int]
     gold: Mapping[str, int]
+    half: int = 0
+
+    @property
+    def conflicts(self) -> int:
+        """Windows of either kind that people disagree about."""
+        return self._count(ReviewState.CONFLICT)
 
     @property
     def waiting(self) -> int:
-        """Windows of either kind that nobody has answered."""
-        return sum(states.get(ReviewState.PENDING.value, 0) for states in (self.queue, self.gold))
+        """Windows of either kind that people have to look at: not answered, or in conflict."""
+        return self._count(ReviewState.PENDING) + self.conflicts
+
+    def _count(self, state: ReviewState) -> int:
+        return sum(states.get(state.value, 0) for states in (self.queue, self.gold))
 
     def __str__(self) -> str:
         queue, gold = (f"{sum(s.values())}{{}}: {_counts(s)}" for s in (self.queue, self.gold))
         parts = [queue.format(" windows with proposals")] if sum(self.queue.values()) else []
         parts += [gold.format(" blind ones")] if sum(self.gold.values()) else []
+        parts += [f"{self.half} of those pending wait for a second answer"] if self.half else []
         return "; ".join(parts) or "no windows"
 
 
@@ -36,7 +50,8 @@ def _counts(states: Mapping[str, int]) -> str:
 def progress_of(reviewed: Sequence[ReviewedWindow]) -> ReviewProgress:
     """How many windows wait and how the others were answered."""
     queue, gold = ([r for r in reviewed if r.choice.purpose == p] for p in (Purpose.TRAIN, Purpose.GOLD))
-    return ReviewProgress(_states(queue), _states(gold))
+    half = sum(r.state == ReviewState.PENDING and bool(r.annotations) for r in reviewed)
+    return ReviewProgress(_states(queue), _states(gold), half)
 
 
 def _states(reviewed: Sequence[ReviewedWindow]) -> dict[str, int]:
@@ -47,15 +62,17 @@ def _states(reviewed: Sequence[ReviewedWindow]) -> dict[str, int]:
 def missing(reviewed: Sequence[ReviewedWindow], min_reviewed: int) -> int:
     """How many more windows have to be judged before the loop goes on: all gold ones, enough of the others.
 
-    A skipped window is neither waited for nor counted; but of gold windows at least one has to be judged.
+    A skipped window is neither waited for nor counted; but of gold windows at least one has to be judged. A window that
+    people disagree about is waited for: it has no truth yet.
 
     Args:
         min_reviewed: of the windows to learn from; 0 = all.
     """
     gold = [r for r in reviewed if r.choice.purpose == Purpose.GOLD]
     queue = [r for r in reviewed if r.choice.purpose == Purpose.TRAIN and r.state != ReviewState.SKIPPED]
-    judged = sum(r.state != ReviewState.PENDING for r in queue)
-    waiting = sum(r.state == ReviewState.PENDING for r in gold)
+    open_states = (ReviewState.PENDING, ReviewState.CONFLICT)
+    judged = sum(r.state not in open_states for r in queue)
+    waiting = sum(r.state in open_states for r in gold)
     if gold and not any(r.usable for r in gold):
         waiting = max(waiting, 1)
     return waiting + max(0, min(len(queue), min_reviewed or len(queue)) - judged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from tsad.loop.runner import Stage, Turn, finished, record_of, run
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore, StepRun
+
+log = logging.getLogger("tsad")
 
 POLL = 0.5  # seconds between two looks at whether to stop
 
@@ -78,9 +81,13 @@ def _answers(turn: Turn) -> Answers | None:
     """Waits where ``review.wait`` says so; ``None`` = too few are in."""
     bench, context = turn.bench, turn.bench.context
     choices, reading = queue_with_reading(bench, record_of(turn.iteration, DETECT))
-    reviewer = bench.make_reviewer()
+    reviewer, told = bench.make_reviewer(), set[str]()
     while True:
         reviewed = reviewer.pull(choices)
+        reviewer.settle(reviewed)
+        for problem in dict.fromkeys(r.problem for r in reviewed if r.problem and r.problem not in told):
+            log.warning("%s", problem)
+            told.add(problem)
         if missing(reviewed, bench.review.min_reviewed) == 0:
             return Answers(reviewed, reading)
         context.progress.note(f"{progress_of(reviewed)}{_unscorable(reviewed)}")
@@ -95,7 +102,7 @@ def _answers(turn: Turn) -> Answers | None:
 def _unscorable(reviewed: Sequence[ReviewedWindow]) -> str:
     """That every blind window is answered and none can score, which only people can mend; else ""."""
     gold = [r for r in reviewed if r.choice.purpose == Purpose.GOLD]
-    if not gold or any(r.usable or r.state == ReviewState.PENDING for r in gold):
+    if not gold or any(r.usable or r.state in (ReviewState.PENDING, ReviewState.CONFLICT) for r in gold):
         return ""
     return "; none of the blind ones can score the model: judge at least one of them in Label Studio"
 
@@ -119,7 +126,7 @@ def _build(turn: Turn, step: StepRun, answers: Answers) -> Collected:
         states=progress.queue, outage=answers.reading.outage() if answers.reading else "",
         gold_states=progress.gold, gold_windows=len(gold.windows), gold_positive=_positive(gold),
         undecided=tuple(
-            Undecided(r.window.point_id, *r.window.span)
+            Undecided(r.window.point_id, *r.window.span, state=r.state.value)
             for r in reviewed if r.state in (ReviewState.SKIPPED, ReviewState.CONFLICT)
         ),
         people=len({a.annotator for r in reviewed for a in r.annotations}),

@@ -31,6 +31,7 @@ class Detected(Result):
         points, intervals: of all series, counted.
         outage: that the source could not be reached and the cache answered, in words; else "".
         not_written_back: why the source has not all detections, in words; else "".
+        beside: model versions that propose beside the champion; left_out: why others of ``review.beside`` do not.
     """
 
     champion: int
@@ -46,6 +47,8 @@ class Detected(Result):
     not_written_back: str = ""
     proposed: int | None = None
     left: int = 0
+    beside: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def split(self) -> str:
@@ -71,11 +74,16 @@ class Pushed(Result):
 
 @dataclass(frozen=True, eq=False)
 class Undecided(Result):
-    """A window that people have answered without a truth: all skipped it, or they disagree. ns UTC, half-open."""
+    """A window that people have answered without a truth: all skipped it, or they disagree. ns UTC, half-open.
+
+    Attributes:
+        state: ``SKIPPED``, or ``CONFLICT``, which is drawn again; in a store of before "", which never is.
+    """
 
     point_id: str
     start: int
     end: int
+    state: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +96,7 @@ class Collected(Result):
         states: windows of this iteration's queue by ``ReviewState``; in a store of before its gold windows, too.
         gold_states: its gold windows alike.
         gold_windows, gold_positive: of the gold set, and those with an interval; 0 in a store of before.
-        undecided: windows of the queue that are not drawn again, though no dataset version holds them.
+        undecided: windows of the queue that people have answered, though no dataset version holds them.
         people: who have answered windows of the queue, counted; 0 in a store of before.
     """
 

@@ -73,7 +73,7 @@ def answered(iteration: Iteration) -> ReviewProgress | None:
         {key.removeprefix(begin).upper(): int(n) for key, n in iteration.metrics.items() if key.startswith(begin)}
         for begin in ("reviews.", "gold_reviews.")
     ]
-    return ReviewProgress(*counts) if any(counts) else None
+    return ReviewProgress(counts[0], counts[1]) if any(counts) else None
 
 
 def close(turn: Turn) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from tsad.agreement.deciding import ConsensusRule
 from tsad.core.context import Context
+from tsad.core.errors import ReviewError
 from tsad.core.option_model import Configured, Options
 from tsad.core.options import ReviewOptions
 from tsad.core.reviews import Choice, ReviewedWindow
+from tsad.core.types import Interval
 
 
 class Reviewer(Configured, ABC):
@@ -55,6 +58,45 @@ class Reviewer(Configured, ABC):
     def withdraw(self, choices: Sequence[Choice]) -> int:
         """Take back what nobody has answered or begun to; how many windows. Nothing where nothing waits."""
         return 0
+
+    def settle(self, reviewed: Sequence[ReviewedWindow]) -> int:
+        """Ask people again about what they disagree on, of windows as they were pulled; how many are newly asked for.
+
+        Nothing where nobody has to be asked: who answers alone never disagrees.
+        """
+        return 0
+
+    def look(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
+        """As :meth:`pull`, but a window that was withdrawn since is ``PENDING``."""
+        return self.pull(choices)
+
+    def user(self) -> str:
+        """Id of the annotator in whose name batch actions answer.
+
+        Raises:
+            ReviewError: this reviewer takes no batch actions; so do the three methods below.
+        """
+        raise self._no_batches()
+
+    def answer(self, answers: Sequence[tuple[Choice, tuple[Interval, ...]]], batch: str) -> int:
+        """Answer windows that nobody has answered, marked as this batch's; how many. Done again it answers none."""
+        raise self._no_batches()
+
+    def ask(self, choices: Sequence[Choice]) -> int:
+        """Tell people that they are asked about these windows as an audit of a batch; how many are told newly."""
+        raise self._no_batches()
+
+    def take_back(self, reviewed: Sequence[ReviewedWindow]) -> int:
+        """Delete every answer to these windows, as they were pulled, so that people are asked again; how many."""
+        raise self._no_batches()
+
+    def _no_batches(self) -> ReviewError:
+        return ReviewError(f"{type(self).__name__} takes no batch actions", "They are for review=label_studio.")
+
+    @property
+    def rule(self) -> ConsensusRule:
+        """How several people's answers become one."""
+        return ConsensusRule(self.settings.agreement_iou)
 
     @property
     def project_url(self) -> str:

@@ -18,7 +18,8 @@ from tsad.review.splits import is_disputed
 from tsad.review.strategies.base import Strategy
 from tsad.review.strategies.random import Random
 
-DISPUTED = "disputed"  # no strategy to configure: what people at the source disagree about
+# No strategies to configure: what people at the source disagree about, and what reviewers of this loop do.
+DISPUTED, CONFLICT = "disputed", "conflict"
 
 
 def select(
@@ -68,14 +69,20 @@ def disputed_first(
     uncertainty: FloatArray,
     strategy: Strategy,
     seed: int = 0,
+    conflicts: Sequence[bool] = (),
 ) -> list[tuple[int, float, str]]:
-    """As :func:`select`, but windows that the source's annotators disagree about come before all others.
+    """As :func:`select`, but windows that people disagree about come before all others.
 
-    They are chosen with probability 1 and strategy ``disputed``, whatever ``max_per_series`` says; where they are
-    more than ``options.windows``, that many of them by chance, alike. The sampler draws the rest of the budget from the
-    other candidates, so their probabilities are those of a draw among them.
+    They are chosen with probability 1 and strategy ``conflict`` or, where the source's annotators disagree,
+    ``disputed``, whatever ``max_per_series`` says; where they are more than ``options.windows``, that many of them by
+    chance, alike. The sampler draws the rest of the budget from the other candidates, so their probabilities are those
+    of a draw among them.
+
+    Args:
+        conflicts: whether reviewers left each candidate in conflict; none = no candidate.
     """
-    first = np.array([is_disputed(w) for w in candidates], dtype=bool)
+    again = np.array(conflicts if len(conflicts) else np.zeros(len(candidates)), dtype=bool)
+    first = again | np.array([is_disputed(w) for w in candidates], dtype=bool)
     if not first.any():
         return select(candidates, window_scores, uncertainty, strategy, seed)
     doubtful, others = np.flatnonzero(first), np.flatnonzero(~first)
@@ -83,7 +90,9 @@ def disputed_first(
     options = strategy.settings
     plain = Random(windows=options.windows, max_per_series=0, seed=options.seed)
     picks = select([candidates[i] for i in doubtful], alike, alike, plain, seed)
-    chosen = [(int(doubtful[k]), probability, DISPUTED) for k, probability, _ in picks]
+    chosen = [
+        (int(doubtful[k]), probability, CONFLICT if again[doubtful[k]] else DISPUTED) for k, probability, _ in picks
+    ]
     left = options.windows - len(chosen)
     if not left:
         return chosen

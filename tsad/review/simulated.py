@@ -71,7 +71,7 @@ class SimulatedReviewer(Reviewer):
     def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
         """Every window answered. Raises LabelError as :meth:`push`."""
         self.push(choices)
-        return [resolve(c, [self.annotate(c.window)], self.settings.agreement_iou) for c in choices]
+        return [resolve(c, [self.annotate(c.window)], self.rule) for c in choices]
 
     def annotate(self, window: Window) -> Annotation:
         """What it says of one window: the labels clipped to it, with mistakes."""

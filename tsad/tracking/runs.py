@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tsad.core.errors import ClaimError, TsadError
 from tsad.files.hashing import digest_of_text
 from tsad.tracking import reaper
+from tsad.tracking.artifacts import read_text
 from tsad.tracking.claims import this_process
 from tsad.tracking.dataset_records import DatasetRecord, NewDataset
 from tsad.tracking.dataset_runs import datasets, fetch_dataset, find_dataset, put_dataset
@@ -19,7 +21,7 @@ from tsad.tracking.guard import Unreachable
 from tsad.tracking.iterations import CONFIG, Iteration
 from tsad.tracking.registry import Registry
 from tsad.tracking.states import ABANDONED, CREATED, tag_is
-from tsad.tracking.steps import StepRecord, StepRun
+from tsad.tracking.steps import RESULT, StepRecord, StepRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -81,6 +83,17 @@ class LoopStore(Experiment):
         run_id = self.create_run(name.lower(), tags)
         with self.heartbeat(run_id):
             yield from StepRun(self.store, run_id, name, 1).work()
+
+    def finished_runs(self, name: str) -> list[StepRecord]:
+        """Runs of a verb outside any iteration that have finished, oldest first, with what they answered."""
+        runs = self.search(f"{tag_is('tsad.kind', 'run')} AND {tag_is('tsad.step', name)}")
+        return [
+            StepRecord(
+                run.info.run_id, name, json.loads(read_text(self.store, run.info.run_id, RESULT)),
+                (run.info.end_time - run.info.start_time) / 1000, self.store,
+            )
+            for run in runs if run.info.status == "FINISHED"
+        ]  # fmt: skip
 
     def iterations(self, runs: Sequence[Run] | None = None) -> list[Iteration]:
         """All iterations, oldest first; those that were never fully created do not count.

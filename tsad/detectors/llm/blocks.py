@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tsad.core.reduction import kept_positions
 from tsad.core.series import Series
-from tsad.core.types import FloatArray, IntArray
+from tsad.core.types import IntArray
 from tsad.core.windows import window_starts
 from tsad.detectors.llm.reader import Block
 from tsad.detectors.numeric import is_constant
@@ -81,23 +82,3 @@ def piece_of(series: Series, start: int, stop: int, members: tuple[int, ...], cu
     names = tuple(series.channels[c] for c in members)
     first = np.append(start + kept, stop)
     return Piece(Block(np.ascontiguousarray(values[kept]), names), start, stop, first, members)
-
-
-def kept_positions(values: FloatArray, most: int, method: str) -> IntArray:
-    """Which points stay, at most ``most``, sorted; always the first and the last. values [L, C].
-
-    Each channel has its share of the bins (M4: Jugel et al., VLDB 2014); a point chosen for one stays for all.
-    """
-    total, channels = values.shape
-    if total <= most:
-        return np.arange(total, dtype=np.int64)
-    from tsdownsample import M4Downsampler, MinMaxDownsampler
-
-    sampler, per_bin = (M4Downsampler(), 4) if method == "m4" else (MinMaxDownsampler(), 2)
-    bins = max(1, (most - 2) // (per_bin * channels))
-    kept = np.zeros(total, bool)
-    kept[[0, -1]] = True
-    for column in values.T:
-        chosen = sampler.downsample(np.ascontiguousarray(column), n_out=bins * per_bin).astype(np.int64)
-        kept[chosen[chosen < total]] = True
-    return np.flatnonzero(kept)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from tsad.agreement.deciding import ConsensusMode
 from tsad.core.option_model import Refusal
 from tsad.core.options import ReviewOptions
+from tsad.review.label_studio.kinds import Language
 
 
 class LabelStudioOptions(ReviewOptions):
@@ -20,6 +22,15 @@ class LabelStudioOptions(ReviewOptions):
     utc_offset: str  # fixed offset people see, e.g. +08:00
     chunk: int = Field(ge=1)  # tasks per import call
     max_channels: int = Field(ge=1)  # channels drawn per task
+    context: float = Field(ge=0)  # what is drawn before and after a window, in window lengths
+    max_points: int = Field(ge=100)  # points drawn per task; of more, M4 keeps what a plot shows
+    kinds: str  # file in label_studio/, or a path: kinds to choose from; "" = those that detectors propose
+    language: Language  # of everything people read
+    overlap: float = Field(ge=0, le=1)  # share of windows that wait for the answers of two people
+    consensus: ConsensusMode  # what counts of answers that agree
+    expert: str  # id of the annotator who settles conflicts; "" = nobody
+    patience: float = Field(ge=0)  # seconds to wait for a server that goes away in mid-push or mid-pull
+    verdict: bool  # ask for a verdict and a reason beside the intervals
 
     @field_validator("utc_offset")
     @classmethod
@@ -32,6 +43,15 @@ class LabelStudioOptions(ReviewOptions):
                 repr(text),
             )
         return text
+
+    @model_validator(mode="after")
+    def _an_expert(self) -> LabelStudioOptions:
+        if self.consensus == "expert" and not self.expert:
+            raise Refusal(
+                "{consensus} is expert and {expert} is not set",
+                "Name her by her id in Label Studio, e.g. {expert}=3; tsad review shows who has answered.",
+            )
+        return self
 
     @field_validator("url")
     @classmethod
