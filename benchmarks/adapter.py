@@ -46,7 +46,7 @@ def dataset(split: Split, pairs: list[tuple[Series, np.ndarray]], reviews: int, 
 def compared(bench: Workbench, pairs: list[tuple[Series, np.ndarray]], reviews: int, seed: int) -> list[float]:
     """Interval and composite F1 of base, adapted and taken; share taken; seconds of training."""
     detector = bench.make_detector()
-    base = default_proposer(detector.name)
+    base = default_proposer(detector.rated_as)
     line = Line("set", list(subjects_of(detector, pairs)))
     split = Split(line, seed, bench.windows.length, reviews, 1)
     before = measured(split, by_calibrator(split, reviews, 0.0, base, True), reviews, 0.0)

@@ -42,7 +42,7 @@ def named(detector: PatchDetector, count: int) -> tuple[Pairs, Pairs]:
     """True and told kinds of labelled stretches, and of proposals, over ``count`` series."""
     stretches: Pairs = []
     proposals: Pairs = []
-    proposer = default_proposer(detector.name)
+    proposer = default_proposer(detector.rated_as)
     for k, length in enumerate(LENGTHS):
         rows = max(1, count // len(LENGTHS))
         batch = make_batch(np.random.default_rng((*SEED, k)), rows, length)

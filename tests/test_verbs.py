@@ -21,10 +21,12 @@ from test_layers import PACKAGE, ROOT, imports
 
 import tsad.loop
 from tsad import cli
-from tsad.config import options_of
+from tsad.config import compose, options_of, settings, workbench
 from tsad.core.option_model import Options
 from tsad.core.results import Result
+from tsad.core.windows import cut
 from tsad.files.locate import shipped
+from tsad.loop.common import load_series
 from tsad.verbs.console import Console
 from tsad.verbs.lookup import verb_module
 
@@ -223,6 +225,7 @@ def look_at_the_store(command: Command, tmp_path: Path) -> None:
 def work_on_the_loop(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (scored,) = command("detect", *SMALL)
     assert scored["series"] == len(scored["rows"]) == 6 and 0 <= scored["rows"][0]["abnormal_share"] <= 1
+    explain(command)
     (history,) = command("detect", "version=none", "since=2000-01-01", "chunk=3650d", *SMALL)
     assert history["chunks"] == len(history["rows"]) and history["points"] > 0
     (evaluation,) = command("evaluate", "versions=[1,champion]", *SMALL)
@@ -244,6 +247,20 @@ def work_on_the_loop(command: Command, tmp_path: Path, monkeypatch: pytest.Monke
     assert 0 < pushed.pop("proposed") <= 6
     assert pushed == {"iteration": 1, "created": 6, "withdrawn": 0, "queued": 6, "gold_queued": 0}
     assert sum(command("pull", "loop.name=open", *SMALL)[0]["dataset"]["states"].values()) == 6
+
+
+def explain(command: Command) -> None:
+    """What a version makes of a window is told in words, whether it proposes anything there or not."""
+    series = load_series(workbench(settings(compose(list(SMALL)))))[0]
+    window = cut(series, 150)[1]
+    (told,) = command("explain", f"of={window.window_id}", *SMALL)
+    stretch = told["stretches"][0]
+    assert stretch["proposed"] is (stretch["probability"] >= stretch["threshold"]) and stretch["reasons"]
+    at = f"{series.point_id}@{stretch['start']}"
+    (again,) = command("explain", f"of={at}", "language=zh", *SMALL)
+    assert again["stretches"][0]["start"] == stretch["start"] and "数值" in again["stretches"][0]["reasons"][0]
+    assert command("explain", "of=0123456789abcdef", *SMALL, code=1) == []
+    assert command("explain", f"of={series.point_id}@1999-01-01", *SMALL, code=1) == []
 
 
 def measure(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

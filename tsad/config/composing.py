@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.command.explain import explain
-from tsad.command.naming import full_key
+from tsad.command.naming import full_key, nearest
 from tsad.command.quoting import quoted
 from tsad.config.groups import GROUPS, SUCCESSORS
-from tsad.core.errors import TsadError
+from tsad.core.errors import ConfigError, TsadError
 from tsad.files.locate import shipped
 
 if TYPE_CHECKING:
@@ -121,7 +121,25 @@ def finish(cfg: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
     with open_dict(cfg):
         if "loop" in cfg and cfg.loop.get("name") == "":
             cfg.loop.name = str(choices.get("experiment") or "default").rsplit("/", 1)[-1]
+        if "detector" in cfg and cfg.detector is not None and "members" in cfg.detector:
+            members: Any = OmegaConf.to_container(cfg.detector.members, resolve=True, throw_on_missing=False)
+            cfg.detector.members = _written_out(members)
     return cfg
+
+
+def _written_out(members: Any) -> Any:
+    """Members of a committee that are named, as the options of their files: what is frozen and registered is whole.
+
+    Raises:
+        ConfigError: a name that is no detector.
+    """
+    if not isinstance(members, list):
+        return members  # what it should be is said where options are checked
+    names = options_of("detector")
+    for member in members:
+        if isinstance(member, str) and member not in names:
+            raise ConfigError(f"detector.members names {member!r}, which is no detector", nearest(member, names))
+    return [{"name": m, **option("detector", m)} if isinstance(m, str) else m for m in members]
 
 
 def option(group: str, name: str) -> dict[str, Any]:
@@ -146,7 +164,10 @@ def _option(group: str, name: str) -> dict[str, Any]:
     raw: Any = OmegaConf.to_container(alone[group], resolve=False)
     if any(isinstance(value, str) and value.startswith("${") and ":" not in value for value in raw.values()):
         return dict(plain(hydra.compose(CONFIG_NAME, [f"{group}={name}"]))[group])
-    return dict(plain(alone)[group])
+    values = dict(plain(alone)[group])
+    if group == "detector" and "members" in values:
+        values["members"] = _written_out(values["members"])
+    return values
 
 
 def targets_of(group: str) -> set[str]:

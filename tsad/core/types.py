@@ -126,6 +126,7 @@ class Detection:
         candidates: all that was considered, proposed or not, each with its calibrated probability as score; ``None``
             where points are compared with the threshold.
         state: what the series was scored under; ``None`` where all of it was looked at afresh.
+        opinions: what each member of a committee proposes by itself, under its own name.
     """
 
     point_id: str
@@ -135,6 +136,7 @@ class Detection:
     threshold: float
     candidates: tuple[Interval, ...] | None = None
     state: StateUsed | None = None
+    opinions: tuple[Proposal, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

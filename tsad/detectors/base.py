@@ -63,6 +63,11 @@ class Detector(Configured, DetectorBase, ABC):
     def __init__(self, options: Options | None = None, **given: Any) -> None:
         self.settings = self.configured(options, given)
 
+    @property
+    def rated_as(self) -> str:
+        """Whose default weights rate its candidates before any review."""
+        return self.name
+
     @classmethod
     def needs(cls, options: Options | None = None) -> Needs:
         """What it cannot do without under these options (``None`` = under any), before it is built."""

@@ -70,7 +70,7 @@ def unregistered(bench: Workbench, detector: Detector) -> LoadedVersion:
     from tsad.tracking.pyfunc_model import LoadedVersion
 
     origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-    proposer = bench.threshold_rule.first_proposer(detector.name)
+    proposer = bench.threshold_rule.first_proposer(detector.rated_as)
     threshold = proposer.threshold if proposer else bench.threshold.default
     return LoadedVersion(detector, threshold, kept_threshold(dict(bench.threshold)), origin, None, proposer)
 
@@ -89,7 +89,7 @@ def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequ
             registry.promote(version)
             return version
     detector = bench.make_detector()
-    proposer = bench.threshold_rule.first_proposer(detector.name)
+    proposer = bench.threshold_rule.first_proposer(detector.rated_as)
     threshold = proposer.threshold if proposer else first_threshold(bench, detector, pool)
     channels = list(dict.fromkeys(name for series in pool for name in series.channels))
     candidate = Candidate(detector=detector, threshold=threshold, proposer=proposer, channels=channels)

@@ -176,7 +176,7 @@ def fit(bench: Workbench, loop: LoopStore, step: StepRun, version: DatasetVersio
 
 def _memory(bench: Workbench, detector: Detector, version: DatasetVersion) -> NormalMemory | None:
     """What the reviewed windows tell of the normal, where the detector's scores or its proposer read it."""
-    proposer = bench.threshold_rule.first_proposer(detector.name)
+    proposer = bench.threshold_rule.first_proposer(detector.rated_as)
     if not detector.remembers and not (proposer and proposer.remembers):
         return None
     return remembered(version, bench.windows.remembered)
@@ -218,7 +218,7 @@ def _helps(bench: Workbench, metrics: Mapping[str, float]) -> bool:
 
 def fit_proposer(bench: Workbench, detector: Detector, version: DatasetVersion) -> Proposer | None:
     """The default proposer corrected by all reviewed windows of the version; ``None`` under the point-wise rules."""
-    proposer = bench.threshold_rule.first_proposer(detector.name)
+    proposer = bench.threshold_rule.first_proposer(detector.rated_as)
     if proposer is None or not version.windows:
         return proposer
     from tsad.detectors.proposals.proposer import corrected

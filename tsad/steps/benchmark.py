@@ -175,7 +175,7 @@ def _key(series: Series, detector: Detector, settings: dict[str, int]) -> str:
     """What a row follows from: values, labels, detector with its weights and defaults, settings; 16 hex digits."""
     from tsad.detectors.proposals.proposer import defaults_digest
 
-    weights = (detector.base_reference().get("sha256", ""), defaults_digest(detector.name))
+    weights = (detector.base_reference().get("sha256", ""), defaults_digest(detector.rated_as))
     parts = (VERSION, series.digest, series.labels, detector.config_hash, weights, sorted(settings.items()))
     return digest_of_text(repr(parts))[:16]
 

@@ -118,7 +118,7 @@ def _candidate(bench: Workbench, registry: Registry, detector: Detector, adapter
         detector = detector.with_memory(current.detector.memory)
     else:
         rule = bench.threshold_rule
-        proposer = rule.first_proposer(detector.name)
+        proposer = rule.first_proposer(detector.rated_as)
         pool = load_series(bench) if proposer is None and rule.reads_unlabelled else []
         threshold = proposer.threshold if proposer else first_threshold(bench, detector, pool)
     return Candidate(detector=detector, threshold=threshold, adapter=adapter, proposer=proposer, imported=content)

@@ -134,7 +134,7 @@ def _bases(recall: Recall, lines: Sequence[Line], keys: LearningCurveKeys, lengt
     from tsad.detectors.proposals.fitting import fit_proposer, remembering_look, synthetic_groups
     from tsad.detectors.proposals.proposer import default_proposer
 
-    detector, shipped = recall.detector, default_proposer(recall.detector.name)
+    detector, shipped = recall.detector, default_proposer(recall.detector.rated_as)
     if not keys.leave_out:
         return [shipped] * len(lines)
     synthetic = list(synthetic_groups(detector).values())

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.memory import NormalMemory
 from tsad.core.series import Series
-from tsad.core.types import FloatArray, IntArray, Interval, StateUsed
+from tsad.core.types import BoolArray, FloatArray, IntArray, Interval, StateUsed
 from tsad.detectors.evidence.channels import (
     CHANNELS,
     INDEX,
@@ -112,6 +112,27 @@ class Kinds:
 
 
 @dataclass(frozen=True, eq=False)
+class Opinion:
+    """What a member of a committee makes of a series.
+
+    Attributes:
+        name: of the member.
+        runs: [K, 2] its candidates, half-open positions in order.
+        probability: [K] of each, by the weights of before any review.
+        height: [T] float32 in 0..4, how unusual its score is at each point.
+        intervals: what it would propose by itself.
+        asked: [T] which points it was shown; ``None`` = all.
+    """
+
+    name: str
+    runs: IntArray
+    probability: FloatArray
+    height: npt.NDArray[np.float32]
+    intervals: tuple[Interval, ...]
+    asked: BoolArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Examined:
     """Scores and evidence of one series.
 
@@ -123,6 +144,7 @@ class Examined:
         leading: [T] which of ``channels`` is the most abnormal at each point; ``None`` where there are fewer than two.
         kinds: names what is abnormal where; ``None`` where the detector cannot tell.
         state: what the series was looked at under; ``None`` = afresh.
+        opinions: of the members of a committee, the first one's own at the beginning; none of a single detector.
     """
 
     scores: FloatArray
@@ -132,6 +154,7 @@ class Examined:
     leading: npt.NDArray[np.uint16] | None = None
     kinds: Kinds | None = None
     state: StateUsed | None = None
+    opinions: tuple[Opinion, ...] = ()
 
     def kind_of(self, start: int, stop: int) -> tuple[str, float] | None:
         """The likeliest kind of the points ``[start, stop)`` and its share, where the detector can tell."""

@@ -129,6 +129,20 @@ class Calibrator:
             out += share * sigmoid((offset + columns @ mean) / np.sqrt(1 + np.pi / 8 * variance))
         return sigmoid(mixed(logit(out), offset, trust(self.verdicts, self.prior))) if self.prior else out
 
+    def slopes(self) -> FloatArray:
+        """What each feature counts in the log odds per deviation of it, before and after reviews. [F].
+
+        The linear part alone: what the memory of single candidates adds is not in it.
+        """
+        count = len(self.defaults.middle)
+        learned = np.zeros(count)
+        for share, deviations, mean, _ in self.settings:
+            used = deviations > 0
+            whole = np.zeros(len(deviations))
+            whole[used] = mean * deviations[used]
+            learned += share * whole[1 : 1 + count]
+        return np.asarray(self.defaults.weights[1:] + trust(self.verdicts, self.prior) * learned)
+
     def _base(self, standard: FloatArray, series: Sequence[str]) -> FloatArray:
         """[N, 1 + F + S + 2 W]: intercept, features, series, waves."""
         place = {name: k for k, name in enumerate(self.names)}

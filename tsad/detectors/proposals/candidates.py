@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ class Candidates:
     Attributes:
         runs: [K, 2] half-open positions; bounded in length, so that none can win by covering everything.
         peaks: [K] position of what made it a candidate.
-        sources: [K] index into :data:`SOURCES`.
+        sources: [K] index into :data:`SOURCES`; beyond them, of a committee's members in turn.
     """
 
     runs: IntArray
@@ -53,7 +54,8 @@ def find_candidates(examined: Examined) -> Candidates:
     """
     if examined.own is not None:
         runs = examined.own.runs
-        return Candidates(runs, runs.sum(axis=1) // 2, np.zeros(len(runs), np.int64))
+        made = [(int(a), int(b), int(a + b) // 2, 0) for a, b in runs]
+        return _table([*made, *_of_members(examined, made)])
     total = len(examined.scores)
     taken = np.zeros(total, bool)
     rows: list[tuple[int, int, int, int]] = []
@@ -64,9 +66,36 @@ def find_candidates(examined: Examined) -> Candidates:
             height, density, floor = np.abs(examined.row(name)), EXTRA, 1.0
         most = max(FEWEST if source == 0 else 2, int(density * total / 10_000))
         rows += _peaks(height, taken, DROP if source == 0 else EVIDENCE_DROP, most, floor, source)
-    rows.sort()
-    table = np.array(rows, np.int64).reshape(-1, 4)
+    return _table([*rows, *_of_members(examined, rows)])
+
+
+def _table(rows: list[tuple[int, int, int, int]]) -> Candidates:
+    table = np.array(sorted(rows), np.int64).reshape(-1, 4)
     return Candidates(table[:, :2], table[:, 2], table[:, 3])
+
+
+Row = tuple[int, int, int, int]
+
+
+def _of_members(examined: Examined, rows: Sequence[Row]) -> list[Row]:
+    """Candidates that other members of a committee have where there is none yet: of each its most probable ones."""
+    taken = np.zeros(len(examined.scores), bool)
+    for first, last, _, _ in rows:
+        taken[first:last] = True
+    found: list[Row] = []
+    most = max(2, int(EXTRA * len(taken) / 10_000))
+    for place, opinion in enumerate(examined.opinions[1:], start=len(SOURCES)):
+        left = most
+        for k in np.argsort(-opinion.probability, kind="stable"):
+            start, stop = (int(v) for v in opinion.runs[k])
+            if not left:
+                break
+            if taken[start:stop].any():
+                continue
+            taken[start:stop] = True
+            found.append((start, stop, (start + stop) // 2, place))
+            left -= 1
+    return found
 
 
 def _peaks(

@@ -21,7 +21,7 @@ from tsad.detectors.proposals.calibrator import (
     fit_defaults,
 )
 from tsad.detectors.proposals.choose import USUAL_GAP, best_threshold, touches
-from tsad.detectors.proposals.features import memory
+from tsad.detectors.proposals.features import committee, memory
 from tsad.detectors.proposals.features.table import FEATURES, FIRST_EDITION, PLACE
 from tsad.detectors.proposals.proposer import Look, Proposer, look_at
 from tsad.metrics.figures import counts_of, f1_of
@@ -120,8 +120,9 @@ def default_weights(groups: Sequence[tuple[FloatArray, BoolArray]]) -> Defaults:
     12 windows make it worse; the mean gains on all sets, and on real sets kept aside more evenly. What people have
     called normal counts only where some of the series were looked at with it: a feature that was always 0 has no scale.
     """
-    seen = [name for name in memory.NAMES if any(table[:, PLACE[name]].any() for table, _ in groups)]
-    names = [name for name in FEATURES if name not in memory.NAMES or name in seen]
+    optional = (*memory.NAMES, *committee.NAMES)
+    seen = [name for name in optional if any(table[:, PLACE[name]].any() for table, _ in groups)]
+    names = [name for name in FEATURES if name not in optional or name in seen]
     return averaged(fit_defaults(groups, FIRST_EDITION, FIRST_RIDGE), fit_defaults(groups, names, RIDGE))
 
 

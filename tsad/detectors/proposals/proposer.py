@@ -15,13 +15,13 @@ from tsad.core.errors import WeightsError
 from tsad.core.intervals import intervals_to_runs, runs_to_intervals
 from tsad.core.protocols import Examining
 from tsad.core.series import Series
-from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin
-from tsad.detectors.evidence.examined import Examined
+from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin, Proposal
+from tsad.detectors.evidence.examined import Examined, Opinion
 from tsad.detectors.proposals.boundaries import USUAL, Margins, best_pairs, drawn_inside, learned_margins, widened
 from tsad.detectors.proposals.calibrator import Calibrator, from_json, logit, mixed, sigmoid, to_json, trust
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
 from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, join, learned_gap, propose, touches
-from tsad.detectors.proposals.features import memory
+from tsad.detectors.proposals.features import committee, memory
 from tsad.detectors.proposals.features.context import day_of
 from tsad.detectors.proposals.features.table import FIRST_EDITION, features_of
 from tsad.files.hashing import digest_of_text
@@ -164,14 +164,39 @@ class CalibratedProposing:
             rated = self.proposer.rate(look_at(one, examined))
             proposed, candidates = self.proposer.chosen(one, rated), as_intervals(one, rated.runs, rated.probability)
             if examined.own is not None:
-                proposed, candidates = (_described(said, examined.own.intervals) for said in (proposed, candidates))
+                proposed, candidates = (described(said, examined.own.intervals) for said in (proposed, candidates))
             else:
                 proposed, candidates = (_with_kind(one, said, examined) for said in (proposed, candidates))
+            if examined.opinions:
+                proposed, candidates = (_with_votes(one, said, examined.opinions) for said in (proposed, candidates))
             scores = examined.scores if detector.scored else None
-            yield Detection(one.point_id, scores, proposed, self.origin, self.threshold, candidates, examined.state)
+            opinions = tuple(Proposal(o.intervals, replace(self.origin, detector=o.name)) for o in examined.opinions)
+            yield Detection(
+                one.point_id, scores, proposed, self.origin, self.threshold, candidates, examined.state, opinions
+            )
 
 
-def _described(intervals: Sequence[Interval], own: Sequence[Interval]) -> tuple[Interval, ...]:
+def _with_votes(
+    series: Series, intervals: Sequence[Interval], opinions: Sequence[Opinion]
+) -> tuple[Interval, ...]:
+    """The intervals with what each member says of them at the end of their notes."""
+    runs = intervals_to_runs(intervals, series.timestamps)
+    voted = []
+    for interval, (start, stop) in zip(intervals, runs, strict=True):
+        votes = ", ".join(f"{o.name} {_vote(o, int(start), int(stop))}" for o in opinions)
+        voted.append(replace(interval, note="; ".join(text for text in (interval.note, votes) if text)))
+    return tuple(voted)
+
+
+def _vote(opinion: Opinion, start: int, stop: int) -> str:
+    """What a member says of a stretch, in a word: its probability, or that it was not asked."""
+    if opinion.asked is not None and not opinion.asked[start:stop].any():
+        return "not asked"
+    touching = (opinion.runs[:, 0] < stop) & (opinion.runs[:, 1] > start)
+    return f"{opinion.probability[touching].max(initial=0.0):.0%}"
+
+
+def described(intervals: Sequence[Interval], own: Sequence[Interval]) -> tuple[Interval, ...]:
     """The intervals with label and note of the most confident of the detector's own candidates in each."""
     named = []
     for interval in intervals:
@@ -228,9 +253,14 @@ def defaults_digest(detector: str) -> str:
 
 
 def _stated(detector: str) -> dict[str, Any]:
+    """The weights of a detector; ``committee:NAME`` = those of its first member, by which the others count nothing yet:
+    whom to trust is for reviews to say.
+    """
+    committee_of, _, lead = detector.rpartition(":")
     try:
         stated = json.loads(DEFAULTS.read_text(encoding="utf-8"))
-        return dict(stated[detector] if detector in stated else stated[ANY])
+        own = dict(stated[lead] if lead in stated else stated[ANY])
+        return {**own, "features": {**own["features"], **committee.UNWEIGHTED}} if committee_of else own
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{DEFAULTS} cannot be read ({error!r})", "Reinstall tsad.") from error
 
@@ -238,7 +268,7 @@ def _stated(detector: str) -> dict[str, Any]:
 def default_detection(detector: Detector, series: Series) -> Detection:
     """What a detector proposes of a series before any review."""
     origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-    return next(detector.detect([series], default_proposer(detector.name).under(origin)))
+    return next(detector.detect([series], default_proposer(detector.rated_as).under(origin)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,12 +7,12 @@ import numpy as np
 from tsad.core.types import FloatArray
 from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.proposals.candidates import Candidates
-from tsad.detectors.proposals.features import likeness, memory, order, recurrence, scales, score, shape
+from tsad.detectors.proposals.features import committee, likeness, memory, order, recurrence, scales, score, shape
 from tsad.detectors.proposals.features.context import Context
 
 FIRST_EDITION = score.NAMES  # what the first edition's weights and saved verdicts are of, in their order
 FEATURES = (*FIRST_EDITION, *shape.NAMES, *scales.NAMES, *order.NAMES, *recurrence.NAMES, *likeness.NAMES, *score.LATER,
-            *memory.NAMES)  # fmt: skip
+            *memory.NAMES, *committee.NAMES)  # fmt: skip
 PLACE = {name: column for column, name in enumerate(FEATURES)}
 
 
@@ -30,4 +30,5 @@ def features_of(examined: Examined, candidates: Candidates, day: float = 0.0) ->
         scored, shape.shape_features(context), scales.scale_features(context), order.order_features(context, scored),
         recurrence.recurrence_features(context), likeness.likeness_features(context, scored),
         score.rows_inside(context, score.LATER), memory.memory_features(context),
+        committee.committee_features(context),
     ), axis=1)  # fmt: skip
