@@ -1,10 +1,12 @@
-"""Label Studio's HTTP API: what the review room calls, with every failure as one clear line."""
+"""Label Studio's API, by its SDK and, where its models are slow or lack a call, over the same connection; every failure
+is one clear line."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ NAMES, IDS = 100, 500  # window ids, task ids in one query: a reverse proxy take
 AWAY = (502, 503, 504)  # what a reverse proxy answers while the server behind it restarts
 POLL = 0.5
 Filter = dict[str, Any]
+ONCE: dict[str, Any] = {"request_options": {"max_retries": 0}}  # of the SDK: what is made again is decided here
 
 
 def where(name: str, operator: str, value: Any, kind: str = "Number") -> Filter:
@@ -72,6 +75,14 @@ class Client:
             auth=TokenAuth(self.url, self._token),
         )
 
+    @cached_property
+    def _sdk(self) -> Any:
+        """The SDK over the same connection, imported where something is made: the import takes longer than a look."""
+        from label_studio_sdk import LabelStudio
+
+        # Not the token: the connection adds it, and renews it; the SDK would renew by this machine's clock.
+        return LabelStudio(base_url=self.url, api_key="set by the connection", httpx_client=self._http)
+
     def find_projects(self, title: str) -> list[dict[str, Any]]:
         """Projects with exactly this title."""
         projects: list[dict[str, Any]] = []
@@ -86,14 +97,15 @@ class Client:
 
     def create_project(self, **fields: Any) -> dict[str, Any]:
         """Raises LostCallError."""
-        return dict(self._send("POST", "/api/projects/", "create the project", json=fields))
+        made = self._by_sdk("create the project", lambda sdk: sdk.projects.create(**fields, **ONCE))
+        return dict(made.model_dump(exclude_unset=True))
 
     def delete_project(self, project: int) -> None:
         """Delete a project; one that is gone already is as good."""
         self._send("DELETE", f"/api/projects/{project}/", "delete a project made twice", gone=True)
 
     def update_project(self, project: int, **fields: Any) -> None:
-        self._send("PATCH", f"/api/projects/{project}/", "change the project", json=fields)
+        self._by_sdk("change the project", lambda sdk: sdk.projects.update(project, **fields, **ONCE), again=True)
 
     def import_tasks(self, project: int, tasks: Sequence[Any]) -> list[int]:
         """Create tasks with their predictions in one call, all or none; their ids in the same order.
@@ -101,11 +113,11 @@ class Client:
         Raises:
             LostCallError: look for them before importing them once more.
         """
-        made = self._send(
-            "POST", f"/api/projects/{project}/import", f"import {len(tasks)} tasks",
-            params={"return_task_ids": "true"}, json=list(tasks),
+        made = self._by_sdk(
+            f"import {len(tasks)} tasks",
+            lambda sdk: sdk.projects.import_tasks(id=project, request=list(tasks), return_task_ids=True, **ONCE),
         )
-        return [int(number) for number in made["task_ids"]]
+        return [int(number) for number in made.task_ids]
 
     def replace_predictions(self, project: int, predictions: Sequence[Any]) -> None:
         """Give tasks (``task`` = id in each prediction) these predictions instead of those they have."""
@@ -113,7 +125,9 @@ class Client:
         for last in (False, True):
             self._act("delete_tasks_predictions", project, [p["task"] for p in predictions], what)
             try:
-                self._send("POST", f"/api/projects/{project}/import/predictions", what, json=list(predictions))
+                self._by_sdk(
+                    what, lambda sdk: sdk.projects.import_predictions(id=project, request=list(predictions), **ONCE)
+                )
             except LostCallError:  # those that arrived are deleted once more
                 if last:
                     raise
@@ -234,10 +248,36 @@ class Client:
             gone: it does not matter that there is no such thing (any more).
         """
         again = repeatable or method != "POST"
+        answer = self._waited_for(lambda: self._once(method, path, what, **kwargs), again)
+        if gone and answer.status_code == 404:
+            return None
+        if answer.status_code >= 400:
+            raise _refused(self.url, what, answer.status_code, answer.text)
+        return answer.json() if answer.content else None
+
+    def _by_sdk(self, what: str, call: Callable[[Any], Any], again: bool = False) -> Any:
+        """One call by the SDK; its answer as the SDK's model."""
+        from label_studio_sdk.core.api_error import ApiError
+
+        def once() -> Any:
+            try:
+                with self._named(what):
+                    return call(self._sdk)
+            except ApiError as error:
+                status = error.status_code or 0
+                if status in AWAY:
+                    raise self._away(what, status) from error
+                body = error.body if isinstance(error.body, str) else json.dumps(error.body, default=str)
+                raise _refused(self.url, what, status, body) from error
+
+        return self._waited_for(once, again)
+
+    def _waited_for(self, once: Callable[[], Any], again: bool) -> Any:
+        """A call whose server may go away meanwhile; ``again`` = it may be made twice."""
         until: float | None = None
         while True:
             try:
-                answer = self._once(method, path, what, **kwargs)
+                answer = once()
             except LostCallError as error:
                 if not self._met or not self._patience:
                     raise ReviewError(error.found, error.remedy) from error
@@ -247,17 +287,22 @@ class Client:
                     raise
                 continue
             self._met = True
-            if gone and answer.status_code == 404:
-                return None
-            if answer.status_code >= 400:
-                raise _refused(self.url, what, answer.status_code, answer.text)
-            return answer.json() if answer.content else None
+            return answer
 
     def _once(self, method: str, path: str, what: str, **kwargs: Any) -> httpx.Response:
+        with self._named(what):
+            answer = self._http.request(method, self.url + path, **kwargs)
+        if answer.status_code in AWAY:
+            raise self._away(what, answer.status_code)
+        return answer
+
+    @contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        """What the network raises, in our words."""
         import httpx
 
         try:
-            answer = self._http.request(method, self.url + path, **kwargs)
+            yield
         except httpx.ReadTimeout as error:
             raise ReviewError(
                 f"Label Studio at {self.url} did not answer in time ({what})", "Look at its log, or try again."
@@ -271,12 +316,11 @@ class Client:
             raise ReviewError(
                 f"Label Studio at {self.url} cannot be understood ({what}): {error}", "Mend review.url."
             ) from error
-        self._http.cookies.clear()  # it sends a session with every answer; the token alone is what counts
-        if answer.status_code in AWAY:
-            raise LostCallError(
-                f"Label Studio at {self.url} is away ({what}: {answer.status_code})", "Look at it and its proxy."
-            )
-        return answer
+        finally:
+            self._http.cookies.clear()  # it sends a session with every answer; the token alone is what counts
+
+    def _away(self, what: str, status: int) -> LostCallError:
+        return LostCallError(f"Label Studio at {self.url} is away ({what}: {status})", "Look at it and its proxy.")
 
     def _wait(self, lost: LostCallError, until: float) -> None:
         """Until the server answers again, or for this call it has been away too long."""
