@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from review_kit import label_studio_options
 
+from tsad.core.context import Context
 from tsad.core.errors import ConfigError, ReviewError
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Origin, Proposal
 from tsad.files.locate import shipped
+from tsad.loop import pull
 from tsad.review.label_studio import convert, fitting, template
 from tsad.review.label_studio.exports import read_export, to_label_studio
 from tsad.review.label_studio.kinds import read_kinds
@@ -318,6 +322,23 @@ def test_a_region_that_reaches_into_the_context_is_clipped_and_an_instant_one_is
     assert own.annotations[0].intervals == labelled_runs_to_intervals(
         window, [(0, 5, "Anomaly"), (20, 21, "Anomaly"), (90, 100, "Anomaly")]
     )
+
+
+def test_a_pull_tells_of_each_answer_that_cannot_be_read_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = replace(ReviewedWindow(WAITING, (), ReviewState.PENDING), problem="Annotation 1 of task 7 (P1) ...")
+    looks = iter([[broken], [broken], [ReviewedWindow(WAITING, (), ReviewState.ACCEPTED)]])
+    reviewer = SimpleNamespace(pull=lambda choices: next(looks), settle=lambda reviewed: None)
+    bench = SimpleNamespace(
+        context=Context(), make_reviewer=lambda: reviewer,
+        review=SimpleNamespace(min_reviewed=0, wait=True, poll_seconds=0.01),
+    )  # fmt: skip
+    monkeypatch.setattr(pull, "record_of", lambda *_: None)
+    monkeypatch.setattr(pull, "queue_with_reading", lambda *_: ([WAITING], None))
+    with caplog.at_level(logging.WARNING, "tsad"):
+        answers = pull._answers(SimpleNamespace(bench=bench, iteration=None))  # type: ignore[arg-type]
+    assert answers is not None and caplog.messages == ["Annotation 1 of task 7 (P1) ..."]
 
 
 def test_verdict_and_reason_come_back_and_cannot_tell_is_a_skip() -> None:

@@ -117,6 +117,8 @@ class Client:
             f"import {len(tasks)} tasks",
             lambda sdk: sdk.projects.import_tasks(id=project, request=list(tasks), return_task_ids=True, **ONCE),
         )
+        given = sum(len(task.get("predictions") or ()) for task in tasks)
+        self._all_taken(given, getattr(made, "prediction_count", given))
         return [int(number) for number in made.task_ids]
 
     def replace_predictions(self, project: int, predictions: Sequence[Any]) -> None:
@@ -125,14 +127,24 @@ class Client:
         for last in (False, True):
             self._act("delete_tasks_predictions", project, [p["task"] for p in predictions], what)
             try:
-                self._by_sdk(
+                made = self._by_sdk(
                     what, lambda sdk: sdk.projects.import_predictions(id=project, request=list(predictions), **ONCE)
                 )
             except LostCallError:  # those that arrived are deleted once more
                 if last:
                     raise
             else:
+                self._all_taken(len(predictions), getattr(made, "created", None) or 0)
                 return
+
+    def _all_taken(self, given: int, taken: int) -> None:
+        """Label Studio leaves out pre-annotations that its template does not know, and answers that all is well."""
+        if taken < given:
+            raise ReviewError(
+                f"Label Studio at {self.url} took {taken} of {given} pre-annotations",
+                "Some do not fit the project's template (its labels and controls), or its database was busy: see its "
+                "log, then push again with tsad push.",
+            )
 
     def delete_untouched(self, project: int, ids: Sequence[int]) -> None:
         """Delete these tasks, but not those that somebody has answered or begun meanwhile: the server itself checks."""
