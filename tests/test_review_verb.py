@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, LoopError, ReviewError
 from tsad.core.reviews import ReviewState
 from tsad.detectors.base import Detector
+from tsad.loop.datasets import fetch
 from tsad.loop.iteration import iterate
 from tsad.loop.opening import open_loop
 from tsad.loop.review_batch import REVIEW
@@ -185,3 +187,18 @@ def test_the_simulated_reviewer_stands_too_but_takes_no_batches(bench: Make) -> 
         call("review", one, action="accept", above=0.5)
     with pytest.raises(ReviewError, match="no batch actions"):
         one.make_reviewer().user()
+
+
+def test_answers_survive_another_window_length_and_nothing_is_asked_twice(bench: Make) -> None:
+    short = ("source.series=3", "loop.name=time", "loop.iterations=2", "sampling.windows=5")
+    iterate(bench(*SMALL, *short, "loop.iterations=1"))
+    iterate(bench(*SMALL, *short, "windows.length=330", "sampling.windows=99"), new=True)
+    loop = open_loop(bench(*SMALL, *short))
+    first, second = (fetch(loop, r.digest) for r in loop.datasets() if r.purpose == "train")
+    gold = next(fetch(loop, r.digest) for r in loop.datasets() if r.purpose == "gold")
+    names = {r.window.window_id for r in second.windows}
+    assert {r.window.window_id for r in first.windows} < names, "what was answered stays"
+    asked = [r.window for r in second.windows if r.window.window_id not in {f.window.window_id for f in first.windows}]
+    assert any(len(w) not in (200, 330) for w in asked), "the rest of windows that were answered in part"
+    spans = sorted((r.window.point_id, *r.window.span) for r in (*second.windows, *gold.windows))
+    assert all(a[0] != b[0] or a[2] <= b[1] for a, b in itertools.pairwise(spans)), "nothing twice"

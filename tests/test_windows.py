@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsad.core.intervals import mask_to_intervals
+from tsad.core.intervals import mask_to_intervals, runs_of
 from tsad.core.series import Series, Window
-from tsad.core.windows import cut, excerpts, stitch, window_starts
+from tsad.core.windows import cut, cut_between, excerpts, stitch, window_starts
 
 
 def make_series(length: int, seed: int = 0, labelled: bool = False) -> Series:
@@ -92,3 +92,34 @@ def test_windows_that_touch_share_an_excerpt_and_far_ones_do_not() -> None:
     assert kept[0].series is not kept[1].series
     assert len(kept[0].series) == 70
     assert len(kept[1].series) == 130
+
+
+@given(st.integers(20, 400), st.integers(4, 60), st.data())
+def test_what_lies_between_answered_windows_is_the_rest_of_the_whole_cut(
+    total: int, size: int, data: st.DataObject
+) -> None:
+    series = make_series(total)
+    whole = cut(series, size)
+    answered = data.draw(st.sets(st.sampled_from(range(len(whole)))))
+    left = cut_between(series, size, [whole[k].span for k in answered], size // 2)
+    assert [(w.start, w.stop) for w in left] == [(w.start, w.stop) for k, w in enumerate(whole) if k not in answered]
+
+
+@given(
+    st.integers(20, 400), st.integers(4, 60), st.integers(1, 12),
+    st.lists(st.tuples(st.integers(0, 399), st.integers(1, 90)), max_size=6),
+)
+def test_of_windows_answered_in_part_the_rest_is_asked_and_nothing_twice(
+    total: int, size: int, least: int, stretches: list[tuple[int, int]]
+) -> None:
+    series, least = make_series(total), min(least, size // 2)
+    taken = [Window(series, a, min(total, a + n)) for a, n in stretches if a < total]
+    asked, answered = np.zeros(total, int), np.zeros(total, bool)
+    for window in cut_between(series, size, [w.span for w in taken], least):
+        asked[window.start : window.stop] += 1
+        assert len(window) < 1.5 * size and (len(window) >= least or not taken)
+    for window in taken:
+        answered[window.start : window.stop] = True
+    assert asked.max(initial=0) <= 1 and not (asked[answered]).any()
+    left_out = runs_of(~answered & (asked == 0))
+    assert all(b - a < least for a, b in left_out)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from tsad.core.intervals import runs_of
 from tsad.core.series import Series, Window
 from tsad.core.types import FloatArray
 
@@ -23,6 +24,23 @@ def cut(series: Series, length: int, start: int = 0, stop: int | None = None) ->
     if len(edges) > 2 and edges[-1] - edges[-2] < length / 2:
         del edges[-2]
     return [Window(series, a, b) for a, b in itertools.pairwise(edges)]
+
+
+def cut_between(series: Series, length: int, taken: Iterable[tuple[int, int]], least: int) -> list[Window]:
+    """As :func:`cut`, over what lies between stretches of time that are taken; pieces of fewer points are left out.
+
+    Where the taken stretches are windows of such a cut themselves, the others are the very windows of the whole cut.
+
+    Args:
+        taken: half-open ns UTC. least: points; a series that nothing is taken of may be shorter.
+    """
+    free = np.ones(len(series), dtype=bool)
+    for start, end in taken:
+        free[slice(*np.searchsorted(series.timestamps, (start, end)))] = False
+    if free.all():
+        return cut(series, length)
+    pieces = [w for a, b in runs_of(free) for w in cut(series, length, int(a), int(b))]
+    return [w for w in pieces if len(w) >= least]
 
 
 def window_starts(total: int, length: int, stride: int) -> list[int]:

@@ -12,12 +12,13 @@ import numpy as np
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
 from tsad.core.intervals import clip, confidence_along, point_scores
+from tsad.core.options.windows import MIN_LENGTH
 from tsad.core.overview import overview_of
 from tsad.core.proposing import to_intervals
 from tsad.core.reviews import Choice, DatasetVersion, Purpose, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, FloatArray, Interval, Proposal
-from tsad.core.windows import cut, outside, without_overlap
+from tsad.core.windows import cut_between, outside, without_overlap
 from tsad.loop.datasets import latest_training
 from tsad.loop.gold import draw_for_people
 from tsad.loop.runner import Turn
@@ -70,15 +71,24 @@ class ScoredSeries:
 
 
 def unreviewed(turn: Turn, series: Sequence[Series], gold: DatasetVersion | None) -> list[Window]:
-    """The windows that nobody has answered and that may train; only labelled series for a reviewer that needs labels.
+    """Windows over the time that nobody has answered and that may train; only of labelled series for a reviewer that
+    needs labels.
 
-    Not among them are gold windows, those of the training set, and those that people have skipped. Those that people
-    disagree about are.
+    An answer is about its stretch of time, whatever the length of windows was when it was given: it is not asked for
+    again, and where it covers a part of a window, the rest is a window of its own. Not among them are gold windows,
+    either, nor those that people have skipped. Those that people disagree about are.
     """
     from tsad.review.splits import reviewable
 
-    bench = turn.bench
-    windows = reviewable([w for s in series for w in cut(s, bench.windows.length)])
+    bench, known = turn.bench, latest_training(turn.loop)
+    taken: dict[str, list[tuple[int, int]]] = {}
+    for window in (r.window for r in known.windows) if known is not None else ():
+        taken.setdefault(window.point_id, []).append(window.span)
+    for skipped in (u for u in turn.undecided() if u.state != ReviewState.CONFLICT):
+        taken.setdefault(skipped.point_id, []).append((skipped.start, skipped.end))
+    length = bench.windows.length
+    least = min(MIN_LENGTH, length // 2)  # a whole cut leaves no shorter ones either
+    windows = reviewable([w for s in series for w in cut_between(s, length, taken.get(s.point_id, ()), least)])
     if gold is not None:
         windows = without_overlap(windows, [r.window for r in gold.windows])
     if bench.reviewer.needs_labels:
@@ -86,11 +96,7 @@ def unreviewed(turn: Turn, series: Sequence[Series], gold: DatasetVersion | None
         if silent and len(silent) < len({w.point_id for w in windows}):
             log.warning("%d series without labels are not put to the reviewer, who answers from labels", len(silent))
             windows = [w for w in windows if w.point_id not in silent]
-    known = latest_training(turn.loop)
-    if known is not None:
-        windows = without_overlap(windows, [r.window for r in known.windows])
-    skipped = (u for u in turn.undecided() if u.state != ReviewState.CONFLICT)
-    return outside(windows, ((u.point_id, (u.start, u.end)) for u in skipped))
+    return windows
 
 
 def contested(turn: Turn, windows: Sequence[Window]) -> frozenset[str]:

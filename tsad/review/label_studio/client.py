@@ -134,7 +134,7 @@ class Client:
                 if last:
                     raise
             else:
-                self._all_taken(len(predictions), getattr(made, "created", None) or 0)
+                self._all_taken(len(predictions), len(predictions) if made.created is None else made.created)
                 return
 
     def _all_taken(self, given: int, taken: int) -> None:
