@@ -12,7 +12,7 @@ import pytest
 from review_kit import label_studio_options
 
 from tsad.core.errors import ConfigError, ReviewError
-from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
+from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Origin, Proposal
 from tsad.files.locate import shipped
@@ -23,6 +23,7 @@ from tsad.review.label_studio.layers import Layer, layers_of
 from tsad.review.label_studio.scale import common_ranges, extents
 from tsad.review.label_studio.view import MOST_GAPS, view_of
 from tsad.review.positions import labelled_runs_to_intervals
+from tsad.steps.export import _write_csv
 from tsad.training.records import window_of, window_record
 
 SECOND = 1_000_000_000
@@ -368,6 +369,24 @@ def test_an_export_holds_every_point_and_nothing_that_was_only_shown(tmp_path: P
     path = tmp_path / "export.json"
     path.write_text(json.dumps([task, {**own, "data": {**own["data"], "point_id": "P2"}}]))
     assert read_export(path) == {"P1": truth, "P2": ()}
+
+
+def test_an_event_that_the_border_of_two_windows_cuts_is_one(tmp_path: Path) -> None:
+    whole = series(300)
+    left, right = (Window(whole, a, a + 100) for a in (100, 200))
+    cut = [
+        ReviewedWindow(choice(w, (CHAMPION, ())), (), ReviewState.CORRECTED, labelled_runs_to_intervals(w, runs))
+        for w, runs in ((left, [(90, 100, "drift"), (20, 30, "dip")]), (right, [(0, 15, "drift"), (15, 20, "dip")]))
+    ]
+    rows = _write_csv(DatasetVersion("d", tuple(cut), Purpose.TRAIN), tmp_path / "x.csv")
+    lines = (tmp_path / "x.csv").read_text().splitlines()
+    assert rows == 3 == len(lines) - 1
+    assert "P1,2026-01-01T03:10:00Z,2026-01-01T03:35:00Z,drift" in lines
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(to_label_studio(cut, OPTIONS)))
+    assert [(i.label, i.end - i.start) for i in read_export(path)["P1"]] == [
+        ("dip", 600 * SECOND), ("drift", 1500 * SECOND), ("dip", 300 * SECOND),
+    ]  # fmt: skip
 
 
 # --- channels and ranges -----------------------------------------------------------------------------------------

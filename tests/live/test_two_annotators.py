@@ -87,11 +87,10 @@ class Person:
         self.page.wait_for_timeout(1500)
 
     def delete_regions(self) -> None:
-        """All of her own, by the outliner's button; locked ones stay."""
-        self.press("Control+Backspace")
-        confirm = self.page.get_by_role("button", name="OK")
-        if confirm.count():
-            confirm.first.click()
+        """Each of hers: chosen in the list of regions, deleted by a key; locked ones stay."""
+        for _ in range(self.page.get_by_text("Anomaly", exact=True).count() - 1):  # one is the label
+            self.page.get_by_text("Anomaly", exact=True).last.click()
+            self.press("Backspace")
         self.page.wait_for_timeout(500)
 
     def own_answer(self) -> None:
@@ -132,7 +131,8 @@ def test_two_people_disagree_settle_it_and_the_iteration_trains_on_it(
     assert len(tasks) == 5 and all(t["overlap"] == 2 for t in tasks.values())
     assert set(first.label_all(project, 5)) == set(tasks)
     answered = second.label_all(project, 5, first_is_normal=True)
-    assert set(answered) == set(tasks) and first.keys == 5 and second.keys == 6, "a key per window, another to delete"
+    assert set(answered) == set(tasks)
+    assert first.keys == 5 and second.keys <= 8, "a key per window, and one per region to delete"
     disputed = tasks[answered[0]]
     waiting = newcomer.tsad("iterate")
     assert "1 conflict" in waiting and "waits for reviews" in waiting, waiting

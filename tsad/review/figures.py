@@ -68,9 +68,10 @@ def acceptance_of(reviewed: Iterable[ReviewedWindow]) -> tuple[Acceptance, ...]:
                     counts[proposal.origin.model_version, interval.label][fate] += 1
     rows = []
     for (version, kind), fates in sorted(counts.items()):
-        total, share = sum(fates), fates[0] / sum(fates)
+        (accepted, corrected, rejected), total = fates, sum(fates)
+        share = accepted / total
         low, high = wilson(share, total)
-        rows.append(Acceptance(version, kind, total, fates[0], fates[1], fates[2], share, low, high))
+        rows.append(Acceptance(version, kind, total, accepted, corrected, rejected, share, low, high))
     return tuple(rows)
 
 

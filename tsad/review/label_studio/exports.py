@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tsad.core.errors import LabelError, TsadError
-from tsad.core.intervals import merge
+from tsad.core.intervals import merge_kinds
 from tsad.core.names import of_markup_free
 from tsad.core.reviews import ReviewedWindow
 from tsad.core.types import ANOMALY, NS_PER_SECOND, IntArray, Interval, TimeKind
@@ -57,7 +57,7 @@ def read_export(path: Path, clock: TimesOf | None = None) -> dict[str, tuple[Int
         latest = max(judged, key=lambda a: instant(a.get("updated_at") or a.get("created_at")))
         where = f"task {task.get('id')} of {path.name}"
         found[_point(task["data"], where)] += _said(task["data"], latest.get("result") or (), where, clock)
-    return {point: _merged(items) for point, items in found.items()}
+    return {point: merge_kinds(items) for point, items in found.items()}
 
 
 def to_label_studio(windows: Sequence[ReviewedWindow], options: LabelStudioOptions) -> list[dict[str, Any]]:
@@ -162,9 +162,3 @@ def _intervals(value: Mapping[str, Any], kind: TimeKind, places: Any, unit: int,
     return [
         Interval(first - offset, max(round(stop * unit), first + 1) - offset, label) for label in _labels(value)
     ]
-
-
-def _merged(items: Sequence[Interval]) -> tuple[Interval, ...]:
-    """Touching and overlapping intervals of one kind as one, in time order."""
-    kinds = sorted({i.label for i in items})
-    return tuple(sorted(i for k in kinds for i in merge(i for i in items if i.label == k)))
