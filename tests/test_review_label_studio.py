@@ -301,7 +301,7 @@ def test_an_answer_that_a_bulk_action_counts_late_is_noticed(tmp_path: Path) -> 
     queue = queue_answered(fake, tmp_path)
     fake.answer(fake.rows[1])
     fake.rows[1] |= {"total_annotations": 0}  # its counter is brought up to date after the answer is there
-    assert states(fake, tmp_path, queue)[1] == "PENDING"
+    assert states(fake, tmp_path, queue)[1] == "CORRECTED"
     del fake.rows[1]["total_annotations"]
     assert states(fake, tmp_path, queue)[1] == "CORRECTED"
 

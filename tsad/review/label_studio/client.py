@@ -34,8 +34,10 @@ def where(name: str, operator: str, value: Any, kind: str = "Number") -> Filter:
 
 
 ANSWERED = ([where("total_annotations", "greater", 0)], [where("cancelled_annotations", "greater", 0)])  # either
-UNANSWERED = [where("total_annotations", "equal", 0), where("cancelled_annotations", "equal", 0)]
-UNTOUCHED = [*UNANSWERED, where("draft_exists", "equal", False, "Boolean")]
+UNTOUCHED = [
+    where("total_annotations", "equal", 0), where("cancelled_annotations", "equal", 0),
+    where("draft_exists", "equal", False, "Boolean"),
+]
 EVALUATED = {"annotations", "predictions", "draft_exists"}  # columns that the server adds only where all are asked for
 
 

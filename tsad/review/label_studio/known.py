@@ -18,14 +18,13 @@ from typing import Any, Self
 
 from tsad.core.errors import StorageError
 from tsad.files.atomic import write_file
-from tsad.review.label_studio.client import ANSWERED, UNANSWERED, Client, Filter, where
+from tsad.review.label_studio.client import ANSWERED, Client, Filter, where
 
-FORM = 1  # how the file is written; another number is read anew
-STAMP = ("updated_at", "total_annotations", "cancelled_annotations")
+FORM = 2  # how the file is written; another number is read anew
 LATE = timedelta(seconds=60)  # a change becomes visible a little after the time it bears
 LONG = 200  # of a task's data, longer texts (pictures) and whole series are not kept
 # The server asks of answers, too, which columns are wanted; their writers' addresses are not.
-ANSWER = ("annotations", *STAMP, "result", "completed_by", "was_cancelled", "created_at", "lead_time")
+ANSWER = ("annotations", "updated_at", "result", "completed_by", "was_cancelled", "created_at", "lead_time")
 SHARE = 20  # searching for more than one in so many of a project's tasks takes longer than reading them all
 log = logging.getLogger(__name__)
 
@@ -35,25 +34,20 @@ class KnownTask:
     """A task as it was last read.
 
     Attributes:
-        id: its number. data: the short values of its data. stamp: what tells whether its answers changed since; empty
-            = they were not read yet. annotations: as Label Studio gives them, without addresses.
+        id: its number. data: the short values of its data. annotations: as Label Studio gives them, without addresses.
+        read: whether they were read yet.
         shown: model version of the pre-annotation that it has from us; "" = not known.
     """
 
     id: int
     data: dict[str, Any]
-    stamp: list[Any] = field(default_factory=list)
     annotations: list[dict[str, Any]] = field(default_factory=list)
+    read: bool = False
     shown: str = ""
-
-    @property
-    def answers(self) -> int:
-        """How many it has, skips included."""
-        return sum(self.stamp[1:])
 
     def take(self, row: Mapping[str, Any]) -> None:
         """What the server says of its answers now, their writers by id alone."""
-        self.stamp, self.annotations = [row[column] for column in STAMP], [_plain(a) for a in row["annotations"]]
+        self.read, self.annotations = True, [_plain(a) for a in row["annotations"]]
 
     def as_given(self) -> dict[str, Any]:
         """As Label Studio gives a task."""
@@ -110,8 +104,8 @@ class KnownTasks:
 
     @property
     def answers(self) -> int:
-        """Of the tasks known here."""
-        return sum(task.answers for task in self.of(self.windows))
+        """How many the tasks known here have, skips included."""
+        return sum(len(task.annotations) for task in self.of(self.windows))
 
     def of(self, wanted: Iterable[str]) -> list[KnownTask]:
         """The tasks of these windows."""
@@ -153,10 +147,10 @@ class TaskReader:
 
     def answers(self, wanted: Collection[str]) -> dict[str, list[KnownTask]]:
         """The tasks of these windows with their answers; a window whose tasks were deleted has none."""
-        for taken_back in (False, True):  # what does not add up may have been answered between two calls: look again
+        for _ in range(2):  # what does not add up may have been answered between two calls: look again
             project = self._look()
             self._locate(project, wanted)
-            if self._answer(project, wanted, taken_back):
+            if self._answer(project, wanted):
                 break
         else:
             self._fetch(self.known.of(self.known.windows))
@@ -195,21 +189,18 @@ class TaskReader:
             known.windows.setdefault(name, [])
         known.tasks = total
 
-    def _answer(self, project: Mapping[str, Any], wanted: Collection[str], taken_back: bool) -> bool:
-        """Read the answers that changed; whether everything that the project counts is then accounted for.
-
-        Args:
-            taken_back: look for answers that were deleted, too.
-        """
+    def _answer(self, project: Mapping[str, Any], wanted: Collection[str]) -> bool:
+        """Read the answers that changed; whether everything that the project counts is then accounted for."""
         known, first = self.known, not self.known.mark
         if first:
             known.mark, known.seen = str(self._client.newest(self._project, "updated_at") or ""), time.time()
         else:
-            self._read_changed(taken_back)
+            self._read_changed()
         accounted = first or _counted(project) - known.answers == known.others
-        unread = [t for t in known.of(wanted) if not t.stamp]
+        unread = [t for t in known.of(wanted) if not t.read]
         self._fetch(unread)
-        known.others = _counted(project) - known.answers if first else known.others - sum(t.answers for t in unread)
+        new = sum(len(t.annotations) for t in unread)
+        known.others = _counted(project) - known.answers if first else known.others - new
         return accounted
 
     def _search(self, names: list[str], total: int) -> Iterator[dict[str, Any]]:
@@ -225,17 +216,16 @@ class TaskReader:
         if self._client.count_tasks(self._project, ids) < len(ids):
             self.known.drop(set(ids) - {t["id"] for t in self._rows((), ids=ids)})
 
-    def _read_changed(self, taken_back: bool) -> None:
+    def _read_changed(self) -> None:
         """Read the tasks that changed since the last look, and shortly before it, as long as that can add any."""
         known, before, now = self.known, self.known.mark, time.time()
         since = datetime.fromisoformat(before) - (timedelta() if known.settled else LATE)
         later = where("updated_at", "greater", f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z", "Datetime")
-        read = {t.id: t for t in known.of(known.windows) if t.stamp}
-        for state in (*ANSWERED, *([UNANSWERED] if taken_back else [])):
-            for row in self._rows(ANSWER, [later, *state]):
-                known.mark = max(known.mark, row["updated_at"])
-                if row["id"] in read:
-                    read[row["id"]].take(row)
+        read = {t.id: t for t in known.of(known.windows) if t.read}
+        for row in self._rows(ANSWER, [later]):
+            known.mark = max(known.mark, row["updated_at"])
+            if row["id"] in read:
+                read[row["id"]].take(row)
         # Measured by this machine's clock alone: the server's may be another.
         known.seen = now if known.mark != before else known.seen
         known.settled = known.mark == before and now - known.seen > LATE.total_seconds()
@@ -244,10 +234,13 @@ class TaskReader:
         """Read these tasks' answers; those that do not come back have none (any more)."""
         by_id = {t.id: t for t in tasks}
         for task in by_id.values():
-            task.stamp, task.annotations = ["", 0, 0], []
-        for answered in ANSWERED:
-            for row in self._rows(ANSWER, answered, sorted(by_id)):
-                by_id[row["id"]].take(row)
+            task.read, task.annotations = True, []
+        # SQLite walks through all tasks of a project for every query, whichever are asked for.
+        ids = None if len(by_id) * SHARE > self.known.tasks else sorted(by_id)
+        for answered in ANSWERED if by_id else ():
+            for row in self._rows(ANSWER, answered, ids):
+                if row["id"] in by_id:
+                    by_id[row["id"]].take(row)
 
     def _rows(
         self, columns: Sequence[str], conditions: Sequence[Filter] = (), ids: Sequence[int] | None = None
