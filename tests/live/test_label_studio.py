@@ -377,14 +377,13 @@ def test_a_new_kind_is_added_to_the_template_and_people_s_changes_stay(
     first, second = queue(2)
     reviewer.push([first])
     project = reviewer._project()
-    extra = project["label_config"].replace(
-        "</View>", '<TextArea name="comment" toName="ts" perRegion="false"/></View>'
-    )
+    inside, _, after = project["label_config"].rpartition("</View>")
+    extra = f'{inside}<TextArea name="comment" toName="ts" perRegion="false"/></View>{after}'
     studio.call("PATCH", f"/api/projects/{project['id']}/", json={"label_config": extra})
-    spike = tuple(Interval(i.start, i.end, "spike", i.score) for i in second.proposal or ())
-    assert reviewer.push([replace(second, proposals=proposed("tsad-x-patch:1", *spike))]) == 1
+    leak = tuple(Interval(i.start, i.end, "leak", i.score) for i in second.proposal or ())
+    assert reviewer.push([replace(second, proposals=proposed("tsad-x-patch:1", *leak))]) == 1
     config = reviewer._project()["label_config"]
-    assert 'value="spike"' in config and "comment" in config
+    assert 'value="leak"' in config and "comment" in config
 
 
 def signed_up(studio: Studio) -> int:
