@@ -16,7 +16,7 @@ from tsad.review.simulated import SimulatedOptions, SimulatedReviewer
 MINUTE = 60_000_000_000
 OPTIONS = SimulatedOptions(
     wait=False, poll_seconds=1.0, min_reviewed=0, agreement_iou=0.5, miss_rate=0.0, shift_rate=0.0, shift_points=3,
-    spurious_rate=0.0, seed=0,
+    spurious_rate=0.0, seed=0, beside=[],
 )  # fmt: skip
 
 
