@@ -1,13 +1,15 @@
-"""Push windows with pre-annotations into a real Label Studio and pull them back: seconds, ratio to one call each.
+"""Push windows with pre-annotations into a real Label Studio and pull them back: tasks per second, bytes, what changed.
 
-    python benchmarks/label_studio.py [--tasks 1000] [--points 2000] [--single 50] [--home FOLDER]
+    python benchmarks/label_studio.py [--tasks 1000 10000] [--points 512] [--single 50] [--home FOLDER]
 
-Starts the embedded server in a scratch folder (``--home`` keeps one between runs) and deletes its project afterwards.
+Tasks are what people get: context, pictures and proposals included. Compared with one call per task. Starts the
+embedded server in a scratch folder (``--home`` keeps one between runs) and deletes its projects afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 import uuid
@@ -18,16 +20,19 @@ import httpx
 import numpy as np
 
 from tsad.config.composing import option
+from tsad.core.overview import overview_of
 from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
 from tsad.review.label_studio import convert, server, template
+from tsad.review.label_studio.known import LATE
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.reviewer import LabelStudioReviewer
 
 SECOND = 1_000_000_000
 OPTIONS = LabelStudioOptions(**{k: v for k, v in option("review", "label_studio").items() if k != "_target_"})
 ORIGIN = Origin("patch", "bench:1")
+CHANGED = 10  # answers changed between two pulls
 
 
 def windows(count: int, points: int) -> list[Choice]:
@@ -35,12 +40,13 @@ def windows(count: int, points: int) -> list[Choice]:
     rng = np.random.default_rng(0)
     stamps = 1_767_225_600 * SECOND + 60 * SECOND * np.arange(count * points, dtype=np.int64)
     series = Series("BENCH", stamps, np.cumsum(rng.normal(size=(count * points, 1)), axis=0))
-    out = []
+    out, overview = [], overview_of(series)
     for k in range(count):
         window = Window(series, k * points, (k + 1) * points)
         t = window.timestamps
         proposal = tuple(Interval(int(t[a]), int(t[a + 30]), score=0.8) for a in (points // 4, points // 2))
-        out.append(Choice(window, 0.5, "mix", proposals=(Proposal(proposal, ORIGIN),), score=k / count))
+        out.append(Choice(window, 0.5, "mix", proposals=(Proposal(proposal, ORIGIN),), score=k / count, iteration=1,
+                          overview=overview))  # fmt: skip
     return out
 
 
@@ -73,11 +79,21 @@ def _checked(answer: httpx.Response) -> Any:
     return answer.json() if answer.content else None
 
 
+def change(http: httpx.Client, project: int) -> None:
+    """Change some answers, as people do who look at them again."""
+    query = json.dumps({"filters": {"conjunction": "and", "items": []}, "ordering": ["tasks:id"]})
+    params: dict[str, Any] = {
+        "project": project, "page_size": CHANGED, "fields": "all", "include": "id,annotations", "query": query,
+    }  # fmt: skip
+    for task in _checked(http.get("/api/tasks/", params=params))["tasks"]:
+        _checked(http.patch(f"/api/annotations/{task['annotations'][0]['id']}/", json={"result": []}))
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", type=int, default=1000)
-    parser.add_argument("--points", type=int, default=2000)
+    parser.add_argument("--tasks", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--points", type=int, default=512)
     parser.add_argument("--single", type=int, default=50, help="tasks of the one-call-per-task comparison")
     parser.add_argument("--home", type=Path, help="keep the server's data here between runs")
     args = parser.parse_args()
@@ -85,41 +101,72 @@ def main() -> None:
         home = args.home or Path(scratch)
         url = server.start(home)
         try:
-            measure(url, server.read_token(home), args.tasks, args.points, args.single)
+            for tasks in args.tasks:
+                measure(url, server.read_token(home), windows(tasks, args.points), args.single)
         finally:
             if args.home is None:
                 server.stop(home)
 
 
-def measure(url: str, token: str, tasks: int, points: int, single: int) -> None:
+def measure(url: str, token: str, choices: list[Choice], single: int) -> None:
     """One run against a server."""
-    choices = windows(tasks, points)
-    reviewer = LabelStudioReviewer(OPTIONS, url=url, token=token, loop=f"bench-{uuid.uuid4().hex[:6]}")
-    other = LabelStudioReviewer(OPTIONS, url=url, token=token, loop=f"bench-{uuid.uuid4().hex[:6]}")
-    http = httpx.Client(base_url=url, headers={"Authorization": f"Token {token}"}, timeout=600, trust_env=False)
-    reviewer.push([])  # the SDK is imported before the clock starts, for both ways alike
-    assert reviewer.client and other.client
+    reviewer, other = (
+        LabelStudioReviewer(OPTIONS, url=url, token=token, loop=f"bench-{uuid.uuid4().hex[:6]}") for _ in range(2)
+    )
+    http = httpx.Client(base_url=url, headers={"Authorization": f"Token {token}"}, timeout=3600, trust_env=False)
+    project, form = other._project_for(choices[:single])
+    made = len(json.dumps(convert.task(choices[0], form, OPTIONS, "bench")).encode())
+    print(f"\n{len(choices)} tasks of {len(choices[0].window)} points, {made} bytes each")
+    push_seconds, pull_seconds = one_by_one(http, project, choices[:single], form)
+    with tempfile.TemporaryDirectory() as kept:
+        reviewer.kept = Path(kept)
+        spent = timed(reviewer, http, choices)
+    for name, seconds in (("push", push_seconds), ("pull", pull_seconds)):
+        ratio = (seconds / single) / (spent[name] / len(choices))
+        print(f"one call per task: {name:4s} {1000 * seconds / single:7.1f} ms per task = {ratio:.1f} x ours")
+    for one in (reviewer, other):
+        _checked(http.delete(f"/api/projects/{one._project()['id']}/"))
+
+
+def timed(reviewer: LabelStudioReviewer, http: httpx.Client, choices: list[Choice]) -> dict[str, float]:
+    """Seconds of each step, printed as they come."""
     spent: dict[str, float] = {}
     pulled: list[ReviewedWindow] = []
+
+    def pull() -> None:
+        pulled[:] = reviewer.pull(choices)
+
+    def settle() -> None:
+        time.sleep(LATE.total_seconds() + 1)
+        pull()
+
+    def pull_anew() -> None:
+        for path in (reviewer.kept or Path()).iterdir():
+            path.unlink()
+        reviewer._known = None
+        pull()
+
     for name, work in {
         "push": lambda: reviewer.push(choices),
         "push again (nothing new)": lambda: reviewer.push(choices),
+        "pull (nothing answered)": pull,
         "answer all, inside Label Studio": lambda: accept(http, reviewer._project()["id"]),
-        "pull": lambda: pulled.extend(reviewer.pull(choices)),
+        "pull": pull,
+        "(wait until nothing can turn up late)": settle,
+        "pull (nothing changed)": pull,
+        f"change {CHANGED}, a call each": lambda: change(http, reviewer._project()["id"]),
+        f"pull ({CHANGED} changed)": pull,
+        "pull without the copy in the cache": pull_anew,
     }.items():
         begun = time.perf_counter()
         work()
         spent[name] = time.perf_counter() - begun
-        print(f"{name:34s} {spent[name]:8.1f} s   {1000 * spent[name] / tasks:7.1f} ms per task", flush=True)
-    accepted = sum(r.state is ReviewState.ACCEPTED for r in pulled)
-    print(f"{accepted} of {tasks} windows of {points} points came back exactly as proposed")
-    project, form = other._project_for(choices[:single])
-    push_seconds, pull_seconds = one_by_one(http, project, choices[:single], form)
-    for name, seconds in (("push", push_seconds), ("pull", pull_seconds)):
-        ratio = (seconds / single) / (spent[name] / tasks)
-        print(f"one call per task: {name:4s} {1000 * seconds / single:7.1f} ms per task = {ratio:.1f} x ours")
-    for one in (reviewer, other):
-        _checked(http.delete(f"/api/projects/{one._project()['id']}/"))
+        each = 1000 * spent[name] / len(choices)
+        print(f"{name:36s} {spent[name]:8.1f} s {each:8.1f} ms per task {1000 / each:9.0f} tasks/s", flush=True)
+    states = [r.state for r in pulled]
+    accepted, corrected = states.count(ReviewState.ACCEPTED), states.count(ReviewState.CORRECTED)
+    print(f"{accepted} of {len(choices)} came back exactly as proposed, {corrected} as they were changed")
+    return spent
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, Interval
 from tsad.loop.common import load_series, read_series
 from tsad.loop.opening import open_loop
+from tsad.plots.page import png
 from tsad.plots.quality import quality_figure
 from tsad.sources.csv import CsvSource
 from tsad.sources.quality import Quality
 from tsad.sources.quality_findings import Finding
-from tsad.steps.quality_page import counts, page, png, worst_first
+from tsad.steps.quality_page import counts, page, worst_first
 from tsad.tracking.artifacts import read_text
 
 Make = Callable[..., Workbench]

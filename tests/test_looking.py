@@ -68,6 +68,7 @@ def held_elsewhere(bench: Workbench) -> Iterator[None]:
     [
         ("status", {}),
         ("report", {"output": "OUT"}),
+        ("review", {}),
         ("export", {"output": "OUT/intervals.csv"}),
         ("data", {}),
         ("data", {"action": "show", "name": "T1", "what": "series"}),

@@ -86,7 +86,8 @@ def test_a_filter_passes_what_all_its_parts_name() -> None:
     assert passing(state=ReviewState.PENDING) == [plain] and passing(kind="dip") == [sure]
     assert passing(score_above=0.95) == [sure] and passing(score_below=0.95) == [plain]
     assert passing(point="P*") == both and passing(point="Q*") == []
-    assert passing(detector="patch") == both and passing(detector="12") == [plain] and passing(detector="m:1") == [sure]
+    assert passing(detector="patch") == both and passing(version="12") == [plain] and passing(version="m:1") == [sure]
+    assert passing(detector="poly") == []
     assert passing(window=(plain.window.window_id,)) == [plain]
     assert passing(kind="dip", state=ReviewState.PENDING) == []
     blind = replace(plain, choice=replace(plain.choice, proposals=()))

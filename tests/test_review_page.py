@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +11,20 @@ import numpy as np
 import pytest
 from review_kit import label_studio_options
 
-from tsad.core.errors import ConfigError
-from tsad.core.reviews import Choice, Purpose
+from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Origin, Proposal
 from tsad.files.locate import shipped
-from tsad.review.label_studio import convert, template
+from tsad.review.label_studio import convert, fitting, template
+from tsad.review.label_studio.exports import read_export, to_label_studio
 from tsad.review.label_studio.kinds import read_kinds
 from tsad.review.label_studio.layers import Layer, layers_of
+from tsad.review.label_studio.scale import common_ranges, extents
 from tsad.review.label_studio.view import MOST_GAPS, view_of
 from tsad.review.positions import labelled_runs_to_intervals
+from tsad.steps.export import _write_csv
+from tsad.training.records import window_of, window_record
 
 SECOND = 1_000_000_000
 START = 1_767_225_600 * SECOND  # 2026-01-01 00:00:00 UTC
@@ -242,3 +247,210 @@ def test_anomaly_comes_first_whatever_a_kinds_file_says(tmp_path: Path) -> None:
     assert [k.name for k in read_kinds(path)] == ["Anomaly", "leak"]
     path.write_text("- {name: leak, colour: '#123456'}\n")
     assert [k.name for k in read_kinds(path)] == ["Anomaly", "leak"]
+
+
+# --- what comes back ------------------------------------------------------------------------------------------
+
+
+ASKED = template.read(filled(verdict=True), "p")
+
+
+def region(start: str, end: str, *labels: str, control: str = "label", **value: object) -> dict:
+    times = {"start": f"2026-01-01 {start}:00", "end": f"2026-01-01 {end}:00"}
+    return {
+        "from_name": control, "to_name": "ts", "type": "timeserieslabels",
+        "value": {**times, "timeserieslabels": list(labels or ("Anomaly",)), **value},
+    }  # fmt: skip
+
+
+def chosen(control: str, **value: object) -> dict:
+    kind = "choices" if "choices" in value else "textarea"
+    return {"from_name": control, "to_name": "ts", "type": kind, "value": value}
+
+
+def read(*answers: tuple[int, str, list[dict]], asked: Choice | None = None, form: template.Template = ASKED) -> object:
+    found = {
+        "id": 7, "data": {"utc_offset": "+08:00"},
+        "annotations": [
+            {"id": k, "completed_by": who, "result": result, "updated_at": f"2026-02-01T0{k}:00:00Z", "lead_time": 3.5}
+            for k, (who, _, result) in enumerate(answers, 1)
+        ],
+    }  # fmt: skip
+    return convert.read_annotations(found, asked or WAITING, form)
+
+
+WAITING = choice(Window(series(), 100, 200), (CHAMPION, ((10, 20, 0.9),)))
+PROPOSED = region("09:50", "09:59")
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ([region("09:50", "09:59", "Run")], "label Run"),
+        ([region("09:59", "09:50")], "ends before it starts"),
+        ([region("01:00", "02:00")], "outside its window .* where only the context is shown"),
+        ([region("08:10", "08:20")], "outside its window .* where only the context is shown"),
+        ([region("09:50", "09:59", "spike", "dip")], r"2 labels \(spike, dip\)"),
+        ([region("09:50", "09:59", control="boxes")], "control boxes"),
+        ([region("noon", "09:59")], "cannot be read"),
+        ([PROPOSED, chosen("verdict", choices=["corrected"])], "'corrected', but its intervals are those proposed"),
+        ([chosen("verdict", choices=["as proposed"])], "'as proposed', but its intervals are not those proposed"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_stops_nobody_else_s(result: list[dict], said: str) -> None:
+    own = read((4, "", result), (5, "", [PROPOSED]))
+    assert [a.annotator for a in own.annotations] == ["5"] and own.annotations[0].intervals
+    (problem,) = own.problems
+    assert problem.startswith("Annotation 1 of task 7 (P1) ") and problem.count(". ") == 1
+    assert re.search(said, problem), problem
+
+
+def test_who_answers_again_has_no_problem_any_more_and_who_spoils_an_answer_has_one() -> None:
+    broken = [region("09:59", "09:50")]
+    assert read((4, "", broken), (4, "", [PROPOSED])).problems == ()
+    spoiled = read((4, "", [PROPOSED]), (4, "", broken))
+    assert len(spoiled.problems) == 1 and len(spoiled.annotations) == 1
+
+
+def test_a_region_that_reaches_into_the_context_is_clipped_and_an_instant_one_is_a_point() -> None:
+    own = read((4, "", [region("08:30", "09:44"), region("11:10", "12:30"), region("10:00", "10:00", instant=True)]))
+    window = WAITING.window
+    assert own.annotations[0].intervals == labelled_runs_to_intervals(
+        window, [(0, 5, "Anomaly"), (20, 21, "Anomaly"), (90, 100, "Anomaly")]
+    )
+
+
+def test_verdict_and_reason_come_back_and_cannot_tell_is_a_skip() -> None:
+    why = chosen("reason", text=["the pump was off", " "])
+    (agreed,) = read((4, "", [PROPOSED, chosen("verdict", choices=["as proposed"]), why])).annotations
+    assert (agreed.verdict, agreed.note, agreed.skipped) == ("as proposed", "the pump was off", False)
+    (corrected,) = read((4, "", [chosen("verdict", choices=["corrected"])])).annotations
+    assert corrected.verdict == "corrected" and corrected.intervals == ()
+    (unsure,) = read((4, "", [PROPOSED, chosen("verdict", choices=["cannot tell"]), why])).annotations
+    assert unsure.skipped and unsure.intervals == () and unsure.note == "the pump was off"
+    blind = replace(WAITING, proposals=(), purpose=Purpose.GOLD)
+    (judged,) = read((4, "", [PROPOSED, chosen("verdict", choices=["corrected"])]), asked=blind).annotations
+    assert judged.intervals  # nothing was proposed that it could contradict
+    unasked = read((4, "", [PROPOSED, chosen("verdict", choices=["corrected"])]), form=FORM)
+    assert unasked.problems and "control verdict" in unasked.problems[0]
+
+
+def test_verdict_and_reason_are_asked_for_where_they_are_wanted() -> None:
+    assert (FORM.verdict, FORM.reason) == ("", "") and "Choices" not in filled()
+    assert (ASKED.verdict, ASKED.reason) == ("verdict", "reason")
+    chinese = filled(verdict=True, language="zh")
+    assert 'value="无法判断" alias="cannot tell"' in chinese and 'placeholder="原因（可不填）"' in chinese
+    bare = (FOLDER / "timeseries.xml").read_text().replace('name="verdict"', 'name="mood"')
+    with pytest.raises(ReviewError, match=r'no Choices with name="verdict".*review\.verdict=false'):
+        look = template.Look(KINDS, verdict=True)
+        template.fill(bare, kinds=(), legends=["v"], time_kind="time", name="t", look=look)
+
+
+def test_an_answer_s_verdict_and_reason_are_kept_with_it() -> None:
+    told = Annotation("4", (), verdict="corrected", note="the pump was off", seconds=3.5, batch="accept above 0.9")
+    plain = Annotation("5", ())
+    kept = window_record(ReviewedWindow(WAITING, (told, plain), ReviewState.CORRECTED), 0)
+    again = window_of(json.loads(json.dumps(kept)), [WAITING.window.series], Purpose.TRAIN)
+    assert again.annotations == (told, plain) and "verdict" not in kept["annotations"][1]
+
+
+# --- exports ---------------------------------------------------------------------------------------------------
+
+
+def test_an_export_holds_every_point_and_nothing_that_was_only_shown(tmp_path: Path) -> None:
+    window = Window(series(30_000), 2_000, 27_000)
+    truth = labelled_runs_to_intervals(window, [(1_234, 1_236, "dip")])
+    reviewed = ReviewedWindow(choice(window, (CHAMPION, ())), (), ReviewState.CORRECTED, truth)
+    (task,) = to_label_studio([reviewed], OPTIONS)
+    assert len(task["data"]["series"]["time"]) == 25_000
+    asked = choice(Window(series(), 100, 200), (OTHER, ()), (CHAMPION, ((5, 9, 0.4),)))
+    shown = convert.task(asked, FORM, OPTIONS, "p")
+    own = {"annotations": [{"result": shown["predictions"][0]["result"]}], "data": shown["data"]}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task, {**own, "data": {**own["data"], "point_id": "P2"}}]))
+    assert read_export(path) == {"P1": truth, "P2": ()}
+
+
+def test_an_event_that_the_border_of_two_windows_cuts_is_one(tmp_path: Path) -> None:
+    whole = series(300)
+    left, right = (Window(whole, a, a + 100) for a in (100, 200))
+    cut = [
+        ReviewedWindow(choice(w, (CHAMPION, ())), (), ReviewState.CORRECTED, labelled_runs_to_intervals(w, runs))
+        for w, runs in ((left, [(90, 100, "drift"), (20, 30, "dip")]), (right, [(0, 15, "drift"), (15, 20, "dip")]))
+    ]
+    rows = _write_csv(DatasetVersion("d", tuple(cut), Purpose.TRAIN), tmp_path / "x.csv")
+    lines = (tmp_path / "x.csv").read_text().splitlines()
+    assert rows == 3 == len(lines) - 1
+    assert "P1,2026-01-01T03:10:00Z,2026-01-01T03:35:00Z,drift" in lines
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(to_label_studio(cut, OPTIONS)))
+    assert [(i.label, i.end - i.start) for i in read_export(path)["P1"]] == [
+        ("dip", 600 * SECOND), ("drift", 1500 * SECOND), ("dip", 300 * SECOND),
+    ]  # fmt: skip
+
+
+# --- channels and ranges -----------------------------------------------------------------------------------------
+
+
+def scaled(name: str, low: float, high: float) -> Choice:
+    values = low + (high - low) * (0.5 + 0.5 * np.sin(np.arange(400) / 9))
+    made = Series(name, START + 60 * SECOND * np.arange(400, dtype=np.int64), values[:, None])
+    return choice(Window(made, 100, 200), (CHAMPION, ()))
+
+
+def test_series_of_one_scale_share_the_range_that_is_drawn() -> None:
+    (common,) = common_ranges([scaled("a", 0, 10), scaled("b", 4, 12)], 1)
+    assert common is not None and -0.5 < common[0] < 0 and 12 < common[1] < 12.5
+    assert common_ranges([scaled("a", 0, 1), scaled("b", 400, 1200)], 1) == (None,)  # each finds its own
+    assert common_ranges([scaled("a", 5, 5)], 1) == (None,)
+    glitch = scaled("a", 0, 10)
+    glitch.window.series.values[250] = 1e6
+    assert common_ranges([glitch], 1) == (None,)  # everything else would be a flat line
+    empty = scaled("a", 0, 10)
+    empty.window.series.values[:] = np.nan
+    assert common_ranges([empty], 1) == (None,) == extents([empty], 1)
+
+
+def test_a_project_has_the_range_of_its_series_and_is_widened_for_later_ones() -> None:
+    path, first = FOLDER / "timeseries.xml", [scaled("a", 0, 10), scaled("b", 4, 12)]
+    config = fitting.filled(path, KINDS, first, OPTIONS)
+    assert 'dataRange="-0.2' in config and 'legend="value"' in config
+    assert fitting.fitted(config, first, "p") == config  # to the letter: nothing to change
+    wider = fitting.fitted(config, [scaled("c", 3, 30)], "p")
+    assert 'dataRange="-0.2' in wider and ',29.99' in wider
+    assert fitting.fitted(wider, first, "p") == wider
+    free = config.replace(config[config.index(" dataRange"):config.index('"', config.index("dataRange=") + 11) + 1], "")
+    assert "dataRange" not in free and fitting.fitted(free, [scaled("c", 3, 30)], "p") == free
+
+
+def test_plots_have_the_names_of_their_channels_where_all_series_share_them() -> None:
+    path = FOLDER / "timeseries.xml"
+    six = choice(Window(series(400, 6), 100, 200), (CHAMPION, ()))
+    config = fitting.filled(path, KINDS, [six], OPTIONS)
+    assert all(f'legend="ch{c}"' in config for c in range(6)) and 'height="90"' in config
+    assert 'legend="1"' in fitting.filled(path, KINDS, [six, scaled("a", 0, 1)], OPTIONS)
+    evil = Series("<b>P</b>", six.window.series.timestamps, six.window.series.values, ("<i>x</i>", *"abcde"))
+    marked = fitting.filled(path, KINDS, [choice(Window(evil, 0, 100), (CHAMPION, ()))], OPTIONS)
+    assert 'legend="&lt;i&gt;x&lt;/i&gt;"' in marked
+
+
+def test_of_too_many_channels_those_that_deviate_most_come_first() -> None:
+    many = series(400, 9)
+    many.values[150:160, 7] += 30
+    many.values[150:160, 2] += 90
+    assert view_of(Window(many, 100, 200), 3).channels[:2] == (2, 7)
+    assert view_of(Window(many, 100, 200), 9).channels == tuple(range(9))
+
+
+def test_a_day_that_the_clocks_change_has_every_minute_once() -> None:
+    """2026-03-29 and 2026-10-25 in Europe: in a fixed offset no time is skipped and none comes twice."""
+    for day in ("2026-03-28T22:00", "2026-10-24T22:00"):
+        start = int(np.datetime64(day, "ns").astype(np.int64))
+        values = np.random.default_rng(0).random((600, 1))
+        whole = Series("P", start + 60 * SECOND * np.arange(600, dtype=np.int64), values)
+        window = Window(whole, 100, 500)
+        asked = choice(window, (CHAMPION, ((30, 90, 0.5), (101, 102, 0.5))))
+        made = convert.task(asked, FORM, label_studio_options(utc_offset="+01:00"), "p")
+        assert len(set(made["data"]["series"]["time"])) == 600
+        said = convert.read_intervals(window, made["predictions"][0]["result"], FORM, convert.offset_ns("+01:00"), "x")
+        assert [(i.start, i.end) for i in said] == [(i.start, i.end) for i in asked.proposal or ()]

@@ -24,6 +24,7 @@ from tsad.core.errors import CacheError, SourceError
 from tsad.core.reading import gather
 from tsad.core.series import Series
 from tsad.core.types import Interval
+from tsad.files.locate import answers_folder
 from tsad.sources.base import Source
 from tsad.sources.cache import CachedSource, clean, load, save, usage
 
@@ -216,6 +217,16 @@ def test_clean_frees_entries_and_leftovers_and_nothing_else(tmp_path: Path) -> N
     assert clean(tmp_path).entries == 2
     assert {p.name for p in tmp_path.iterdir()} == {"mine.txt", fresh.name}
     assert clean(tmp_path / "nowhere").entries == 0
+
+
+def test_clean_frees_what_was_read_of_label_studio_s_tasks(tmp_path: Path) -> None:
+    folder = answers_folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "ab12.json").write_text("{}")
+    (tmp_path / "label_studio").mkdir()
+    (tmp_path / "label_studio" / "credentials.json").write_text("the server's own")
+    assert clean(tmp_path / "cache").entries == 1
+    assert not folder.exists() and (tmp_path / "label_studio" / "credentials.json").exists()
 
 
 WORKER = """

@@ -168,7 +168,8 @@ def fake_servers(monkeypatch: pytest.MonkeyPatch) -> None:
         yield SimpleNamespace(link="http://127.0.0.1:5000", process=SimpleNamespace(poll=lambda: 0))
 
     monkeypatch.setattr("tsad.tracking.ui.served", served)
-    monkeypatch.setattr("tsad.review.label_studio.server.start", lambda home, port, context: "http://127.0.0.1:8080")
+    url = "http://127.0.0.1:8080"
+    monkeypatch.setattr("tsad.review.label_studio.server.start", lambda home, port, context, host: url)
     monkeypatch.setattr("tsad.review.label_studio.server.read_credentials", lambda home: SimpleNamespace(user="ann@x"))
     monkeypatch.setattr("tsad.review.label_studio.server.stop", lambda home: True)
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Studio, unavailable
-from test_label_studio import annotate
+from test_label_studio import annotate, times_of
 
 from tsad.config import compose, settings, workbench
 from tsad.core.intervals import intervals_to_mask, runs_of
@@ -146,7 +146,7 @@ class Newcomer:
     def spans(self, task: dict[str, Any]) -> list[tuple[str, str]]:
         """First and last abnormal instant of each run in the task's window, as Label Studio shows them."""
         series = self.truth[task["data"]["point_id"]]
-        shown = next(iter(task["data"]["series"].values()))
+        shown = times_of(task)
         first = np.datetime64(shown[0].replace(" ", "T"), "ns").astype(np.int64)
         at = int(np.searchsorted(series.timestamps, first))
         abnormal = intervals_to_mask(series.labels or (), series.timestamps)[at : at + len(shown)]
@@ -190,7 +190,7 @@ def test_the_first_hour(newcomer: Newcomer) -> None:
     assert url is not None
     project = int(url[1])
     tasks = tasks_of(studio, project)
-    with_proposals = [task for task in tasks if task["predictions"]]
+    with_proposals = [task for task in tasks if task["data"]["purpose"] == "train"]
     assert tasks[0] in with_proposals, "the first task that a person opens has a proposal"
     assert 0 < len(tasks) - len(with_proposals) < len(with_proposals), "gold is the smaller part"
     waiting = newcomer.tsad()

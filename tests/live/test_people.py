@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from test_label_studio import annotate, drag, place, submit
+from test_label_studio import annotate, drag, own_regions, place, submit, times_of
 
 from tsad.core.options import TrackingOptions
 from tsad.core.reviews import Purpose
@@ -113,12 +113,12 @@ def by_purpose(tasks: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[
 
 def shown(task: dict[str, Any], position: int) -> str:
     """The time string of a point, as Label Studio shows it."""
-    return str(next(iter(task["data"]["series"].values()))[position])
+    return str(times_of(task)[position])
 
 
 def spans_of(result: list[dict[str, Any]]) -> list[tuple[int, int]]:
     """Half-open ns UTC of an annotation's regions."""
-    values = sorted((r["value"]["start"], r["value"]["end"]) for r in result)
+    values = sorted((r["value"]["start"], r["value"]["end"]) for r in result if r["from_name"] == "label")
     return [(moment(a), moment(b) + 60 * SECOND) for a, b in values]
 
 
@@ -142,19 +142,19 @@ def test_from_bare_csvs_to_a_dataset_version(
     (iteration,) = loop.iterations()
     assert (iteration.state, iteration.status) == ("REVIEWING", "SCHEDULED")
     gold, queue = by_purpose(newcomer.tasks(project))
-    assert [len(t["predictions"]) for t in (*gold, *queue)] == [0] * 4 + [1] * 4
+    assert [own_regions(t) for t in gold] == [[]] * 4 and [len(t["predictions"]) for t in queue] == [1] * 4
     version = f"tsad-{newcomer.name}-robust_zscore:1"
     assert {t["predictions"][0]["model_version"] for t in queue} == {version}
     assert "4 windows with proposals: 4 pending; 4 blind ones: 4 pending" in newcomer.tsad()
     opened = newcomer.studio.call("GET", f"/api/projects/{project}/next")
-    assert opened["predictions"][0]["result"], "the first task that a person opens shows a proposal"
+    assert own_regions(opened), "the first task that a person opens shows a proposal"
 
     assert project_in(newcomer.tsad("iterate")) == project  # nothing is reviewed yet: no second task, still waiting
     assert len(newcomer.tasks(project)) == 8
     (iteration,) = loop.iterations()
     assert (iteration.state, iteration.status) == ("REVIEWING", "SCHEDULED")
 
-    drawn = next(t for t in queue if t["predictions"][0]["result"])
+    drawn = next(t for t in queue if own_regions(t))
     expected = corrected_in_browser(page, newcomer, drawn, shot)
     skipped, accepted, corrected = (t for t in queue if t is not drawn)
     annotate(newcomer.studio, skipped, was_cancelled=True)
@@ -224,19 +224,20 @@ def corrected_in_browser(
     page.goto(f"{newcomer.studio.url}/projects/{task['project']}/data?task={task['id']}", wait_until="commit")
     page.wait_for_selector(".htx-timeseries-channel svg .brush")
     page.wait_for_timeout(500)
-    regions = task["predictions"][0]["result"]
-    assert page.locator(".htx-timeseries-channel .brush").count() == len(regions)
+    regions = own_regions(task)
+    assert page.locator(".htx-timeseries-channel .brush").count() == len(task["predictions"][0]["result"])
     shot(page, "people_opened")
     spans = sorted((r["value"]["start"], r["value"]["end"]) for r in regions)
     times = next(iter(task["data"]["series"].values()))
-    start, end = (times.index(t) for t in spans[-1])
-    target = end + 6 if end + 6 < LENGTH else end - (end - start) // 2
-    page.mouse.click((place(page, start, LENGTH)[0] + place(page, end, LENGTH)[0]) / 2, place(page, 0, LENGTH)[1])
-    drag(page, place(page, end, LENGTH), place(page, target, LENGTH))
+    start, end, last = (times.index(t) for t in (*spans[-1], times_of(task)[-1]))
+    target, drawn = end + 6 if end + 6 <= last else end - (end - start) // 2, len(times)
+    page.mouse.click((place(page, start, drawn)[0] + place(page, end, drawn)[0]) / 2, place(page, 0, drawn)[1])
+    drag(page, place(page, end, drawn), place(page, target, drawn))
     shot(page, "people_corrected")
     submit(page)
     answers = newcomer.studio.call("GET", f"/api/tasks/{task['id']}/annotations/")
-    submitted = sorted((r["value"]["start"], r["value"]["end"]) for r in answers[-1]["result"])
+    own = [r["value"] for r in answers[-1]["result"] if r["from_name"] == "label"]
+    submitted = sorted((value["start"], value["end"]) for value in own)
     assert submitted != spans, "nothing was corrected"
     assert submitted[-1][1] == times[target]
     return {task["data"]["window_id"]: spans_of(answers[-1]["result"])}

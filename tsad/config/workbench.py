@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tsad.config.groups import Composed
 from tsad.config.tuning import adapter_for
 from tsad.core.context import Context
+from tsad.core.errors import ConfigError, TsadError
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
@@ -26,6 +27,7 @@ COMPARED: Mapping[str, tuple[str, ...] | None] = {
     "adapter": ("enabled", "start_from", "r", "alpha", "learning_rate", "steps", "seed"),
     "gold": ("metric", "margin", "alpha", "seed"), "windows": ("length",),
 }  # fmt: skip
+ALIASES = ("champion", "previous")  # of a loop's versions; a detector beside them goes by its YAML
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,18 @@ class Workbench(Composed):
             source.points()
             source.close()
         adapter_for(self.adapter, self.make_detector())
+        for name in self.review.beside:
+            self._build_beside(name)
         self.make_reviewer()
+
+    def _build_beside(self, name: str) -> None:
+        """Build a detector that is to propose beside the champion; versions are looked up when they are asked."""
+        if name in ALIASES or name.isdecimal():
+            return
+        try:
+            self.detector_named(name)
+        except TsadError as error:
+            raise ConfigError(f"review.beside names {name}: {error.found}", error.remedy) from error
 
     def named(self, loop: str) -> Workbench:
         """The same workbench for a loop of another name, its frozen config included."""

@@ -120,6 +120,12 @@ def merge(intervals: Iterable[Interval], gap: int = 0) -> tuple[Interval, ...]:
     return tuple(merged)
 
 
+def merge_kinds(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+    """Touching and overlapping intervals of one kind as one, in time order; different kinds stay apart."""
+    items = list(intervals)
+    return tuple(sorted(i for kind in {i.label for i in items} for i in merge(i for i in items if i.label == kind)))
+
+
 def confidence_along(intervals: Iterable[Interval], timestamps: IntArray) -> FloatArray:
     """The score of the interval over each point, 0 between them; the highest where they overlap. [T]."""
     along = np.zeros(len(timestamps))

@@ -1,4 +1,4 @@
-"""Where the folders that ship with tsad lie, in the wheel or else in the checkout, and what installs more of it."""
+"""Where folders lie: those that ship with tsad, in the wheel or else in the checkout, and those in a store."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def shipped(name: str) -> Path:
     """``conf`` or ``label_studio``: the wheel's copy, else the checkout's."""
     packed = PACKAGE / f"_{name}"
     return packed if packed.is_dir() else PACKAGE.parent / name
+
+
+def answers_folder(home: Path) -> Path:
+    """Where what was read of Label Studio's tasks is kept; a part of the cache, freed and bounded with it."""
+    return home / "cache" / "label_studio"
 
 
 def install_extra(extra: str) -> str:

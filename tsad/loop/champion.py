@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
+from tsad.core.options.threshold import kept_threshold
 from tsad.core.reviews import DatasetVersion
 from tsad.core.series import Series
+from tsad.core.types import Origin
 from tsad.loop.model_notes import note_version
 from tsad.loop.results import ADAPTED_ROLE, BASE_ROLE, IMPORTED_ROLE, LoggedModel
 
@@ -61,6 +63,16 @@ def load_registered(bench: Workbench, registry: Registry, version: Version) -> L
     from tsad.tracking.pyfunc_model import load_version
 
     return load_version(registry, version, allowed=(str(bench.detector_config["_target_"]),))
+
+
+def unregistered(bench: Workbench, detector: Detector) -> LoadedVersion:
+    """A detector as configured that no registry holds, at the threshold that suits it before any review."""
+    from tsad.tracking.pyfunc_model import LoadedVersion
+
+    origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
+    proposer = bench.threshold_rule.first_proposer(detector.name)
+    threshold = proposer.threshold if proposer else bench.threshold.default
+    return LoadedVersion(detector, threshold, kept_threshold(dict(bench.threshold)), origin, None, proposer)
 
 
 def ensure_champion(bench: Workbench, loop: LoopStore, step: StepRun, pool: Sequence[Series]) -> Version:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import RegistryError, TsadError
-from tsad.core.options.threshold import kept_threshold
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion, Purpose
 from tsad.core.series import Window
-from tsad.core.types import Detection, Origin
+from tsad.core.types import Detection
 from tsad.core.windows import without_overlap
 from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_of
-from tsad.loop.champion import ensure_champion, load_registered, registry_of
+from tsad.loop.beside import ask_beside
+from tsad.loop.champion import ensure_champion, load_registered, registry_of, unregistered
 from tsad.loop.common import read_series
 from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
 from tsad.loop.drawing import ScoredSeries, contested, draw_queue, unreviewed
@@ -140,13 +140,16 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
     scored = ScoredSeries(series, detections, loaded.threshold_options)
     conflicts = contested(turn, windows)
     queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=gold is None, conflicts=conflicts)
-    keep_queue(step, queue.choices, bench.windows.context, labelled=bench.reviewer.needs_labels)
+    beside = ask_beside(bench, loop, queue.choices)
+    around = max(bench.windows.context, round(bench.label_studio().context * bench.windows.length))
+    keep_queue(step, beside.choices, around, labelled=bench.reviewer.needs_labels)
     return Detected(
         champion=champion.version, model_version=loaded.origin.model_version, threshold=loaded.threshold,
         queued=queue.count(Purpose.TRAIN), gold_queued=queue.count(Purpose.GOLD),
         gold_version=gold.digest if gold else None, series=len(series), points=sum(len(s) for s in series),
         intervals=sum(len(d.intervals) for d in detections), outage=reading.outage(),
         not_written_back=_written_back(reading, detections), proposed=queue.proposed, left=queue.left,
+        beside=beside.asked, left_out=beside.left_out,
     )
 
 
@@ -186,14 +189,8 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
     Raises:
         RegistryError: no such version.
     """
-    from tsad.tracking.pyfunc_model import LoadedVersion
-
     if version == "none":
-        detector = bench.make_detector()
-        origin = Origin(detector.name, f"{detector.name}:base", None, detector.config_hash)
-        proposer = bench.threshold_rule.first_proposer(detector.name)
-        threshold = proposer.threshold if proposer else bench.threshold.default
-        return LoadedVersion(detector, threshold, kept_threshold(dict(bench.threshold)), origin, None, proposer)
+        return unregistered(bench, bench.make_detector())
     registry = registry_of(bench, loop)
     found = registry.resolve(version)
     if found is None:

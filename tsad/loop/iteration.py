@@ -297,6 +297,6 @@ def _outages(loop: LoopStore, done: Collection[int]) -> Iterator[Outage]:
     """Iterations, apart from those done before, that ran on the cache because their source was gone."""
     for iteration in [i for i in loop.iterations() if i.number not in done]:
         detected, collected = finished(iteration, DETECT), finished(iteration, DATASET)
-        texts = [detected.outage, detected.not_written_back] if detected else []
+        texts = [detected.outage, detected.not_written_back, *detected.left_out] if detected else []
         texts += [collected.outage] if collected else []
         yield from (Outage(iteration.number, text) for text in texts if text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from tsad.loop.runner import Stage, Turn, finished, record_of, run
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore, StepRun
+
+log = logging.getLogger("tsad")
 
 POLL = 0.5  # seconds between two looks at whether to stop
 
@@ -78,10 +81,13 @@ def _answers(turn: Turn) -> Answers | None:
     """Waits where ``review.wait`` says so; ``None`` = too few are in."""
     bench, context = turn.bench, turn.bench.context
     choices, reading = queue_with_reading(bench, record_of(turn.iteration, DETECT))
-    reviewer = bench.make_reviewer()
+    reviewer, told = bench.make_reviewer(), set[str]()
     while True:
         reviewed = reviewer.pull(choices)
         reviewer.settle(reviewed)
+        for problem in dict.fromkeys(r.problem for r in reviewed if r.problem and r.problem not in told):
+            log.warning("%s", problem)
+            told.add(problem)
         if missing(reviewed, bench.review.min_reviewed) == 0:
             return Answers(reviewed, reading)
         context.progress.note(f"{progress_of(reviewed)}{_unscorable(reviewed)}")

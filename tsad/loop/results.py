@@ -31,6 +31,7 @@ class Detected(Result):
         points, intervals: of all series, counted.
         outage: that the source could not be reached and the cache answered, in words; else "".
         not_written_back: why the source has not all detections, in words; else "".
+        beside: model versions that propose beside the champion; left_out: why others of ``review.beside`` do not.
     """
 
     champion: int
@@ -46,6 +47,8 @@ class Detected(Result):
     not_written_back: str = ""
     proposed: int | None = None
     left: int = 0
+    beside: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def split(self) -> str:

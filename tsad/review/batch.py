@@ -18,9 +18,9 @@ class WindowFilter:
     """Windows of a queue; what is ``None`` lets every window pass.
 
     Attributes:
-        state: how people have left it. window: ids.
+        state: how people have left it. window: what ids begin with.
         score_above, score_below: bounds of the confidence people see, the first inclusive.
-        detector: the champion's detector or version. point: a pattern of identifiers.
+        detector, version: the champion's; a version in full or by its number. point: a pattern of identifiers.
         kind: named by the proposal or by the truth.
     """
 
@@ -28,6 +28,7 @@ class WindowFilter:
     score_above: float | None = None
     score_below: float | None = None
     detector: str | None = None
+    version: str | None = None
     point: str | None = None
     kind: str | None = None
     window: tuple[str, ...] | None = None
@@ -44,10 +45,11 @@ class WindowFilter:
             self.state in (None, reviewed.state),
             self.score_above is None or choice.confidence >= self.score_above,
             self.score_below is None or choice.confidence < self.score_below,
-            self.detector is None or self.detector in _names(choice),
+            self.detector is None or (choice.origin is not None and choice.origin.detector == self.detector),
+            self.version is None or self.version in _versions(choice),
             self.point is None or fnmatchcase(choice.window.point_id, self.point),
             self.kind is None or self.kind in kinds_of(reviewed),
-            self.window is None or choice.window.window_id in self.window,
+            self.window is None or choice.window.window_id.startswith(self.window),
         ))  # fmt: skip
 
 
@@ -71,9 +73,7 @@ def audited(names: Sequence[str], share: float) -> frozenset[str]:
     return chosen or frozenset(sorted(chances, key=lambda name: chances[name])[:1] if share > 0 else ())
 
 
-def _names(choice: Choice) -> tuple[str, ...]:
-    """What the champion of a choice is called: detector, version in full, number of it."""
-    if choice.origin is None:
-        return ()
-    version = choice.origin.model_version
-    return choice.origin.detector, version, version.rpartition(":")[2]
+def _versions(choice: Choice) -> tuple[str, ...]:
+    """What the champion's version of a choice is called: in full, and its number."""
+    version = choice.origin.model_version if choice.origin else ""
+    return version, version.rpartition(":")[2]

@@ -68,8 +68,10 @@ def acceptance_of(reviewed: Iterable[ReviewedWindow]) -> tuple[Acceptance, ...]:
                     counts[proposal.origin.model_version, interval.label][fate] += 1
     rows = []
     for (version, kind), fates in sorted(counts.items()):
-        total, share = sum(fates), fates[0] / sum(fates)
-        rows.append(Acceptance(version, kind, total, *fates, share, *wilson(share, total)))
+        (accepted, corrected, rejected), total = fates, sum(fates)
+        share = accepted / total
+        low, high = wilson(share, total)
+        rows.append(Acceptance(version, kind, total, accepted, corrected, rejected, share, low, high))
     return tuple(rows)
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import DatasetError
+from tsad.core.intervals import merge_kinds
 from tsad.core.names import cell
 from tsad.core.results import Result
-from tsad.core.reviews import DatasetVersion
+from tsad.core.reviews import DatasetVersion, ReviewedWindow
 from tsad.core.times import format_time
 from tsad.files.hashing import digest_of_file, digest_of_text
 from tsad.loop.datasets import fetch, latest_training
@@ -79,15 +80,19 @@ def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, w
 
 
 def _write_csv(version: DatasetVersion, path: Path) -> int:
+    """An interval that the border of two windows cuts is one row; how many rows."""
     rows = 0
+    points: dict[str, list[ReviewedWindow]] = {}
+    for reviewed in version.windows:
+        points.setdefault(reviewed.window.point_id, []).append(reviewed)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["point_id", "start", "end", "label"])
-        for reviewed in version.windows:
-            kind = reviewed.window.series.time_kind
-            for interval in reviewed.intervals:
+        for point_id, windows in points.items():
+            kind = windows[0].window.series.time_kind
+            for interval in merge_kinds(i for w in windows for i in w.intervals):
                 start, end = format_time(interval.start, kind), format_time(interval.end, kind)
-                writer.writerow([cell(reviewed.window.point_id), start, end, cell(interval.label)])
+                writer.writerow([cell(point_id), start, end, cell(interval.label)])
                 rows += 1
     return rows
 

@@ -19,9 +19,10 @@ from tsad.core.series import Series
 from tsad.loop.exported import LabelExport, label_export
 from tsad.loop.opening import open_loop
 from tsad.loop.reading import record_read
+from tsad.plots.page import png
 from tsad.sources.csv_columns import COLUMNS
 from tsad.sources.quality import Quality, assess
-from tsad.steps.quality_page import badness, counts, page, png, worst_first
+from tsad.steps.quality_page import badness, counts, page, worst_first
 
 if TYPE_CHECKING:
     from tsad.sources.base import Source

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tsad.core.durations import format_duration
 from tsad.core.times import format_time
 from tsad.core.types import NS_PER_SECOND
+from tsad.plots.page import cards, document, framed, picture
 from tsad.sources.quality import Quality
 from tsad.sources.quality_findings import SEVERITIES, Finding
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 MAX_ROWS = 2000  # of the table of all series; the rest is in quality.json
-DPI = 100
 WORDS = {"refuse": "refused", "warn": "warning", "note": "note"}
-STYLE = """
-:root{color-scheme:light;--ink:#222;--soft:#666;--line:#e3e3e3;--refuse:#a11d00;--warn:#8a5a00;--note:#555}
-body{font:14px/1.45 system-ui,sans-serif;color:var(--ink);background:#fff;margin:24px auto;max-width:1180px;
-padding:0 20px}
-h1{font-size:21px;margin:0 0 2px} h2{font-size:16px;margin:30px 0 8px} h3{font-size:14px;margin:0}
-p{margin:2px 0} .soft{color:var(--soft)} .cards{display:flex;flex-wrap:wrap;gap:10px;margin:16px 0}
-.card{border:1px solid var(--line);border-radius:8px;padding:8px 16px;min-width:88px}
-.card b{display:block;font-size:20px}
-table{border-collapse:collapse;width:100%} .wide{overflow-x:auto}
-th{text-align:left;font-weight:600;border-bottom:2px solid var(--line);white-space:nowrap}
-th,td{padding:4px 10px 4px 0;vertical-align:top} td{border-bottom:1px solid var(--line);overflow-wrap:anywhere}
-td.said{min-width:300px} td.name{min-width:140px}
-.n{text-align:right;white-space:nowrap} .t{white-space:nowrap}
-.tag{display:inline-block;border-radius:4px;padding:0 6px;font-size:12px;border:1px solid;white-space:nowrap}
-.refuse{color:#fff;background:var(--refuse);border-color:var(--refuse)} .warn{color:var(--warn);background:#fff4dc}
-.note{color:var(--note);background:#f4f4f4}
-section{border:1px solid var(--line);border-radius:8px;padding:12px 14px;margin:0 0 14px}
-section img{display:block;width:100%;max-width:1000px;margin-top:8px} ul{margin:6px 0;padding:0;list-style:none}
-"""
 
 
 class Rated(Protocol):
@@ -72,13 +48,6 @@ def counts(found: Sequence[Rated]) -> dict[str, int]:
     return {"refused": worst["refuse"], "warnings": worst["warn"], "notes only": worst["note"], "fine": worst["fine"]}
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as an image small enough to be written into the page."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI)
-    return drawn.getvalue()
-
-
 def page(
     source: str, when: int, found: Sequence[Quality], failures: Mapping[str, str], figures: Mapping[str, bytes]
 ) -> str:
@@ -97,16 +66,14 @@ def page(
         _drawn({by_point[p]: image for p, image in figures.items()}), _table(worst_first(found)),
     ]  # fmt: skip
     body = "\n".join(part for part in parts if part)
-    head = f'<meta charset="utf-8"><title>Data quality: {escape(source)}</title><style>{STYLE}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+    return document(f"Data quality: {source}", body)
 
 
 def _cards(found: Sequence[Quality], failures: Mapping[str, str]) -> str:
     figures = {"series": len(found), "points": sum(q.points for q in found), **counts(found)}
     if failures:
         figures["not readable"] = len(failures)
-    cards = "".join(f'<div class="card"><b>{value:,}</b>{escape(name)}</div>' for name, value in figures.items())
-    return f'<div class="cards">{cards}</div>'
+    return cards({name: f"{value:,}" for name, value in figures.items()})
 
 
 def _by_finding(found: Sequence[Quality]) -> str:
@@ -123,12 +90,12 @@ def _by_finding(found: Sequence[Quality]) -> str:
         for severity in SEVERITIES
         for name, points in sorted(kinds[severity].items(), key=lambda item: -len(item[1]))
     ]
-    return _framed("Findings", ("", "finding", "series", "in"), rows)
+    return framed("Findings", ("", "finding", "series", "in"), rows)
 
 
 def _failed(failures: Mapping[str, str]) -> str:
     rows = [f"<tr><td>{escape(point)}</td><td>{escape(why)}</td></tr>" for point, why in failures.items()]
-    return _framed("Not readable", ("point", "why"), rows[:MAX_ROWS]) if rows else ""
+    return framed("Not readable", ("point", "why"), rows[:MAX_ROWS]) if rows else ""
 
 
 def _drawn(figures: Mapping[Quality, bytes]) -> str:
@@ -138,12 +105,11 @@ def _drawn(figures: Mapping[Quality, bytes]) -> str:
     blocks = []
     for quality, image in figures.items():
         items = "".join(f"<li>{_said(f)}</li>" for f in quality.findings)
-        alt = escape(f"{quality.point_id} over time, with {', '.join(f.name for f in quality.findings)} marked")
-        data = base64.b64encode(image).decode()
+        alt = f"{quality.point_id} over time, with {', '.join(f.name for f in quality.findings)} marked"
         blocks.append(
             f'<section><h3>{escape(quality.point_id)}</h3><p class="soft">{escape(_span(quality))}, '
             f"{quality.points:,} points, step {escape(_step(quality))}</p><ul>{items}</ul>"
-            f'<img alt="{alt}" src="data:image/png;base64,{data}"></section>'
+            f"{picture(image, alt)}</section>"
         )
     return "<h2>Worst series</h2>\n" + "\n".join(blocks)
 
@@ -162,14 +128,7 @@ def _table(found: Sequence[Quality]) -> str:
     ]
     heads = ["point", "points", *(["channels"] if wide else []), "span", "step", "missing", "low", "high", "labels"]
     more = f"<p>{len(found) - MAX_ROWS:,} more are in quality.json.</p>" if len(found) > MAX_ROWS else ""
-    return _framed("All series", [*heads, "findings"], rows) + more if rows else ""
-
-
-def _framed(title: str, heads: Sequence[str], rows: Sequence[str]) -> str:
-    right = {"points", "channels", "missing", "low", "high", "labels", "series"}
-    head = "".join(f'<th class="n">{h}</th>' if h in right else f"<th>{h}</th>" for h in heads)
-    body = "\n".join(rows)
-    return f'<h2>{title}</h2>\n<div class="wide"><table><tr>{head}</tr>\n{body}\n</table></div>'
+    return framed("All series", [*heads, "findings"], rows) + more if rows else ""
 
 
 def _tag(severity: str) -> str:

@@ -9,6 +9,8 @@ from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, Revie
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
 
+BESIDE = ("verdict", "note", "seconds", "batch")  # of an annotation, kept where somebody gave it
+
 
 def window_record(reviewed: ReviewedWindow, excerpt: int) -> dict[str, Any]:
     """One reviewed window as JSON-able values; ``excerpt`` is the row of its series in the table.
@@ -27,6 +29,7 @@ def window_record(reviewed: ReviewedWindow, excerpt: int) -> dict[str, Any]:
             {
                 "annotator": a.annotator, "intervals": _pack(a.intervals), "submitted_at": a.submitted_at,
                 "skipped": a.skipped, "annotation_id": a.annotation_id,
+                **{key: getattr(a, key) for key in BESIDE if getattr(a, key)},
             }
             for a in reviewed.annotations
         ],
@@ -43,7 +46,10 @@ def window_of(record: Mapping[str, Any], excerpts: Sequence[Series], purpose: Pu
         record["probability"], record["strategy"], purpose, _proposals(record), record["score"],
     )  # fmt: skip
     annotations = tuple(
-        Annotation(a["annotator"], _unpack(a["intervals"]), a["submitted_at"], a["skipped"], a["annotation_id"])
+        Annotation(
+            a["annotator"], _unpack(a["intervals"]), a["submitted_at"], a["skipped"], a["annotation_id"],
+            **{key: a[key] for key in BESIDE if key in a},
+        )
         for a in record["annotations"]
     )
     return ReviewedWindow(choice, annotations, ReviewState(record["state"]), _unpack(record["intervals"]))

@@ -14,3 +14,4 @@ class ReviewOptions(Options):
     poll_seconds: float = Field(gt=0)
     min_reviewed: int = Field(ge=0)  # queue windows to be reviewed before the loop goes on; 0 = all
     agreement_iou: float = Field(ge=0, le=1)  # below it, two people's answers are a CONFLICT
+    beside: list[str]  # detectors of conf/detector, or aliases and numbers of versions, that propose too

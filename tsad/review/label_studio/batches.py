@@ -71,6 +71,7 @@ def _mark(choice: Choice, form: Template, batch: str) -> dict[str, Any]:
 def _tasks(client: Client, project: int, names: Iterable[str]) -> list[dict[str, Any]]:
     """The task of each window, the oldest where there are several."""
     tasks: dict[str, dict[str, Any]] = {}
-    for task in client.find(project, "window_id", list(names)):
+    columns = ("data", "overlap", "total_annotations", "cancelled_annotations")
+    for task in client.find(project, "window_id", list(names), columns):
         tasks.setdefault(task["data"]["window_id"], task)
     return list(tasks.values())

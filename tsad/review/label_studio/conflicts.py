@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tsad.agreement.latest import judged
@@ -17,6 +17,7 @@ from tsad.review.label_studio.template import Template
 
 STATE, CONFLICT, SETTLED = "state", "conflict", ""  # key of a task's data, and what it says there
 ANSWER = {"en": "Answer", "zh": "回答"}  # names of layers, before a number
+ASKED = ("overlap", "is_labeled", "total_annotations", "cancelled_annotations")  # columns: how many, and how far
 TOLD = "; people disagree: "  # where a title goes on with what each of them said
 
 
@@ -25,13 +26,10 @@ def people_for(window: Window, overlap: float) -> int:
     return 2 if int(window.window_id[8:], 16) / 2**32 < overlap else 1
 
 
-def share_out(client: Client, project: int, windows: Iterable[Window], overlap: float) -> None:
-    """Let Label Studio hand the tasks of a share of the windows to two people; what more people are asked for stays."""
-    for_two = {w.window_id for w in windows if people_for(w, overlap) > 1}
-    if not for_two:
-        return
-    for task in list(client.tasks(project, whole=False)):
-        if task["data"].get("window_id") in for_two and task["overlap"] < 2:
+def share_out(client: Client, project: int, ids: Sequence[int]) -> None:
+    """Let Label Studio hand these tasks to two people; what more people are asked for stays."""
+    for task in list(client.tasks(project, ASKED, ids=ids)):
+        if task["overlap"] < 2:
             client.change_task(task["id"], **_asking(task, 2))
 
 
@@ -55,9 +53,9 @@ def settle(
     """
     by_window = {r.window.window_id: r for r in reviewed}
     conflicts = [name for name, r in by_window.items() if r.state is ReviewState.CONFLICT]
-    marked = [t for t in client.find(project, STATE, [CONFLICT]) if t["data"].get("window_id") in by_window]
+    marked = [t for t in client.find(project, STATE, [CONFLICT], ("data",)) if t["data"].get("window_id") in by_window]
     known = {t["data"]["window_id"] for t in marked}
-    tasks = [*marked, *client.find(project, "window_id", [name for name in conflicts if name not in known])]
+    tasks = [*marked, *client.find(project, "window_id", [n for n in conflicts if n not in known], ())]
     asked, stale = 0, []
     for number in (t["id"] for t in tasks):
         task = client.task(number)

@@ -1,4 +1,4 @@
-"""Windows and intervals as Label Studio's tasks and regions, and back. Pure; the only place that knows its times.
+"""Windows and intervals as Label Studio's tasks and regions, and back. Pure; with ``clock`` all that knows its times.
 
 Inside, times are int64 ns UTC and intervals half-open. Label Studio shows strings without a zone, in a fixed offset
 that travels with each task, to the millisecond; its region ends are inclusive; series with an integer index show
@@ -8,9 +8,8 @@ with gaps and jitter too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,17 @@ from tsad.core.errors import ReviewError
 from tsad.core.names import markup_free
 from tsad.core.reviews import Annotation, Choice, Purpose
 from tsad.core.series import Window
-from tsad.core.types import ANOMALY, NS_PER_SECOND, FloatArray, IntArray, Interval, TimeKind
-from tsad.review.label_studio.clock import offset_ns
+from tsad.core.types import ANOMALY, FloatArray, IntArray, Interval, TimeKind
+from tsad.review.label_studio.clock import axis, instant, offset_ns, place_of, places_of, shown, shown_all
 from tsad.review.label_studio.layers import Layer, champions, layers_of
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.pictures import pictures_of
 from tsad.review.label_studio.template import (
+    AS_PROPOSED,
     BATCH,
+    CANNOT_TELL,
     CONTEXT,
+    CORRECTED,
     NO_DATA,
     RESTORE,
     SERIES_KEY,
@@ -38,58 +40,7 @@ from tsad.review.label_studio.view import Gap, View, view_of
 from tsad.review.label_studio.words import words_of
 from tsad.review.positions import Run, intervals_to_labelled_runs, labelled_runs_to_intervals
 
-NS_PER_MS = 1_000_000
-
-
-def axis(window: Window, offset: int) -> IntArray:
-    """Where each point of the window lies on the axis people see. [L] int64: local ms, or the index.
-
-    Raises:
-        ReviewError: sampled finer than Label Studio can show.
-    """
-    places = _places(window.timestamps, window.series.time_kind, offset)
-    if len(places) > 1 and not (np.diff(places) > 0).all():
-        raise ReviewError(
-            f"{window.point_id} is sampled finer than the millisecond that Label Studio can show",
-            "Give it an integer index instead of time, or thin it out at the source.",
-        )
-    return places
-
-
-def _places(stamps: IntArray, kind: TimeKind, offset: int) -> IntArray:
-    """Instants in ns UTC as people see them: local ms, or the index."""
-    return stamps // NS_PER_SECOND if kind == "index" else (stamps + offset) // NS_PER_MS
-
-
-def shown(place: int, time_kind: TimeKind) -> str | int:
-    """One place of the axis as the task writes it."""
-    if time_kind == "index":
-        return int(place)
-    return str(np.datetime64(int(place), "ms")).replace("T", " ")
-
-
-def shown_all(places: IntArray, time_kind: TimeKind) -> list[str] | list[int]:
-    """:func:`shown` for many places at once. [L] -> L."""
-    if time_kind == "index":
-        return places.tolist()
-    texts = np.datetime_as_string(places.astype("datetime64[ms]")).tolist()
-    return [f"{t[:10]} {t[11:]}" for t in texts]
-
-
-def place_of(value: object, time_kind: TimeKind) -> float:
-    """The inverse of :func:`shown`; also takes times without or with finer fractions of a second.
-
-    Raises:
-        ValueError: neither a time nor an index.
-    """
-    if time_kind == "index":
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError(f"{value!r} is no index")
-        return float(value)
-    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?", value):
-        raise ValueError(f"{value!r} is no time like 2026-01-31 08:00:00")
-    # Division of Python integers is exact where the result is a whole millisecond; float64 nanoseconds are not.
-    return int(np.datetime64(value.replace(" ", "T"), "us").astype(np.int64)) / 1000
+REDRAW = "Delete the region in Label Studio, draw it again and update the answer."
 
 
 def regions(window: Window, intervals: Iterable[Interval], template: Template, offset: int) -> list[dict[str, Any]]:
@@ -142,7 +93,7 @@ def aside_regions(view: View, layers: Sequence[Layer], template: Template, offse
     marked = [(a, b, CONTEXT, "") for a, b in view.context]
     marked += [(gap.before, gap.after, NO_DATA, _lacking(view, gap)) for gap in view.gaps]
     for first, last, label, note in marked:
-        start, end = (shown(p, kind) for p in _places(stamps[[first, last]], kind, offset))
+        start, end = (shown(p, kind) for p in places_of(stamps[[first, last]], kind, offset))
         value = {"start": start, "end": end, "instant": first == last, "timeserieslabels": [label]}
         drawn.append({"value": value, **({"meta": {"text": [markup_free(note)]}} if note else {})})
     for layer in layers:
@@ -180,7 +131,8 @@ def read_intervals(
         where: task and annotation, for messages.
 
     Raises:
-        ReviewError: a region that the project's template does not know, or outside the window, or without valid times.
+        ReviewError: a region that the project's template does not know, or with two labels, or outside the window, or
+            that ends before it starts, or without valid times.
     """
     places = axis(window, offset)
     runs: list[Run] = []
@@ -201,6 +153,11 @@ def read_intervals(
                 f"{where} uses the label {', '.join(map(str, unknown))}, which the template of the project does not "
                 f"know: the template has changed", RESTORE,
             )
+        if len(labels) > 1:
+            raise ReviewError(
+                f"{where} has a region with {len(labels)} labels ({', '.join(map(str, labels))})",
+                "Choose one for it, or draw it once for each, and update the answer.",
+            )
         runs.append((*_covered(places, value, window.series.time_kind, where), str(labels[0])))
     # Through the labelled runs once more: touching and overlapping regions of one kind are one interval.
     intervals = labelled_runs_to_intervals(window, runs)
@@ -210,16 +167,16 @@ def read_intervals(
 def _covered(places: IntArray, value: Mapping[str, Any], kind: TimeKind, where: str) -> tuple[int, int]:
     """Half-open positions that an inclusive region covers."""
     try:
-        start, end = sorted((place_of(value.get("start"), kind), place_of(value.get("end"), kind)))
+        start, end = place_of(value.get("start"), kind), place_of(value.get("end"), kind)
     except ValueError as error:
-        raise ReviewError(
-            f"{where} has a region whose start or end cannot be read: {error}",
-            "Delete the region in Label Studio and draw it again.",
-        ) from error
+        raise ReviewError(f"{where} has a region whose start or end cannot be read: {error}", REDRAW) from error
+    extent = f"({value.get('start')} to {value.get('end')})"
+    if end < start:
+        raise ReviewError(f"{where} has a region that ends before it starts {extent}", REDRAW)
     if end < places[0] or start > places[-1]:
         raise ReviewError(
-            f"{where} has a region outside its window ({value.get('start')} to {value.get('end')})",
-            "Delete the region in Label Studio and draw it again.",
+            f"{where} has a region outside its window {extent}, where only the context is shown",
+            "Delete the region in Label Studio, or extend it into the window, and update the answer.",
         )
     a = int(np.searchsorted(places, start, side="left"))
     b = int(np.searchsorted(places, end, side="right"))
@@ -282,7 +239,7 @@ def task(
     window, kind = choice.window, choice.window.series.time_kind
     view, offset = drawn(choice, template, options), offset_ns(options.utc_offset)
     places, values = axis(window, offset), view.values
-    seen = _places(window.series.timestamps[view.rows], kind, offset)
+    seen = places_of(window.series.timestamps[view.rows], kind, offset)
     rows: dict[str, Any] = {TIME_COLUMN: shown_all(seen, kind)}
     for number in range(1, template.channels + 1):
         # A project has one number of columns; a series with fewer channels gets flat ones that its title calls empty.
@@ -301,6 +258,13 @@ def task(
     return {"data": data, "predictions": [made] if made else []}
 
 
+def shown_version(choice: Choice, version: str = "") -> str:
+    """The model version that the pre-annotation of a choice bears; see :func:`prediction`."""
+    if choice.purpose is Purpose.GOLD or choice.proposal is None:
+        return version or CONTEXT
+    return choice.origin.model_version if choice.origin else "unversioned"
+
+
 def prediction(
     choice: Choice, view: View, template: Template, utc_offset: str, version: str = "", answers: Sequence[Layer] = ()
 ) -> dict[str, Any] | None:
@@ -315,41 +279,56 @@ def prediction(
     offset = offset_ns(utc_offset)
     if choice.purpose is Purpose.GOLD or choice.proposal is None:
         aside = aside_regions(view, answers, template, offset)
-        return {"model_version": version or CONTEXT, "result": aside} if aside else None
+        return {"model_version": shown_version(choice, version), "result": aside} if aside else None
     own = regions(choice.window, champions(choice) if template.aside else choice.proposal, template, offset)
     return {
-        "model_version": choice.origin.model_version if choice.origin else "unversioned",
+        "model_version": shown_version(choice, version),
         "score": round(choice.confidence, 4),
         "result": [*own, *aside_regions(view, (*layers_of(choice), *answers), template, offset)],
     }
 
 
-def read_annotations(found: Mapping[str, Any], choice: Choice, template: Template) -> tuple[Annotation, ...]:
+@dataclass(frozen=True)
+class Answers:
+    """What people submitted for a task.
+
+    Attributes:
+        problems: why answers cannot be read and what to do, one each; those are not among ``annotations``.
+    """
+
+    annotations: tuple[Annotation, ...]
+    problems: tuple[str, ...] = ()
+
+
+def read_annotations(found: Mapping[str, Any], choice: Choice, template: Template) -> Answers:
     """What people submitted for a task, read in the offset in which the task was shown. Drafts do not count.
+
+    An answer that cannot be read is no problem where the same person has answered again since.
 
     Args:
         found: the task as Label Studio gives it, with ``id``, ``data`` and ``annotations``.
-
-    Raises:
-        ReviewError: see :func:`read_intervals`.
     """
     offset = offset_ns(str(found["data"].get("utc_offset", "+00:00")))
-    out = []
+    read: list[Annotation] = []
+    faults: list[tuple[str, int, str]] = []
     for item in found.get("annotations") or ():
-        skipped = bool(item.get("was_cancelled"))
         where = f"Annotation {item.get('id')} of task {found.get('id')} ({choice.window.point_id})"
-        said = () if skipped else read_intervals(choice.window, item.get("result") or (), template, offset, where)
         who = item.get("completed_by")
-        out.append(Annotation(
+        submitted = Annotation(
             annotator=str(who.get("id") if isinstance(who, Mapping) else who),
-            intervals=said,
+            intervals=(),
             submitted_at=instant(item.get("updated_at") or item.get("created_at")),
-            skipped=skipped,
+            skipped=bool(item.get("was_cancelled")),
             annotation_id=str(item.get("id")),
             seconds=float(item.get("lead_time") or 0.0),
             batch=batch_of(item.get("result") or ()),
-        ))
-    return tuple(out)
+        )
+        try:
+            read.append(_judged(submitted, item.get("result") or (), choice, template, (offset, where)))
+        except ReviewError as error:
+            faults.append((submitted.annotator, submitted.submitted_at, str(error)))
+    again = {a.annotator: max(b.submitted_at for b in read if b.annotator == a.annotator) for a in read}
+    return Answers(tuple(read), tuple(text for who, at, text in faults if again.get(who, -1) <= at))
 
 
 def batch_of(result: Iterable[Mapping[str, Any]]) -> str:
@@ -358,12 +337,37 @@ def batch_of(result: Iterable[Mapping[str, Any]]) -> str:
     return str(marks[0][0]) if marks else ""
 
 
-def instant(text: object) -> int:
-    """An ISO 8601 time of Label Studio in ns UTC; 0 where there is none."""
-    if not text:
-        return 0
-    plain = re.sub(r"(Z|\+00:00)$", "", str(text))
-    return int(np.datetime64(plain.replace(" ", "T"), "ns").astype(np.int64))
+def _judged(
+    submitted: Annotation, result: Sequence[Mapping[str, Any]], choice: Choice, template: Template,
+    offset_and_where: tuple[int, str],
+) -> Annotation:
+    """The annotation with its intervals, verdict and reason.
+
+    Raises:
+        ReviewError: see :func:`read_intervals`; or the verdict contradicts the intervals.
+    """
+    offset, where = offset_and_where
+    verdict, note = _texts(result, template.verdict, "choices"), _texts(result, template.reason, "text")
+    told = replace(submitted, verdict=verdict, note=note)
+    if submitted.skipped or verdict == CANNOT_TELL:
+        return replace(told, skipped=True)
+    intervals = read_intervals(choice.window, result, template, offset, where)
+    if choice.proposal is not None and verdict in (AS_PROPOSED, CORRECTED):
+        given, proposed = (intervals_to_labelled_runs(choice.window, own) for own in (intervals, choice.proposal))
+        if (given == proposed) != (verdict == AS_PROPOSED):
+            are = "are" if given == proposed else "are not"
+            raise ReviewError(
+                f"{where} says {verdict!r}, but its intervals {are} those proposed",
+                "Change one of the two in Label Studio and update the answer.",
+            )
+    return replace(told, intervals=intervals)
+
+
+def _texts(result: Sequence[Mapping[str, Any]], control: str, key: str) -> str:
+    """What was chosen or written in a control, "" where nothing was or the template has no such control."""
+    values = [(r.get("value") or {}).get(key) for r in result if control and r.get("from_name") == control]
+    texts = [str(t) for v in values if v for t in (v if isinstance(v, list) else [v])]
+    return "\n".join(t.strip() for t in texts if t.strip())
 
 
 def _rounded(values: FloatArray) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from tsad.core.errors import LabelError, TsadError
-from tsad.core.intervals import merge
+from tsad.core.intervals import merge_kinds
 from tsad.core.names import of_markup_free
 from tsad.core.reviews import ReviewedWindow
 from tsad.core.types import ANOMALY, NS_PER_SECOND, IntArray, Interval, TimeKind
 from tsad.review.label_studio import convert
-from tsad.review.label_studio.clock import offset_ns
+from tsad.review.label_studio.clock import NS_PER_MS, instant, offset_ns, place_of
 from tsad.review.label_studio.options import LabelStudioOptions
-from tsad.review.label_studio.template import SERIES_KEY, TIME_COLUMN, Template
+from tsad.review.label_studio.template import ASIDE, SERIES_KEY, TIME_COLUMN, Template
 
 TimesOf = Callable[[Sequence[Any]], IntArray]  # times of series as files have them, text or numbers -> ns UTC
 
@@ -53,10 +54,10 @@ def read_export(path: Path, clock: TimesOf | None = None) -> dict[str, tuple[Int
         judged = [a for a in task.get("annotations") or () if not a.get("was_cancelled")]
         if not judged:
             continue
-        latest = max(judged, key=lambda a: convert.instant(a.get("updated_at") or a.get("created_at")))
+        latest = max(judged, key=lambda a: instant(a.get("updated_at") or a.get("created_at")))
         where = f"task {task.get('id')} of {path.name}"
         found[_point(task["data"], where)] += _said(task["data"], latest.get("result") or (), where, clock)
-    return {point: _merged(items) for point, items in found.items()}
+    return {point: merge_kinds(items) for point, items in found.items()}
 
 
 def to_label_studio(windows: Sequence[ReviewedWindow], options: LabelStudioOptions) -> list[dict[str, Any]]:
@@ -66,12 +67,13 @@ def to_label_studio(windows: Sequence[ReviewedWindow], options: LabelStudioOptio
         options: ``utc_offset`` and ``max_channels`` as people saw them.
     """
     offset = offset_ns(options.utc_offset)
+    whole = options.model_copy(update={"max_points": sys.maxsize})  # a file keeps every point
     out = []
     for reviewed in windows:
         window = reviewed.window
         drawn = min(window.values.shape[1], options.max_channels)
         form = Template("label", "ts", window.series.time_kind, drawn, (), frozenset())
-        made = convert.task(reviewed.choice, form, options, "export")
+        made = convert.task(reviewed.choice, form, whole, "export")
         result = convert.regions(window, reviewed.intervals, form, offset)
         out.append({**made, "annotations": [{"result": result, "was_cancelled": False}]})
     return out
@@ -90,8 +92,8 @@ def _point(data: Mapping[str, Any], where: str) -> str:
 def _said(
     data: Mapping[str, Any], result: Sequence[Mapping[str, Any]], where: str, clock: TimesOf | None
 ) -> list[Interval]:
-    """Regions of one annotation; every kind of control whose values have a start and an end in time."""
-    marked = [r for r in result if r.get("type") == "timeserieslabels"]
+    """Regions of one annotation, whatever their control; but not what tsad only showed."""
+    marked = [r for r in result if r.get("type") == "timeserieslabels" and r.get("from_name") != ASIDE]
     if not marked:
         return []
     if clock is not None and "utc_offset" not in data:
@@ -102,8 +104,8 @@ def _said(
         kind = "time" if isinstance((marked[0].get("value") or {}).get("start"), str) else "index"
     try:
         offset = offset_ns(str(data.get("utc_offset", "+00:00"))) if kind == "time" else 0
-        unit = convert.NS_PER_MS if kind == "time" else NS_PER_SECOND
-        places = np.array([convert.place_of(t, kind) for t in texts])
+        unit = NS_PER_MS if kind == "time" else NS_PER_SECOND
+        places = np.array([place_of(t, kind) for t in texts])
         return [i for r in marked for i in _intervals(r.get("value") or {}, kind, places, unit, offset)]
     except (ValueError, OverflowError) as error:
         raise LabelError(f"{where} has a time that cannot be read: {error}", "Correct it in the export.") from error
@@ -154,15 +156,9 @@ def _stop(places: Any, end: float, alone: float) -> float:
 
 
 def _intervals(value: Mapping[str, Any], kind: TimeKind, places: Any, unit: int, offset: int) -> list[Interval]:
-    start, end = sorted((convert.place_of(value.get("start"), kind), convert.place_of(value.get("end"), kind)))
+    start, end = sorted((place_of(value.get("start"), kind), place_of(value.get("end"), kind)))
     stop = _stop(places, end, NS_PER_SECOND / unit)
     first = round(start * unit)
     return [
         Interval(first - offset, max(round(stop * unit), first + 1) - offset, label) for label in _labels(value)
     ]
-
-
-def _merged(items: Sequence[Interval]) -> tuple[Interval, ...]:
-    """Touching and overlapping intervals of one kind as one, in time order."""
-    kinds = sorted({i.label for i in items})
-    return tuple(sorted(i for k in kinds for i in merge(i for i in items if i.label == k)))

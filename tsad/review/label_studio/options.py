@@ -29,6 +29,8 @@ class LabelStudioOptions(ReviewOptions):
     overlap: float = Field(ge=0, le=1)  # share of windows that wait for the answers of two people
     consensus: ConsensusMode  # what counts of answers that agree
     expert: str  # id of the annotator who settles conflicts; "" = nobody
+    patience: float = Field(ge=0)  # seconds to wait for a server that goes away in mid-push or mid-pull
+    verdict: bool  # ask for a verdict and a reason beside the intervals
     pictures: bool  # a picture of the whole series in each task, a thumbnail in the list
     instruction: str  # file in label_studio/, "{language}" = en or zh; "" = none
     submit_key: str  # that submits and opens the next window; "" = Label Studio's own

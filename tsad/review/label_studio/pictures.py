@@ -15,7 +15,8 @@ from tsad.core.types import IntArray
 from tsad.plots import svg
 from tsad.plots.canvas import BLUE, GREY, INK, ORANGE, VERMILION
 from tsad.plots.ticks import ticks
-from tsad.review.label_studio.clock import from_to, offset_ns
+from tsad.review.label_studio.clock import offset_ns
+from tsad.review.label_studio.moments import from_to
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 from tsad.review.label_studio.view import PAUSE, View

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +11,20 @@ from typing import Any, Self
 
 from tsad.agreement.deciding import ConsensusRule
 from tsad.core.errors import ConfigError, ReviewError
-from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
+from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
+from tsad.files.hashing import digest_of_parts
+from tsad.files.locate import answers_folder
 from tsad.review.agreement import resolve
 from tsad.review.base import Reviewer
-from tsad.review.label_studio import batches, convert, instruction, server, tabs, template
-from tsad.review.label_studio.client import ANSWERED, Client
+from tsad.review.label_studio import batches, convert, fitting, instruction, projects, server, tabs, template
+from tsad.review.label_studio.client import Client, where
 from tsad.review.label_studio.conflicts import answer_layers, people_for, settle, share_out
 from tsad.review.label_studio.kinds import read_kinds
-from tsad.review.label_studio.layers import layers_of
+from tsad.review.label_studio.known import KnownTask, KnownTasks, TaskReader
 from tsad.review.label_studio.located import find_file
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
+from tsad.review.label_studio.writing import TaskWriter, versions_of
 from tsad.review.order import in_order
 
 DESCRIPTION = "Review queue of a tsad loop. Correct the proposed intervals and submit; none where nothing is abnormal."
@@ -39,14 +42,17 @@ class ReviewProgress:
 class LabelStudioReviewer(Reviewer):
     """People, over a Label Studio project, found by its title or created with the first push.
 
-    Nothing is kept here: what was pushed and answered is looked up in Label Studio every time, so a killed push
-    or pull is simply done again.
+    What was pushed and answered is looked up in Label Studio every time (a copy in the cache saves reading what has not
+    changed), so a killed push or pull is simply done again. A server that restarts meanwhile is waited for.
 
     Args:
         url: the server, without a trailing slash. token: a user's token; never logged.
         loop: names the project ``tsad-<loop>`` where ``options.project`` is empty.
         push_id: names this push, so that it can be withdrawn; default: the model version of each window.
         client: a ready client, for tests.
+
+    Attributes:
+        kept: folder of the copy; ``None`` = it lives as long as the reviewer.
 
     Raises:
         ReviewError: from push, pull, withdraw, progress: the server is down, the token refused, the project or tasks
@@ -61,7 +67,9 @@ class LabelStudioReviewer(Reviewer):
     @classmethod
     def of_loop(cls, options: LabelStudioOptions, *, loop: str, home: Path) -> Self:
         """The reviewer of a loop; the server and the token have to be there."""
-        return cls(options, url=server.service_url(options, home), token=server.token(options, home), loop=loop)
+        made = cls(options, url=server.service_url(options, home), token=server.token(options, home), loop=loop)
+        made.kept = answers_folder(home)
+        return made
 
     def __init__(
         self, options: LabelStudioOptions, *, url: str, token: str, loop: str = "", push_id: str = "",
@@ -76,12 +84,14 @@ class LabelStudioReviewer(Reviewer):
                 "Choose another: review.project=<name>.",
             )
         self._address, self._token, self._client = url.rstrip("/"), token, client
-        self._complete: tuple[int, int] | None = None  # (project, tasks) when all windows were last seen there
+        self.kept: Path | None = None
+        self._copy = f"{digest_of_parts(self._address, self.title, loop)}.json"
+        self._known: KnownTasks | None = None
 
     @cached_property
     def client(self) -> Client:
         """Connected at first use: making a reviewer costs nothing."""
-        return self._client or Client(self._address, self._token)
+        return self._client or Client(self._address, self._token, self.settings.patience, self.context)
 
     def push(self, choices: Sequence[Choice]) -> int:
         """Put windows into the queue, in the order in which people are to see them.
@@ -98,30 +108,34 @@ class LabelStudioReviewer(Reviewer):
         convert.check(wanted.values())  # before anything is made: half a queue helps nobody
         project, form = self._project_for(list(wanted.values()))
         convert.check(wanted.values(), form)
-        known, version = self._known(project, wanted), _version(choices)
-        order = in_order(wanted.values())
-        ranks = {c.window.window_id: rank for rank, c in enumerate(order)}
-        fresh = [c for c in order if c.window.window_id not in known]
-        created = 0
-        with self.context.progress.task("pushing windows", len(fresh)) as pushed:
-            for at in range(0, len(fresh), self.settings.chunk):
-                chunk = fresh[at : at + self.settings.chunk]
-                part = [self._task(c, form, version, ranks[c.window.window_id]) for c in chunk]
-                created += self.client.import_tasks(project, part)
-                pushed(created)
-        if created != len(fresh):
-            raise ReviewError(
-                f"Label Studio took {created} of {len(fresh)} tasks into project {self.title}",
-                "See its log, then push again: what arrived is not pushed twice.",
-            )
-        self._refresh(project, form, wanted, known)
-        share_out(self.client, project, (c.window for c in wanted.values()), self.settings.overlap)
+        version = _version(choices)
+        with self._tasks(self._project(), "reading the queue") as reader:
+            writer = TaskWriter(self.client, reader)
+            there = writer.one_each(wanted)
+            order = in_order(wanted.values())
+            ranks = {c.window.window_id: rank for rank, c in enumerate(order)}
+            fresh = [c for c in order if c.window.window_id not in there]
+            with self.context.progress.task("pushing windows", len(fresh)) as pushed:
+                for at in range(0, len(fresh), self.settings.chunk):
+                    part = fresh[at : at + self.settings.chunk]
+                    writer.make(part, lambda c: self._task(c, form, version, ranks[c.window.window_id]))
+                    pushed(at + len(part))
+            if fresh:  # another push may have made the same tasks meanwhile
+                there = writer.one_each(wanted)
+            if len(there) != len(wanted):
+                raise ReviewError(
+                    f"{len(wanted) - len(there)} of {len(wanted)} tasks did not arrive in project {self.title}",
+                    "See Label Studio's log, then push again: what arrived is not pushed twice.",
+                )
+            self._refresh(writer, form, wanted, there)
+        overlap = self.settings.overlap
+        share_out(self.client, project, [t.id for w, t in there.items() if people_for(wanted[w].window, overlap) > 1])
         if version:
             # Label Studio shows the proposals of one model version only: the project's.
             self.client.update_project(project, model_version=version)
         self._instruct(form)
         tabs.keep_tabs(self.client, project, self.settings.language)
-        return created
+        return len(fresh)
 
     def pull(self, choices: Sequence[Choice]) -> list[ReviewedWindow]:
         """Every window of ``choices`` as people left it, in the same order; ``PENDING`` where nobody answered."""
@@ -138,26 +152,30 @@ class LabelStudioReviewer(Reviewer):
             return []
         project = self._project()
         form = template.read(project["label_config"], self.title)
-        answers: dict[str, list[Any]] = defaultdict(list)
-        with self.context.progress.task("reading answers") as read:
-            for count, found in enumerate(self.client.tasks(project["id"], ANSWERED), start=1):
-                read(count)
-                name = found["data"].get("window_id")
-                if name in wanted:
-                    answers[name] += convert.read_annotations(found, wanted[name], form)
+        with self._tasks(project, "reading answers") as reader:
+            tasks = reader.answers(wanted)
         if not gone:
-            self._check_present(project["id"], wanted, answers)
-        return [
-            resolve(c, answers[c.window.window_id], self.rule, people_for(c.window, self.settings.overlap))
-            for c in choices
-        ]
+            self._check_present(wanted, tasks)
+        return [self._resolved(c, tasks[c.window.window_id], form) for c in choices]
+
+    def _resolved(self, choice: Choice, tasks: Sequence[KnownTask], form: Template) -> ReviewedWindow:
+        """How a window stands; it waits while an answer of it cannot be read."""
+        read = [convert.read_annotations(task.as_given(), choice, form) for task in tasks]
+        answers: list[Annotation] = [a for one in read for a in one.annotations]
+        problems = [text for one in read for text in one.problems]
+        if problems:
+            return ReviewedWindow(choice, tuple(answers), ReviewState.PENDING, problem="; ".join(problems))
+        return resolve(choice, answers, self.rule, people_for(choice.window, self.settings.overlap))
 
     def settle(self, reviewed: Sequence[ReviewedWindow]) -> int:
         """See :meth:`Reviewer.settle`; raises as :meth:`pull`."""
         conflicts = [r for r in reviewed if r.state is ReviewState.CONFLICT]
         layers = {layer.name for r in conflicts for layer in answer_layers(r, self.settings.language)}
         project = self._project()
-        form = self._adapted(project, (), layers)
+        config = template.with_labels(project["label_config"], (), self.title, sorted(layers)) if layers else ""
+        if layers and config != project["label_config"]:
+            self.client.update_project(project["id"], label_config=config)
+        form = template.read(config or project["label_config"], self.title)
         return settle(self.client, project["id"], form, reviewed, self.settings)
 
     def user(self) -> str:
@@ -180,10 +198,12 @@ class LabelStudioReviewer(Reviewer):
             return batches.take_back(self.client, reviewed, done)
 
     def progress(self, choices: Sequence[Choice]) -> ReviewProgress:
-        """How many of these windows have an answer, without reading the answers."""
-        wanted, project = _by_window(choices), self._project()
-        answered = {t["data"].get("window_id") for t in self.client.tasks(project["id"], ANSWERED, whole=False)}
-        return ReviewProgress(self.project_url, len(wanted), len(answered & wanted.keys()))
+        """How many of these windows have an answer."""
+        wanted = _by_window(choices)
+        with self._tasks(self._project(), "reading answers") as reader:
+            tasks = reader.answers(wanted)
+        answered = sum(any(task.annotations for task in own) for own in tasks.values())
+        return ReviewProgress(self.project_url, len(wanted), answered)
 
     def withdraw(
         self, choices: Sequence[Choice] | None = None, *, model_version: str = "", push_id: str = ""
@@ -198,20 +218,17 @@ class LabelStudioReviewer(Reviewer):
         """
         if choices is None and not model_version and not push_id:
             raise ValueError("withdraw needs choices, a model version or a push")
-        wanted = None if choices is None else {c.window.window_id for c in choices}
-        project = self._project()["id"]
-        doomed = [
-            found["id"]
-            for found in self.client.tasks(project)
-            if not _touched(found)
-            and (wanted is None or found["data"].get("window_id") in wanted)
-            and (not push_id or found["data"].get("push") == push_id)
-            and (not model_version or model_version in _versions(found))
-        ]
-        if doomed:
-            self.client.delete_untouched(project, doomed)
-        left = {found["id"] for found in self.client.tasks(project, whole=False)} if doomed else set()
-        return len(set(doomed) - left)
+        conditions = [where("data.push", "equal", push_id, "String")] if push_id else []
+        project = self._project()
+        with self._tasks(project, "reading tasks") as reader:
+            ids = None
+            if choices is not None:
+                ids = [task.id for own in reader.locate(_by_window(choices)).values() for task in own]
+            if ids is None or conditions or model_version:
+                columns = ("predictions",) if model_version else ()
+                rows = self.client.tasks(project["id"], columns, conditions, ids)
+                ids = [row["id"] for row in rows if not model_version or model_version in versions_of(row)]
+            return TaskWriter(self.client, reader).delete_untouched(ids)
 
     @property
     def rule(self) -> ConsensusRule:
@@ -241,46 +258,25 @@ class LabelStudioReviewer(Reviewer):
 
     def _project_for(self, choices: Sequence[Choice]) -> tuple[int, Template]:
         """The project, made or adapted so that these windows can be shown in it."""
-        kinds = {i.label for c in choices for i in (*(c.proposal or ()), *(c.window.series.labels or ()))}
-        layers = sorted({layer.name for c in choices for layer in layers_of(c)})
         found = self.client.find_projects(self.title)
         if not found or (len(found) == 1 and not found[0].get("task_number")):
-            config = self._filled(choices, kinds, layers)
+            settings = self.settings
+            offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
+            config = fitting.filled(find_file(settings.template, "template", "*.xml"), offered, choices, settings)
             fields = {"label_config": config, "sampling": "Sequential sampling", "show_skip_button": True,
                       "enable_empty_annotation": True, "show_collab_predictions": True, "skip_queue": "IGNORE_SKIPPED"}
             if found:
                 self.client.update_project(found[0]["id"], **fields)
                 number = found[0]["id"]
             else:
-                number = self.client.create_project(title=self.title, description=DESCRIPTION, **fields)["id"]
+                number = projects.create(self.client, self.title, description=DESCRIPTION, **fields)
             return number, template.read(config, self.title)
         project = self._project()
-        return project["id"], self._adapted(project, kinds, layers)
-
-    def _adapted(self, project: Mapping[str, Any], kinds: Collection[str], layers: Collection[str]) -> Template:
-        """The project's template, with the labels that it lacks added."""
-        form = template.read(project["label_config"], self.title)
-        if set(kinds) - set(form.labels) or (form.aside and set(layers) - set(form.layers)):
-            config = template.with_labels(project["label_config"], kinds, self.title, sorted(layers))
+        template.read(project["label_config"], self.title)  # says what it lacks before anything is changed
+        config = fitting.fitted(project["label_config"], choices, self.title)
+        if config != project["label_config"]:
             self.client.update_project(project["id"], label_config=config)
-            form = template.read(config, self.title)
-        return form
-
-    def _filled(self, choices: Sequence[Choice], kinds: Iterable[str], layers: Sequence[str]) -> str:
-        path, settings = find_file(self.settings.template, "template", "*.xml"), self.settings
-        widths = [c.window.values.shape[1] for c in choices]
-        drawn = min(max(widths), settings.max_channels)
-        names = {c.window.series.channels for c in choices}
-        same = len(names) == 1 and drawn == widths[0]
-        legends = next(iter(names)) if same else [str(n) for n in range(1, drawn + 1)]
-        offered = read_kinds(find_file(settings.kinds, "kinds", "*.yaml")) if settings.kinds else ()
-        detector = next((c.origin.detector for c in choices if c.origin is not None), "")
-        look = template.Look(offered, tuple(layers), settings.language, detector)
-        config = template.fill(
-            path.read_text(encoding="utf-8"), kinds=kinds, legends=legends,
-            time_kind=choices[0].window.series.time_kind, name=str(path), look=look,
-        )  # fmt: skip
-        return config if settings.pictures else template.without_overview(config)
+        return project["id"], template.read(config, self.title)
 
     def _instruct(self, form: Template) -> None:
         """The key that submits, and what annotators read first: words of their own, and changes of ours, stay."""
@@ -303,48 +299,42 @@ class LabelStudioReviewer(Reviewer):
         data = {**made["data"], "priority": tabs.priority(choice.iteration, rank)}
         return {**made, "data": tabs.arranged(data)}
 
-    def _known(self, project: int, wanted: dict[str, Choice]) -> dict[str, dict[str, Any]]:
-        """The one task of each window that has one. Of several, the answered or else the oldest stays."""
-        tasks: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for found in self.client.tasks(project):
-            if found["data"].get("window_id") in wanted:
-                tasks[found["data"]["window_id"]].append(found)
-        doubles = []
-        for same in tasks.values():
-            same.sort(key=lambda t: (not _touched(t), t["id"]))
-            doubles += [t["id"] for t in same[1:] if not _touched(t)]
-        if doubles:
-            self.client.delete_untouched(project, doubles)
-        return {name: same[0] for name, same in tasks.items()}
+    @contextmanager
+    def _tasks(self, project: Mapping[str, Any], name: str) -> Iterator[TaskReader]:
+        """What is known of the project's tasks, kept again where all went well. ``name`` is what people see done."""
+        known, self._known = self._known, None
+        path = self.kept and self.kept / self._copy
+        if known is None or not known.is_of(project):
+            known = KnownTasks.load(path, project)
+        with self.context.progress.task(name) as read:
+            yield TaskReader(self.client, known, project, self._project, read)
+        known.save(path)
+        self._known = known
 
     def _refresh(
-        self, project: int, form: Template, wanted: dict[str, Choice], known: dict[str, dict[str, Any]]
+        self, writer: TaskWriter, form: Template, wanted: Mapping[str, Choice], there: Mapping[str, KnownTask]
     ) -> None:
         """New proposals for tasks that still wait with those of another model version."""
-        stale = []
-        for name, found in known.items():
-            choice, offset = wanted[name], str(found["data"].get("utc_offset", "+00:00"))
-            view = convert.drawn(choice, form, self.settings)
-            made = convert.prediction(choice, view, form, offset, _version(wanted.values()))
-            if made and not _touched(found) and _versions(found) != {made["model_version"]}:
-                stale.append({"task": found["id"], **made})
-        for at in range(0, len(stale), self.settings.chunk):
-            self.client.replace_predictions(project, stale[at : at + self.settings.chunk])
+        version, choices = _version(wanted.values()), {task.id: wanted[name] for name, task in there.items()}
 
-    def _check_present(self, project: int, wanted: dict[str, Choice], answers: dict[str, list[Any]]) -> None:
-        """Windows without an answer must still have their task; looked up again only when tasks came or went."""
-        missing = wanted.keys() - answers.keys()
-        total = self.client.count_tasks(project)
-        if not missing or self._complete == (project, total):
-            return
-        missing -= {found["data"].get("window_id") for found in self.client.tasks(project, whole=False)}
+        def draw(task: KnownTask) -> dict[str, Any] | None:
+            view = convert.drawn(choices[task.id], form, self.settings)
+            return convert.prediction(
+                choices[task.id], view, form, str(task.data.get("utc_offset", "+00:00")), version
+            )
+
+        shown = {number: convert.shown_version(choice, version) for number, choice in choices.items()}
+        writer.refresh(shown, there.values(), draw, self.settings.chunk)
+
+    def _check_present(self, wanted: Mapping[str, Choice], tasks: Mapping[str, Sequence[KnownTask]]) -> None:
+        """Every window must still have its task."""
+        missing = [name for name in wanted if not tasks[name]]
         if missing:
-            some = ", ".join(sorted({wanted[m].window.point_id for m in missing})[:3])
+            some = ", ".join(sorted({wanted[name].window.point_id for name in missing})[:3])
             raise ReviewError(
                 f"{len(missing)} of {len(wanted)} tasks are gone from project {self.title} (of {some})",
                 "Push the queue again with tsad push: it makes only the missing ones.",
             )
-        self._complete = (project, total)
 
 
 def _version(choices: Iterable[Choice]) -> str:
@@ -358,14 +348,3 @@ def _by_window(choices: Sequence[Choice]) -> dict[str, Choice]:
     for choice in choices:
         out.setdefault(choice.window.window_id, choice)
     return out
-
-
-def _touched(found: dict[str, Any]) -> bool:
-    """Somebody has answered, skipped or begun the task."""
-    return bool(found.get("annotations") or found.get("drafts") or found.get("draft_exists")
-                or found.get("total_annotations") or found.get("cancelled_annotations"))
-
-
-def _versions(found: dict[str, Any]) -> set[str]:
-    """Model versions whose proposals a task holds."""
-    return {str(p.get("model_version")) for p in found.get("predictions") or ()}

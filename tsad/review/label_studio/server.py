@@ -1,9 +1,9 @@
 """The embedded Label Studio: started and stopped in the background, for one machine and one person or a few.
 
-Everything of it lies in ``<home>/label_studio``: its SQLite database, its log, ``server.json`` (process and port) and
-``credentials.json`` (user, password, token; readable by the owner alone). It is Django's development server, bound to
-127.0.0.1, and it opens no connection to other machines. A shared server is started as ``label_studio/README.md`` says
-and named by ``review.url``.
+Everything of it lies in ``<home>/label_studio``: its SQLite database, its log, ``server.json`` (process and address)
+and ``credentials.json`` (user, password, token; readable by the owner alone). It is Django's development server, bound
+to 127.0.0.1 unless colleagues are let in at another of this machine's addresses, and it opens no connection to other
+machines. A shared server is started as ``docs/label_studio_server.md`` says and named by ``review.url``.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import importlib.util
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tsad.core.context import Context
 from tsad.core.errors import MissingPackageError, ReviewError, StorageError
 from tsad.files.locate import install_extra
+from tsad.review.label_studio.addresses import HOST, free_port, is_free_for_us, is_loopback, is_own, own_address
 from tsad.review.label_studio.options import LabelStudioOptions
 
-HOST = "127.0.0.1"
 USER = "tsad@localhost.localdomain"
 START_SECONDS = 600.0  # the first start migrates the database: 30-60 s on 2 idle cores, minutes on busy ones
 
@@ -43,7 +43,7 @@ import sys
 def guard(event, args):
     if event in ("socket.connect", "socket.sendto"):
         host = args[1][0] if isinstance(args[1], tuple) else ""
-    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         host = args[0]
     else:
         return
@@ -79,11 +79,14 @@ def credentials_file(home: Path) -> Path:
     return folder(home) / "credentials.json"
 
 
-def start(home: Path, port: int = 0, wait: float = START_SECONDS, context: Context | None = None) -> str:
+def start(
+    home: Path, port: int = 0, wait: float = START_SECONDS, context: Context | None = None, host: str = ""
+) -> str:
     """Start the server unless it runs, and wait until it answers.
 
     Args:
         port: 0 = the port it had last time, else 8080, else any free one.
+        host: a name or address of this machine where colleagues reach it; "" = 127.0.0.1, or wherever it runs.
         wait: seconds before giving up. context: who watches, and who may stop the wait; the server starts all the same.
 
     Returns:
@@ -91,33 +94,40 @@ def start(home: Path, port: int = 0, wait: float = START_SECONDS, context: Conte
 
     Raises:
         MissingPackageError: Label Studio is not installed.
-        ReviewError: the port is taken, or the server died or did not answer; names its log.
+        ReviewError: the port is taken, no such address, or the server died or did not answer; names its log. It runs
+            at another address already.
         StorageError: its folder cannot be written.
     """
     from filelock import FileLock
 
     require_package()
-    place = folder(home)
+    place, address = folder(home), own_address(host or HOST)
     try:
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o700)
         with FileLock(place / "start.lock"):  # two starts at once must not make two servers
-            state = status(home) or _spawn(home, port)
+            state = status(home) or _spawn(home, port, address, host)
     except OSError as error:
         raise StorageError(f"{place} cannot be written: {error}", "Name another store: TSAD_HOME=<folder>.") from error
+    if host and state.get("address", HOST) != address:
+        raise ReviewError(
+            f"Label Studio runs at {state['url']}, which is not {host}", "Stop it first: tsad studio action=stop."
+        )
     _wait(state, place / "server.log", wait, context or Context())
     return str(state["url"])
 
 
-def _spawn(home: Path, port: int) -> dict[str, Any]:
+def _spawn(home: Path, port: int, address: str, name: str) -> dict[str, Any]:
     """Start the process and note it in ``server.json``."""
-    place, keys, number = folder(home), _credentials(home), _port(home, port)
+    place, keys, number = folder(home), _credentials(home), _port(home, port, address)
+    names = [name, address] if name else [address]
     with (place / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            command(number), cwd=place, env=environment(place, keys), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True,
+            command(number, address), cwd=place, env=environment(place, keys, number, names),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
-    state = {"pid": process.pid, "created": _created(process.pid), "port": number, "url": f"http://{HOST}:{number}"}
+    state = {"pid": process.pid, "created": _created(process.pid), "port": number, "address": address,
+             "url": f"http://{names[0]}:{number}"}  # fmt: skip
     _write(place / "server.json", state)
     return state
 
@@ -148,6 +158,11 @@ def status(home: Path) -> dict[str, Any] | None:
         return None
     # A process number is used again after a restart of the machine; the start time tells whose it is.
     return state if state.get("created") and _created(state["pid"]) == state["created"] else None
+
+
+def is_open(url: str) -> bool:
+    """Whether others on the network reach the server at this URL."""
+    return not is_loopback(urlsplit(url).hostname or "")
 
 
 def service_url(options: LabelStudioOptions, home: Path) -> str:
@@ -220,7 +235,8 @@ def answers(url: str, timeout: float = 2.0) -> bool:
     """Whether a Label Studio says at this URL that it is up."""
     try:
         # Never through a proxy: the embedded server is on this machine.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if HOST in url else None))
+        here = is_own(urlsplit(url).hostname or "")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if here else None))
         with opener.open(f"{url}/health", timeout=timeout) as answer:
             return b"UP" in answer.read(200)
     except (urllib.error.URLError, OSError, ValueError):
@@ -244,17 +260,22 @@ def require_package() -> None:
         ) from error
 
 
-def command(port: int) -> list[str]:
+def command(port: int, address: str = HOST) -> list[str]:
     """How the server is started; nothing secret in it, since every user of the machine can list it."""
     run = f"{GUARD}\nfrom label_studio.server import main\nsys.exit(main())"
     return [
-        sys.executable, "-c", run, "start", "--no-browser", "--internal-host", HOST, "--port", str(port),
+        sys.executable, "-c", run, "start", "--no-browser", "--internal-host", address, "--port", str(port),
         "--log-level", "WARNING",
     ]
 
 
-def environment(place: Path, keys: Credentials) -> dict[str, str]:
-    """The server's environment: its data, its user, and everything that would phone home switched off."""
+def environment(place: Path, keys: Credentials, port: int, names: Sequence[str] = (HOST,)) -> dict[str, str]:
+    """The server's environment: its data, its user, who may ask; everything that would phone home is switched off.
+
+    Args:
+        names: what it is reached at; the first one is written into the links it hands out.
+    """
+    private = all(map(is_loopback, names))
     own = {
         "LABEL_STUDIO_BASE_DATA_DIR": str(place / "data"),
         "LABEL_STUDIO_USERNAME": keys.user,
@@ -262,6 +283,12 @@ def environment(place: Path, keys: Credentials) -> dict[str, str]:
         "LABEL_STUDIO_USER_TOKEN": keys.token,
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+        # Answers to no other name: a page elsewhere could point one of its own at this machine.
+        "LABEL_STUDIO_ALLOWED_HOSTS": ",".join(dict.fromkeys((*names, HOST, "localhost"))),
+        "LABEL_STUDIO_CSRF_TRUSTED_ORIGINS": ",".join(f"http://{name}:{port}" for name in dict.fromkeys(names)),
+        # Who is alone with it may connect it to what else runs here; colleagues shall not reach that through it.
+        "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": str(not private).lower(),
+        "LABEL_STUDIO_ML_BLOCK_LOCAL_IP": str(not private).lower(),
         "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
         "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
         "LABEL_STUDIO_SENTRY_DSN": "",
@@ -270,6 +297,8 @@ def environment(place: Path, keys: Credentials) -> dict[str, str]:
         "LABEL_STUDIO_DEBUG": "false",
         "DEBUG": "false",
     }
+    if not private:
+        own["LABEL_STUDIO_HOST"] = f"http://{names[0]}:{port}"
     # Somebody else's settings, a PostgreSQL for instance, must not leak into the embedded server.
     foreign = ("LABEL_STUDIO_", "HEARTEX_", "DJANGO_", "POSTGRE_", "DATABASE_")
     inherited = {
@@ -297,31 +326,19 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
     scratch.replace(path)
 
 
-def _port(home: Path, wanted: int) -> int:
+def _port(home: Path, wanted: int, address: str = HOST) -> int:
     """The port asked for, or a free one."""
-    if wanted and not _free(wanted):
-        raise ReviewError(f"Port {wanted} on {HOST} is taken", "Choose another with port=<number>, or port=0 for any.")
+    if wanted and not is_free_for_us(address, wanted):
+        raise ReviewError(
+            f"Port {wanted} on {address} is taken", "Choose another with port=<number>, or port=0 for any."
+        )
     if wanted:
         return wanted
     with contextlib.suppress(OSError, ValueError, KeyError):
         last = int(json.loads((folder(home) / "server.json").read_text())["port"])
-        if _free(last):
+        if is_free_for_us(address, last):
             return last
-    if _free(8080):
-        return 8080
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
+    return 8080 if is_free_for_us(address, 8080) else free_port(address)
 
 
 def _created(pid: int) -> float | None:

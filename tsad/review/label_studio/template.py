@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tsad.core.errors import ReviewError
 from tsad.core.types import ANOMALY, TimeKind
 from tsad.review.label_studio.kinds import Kind, Language
+from tsad.review.label_studio.scale import Range
 
 SERIES_KEY = "series"  # key of a task's data that holds times and columns
 OVERVIEW_KEY = "overview"  # key of the picture of the whole series
@@ -19,10 +20,16 @@ TIME_FORMAT = "%Y-%m-%d %H:%M:%S.%L"  # always with milliseconds: one project ma
 COLOURS = ("#d62728", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#2ca02c", "#17becf", "#bcbd22", "#1f77b4", "#7f7f7f")
 ASIDE = "aside"  # name of the hidden control whose regions are seen and not answered
 CONTEXT, NO_DATA = "Context", "No data"  # its labels beside the names of detectors
+VERDICT, REASON = "verdict", "reason"  # controls that people may fill in beside the intervals (review.verdict)
+AS_PROPOSED, CORRECTED, CANNOT_TELL = "as proposed", "corrected", "cannot tell"  # choices of the former
 # What proposals of these detectors are drawn in, where they name no kind; the others' are red.
 DETECTOR_COLOURS = {"chatts": "#6a3d9a", "qwen_vl": "#00838f"}
 LAYER_COLOURS = ("#0d47a1", "#1b5e20", "#00695c", "#ad1457", "#4527a0", "#827717", "#4e342e", "#37474f")
-CHINESE = {CONTEXT: "上下文", NO_DATA: "无数据"}  # texts of ours in a template, as review.language=zh shows them
+LOWEST = 90  # pixels of a channel's plot
+CHINESE = {  # texts of ours in a template, as review.language=zh shows them
+    CONTEXT: "上下文", NO_DATA: "无数据", AS_PROPOSED: "与建议一致", CORRECTED: "已更正", CANNOT_TELL: "无法判断",
+    "Why? (if you like)": "原因（可不填）",
+}  # fmt: skip
 BATCH = "batch"  # control of the mark that a batch action leaves in an annotation; no template has it
 RESTORE = "Restore it under Settings > Labeling Interface, or start a new project: review.project=<name>."
 
@@ -39,6 +46,7 @@ class Template:
         others: names of further controls; their results are not intervals and are left alone.
         aside: that of them whose regions are seen and not answered; "" where a project has none, so that its tasks show
             their windows alone. layers: its labels.
+        verdict, reason: those that ask how the window stands to the proposal, and why; "" where nobody is asked.
         hotkeys: the kinds as people read them, each with its key; "" where it has none.
         overview: whether tasks show a picture of the whole series, and so must have one.
     """
@@ -51,6 +59,8 @@ class Template:
     others: frozenset[str]
     aside: str = ""
     layers: tuple[str, ...] = ()
+    verdict: str = ""
+    reason: str = ""
     hotkeys: Mapping[str, str] = field(default_factory=dict, compare=False)  # texts for people; no answer holds them
     overview: bool = False
 
@@ -62,13 +72,16 @@ class Look:
     Attributes:
         kinds: to offer, in this order, each with its colour, key and names.
         layers: names of what is shown beside the champion's intervals.
-        language: of the texts.
+        language: of the texts. verdict: keep the controls that ask for a verdict and a reason.
+        ranges: of values that each channel is drawn over; ``None``, or none at all = as each task needs it.
         detector: whose proposals are shown: "Anomaly" has its colour, unless the file says another than ours.
     """
 
     kinds: tuple[Kind, ...] = ()
     layers: tuple[str, ...] = ()
     language: Language = "en"
+    verdict: bool = False
+    ranges: tuple[Range | None, ...] = ()
     detector: str = ""
 
 
@@ -97,13 +110,7 @@ def fill(
         raise ReviewError(f"Template {name} has no Channel in its TimeSeries", "Compare it with timeseries.xml.")
     for child in [e for e in series if e.tag == "Channel"]:
         series.remove(child)
-    for number, legend in enumerate(legends, 1):
-        channel = copy.deepcopy(pattern)
-        channel.set("column", column(number))
-        channel.set("legend", legend)
-        if len(legends) > 1:
-            channel.set("height", str(max(90, int(pattern.get("height", "260")) // 2)))
-        series.append(channel)
+    series.extend(_channels(pattern, legends, look.ranges))
     if time_kind == "index":
         series.attrib.pop("timeFormat", None)
         # Not a letter first: the editor would take the axis for dates.
@@ -118,8 +125,46 @@ def fill(
     for label in control.iter("Label"):
         if _name(label) == ANOMALY and label.get("background") == COLOURS[0]:
             label.set("background", DETECTOR_COLOURS.get(look.detector, COLOURS[0]))
+    _ask(root, f"Template {name}", look.verdict)
     _speak(root, look.language)
     return ET.tostring(root, encoding="unicode")
+
+
+def _channels(pattern: ET.Element, legends: Sequence[str], ranges: Sequence[Range | None]) -> list[ET.Element]:
+    """A plot for each legend, made after the template's first; several share the height of one and a half."""
+    channels = []
+    for number, legend in enumerate(legends, 1):
+        channel = copy.deepcopy(pattern)
+        channel.set("column", column(number))
+        channel.set("legend", legend)
+        if len(legends) > 1:
+            channel.set("height", str(max(LOWEST, int(pattern.get("height", "340")) * 3 // (2 * len(legends)))))
+        own = ranges[number - 1] if number <= len(ranges) else None
+        if own is not None and not channel.get("dataRange"):
+            channel.set("dataRange", _range(own))
+        channels.append(channel)
+    return channels
+
+
+def widened(config: str, needed: Sequence[Range | None], project: str) -> str:
+    """The project's config with every range widened that values would leave: nobody could see them."""
+    root = _root(config, f"The template of project {project}")
+    series, _ = _parts(root, f"The template of project {project}")
+    for channel, need in zip(series.iter("Channel"), needed, strict=False):
+        given = [float(edge) for edge in channel.get("dataRange", "").split(",") if edge.strip()]
+        if need is not None and len(given) == 2 and (need[0] < given[0] or need[1] > given[1]):
+            channel.set("dataRange", _range((min(need[0], given[0]), max(need[1], given[1]))))
+    return _changed(config, root)
+
+
+def _changed(config: str, root: ET.Element) -> str:
+    """The config as the tree now has it; as it was, to the letter, where nothing in it has changed."""
+    text = ET.tostring(root, encoding="unicode")
+    return config if text == ET.tostring(ET.fromstring(config), encoding="unicode") else text
+
+
+def _range(edges: Range) -> str:
+    return f"{edges[0]:.6g},{edges[1]:.6g}"
 
 
 def with_labels(config: str, kinds: Iterable[str], project: str, layers: Iterable[str] = ()) -> str:
@@ -129,7 +174,7 @@ def with_labels(config: str, kinds: Iterable[str], project: str, layers: Iterabl
     _add_labels(control, kinds)
     if (aside := _aside(root, series)) is not None:
         _add_layers(aside, layers, control)
-    return ET.tostring(root, encoding="unicode")
+    return _changed(config, root)
 
 
 def read(config: str, project: str) -> Template:
@@ -160,6 +205,8 @@ def read(config: str, project: str) -> Template:
         others=frozenset(names),
         aside="" if aside is None else ASIDE,
         layers=() if aside is None else tuple(_name(e) for e in aside.iter("Label")),
+        verdict=VERDICT if VERDICT in names else "",
+        reason=REASON if REASON in names else "",
         hotkeys=_hotkeys(control),
         overview=any(e.get("value") == f"${OVERVIEW_KEY}" for e in root.iter("Image")),
     )
@@ -193,7 +240,7 @@ def _aside(root: ET.Element, series: ET.Element) -> ET.Element | None:
 
 def _name(element: ET.Element) -> str:
     """What a Label or Choice stands for in answers: its alias, where another text is shown."""
-    return element.get("alias") or element.get("value", "")
+    return str(element.get("alias") or element.get("value", ""))
 
 
 def _add_kinds(control: ET.Element, look: Look) -> None:
@@ -248,9 +295,23 @@ def _add_layers(aside: ET.Element, names: Iterable[str], control: ET.Element) ->
         taken.add(colour)
 
 
+def _ask(root: ET.Element, what: str, wanted: bool) -> None:
+    """Take the controls for verdict and reason out where nobody is to be asked."""
+    for parent in list(root.iter()):
+        for child in [e for e in parent if e.get("name") in (VERDICT, REASON) and not wanted]:
+            parent.remove(child)
+    if wanted and not any(e.get("name") == VERDICT for e in root.iter("Choices")):
+        raise ReviewError(
+            f'{what} has no Choices with name="{VERDICT}"',
+            "Compare it with timeseries.xml, or set review.verdict=false.",
+        )
+
+
 def _speak(root: ET.Element, language: Language) -> None:
     """Texts of ours in the language asked for; what they stand for in answers stays."""
     for element in root.iter() if language == "zh" else ():
         if element.tag in ("Label", "Choice") and element.get("value") in CHINESE and not element.get("alias"):
             element.set("alias", element.get("value", ""))
             element.set("value", CHINESE[element.get("value", "")])
+        if element.get("placeholder") in CHINESE:
+            element.set("placeholder", CHINESE[element.get("placeholder", "")])

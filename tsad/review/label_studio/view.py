@@ -85,7 +85,7 @@ def view_of(
 
 
 def channels_shown(window: Window, most: int) -> list[int]:
-    """Channels to draw, in their own order: of too many, those that deviate most inside the window.
+    """Channels to draw, in their own order; of too many, those that deviate most inside the window, these first.
 
     Deviation is the largest distance from the series' median in units of its interquartile range.
     """
@@ -100,7 +100,7 @@ def channels_shown(window: Window, most: int) -> list[int]:
     flat = np.nanstd(window.series.values[:, present], axis=0)
     spread = np.where(spread > 0, spread, np.where(flat > 0, flat, 1.0))
     best = np.argsort(-(far / spread), kind="stable")[:most]
-    return sorted(present[c] for c in best)
+    return [present[c] for c in best]
 
 
 def _bridged(series: Series, first: int, last: int, channels: tuple[int, ...]) -> FloatArray:
@@ -138,7 +138,7 @@ def _gaps(series: Series, first: int, last: int, channels: tuple[int, ...]) -> t
     gaps = [Gap(first + int(k), first + int(k) + 1) for k in torn]
     absent: BoolArray = ~np.isfinite(series.values[first:last][:, list(channels)])
     for a, b in runs_of(absent.any(axis=1)):
-        members = tuple(c for c, lacking in zip(channels, absent[a:b].any(axis=0), strict=True) if lacking)
+        members = tuple(channels[k] for k in np.flatnonzero(absent[a:b].any(axis=0)))
         gaps.append(Gap(first + max(0, int(a) - 1), first + min(int(b), len(stamps) - 1), members))
     gaps.sort(key=lambda g: series.timestamps[g.before] - series.timestamps[g.after])
     return tuple(sorted(gaps[:MOST_GAPS], key=lambda g: (g.before, g.after)))

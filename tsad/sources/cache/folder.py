@@ -15,6 +15,7 @@ from typing import Any
 from tsad.core.errors import CacheError, StorageError
 from tsad.core.types import TimeKind
 from tsad.files.atomic import PARTIAL, STALE_PARTIAL, atomic
+from tsad.files.locate import answers_folder
 from tsad.sources.cache.entries import Entry, about, entry_of
 
 SOURCE, LABELS = "source.json", "labels.json"  # of a source's folder: its points; labels kept beside its series
@@ -228,12 +229,14 @@ def _kept(source: str, entries: Sequence[Entry]) -> Kept | None:
 
 
 def _ours(folder: Path) -> Iterator[Path]:
-    """Files of the cache: entries, in folders of sources or (the former layout) without, half-written ones, states."""
+    """Files of the cache: entries, in folders of sources or (the former layout) without, half-written ones, states,
+    what was read of Label Studio's tasks."""
     if not folder.is_dir():
         return
+    answers = answers_folder(folder.parent)
     for path in sorted(folder.rglob("*")):
-        state = path.suffix == STATE and path.parent.name == STATES
-        if state or path.name.endswith(PARTIAL) or (path.suffix == ".parquet" and entry_of(path) is not None):
+        other = path.parent == answers or (path.suffix == STATE and path.parent.name == STATES)
+        if other or path.name.endswith(PARTIAL) or (path.suffix == ".parquet" and entry_of(path) is not None):
             yield path
 
 

@@ -1,0 +1,187 @@
+"""``tsad review``: how reviews stand, in the terminal, as JSON and as a page; batch actions, audited and recorded."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from test_review_label_studio import FakeServer
+from test_review_people import answer
+from verbs_kit import call
+
+from tsad.config.workbench import Workbench
+from tsad.core.errors import ConfigError, LoopError, ReviewError
+from tsad.core.reviews import ReviewState
+from tsad.detectors.base import Detector
+from tsad.loop.iteration import iterate
+from tsad.loop.opening import open_loop
+from tsad.loop.review_batch import REVIEW
+from tsad.loop.reviewing import ReviewStanding
+from tsad.review.batch import audited
+from tsad.review.label_studio.reviewer import LabelStudioReviewer
+from tsad.tracking.artifacts import list_artifacts, read_text
+
+Make = Callable[..., Workbench]
+SMALL = (
+    "experiment=demo", "detector=robust_zscore", "source.series=8", "source.points=1200", "windows.length=200",
+    "sampling.windows=28", "loop.iterations=3", "loop.fresh=false", "tracking.plots=0", "gold.resamples=100",
+    "threshold.default=0.99", "loop.name=people",
+)  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("stocked")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    """Label Studio, for every reviewer that a loop makes."""
+    server = FakeServer()
+    monkeypatch.setattr(
+        LabelStudioReviewer, "of_loop",
+        classmethod(
+            lambda cls, options, loop, home: cls(options, url="http://x", token="t", loop=loop, client=server)
+        ),
+    )  # fmt: skip
+    return server
+
+
+@pytest.fixture
+def waiting(bench: Make, fake: FakeServer) -> Workbench:
+    """A loop whose first iteration waits for people."""
+    one = bench(*SMALL, "review=label_studio")
+    assert iterate(one).waiting is not None
+    return one
+
+
+def shown_by(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().out.split())
+
+
+def proposing(fake: FakeServer) -> list[dict[str, Any]]:
+    """Tasks that show a proposal, the surest first."""
+    rows = [r for r in fake.rows if any(x["from_name"] == "label" for x in r["predictions"][0]["result"])]
+    return sorted(rows, key=lambda r: -r["data"]["confidence"])
+
+
+def test_how_reviews_stand(
+    waiting: Workbench, fake: FakeServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    first, second, third = proposing(fake)[:3]
+    said = ((first, 1, True), (first, 2, True), (second, 1, True), (second, 2, False), (third, 1, False))
+    for row, who, drawn in said:
+        answer(row, who, drawn)
+        row["annotations"][-1]["lead_time"] = 30 * who
+    standing: ReviewStanding = call("review", waiting, page=True)
+    text = shown_by(capsys)
+    assert standing.progress is not None and standing.progress.conflicts == 1
+    assert "1 conflict" in text and "minutes per window" in text and "agreement on windows" in text
+    assert {w.state for w in standing.windows} == {"PENDING", "ACCEPTED", "CONFLICT", "CORRECTED"}
+    assert sum(row.accepted for row in standing.acceptance) >= 1 <= sum(row.rejected for row in standing.acceptance)
+    assert {row.version for row in standing.acceptance} == {"tsad-people-robust_zscore:1"}
+    assert [(p.person, p.judged, p.minutes) for p in standing.people] == [("1", 3, 0.5), ("2", 2, 1.0)]
+    assert standing.agreement.overall.windows == 2 and 0 < standing.agreement.overall.interval_f1 < 1
+    assert ReviewStanding.from_json(json.loads(json.dumps(standing.to_json()))) == standing
+    loop = open_loop(waiting)
+    (iteration,) = loop.iterations()
+    names = {a.path for a in list_artifacts(loop.store, iteration.run_id, "review")}
+    for name in ("review.html", "standing.json", "acceptance.png", "agreement.png", "progress.png"):
+        assert f"review/{name}" in names
+    page = read_text(loop.store, iteration.run_id, "review/review.html")
+    assert page.startswith("<!doctype html>") and "Who agrees with whom" in page and "data:image/png;base64," in page
+    (kept,) = loop.iterations()
+    assert kept.metrics["review/interval_f1"] == pytest.approx(standing.agreement.overall.interval_f1)
+    conflicts = call("review", waiting, page=False, state="conflict")
+    assert [w.state for w in conflicts.windows] == ["CONFLICT"] and "1 windows" in shown_by(capsys)
+    assert len(call("review", waiting, page=False, point="nothing*").windows) == 0
+    assert len(call("review", waiting, page=False, score_above=0.0, version="1").windows) == 28
+    typed = replace(waiting, overrides=("detector=kmeans",), detector_kind=Detector)
+    monkeypatch.setattr(Detector, "name", "kmeans", raising=False)
+    assert call("review", typed, page=False).windows == (), "kmeans has proposed nothing"
+
+
+def test_accepting_in_a_batch_is_audited_recorded_and_done_once(
+    waiting: Workbench, fake: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = proposing(fake)
+    bound = rows[-1]["data"]["confidence"] - 1e-4
+    answer(rows[0], 7, False)
+    done = call("review", waiting, action="accept", above=bound, audit=0.3, page=False).batch
+    assert done is not None and f"accept above {bound:g}, by 1 at " in shown_by(capsys)
+    names = {r["data"]["window_id"] for r in rows}
+    assert set(done.selected) == names and set(done.audits) == audited(sorted(names), 0.3)
+    free = names - set(done.audits) - {rows[0]["data"]["window_id"]}
+    assert done.answered == len(free) > 0 and done.asked == len(done.audits) >= 1
+    marked = {
+        r["data"]["window_id"]: r["annotations"][0]["result"][-1]["value"]["text"][0]
+        for r in rows if r["annotations"] and r["annotations"][0]["result"]
+    }  # fmt: skip
+    assert set(marked) == free and set(marked.values()) == {done.text}
+    assert {r["data"]["window_id"] for r in rows if r["data"].get("reason") == "audit"} == set(done.audits)
+    again = call("review", waiting, action="accept", above=bound, audit=0.3, page=False)
+    assert (again.batch.answered, again.batch.asked, again.batch.audits) == (0, 0, done.audits)
+    states = {w.window: w.state for w in again.windows}
+    assert {states[w] for w in free} == {"ACCEPTED"}
+    assert {w.batch for w in again.windows if w.window in free} == {done.text}
+    assert again.people[0].person == "7" and len(again.people) == 1, "a batch is no person"
+    loop = open_loop(waiting)
+    records = loop.finished_runs(REVIEW)
+    assert [r.result["answered"] for r in records] == [len(free), 0] and records[0].run_id == done.run
+    for number, row in enumerate(r for r in rows if r["data"]["window_id"] in done.audits):
+        answer(row, 9, drawn=number > 0)
+    (audit,) = call("review", waiting, page=False).audits
+    unsettled = sum(r["data"]["window_id"] in done.audits for r in rows[:1])  # answered by 7 before: in conflict now
+    assert (audit.action, audit.audits, audit.judged) == ("accept", len(done.audits), len(done.audits) - unsettled)
+    assert audit.errors >= 1 - unsettled and audit.low <= audit.rate <= audit.high
+
+
+def test_rejecting_says_that_nothing_is_abnormal_and_returning_asks_people_again(
+    waiting: Workbench, fake: FakeServer
+) -> None:
+    low = call("review", waiting, action="reject", below=1.0, page=False, score_below=0.5)
+    meant = {w.window for w in low.windows if w.confidence < 0.5}
+    assert set(low.batch.selected) == meant and low.batch.answered == len(meant)
+    assert all(math.isnan(a.rate) for a in low.audits) and low.audits == ()
+    truth = {w.window: w.state for w in low.windows}
+    assert {truth[w] for w in meant} <= {"ACCEPTED", "CORRECTED"}
+    one = sorted(meant)[0]
+    back = call("review", waiting, action="return", window=one[:8], page=False)
+    assert (back.batch.answered, back.batch.selected) == (1, (one,))
+    assert {w.state for w in back.windows if w.window == one} == {"PENDING"}
+    assert call("review", waiting, action="return", window=[one], page=False).batch.answered == 0
+    loop = open_loop(waiting)
+    kept = json.loads(read_text(loop.store, loop.finished_runs(REVIEW)[1].run_id, "returned.json"))
+    assert [(k["window"], k["annotator"], k["intervals"]) for k in kept] == [(one, "1", [])]
+
+
+def test_what_cannot_be_asked_is_refused(bench: Make, waiting: Workbench, fake: FakeServer) -> None:
+    for keys, said in (
+        ({"action": "accept"}, "needs above"), ({"action": "reject", "above": 0.9}, "above"),
+        ({"above": 0.5}, "does not take"), ({"audit": 0.1}, "audit=0.1"), ({"action": "return"}, "return of all"),
+        ({"state": "done"}, "state"), ({"window": "all"}, "window"), ({"window": ["12"]}, "window"),
+        ({"action": "accept", "above": 2.0}, "above"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=said):
+            call("review", waiting, **keys)
+    with pytest.raises(LoopError, match=r"loop nobody has no queue yet.*tsad iterate"):
+        call("review", bench(*SMALL, "review=label_studio", "loop.name=nobody"))
+    for row in fake.rows:
+        answer(row, 1, True)
+    iterate(waiting)
+    loop = open_loop(waiting)
+    assert loop.iterations()[0].state == "COMPLETED"
+
+
+def test_the_simulated_reviewer_stands_too_but_takes_no_batches(bench: Make) -> None:
+    one = bench(*SMALL, "loop.iterations=1", "loop.name=simulated")
+    iterate(one)
+    standing = call("review", one)
+    assert standing.progress is None and standing.url == "" and standing.people[0].person == "simulated"
+    assert {ReviewState(w.state) for w in standing.windows} <= {ReviewState.ACCEPTED, ReviewState.CORRECTED}
+    with pytest.raises(LoopError, match="have become a dataset version"):
+        call("review", one, action="accept", above=0.5)
+    with pytest.raises(ReviewError, match="no batch actions"):
+        one.make_reviewer().user()
