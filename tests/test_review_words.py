@@ -14,7 +14,8 @@ from review_kit import label_studio_options
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
 from tsad.core.types import Interval, Origin, Proposal
-from tsad.review.label_studio.clock import from_to, length, moment, offset_ns
+from tsad.review.label_studio.clock import offset_ns
+from tsad.review.label_studio.moments import from_to, length, moment
 from tsad.review.label_studio.template import Template
 from tsad.review.label_studio.view import view_of
 from tsad.review.label_studio.words import REASONS, share, words_of

@@ -234,8 +234,7 @@ class Client:
 
     def views(self, project: int) -> list[dict[str, Any]]:
         """The data manager's tabs, from left to right, each with ``id`` and ``data``."""
-        what = "list the data manager's tabs"
-        return list(self._send("GET", "/api/dm/views/", what, params={"project": project}))
+        return list(self._send("GET", "/api/dm/views/", "list the data manager's tabs", params={"project": project}))
 
     def save_view(self, project: int, data: Mapping[str, Any], number: int | None = None) -> None:
         """Make a tab of the data manager, or write it in the place of number ``number``."""

@@ -15,7 +15,8 @@ from tsad.core.types import IntArray
 from tsad.plots import svg
 from tsad.plots.canvas import BLUE, GREY, INK, ORANGE, VERMILION
 from tsad.plots.ticks import ticks
-from tsad.review.label_studio.clock import from_to, offset_ns
+from tsad.review.label_studio.clock import offset_ns
+from tsad.review.label_studio.moments import from_to
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
 from tsad.review.label_studio.view import PAUSE, View
@@ -26,7 +27,7 @@ CAPTION, AXIS = 20, 18  # rows above and below the panels
 PANELS, SMALL_PANEL = {1: 90, 2: 60}, 26  # rows of a channel's panel, by how many channels there are
 MARGIN = 3
 MOST_TICKS = 10
-THUMB_WIDTH, THUMB_HEIGHT, THUMB_CHANNELS = 240, 64, 3
+THUMB_WIDTH, THUMB_HEIGHT, THUMB_CHANNELS = 240, 40, 2  # the list makes it 26 pixels high
 LEAST_MARK = 3  # columns: a short window in years of data is seen, too
 
 

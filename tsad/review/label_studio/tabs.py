@@ -33,7 +33,7 @@ _OWN = (  # Label Studio's columns that say nothing about a window
 )  # fmt: skip
 _ANSWERS = ("total_annotations", "cancelled_annotations", "annotators", "completed_at")
 _WIDTHS = {
-    "point_id": 170, "thumbnail": 260, "start": 165, "duration": 130, "proposals": 100, "confidence": 105,
+    "point_id": 170, "thumbnail": 190, "start": 165, "duration": 130, "proposals": 100, "confidence": 105,
     "reason": 170, "iteration": 90, "model_version": 200,
 }  # fmt: skip
 _DISPLAYED = {"thumbnail": "Image", "confidence": "Number", "proposals": "Number", "priority": "Number"}
