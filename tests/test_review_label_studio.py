@@ -239,6 +239,7 @@ def test_a_retrained_model_brings_its_own_proposals_to_tasks_that_wait() -> None
     fake.answer(fake.rows[0])
     reviewer(fake).push(choices(2, "m:2"))
     assert [r["predictions"][0]["model_version"] for r in fake.rows] == ["m:1", "m:2"]
+    assert [r["data"]["model_version"] for r in fake.rows] == ["m:1", "m:2"], "the list says the version that is shown"
     assert fake.project is not None and fake.project["model_version"] == "m:2"
 
 

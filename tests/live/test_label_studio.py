@@ -287,6 +287,7 @@ def test_a_new_model_version_replaces_what_waits_and_leaves_what_is_answered(
     for task in tasks_of(studio, reviewer):
         versions = [p["model_version"] for p in task["predictions"]]
         assert versions == (["tsad-x-patch:1"] if task["id"] == answered["id"] else ["tsad-x-patch:2"])
+        assert task["data"]["model_version"] == versions[0]
     assert reviewer._project()["model_version"] == "tsad-x-patch:2"
 
 

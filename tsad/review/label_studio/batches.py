@@ -11,7 +11,9 @@ from tsad.review.batch import AUDIT
 from tsad.review.label_studio import convert
 from tsad.review.label_studio.client import Client
 from tsad.review.label_studio.conflicts import answers_of
+from tsad.review.label_studio.kinds import Language
 from tsad.review.label_studio.template import BATCH, Template
+from tsad.review.label_studio.words import REASONS
 
 REASON = "reason"  # key of a task's data: why people are asked
 Answered = tuple[Choice, tuple[Interval, ...]]
@@ -38,12 +40,12 @@ def answer(client: Client, project: int, form: Template, answers: Sequence[Answe
     return made
 
 
-def ask(client: Client, project: int, choices: Iterable[Choice]) -> int:
+def ask(client: Client, project: int, choices: Iterable[Choice], language: Language) -> int:
     """Let people see why they are asked about these windows: as an audit. How many tasks say so now."""
     tasks = _tasks(client, project, [c.window.window_id for c in choices])
-    asked = 0
-    for number in (t["id"] for t in tasks if t["data"].get(REASON) != AUDIT):
-        client.change_task(number, data={**client.task(number)["data"], REASON: AUDIT})
+    asked, why = 0, REASONS[AUDIT][language]
+    for number in (t["id"] for t in tasks if t["data"].get(REASON) != why):
+        client.change_task(number, data={**client.task(number)["data"], REASON: why})
         asked += 1
     return asked
 

@@ -126,7 +126,7 @@ class LabelStudioReviewer(Reviewer):
                     f"{len(wanted) - len(there)} of {len(wanted)} tasks did not arrive in project {self.title}",
                     "See Label Studio's log, then push again: what arrived is not pushed twice.",
                 )
-            self._refresh(writer, form, wanted, there)
+            self._refresh(writer, form, wanted, there, ranks)
         overlap = self.settings.overlap
         share_out(self.client, project, [t.id for w, t in there.items() if people_for(wanted[w].window, overlap) > 1])
         if version:
@@ -189,7 +189,7 @@ class LabelStudioReviewer(Reviewer):
 
     def ask(self, choices: Sequence[Choice]) -> int:
         """See :meth:`Reviewer.ask`; raises as :meth:`pull`."""
-        return batches.ask(self.client, self._project()["id"], choices)
+        return batches.ask(self.client, self._project()["id"], choices, self.settings.language)
 
     def take_back(self, reviewed: Sequence[ReviewedWindow]) -> int:
         """See :meth:`Reviewer.take_back`; raises as :meth:`pull`."""
@@ -311,16 +311,15 @@ class LabelStudioReviewer(Reviewer):
         self._known = known
 
     def _refresh(
-        self, writer: TaskWriter, form: Template, wanted: Mapping[str, Choice], there: Mapping[str, KnownTask]
+        self, writer: TaskWriter, form: Template, wanted: Mapping[str, Choice], there: Mapping[str, KnownTask],
+        ranks: Mapping[str, int],
     ) -> None:
         """New proposals for tasks that still wait with those of another model version."""
         version, choices = _version(wanted.values()), {task.id: wanted[name] for name, task in there.items()}
 
-        def draw(task: KnownTask) -> dict[str, Any] | None:
-            view = convert.drawn(choices[task.id], form, self.settings)
-            return convert.prediction(
-                choices[task.id], view, form, str(task.data.get("utc_offset", "+00:00")), version
-            )
+        def draw(task: KnownTask) -> dict[str, Any]:
+            choice = choices[task.id]
+            return self._task(choice, form, version, ranks[choice.window.window_id])
 
         shown = {number: convert.shown_version(choice, version) for number, choice in choices.items()}
         writer.refresh(shown, there.values(), draw, self.settings.chunk)

@@ -60,27 +60,32 @@ class TaskWriter:
 
     def refresh(
         self, versions: Mapping[int, str], tasks: Collection[KnownTask],
-        draw: Callable[[KnownTask], dict[str, Any] | None], chunk: int,
+        draw: Callable[[KnownTask], dict[str, Any]], chunk: int,
     ) -> None:
-        """New pre-annotations for tasks that still wait with those of another model version.
+        """New pre-annotations for tasks that still wait with those of another model version; title, columns and
+        thumbnail say the new one too.
 
         Args:
-            versions: what each task is to show, by its id. draw: its pre-annotation.
+            versions: what each task is to show, by its id. draw: the task as it would be made today.
         """
-        by_id, stale = {task.id: task for task in tasks}, []
+        by_id = {task.id: task for task in tasks}
+        stale: list[KnownTask] = []
         asked = [task.id for task in tasks if task.shown != versions[task.id]]
         for row in self._client.tasks(self._project, ("predictions", *STATE), ids=asked):
             task, there = by_id[row["id"]], versions_of(row)
             if not _touched(row) and there != {versions[task.id]}:
-                made = draw(task)
-                stale += [{"task": task.id, **made}] if made else []
+                stale.append(task)
             elif len(there) == 1:
                 task.shown = there.pop()
         for at in range(0, len(stale), chunk):
-            part = stale[at : at + chunk]
-            self._client.replace_predictions(self._project, part)
-            for made in part:
-                by_id[made["task"]].shown = made["model_version"]
+            part = {task.id: draw(task) for task in stale[at : at + chunk]}
+            predictions = [{"task": number, **one} for number, made in part.items() for one in made["predictions"]]
+            for number, made in part.items():  # first, so that a kill in between leaves the old version to be replaced
+                self._client.change_task(number, data=made["data"])
+            if predictions:
+                self._client.replace_predictions(self._project, predictions)
+            for one in predictions:
+                by_id[one["task"]].shown = one["model_version"]
 
 
 def versions_of(row: Mapping[str, Any]) -> set[str]:
