@@ -15,8 +15,18 @@ from tsad.detectors.evidence.channels import CHANNELS, INDEX, REPLACED
 from tsad.detectors.evidence.examined import STAND_INS, Examined, ExaminedChannel, leading_of
 from tsad.detectors.evidence.period import Period
 from tsad.detectors.proposals.candidates import SOURCES, Candidates, find_candidates
+from tsad.detectors.proposals.features import (
+    committee,
+    likeness,
+    memory,
+    order,
+    recurrence,
+    scales,
+    score,
+    shape,
+    spans,
+)
 from tsad.detectors.proposals.features import context as contexts
-from tsad.detectors.proposals.features import likeness, memory, order, recurrence, scales, score, shape, spans
 from tsad.detectors.proposals.features.context import Context, day_of
 from tsad.detectors.proposals.features.table import FEATURES, FIRST_EDITION, PLACE, features_of
 
@@ -243,7 +253,7 @@ def test_names_are_in_order_and_the_first_edition_comes_first() -> None:
     table = features_of(context.examined, context.candidates)
     assert table.shape == (len(context.candidates), len(FEATURES)) and np.isfinite(table).all()
     parts = itertools.chain(score.NAMES, shape.NAMES, scales.NAMES, order.NAMES, recurrence.NAMES, likeness.NAMES)
-    assert (*parts, *score.LATER, *memory.NAMES) == FEATURES
+    assert (*parts, *score.LATER, *memory.NAMES, *committee.NAMES) == FEATURES
     lone = Candidates(*(part[:1] for part in (context.candidates.runs, context.candidates.peaks,
                                               context.candidates.sources)))  # fmt: skip
     assert np.isfinite(features_of(context.examined, lone)).all()

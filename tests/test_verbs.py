@@ -243,6 +243,8 @@ def work_on_the_loop(command: Command, tmp_path: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:  # an iteration that stays open, with a queue
         patch.setattr("tsad.loop.train.fit", stopped)
         assert command("iterate", "loop.name=open", *SMALL, code=1) == []
+    (reviews,) = command("review", "loop.name=open", *SMALL)
+    assert reviews["iteration"] == 1 and len(reviews["windows"]) == 6
     (pushed,) = command("push", "loop.name=open", *SMALL)
     assert 0 < pushed.pop("proposed") <= 6
     assert pushed == {"iteration": 1, "created": 6, "withdrawn": 0, "queued": 6, "gold_queued": 0}

@@ -5,17 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from tsad.agreement.consensus import alike, majority
 from tsad.agreement.latest import judged
+from tsad.agreement.modes import ConsensusMode
 from tsad.core.intervals import coverage_iou
 from tsad.core.reviews import Annotation
 from tsad.core.types import BoolArray, Interval
-
-ConsensusMode = Literal["majority", "union", "intersection", "expert"]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tsad.agreement.deciding import BY_MAJORITY, ConsensusMode, ConsensusRule, combined, counting
+from tsad.agreement.deciding import BY_MAJORITY, ConsensusRule, combined, counting
 from tsad.agreement.latest import latest
+from tsad.agreement.modes import ConsensusMode
 from tsad.core.intervals import mask_of_runs, runs_of
 from tsad.core.reviews import Annotation, Choice, ReviewedWindow, ReviewState
 from tsad.core.series import Window

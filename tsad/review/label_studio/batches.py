@@ -11,7 +11,7 @@ from tsad.review.batch import AUDIT
 from tsad.review.label_studio import convert
 from tsad.review.label_studio.client import Client
 from tsad.review.label_studio.conflicts import answers_of
-from tsad.review.label_studio.kinds import Language
+from tsad.review.label_studio.language import Language
 from tsad.review.label_studio.template import BATCH, Template
 from tsad.review.label_studio.words import REASONS
 

@@ -10,7 +10,7 @@ from tsad.core.reviews import Annotation, ReviewedWindow, ReviewState
 from tsad.core.series import Window
 from tsad.review.label_studio import convert
 from tsad.review.label_studio.client import Client
-from tsad.review.label_studio.kinds import Language
+from tsad.review.label_studio.language import Language
 from tsad.review.label_studio.layers import Layer
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tsad.core.errors import ConfigError
 from tsad.core.types import ANOMALY
+from tsad.review.label_studio.language import Language
 
-Language = Literal["en", "zh"]
 KEYS = ("name", "colour", "hotkey", "en", "zh")
 
 

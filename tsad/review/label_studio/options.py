@@ -6,10 +6,10 @@ import re
 
 from pydantic import Field, field_validator, model_validator
 
-from tsad.agreement.deciding import ConsensusMode
+from tsad.agreement.modes import ConsensusMode
 from tsad.core.option_model import Refusal
 from tsad.core.options import ReviewOptions
-from tsad.review.label_studio.kinds import Language
+from tsad.review.label_studio.language import Language
 
 
 class LabelStudioOptions(ReviewOptions):

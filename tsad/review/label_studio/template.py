@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from tsad.core.errors import ReviewError
 from tsad.core.types import ANOMALY, TimeKind
-from tsad.review.label_studio.kinds import Kind, Language
+from tsad.review.label_studio.kinds import Kind
+from tsad.review.label_studio.language import Language
 from tsad.review.label_studio.scale import Range
 
 SERIES_KEY = "series"  # key of a task's data that holds times and columns

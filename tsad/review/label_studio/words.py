@@ -11,7 +11,7 @@ from tsad.core.durations import format_duration
 from tsad.core.names import markup_free
 from tsad.core.reviews import Choice, Purpose
 from tsad.review.label_studio.clock import offset_ns
-from tsad.review.label_studio.kinds import Language
+from tsad.review.label_studio.language import Language
 from tsad.review.label_studio.moments import from_to, length
 from tsad.review.label_studio.options import LabelStudioOptions
 from tsad.review.label_studio.template import Template
