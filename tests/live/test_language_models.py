@@ -73,7 +73,7 @@ def test_a_loop_with_lora_and_qlora_whose_versions_score_the_same_elsewhere(name
     detector = (f"detector={name}", "detector.stride=256")
     said = tsad(tmp_path, "iterate", *SMALL, *detector)
     assert "iteration 1" in said and "interval F1" in said
-    assert list((tmp_path / "mlruns" / "cache").rglob("answers/*/*.json")), "DETECT keeps what it was answered"
+    assert list((tmp_path / "mlruns" / "cache").rglob("answers/**/*.json")), "DETECT keeps what it was answered"
     first = scored(tmp_path, *SMALL, *detector)
     assert first["adapter"] and first["bits"] == "none", "LoRA was trained, registered and loaded"
     assert first["sum"] == pytest.approx(first["pyfunc"], abs=1e-9)
