@@ -146,7 +146,7 @@ def _located(bench: Workbench, of: str) -> tuple[Series, tuple[int, int]]:
 def _explained(
     of: str, series: Series, asked: tuple[int, int], loaded: LoadedVersion, proposer: Proposer, language: Language
 ) -> Explanation:
-    from tsad.detectors.proposals.features.committee import NAMES
+    from tsad.detectors.proposals.features.committee import NAMES, TOGETHER
     from tsad.detectors.proposals.proposer import look_at
 
     detection = loaded.detections([series])[0]
@@ -169,7 +169,7 @@ def _explained(
     weights = dict(zip(names, proposer.calibrator.slopes().tolist(), strict=True)) if examined.opinions else {}
     return Explanation(
         of, series.point_id, loaded.origin.model_version, len(proposer.verdicts), told,
-        {name: weights[name] for name in NAMES if name in weights},
+        {name: weights[name] for name in NAMES[: len(TOGETHER) + 2 * len(examined.opinions) - 2] if name in weights},
     )
 
 
