@@ -74,7 +74,7 @@ test: $(VENV)/.dev
 	$(PYTEST) -n auto
 
 live: $(VENV)/.live
-	$(PYTEST) -m live tests/live -n 2 --dist loadgroup --no-loadscope-reorder --timeout 1800 -v
+	$(PYTEST) -m live tests/live -n 2 --dist loadfile --no-loadscope-reorder --timeout 1800 -v
 
 # What touches MLflow, with the newest one of the registry in front of the pinned one. It alone: what it needs beside
 # it is the pinned set.

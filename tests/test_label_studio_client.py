@@ -166,14 +166,15 @@ def test_replacing_predictions_survives_a_lost_call(site: Site) -> None:
 
 def test_pre_annotations_that_the_server_leaves_out_untold_are_told(site: Site) -> None:
     made, task = projects(site), {"data": {}, "predictions": [{"result": []}]}
-    site.answer = lambda *call: (201, {"task_ids": [4], "prediction_count": 0})
+    site.answer = lambda *call: (201, {"task_ids": [4], "prediction_count": 0, "created": 0})
     with pytest.raises(ReviewError, match=r"took 0 of 1 pre-annotations.*project's template.*tsad push"):
         made.import_tasks(1, [task])
     site.answer = lambda *call: (201, {"created": 0})
     with pytest.raises(ReviewError, match="took 0 of 1 pre-annotations"):
         made.replace_predictions(1, [{"task": 4, "result": []}])
-    site.answer = lambda *call: (201, {"task_ids": [4], "prediction_count": 1})
-    assert made.import_tasks(1, [task]) == [4]
+    site.answer = lambda *call: (201, {"task_ids": [4], "prediction_count": 0, "created": 1})
+    assert made.import_tasks(1, [task]) == [4], "a busy database lost it, and took it the second time"
+    assert site.asked[-1][1] == "/api/projects/1/import/predictions"
 
 
 def test_waiting_ends_with_patience_or_when_stopped(site: Site) -> None:

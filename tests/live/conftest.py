@@ -55,13 +55,8 @@ class Studio:
 LONGEST = ("test_kill.py", "test_language_models.py", "test_iotdb.py")  # begun first: nothing waits for them then
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share servers, so that they stay on one worker (--dist loadgroup); the longest files first."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """The longest files first; one worker has all tests of a file (--dist loadfile), which share its servers."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))  # stable
 

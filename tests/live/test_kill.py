@@ -74,21 +74,12 @@ def outcome(home: Path) -> dict[str, Any]:
     }
 
 
-HALF = len(POINTS) // 2
-
-
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize(
-    "points", [  # two iterations share the points, so that two workers can kill side by side
-        pytest.param(POINTS[:HALF], id="first half", marks=pytest.mark.xdist_group("kill 1")),
-        pytest.param(POINTS[HALF:], id="second half", marks=pytest.mark.xdist_group("kill 2")),
-    ],
-)  # fmt: skip
-def test_killed_at_every_point_it_ends_the_same(tmp_path: Path, points: tuple[str, ...]) -> None:
+def test_killed_at_every_point_it_ends_the_same(tmp_path: Path) -> None:
     reference, killed = tmp_path / "reference", tmp_path / "killed"
     whole = tsad(reference, "never", "iterate", *SMALL)
     assert whole.returncode == 0, whole.stderr
-    for point in points:
+    for point in POINTS:
         run = tsad(killed, point, "iterate", *SMALL)
         assert run.returncode == -signal.SIGKILL, f"{point} was not reached:\n{run.stdout}\n{run.stderr}"
     last = tsad(killed, "never", "iterate", *SMALL)

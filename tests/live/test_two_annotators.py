@@ -63,6 +63,9 @@ class Person:
             first_is_normal: delete what is proposed of the first one, where others submit it as it is shown.
         """
         self.page.goto(f"{self.studio.url}/projects/{project}/data?labeling=1", wait_until="domcontentloaded")
+        self._drawn()
+        self.page.keyboard.press("Escape")  # the instruction, which opens first
+        self.page.wait_for_timeout(800)
         answered = []
         for number in range(tasks):
             self._drawn()
