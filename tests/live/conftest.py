@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))  # stable
 
 
+def free_port() -> int:
+    """One that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """TSAD_LIVE_HOME=<folder> keeps the server's data and the server itself between sessions (quicker by a minute)."""
@@ -70,7 +78,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         unavailable("Label Studio is not installed: pip install -e '.[studio]'")
     kept = os.environ.get("TSAD_LIVE_HOME")
     home = Path(kept) if kept else tmp_path_factory.mktemp("studio")
-    url = server.start(home)
+    url = server.start(home, 0 if kept else free_port())  # two workers starting at once must not take the same one
     yield Studio(home, url, server.read_credentials(home))
     if not kept:
         server.stop(home)
