@@ -21,13 +21,14 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 MLFLOW_TESTS := $(wildcard $(foreach name,claims* tracking* registry logged_models story status ui_app,tests/test_$(name).py))
 BENCHMARKS := $(filter-out benchmarks/prove.py benchmarks/reference_% benchmarks/_%,$(wildcard benchmarks/*.py))
 
-.PHONY: help venv install demo test live newest prove bench lint wheel wheelhouse clean
+.PHONY: help venv install demo test live annotators newest prove bench lint wheel wheelhouse clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        install, then three iterations on a simulated plant (under 4 minutes)"
 	@echo "make test        install, then the default tests: no network, GPU or server"
 	@echo "make live        tests with a real Label Studio, IoTDB, PostgreSQL, a real browser and kills"
+	@echo "make annotators  two people in two browsers label one queue, disagree and settle it (minutes)"
 	@echo "make newest      tests of what touches MLflow, with the newest MLflow of the registry"
 	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout (SEEDS=2: shorter)"
 	@echo "make bench       the figures of the README, one command each"
@@ -75,6 +76,9 @@ test: $(VENV)/.dev
 
 live: $(VENV)/.live
 	$(PYTEST) -m live tests/live -n 2 --dist loadfile --no-loadscope-reorder --timeout 1800 -v
+
+annotators: $(VENV)/.live
+	$(PYTEST) -m live tests/live/two_annotators.py --timeout 1800 -v
 
 # What touches MLflow, with the newest one of the registry in front of the pinned one. It alone: what it needs beside
 # it is the pinned set.
