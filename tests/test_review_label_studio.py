@@ -243,6 +243,16 @@ def test_a_retrained_model_brings_its_own_proposals_to_tasks_that_wait() -> None
     assert fake.project is not None and fake.project["model_version"] == "m:2"
 
 
+def test_a_task_that_is_drawn_anew_is_read_in_the_offset_that_it_shows(tmp_path: Path) -> None:
+    fake, queue = FakeServer(), choices(2, "m:2")
+    reviewer(fake, tmp_path).push(choices(2))  # +08:00
+    elsewhere = reviewer(fake, tmp_path, utc_offset="+00:00")
+    elsewhere.push(queue)
+    fake.answer(fake.rows[0], fake.rows[0]["predictions"][0]["result"])
+    states = [r.state for r in reviewer(fake, tmp_path, utc_offset="+00:00").pull(queue)]
+    assert sorted(states) == [ReviewState.ACCEPTED, ReviewState.PENDING]
+
+
 def queue_answered(fake: FakeServer, kept: Path | None, count: int = 6) -> list[Choice]:
     """A queue that was pushed, one window answered, and pulled once."""
     queue = choices(count)

@@ -122,8 +122,7 @@ class KnownTasks:
         name = str(task["data"].get("window_id"))
         same = self.windows.setdefault(name, [])
         if all(other.id != task["id"] for other in same):
-            kept = {k: v for k, v in task["data"].items() if not isinstance(v, list | dict) and len(str(v)) <= LONG}
-            same.append(KnownTask(int(task["id"]), kept, shown=shown))
+            same.append(KnownTask(int(task["id"]), short_values(task["data"]), shown=shown))
 
     def drop(self, gone: Collection[int]) -> None:
         """Tasks that were deleted."""
@@ -253,6 +252,11 @@ class TaskReader:
             self._read += 1
             self._progress(self._read)
             yield row
+
+
+def short_values(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a task's data: neither the series nor pictures."""
+    return {k: v for k, v in data.items() if not isinstance(v, list | dict) and len(str(v)) <= LONG}
 
 
 def _counted(project: Mapping[str, Any]) -> int:

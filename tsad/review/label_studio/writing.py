@@ -7,7 +7,7 @@ from typing import Any
 
 from tsad.core.reviews import Choice
 from tsad.review.label_studio.client import Client, LostCallError
-from tsad.review.label_studio.known import KnownTask, TaskReader
+from tsad.review.label_studio.known import KnownTask, TaskReader, short_values
 
 STATE = ("draft_exists", "total_annotations", "cancelled_annotations")  # columns that tell what people have done
 
@@ -82,6 +82,7 @@ class TaskWriter:
             predictions = [{"task": number, **one} for number, made in part.items() for one in made["predictions"]]
             for number, made in part.items():  # first, so that a kill in between leaves the old version to be replaced
                 self._client.change_task(number, data=made["data"])
+                by_id[number].data = short_values(made["data"])  # answers are read in the offset that it shows now
             if predictions:
                 self._client.replace_predictions(self._project, predictions)
             for one in predictions:
