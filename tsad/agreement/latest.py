@@ -17,6 +17,11 @@ def latest(annotations: Iterable[Annotation]) -> list[Annotation]:
     return [a for a in ordered if last[a.annotator] is a]
 
 
+def by_people(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """As :func:`judged`, without what a batch action answered."""
+    return [a for a in judged(annotations) if not a.batch]
+
+
 def judged(annotations: Iterable[Annotation]) -> list[Annotation]:
     """As :func:`latest`, without those who refused to judge.
 

@@ -35,6 +35,11 @@ class SeriesOverview:
     step: int
     missing: float
 
+    def extent(self, channel: int) -> tuple[float, float] | None:
+        """Lowest and highest value of a channel; ``None`` of an empty one."""
+        low, high = self.low[:, channel], self.high[:, channel]
+        return (float(np.nanmin(low)), float(np.nanmax(high))) if np.isfinite(low).any() else None
+
 
 def overview_of(series: Series, columns: int = COLUMNS) -> SeriesOverview:
     """The series in at most ``columns`` stretches (as many as it has points, where these are fewer)."""

@@ -23,6 +23,11 @@ class ReviewState(StrEnum):
     SKIPPED = "SKIPPED"  # nobody who opened it wanted to judge
     CONFLICT = "CONFLICT"  # people disagree
 
+    @property
+    def waits(self) -> bool:
+        """Whether people have to look at the window still: nobody has answered, or they disagree."""
+        return self in (ReviewState.PENDING, ReviewState.CONFLICT)
+
     @classmethod
     def _missing_(cls, value: object) -> ReviewState | None:
         """What stores of before call a skipped window."""

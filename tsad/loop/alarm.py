@@ -17,7 +17,7 @@ from tsad.core.series import Series
 from tsad.core.times import format_time, parse_moment
 from tsad.core.types import Interval
 from tsad.core.windows import cut
-from tsad.loop.champion import load_registered, registry_of
+from tsad.loop.champion import load_named
 from tsad.loop.common import read_series
 from tsad.loop.opening import open_loop
 
@@ -103,11 +103,7 @@ def explain_alarm(bench: Workbench, of: str, version: str, language: Language) -
         SourceError: its series cannot be read.
     """
     loop = open_loop(bench)
-    registry = registry_of(bench, loop)
-    registered = registry.resolve(version)
-    if registered is None:
-        raise RegistryError(f"{registry.name} has no version or alias {version!r}", "Run tsad iterate first.")
-    loaded = load_registered(bench, registry, registered)
+    loaded = load_named(bench, loop, version, "Run tsad iterate first.")
     proposer: Any = loaded.proposer
     if proposer is None:
         raise RegistryError(
@@ -149,9 +145,9 @@ def _explained(
     from tsad.detectors.proposals.features.committee import NAMES, TOGETHER
     from tsad.detectors.proposals.proposer import look_at
 
-    detection = loaded.detections([series])[0]
     examined = next(iter(loaded.detector.examine([series])))
     look = look_at(series, examined)
+    detection = proposer.under(loaded.origin).detection(series, examined, look, scored=loaded.detector.scored)
     proposed = _inside(detection.intervals, series, asked)
     stretches = [(interval, True) for interval in proposed]
     if not proposed:
@@ -196,13 +192,7 @@ class _Teller:
         )  # fmt: skip
 
     def _votes(self, start: int, stop: int) -> tuple[Vote, ...]:
-        votes = []
-        for opinion in self.examined.opinions:
-            asked = opinion.asked is None or bool(opinion.asked[start:stop].any())
-            touching = (opinion.runs[:, 0] < stop) & (opinion.runs[:, 1] > start)
-            probability = float(opinion.probability[touching].max(initial=0.0)) if asked else None
-            votes.append(Vote(opinion.name, probability, len(opinion.intervals)))
-        return tuple(votes)
+        return tuple(Vote(o.name, o.vote(start, stop), len(o.intervals)) for o in self.examined.opinions)
 
     def _alike(self, start: int, stop: int) -> tuple[Alike, ...]:
         """Of the candidates that people have judged those most like the likeliest one inside."""

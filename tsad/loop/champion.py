@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
+from tsad.core.errors import RegistryError
 from tsad.core.options.threshold import kept_threshold
 from tsad.core.reviews import DatasetVersion
 from tsad.core.series import Series
@@ -63,6 +64,19 @@ def load_registered(bench: Workbench, registry: Registry, version: Version) -> L
     from tsad.tracking.pyfunc_model import load_version
 
     return load_version(registry, version, allowed=(str(bench.detector_config["_target_"]),))
+
+
+def load_named(bench: Workbench, loop: LoopStore, name: str, remedy: str) -> LoadedVersion:
+    """The version of the loop's model with this alias or number.
+
+    Raises:
+        RegistryError: there is none; ``remedy`` says what to do.
+    """
+    registry = registry_of(bench, loop)
+    version = registry.resolve(name)
+    if version is None:
+        raise RegistryError(f"{registry.name} has no version or alias {name!r}", remedy)
+    return load_registered(bench, registry, version)
 
 
 def unregistered(bench: Workbench, detector: Detector) -> LoadedVersion:

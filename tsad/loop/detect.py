@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import RegistryError, TsadError
+from tsad.core.errors import TsadError
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion, Purpose
 from tsad.core.series import Window
@@ -17,7 +17,7 @@ from tsad.core.types import Detection
 from tsad.core.windows import without_overlap
 from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_of
 from tsad.loop.beside import ask_beside
-from tsad.loop.champion import ensure_champion, load_registered, registry_of, unregistered
+from tsad.loop.champion import ensure_champion, load_named, load_registered, registry_of, unregistered
 from tsad.loop.common import read_series
 from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
 from tsad.loop.drawing import ScoredSeries, contested, draw_queue, unreviewed
@@ -191,11 +191,5 @@ def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:
     """
     if version == "none":
         return unregistered(bench, bench.make_detector())
-    registry = registry_of(bench, loop)
-    found = registry.resolve(version)
-    if found is None:
-        raise RegistryError(
-            f"{registry.name} has no version or alias {version!r}",
-            "Run tsad iterate first, or detect version=none for the detector as configured.",
-        )
-    return load_registered(bench, registry, found)
+    remedy = "Run tsad iterate first, or detect version=none for the detector as configured."
+    return load_named(bench, loop, version, remedy)

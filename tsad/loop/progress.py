@@ -70,9 +70,8 @@ def missing(reviewed: Sequence[ReviewedWindow], min_reviewed: int) -> int:
     """
     gold = [r for r in reviewed if r.choice.purpose == Purpose.GOLD]
     queue = [r for r in reviewed if r.choice.purpose == Purpose.TRAIN and r.state != ReviewState.SKIPPED]
-    open_states = (ReviewState.PENDING, ReviewState.CONFLICT)
-    judged = sum(r.state not in open_states for r in queue)
-    waiting = sum(r.state in open_states for r in gold)
+    judged = sum(not r.state.waits for r in queue)
+    waiting = sum(r.state.waits for r in gold)
     if gold and not any(r.usable for r in gold):
         waiting = max(waiting, 1)
     return waiting + max(0, min(len(queue), min_reviewed or len(queue)) - judged)

@@ -102,7 +102,7 @@ def _answers(turn: Turn) -> Answers | None:
 def _unscorable(reviewed: Sequence[ReviewedWindow]) -> str:
     """That every blind window is answered and none can score, which only people can mend; else ""."""
     gold = [r for r in reviewed if r.choice.purpose == Purpose.GOLD]
-    if not gold or any(r.usable or r.state in (ReviewState.PENDING, ReviewState.CONFLICT) for r in gold):
+    if not gold or any(r.usable or r.state.waits for r in gold):
         return ""
     return "; none of the blind ones can score the model: judge at least one of them in Label Studio"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tsad.agreement.latest import judged, latest
+from tsad.agreement.latest import by_people, latest
 from tsad.agreement.measures import Judgements
 from tsad.core.results import Result
 from tsad.core.reviews import ReviewedWindow
@@ -96,12 +96,10 @@ def judgements_of(reviewed: Iterable[ReviewedWindow]) -> Judgements:
     """What each person marks in each window, snapped to its points, as measures of agreement take it."""
     said: dict[str, dict[str, tuple[Interval, ...]]] = {}
     for window in reviewed:
-        for answer in judged(window.annotations):
-            if not answer.batch:
-                runs = intervals_to_labelled_runs(window.window, answer.intervals)
-                said.setdefault(window.window.window_id, {})[answer.annotator] = labelled_runs_to_intervals(
-                    window.window, runs
-                )
+        for answer in by_people(window.annotations):
+            runs = intervals_to_labelled_runs(window.window, answer.intervals)
+            marks = labelled_runs_to_intervals(window.window, runs)
+            said.setdefault(window.window.window_id, {})[answer.annotator] = marks
     return said
 
 

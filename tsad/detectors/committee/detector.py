@@ -16,7 +16,7 @@ from tsad.core.errors import DetectorError, TsadError
 from tsad.core.memory import NormalMemory
 from tsad.core.option_model import Options, Refusal
 from tsad.core.series import Series
-from tsad.core.types import FloatArray, Needs
+from tsad.core.types import FloatArray
 from tsad.detectors.base import Detector
 from tsad.detectors.committee.opinions import opinion_of, own_opinion, silent
 from tsad.detectors.committee.second import budget, in_doubt
@@ -100,10 +100,6 @@ class Committee(Detector):
                 "Name one with scores first, e.g. patch.",
             )
         self.tuner, self.adapter_defaults = lead.tuner, lead.adapter_defaults  # type: ignore[misc]
-
-    @classmethod
-    def needs(cls, options: Options | None = None) -> Needs:
-        return Needs()
 
     @property
     def lead(self) -> Detector:

@@ -14,7 +14,7 @@ from tsad.core.series import Series
 from tsad.core.types import BoolArray, FloatArray, Interval
 from tsad.detectors.base import Detector
 from tsad.detectors.evidence.examined import Examined, Opinion, Own
-from tsad.detectors.proposals.proposer import as_intervals, default_proposer, described, look_at
+from tsad.detectors.proposals.proposer import default_proposer, described, look_at
 
 HIGHEST = 4.0  # of a height: one point in ten thousand scores as high, or a confidence of 1
 
@@ -85,11 +85,6 @@ def surprise(scores: FloatArray) -> FloatArray:
     ordered = np.sort(scores)
     above = len(scores) - np.searchsorted(ordered, scores, side="left")
     return np.asarray(np.clip(-np.log10(above / len(scores)), 0.0, HIGHEST) * (scores > 0))
-
-
-def candidates_of(opinion: Opinion, series: Series) -> tuple[Interval, ...]:
-    """All that a member considers, each with its probability as score."""
-    return as_intervals(series, opinion.runs, opinion.probability)
 
 
 def _scores(name: str, member: Detector, views: Sequence[Series]) -> list[FloatArray]:

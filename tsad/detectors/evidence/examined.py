@@ -131,6 +131,15 @@ class Opinion:
     intervals: tuple[Interval, ...]
     asked: BoolArray | None = None
 
+    def vote(self, start: int, stop: int) -> float | None:
+        """The probability of its likeliest candidate that touches the points ``[start, stop)``, 0 without any;
+        ``None`` where it was shown none of them.
+        """
+        if self.asked is not None and not self.asked[start:stop].any():
+            return None
+        touching = (self.runs[:, 0] < stop) & (self.runs[:, 1] > start)
+        return float(self.probability[touching].max(initial=0.0))
+
 
 @dataclass(frozen=True, eq=False)
 class Examined:

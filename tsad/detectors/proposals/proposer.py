@@ -161,19 +161,23 @@ class CalibratedProposing:
     def propose(self, detector: Examining, series: Sequence[Series]) -> Iterator[Detection]:
         """Scores (where there are any) and calibrated proposals of each series, one at a time."""
         for one, examined in zip(series, detector.examine(series), strict=True):
-            rated = self.proposer.rate(look_at(one, examined))
-            proposed, candidates = self.proposer.chosen(one, rated), as_intervals(one, rated.runs, rated.probability)
-            if examined.own is not None:
-                proposed, candidates = (described(said, examined.own.intervals) for said in (proposed, candidates))
-            else:
-                proposed, candidates = (_with_kind(one, said, examined) for said in (proposed, candidates))
-            if examined.opinions:
-                proposed, candidates = (_with_votes(one, said, examined.opinions) for said in (proposed, candidates))
-            scores = examined.scores if detector.scored else None
-            opinions = tuple(Proposal(o.intervals, replace(self.origin, detector=o.name)) for o in examined.opinions)
-            yield Detection(
-                one.point_id, scores, proposed, self.origin, self.threshold, candidates, examined.state, opinions
-            )
+            yield self.detection(one, examined, look_at(one, examined), scored=detector.scored)
+
+    def detection(self, one: Series, examined: Examined, look: Look, *, scored: bool) -> Detection:
+        """The same of a series that was examined and looked at already."""
+        rated = self.proposer.rate(look)
+        proposed, candidates = self.proposer.chosen(one, rated), as_intervals(one, rated.runs, rated.probability)
+        if examined.own is not None:
+            proposed, candidates = (described(said, examined.own.intervals) for said in (proposed, candidates))
+        else:
+            proposed, candidates = (_with_kind(one, said, examined) for said in (proposed, candidates))
+        if examined.opinions:
+            proposed, candidates = (_with_votes(one, said, examined.opinions) for said in (proposed, candidates))
+        scores = examined.scores if scored else None
+        opinions = tuple(Proposal(o.intervals, replace(self.origin, detector=o.name)) for o in examined.opinions)
+        return Detection(
+            one.point_id, scores, proposed, self.origin, self.threshold, candidates, examined.state, opinions
+        )
 
 
 def _with_votes(
@@ -183,17 +187,10 @@ def _with_votes(
     runs = intervals_to_runs(intervals, series.timestamps)
     voted = []
     for interval, (start, stop) in zip(intervals, runs, strict=True):
-        votes = ", ".join(f"{o.name} {_vote(o, int(start), int(stop))}" for o in opinions)
+        told = ((o.name, o.vote(int(start), int(stop))) for o in opinions)
+        votes = ", ".join(f"{name} {'not asked' if vote is None else f'{vote:.0%}'}" for name, vote in told)
         voted.append(replace(interval, note="; ".join(text for text in (interval.note, votes) if text)))
     return tuple(voted)
-
-
-def _vote(opinion: Opinion, start: int, stop: int) -> str:
-    """What a member says of a stretch, in a word: its probability, or that it was not asked."""
-    if opinion.asked is not None and not opinion.asked[start:stop].any():
-        return "not asked"
-    touching = (opinion.runs[:, 0] < stop) & (opinion.runs[:, 1] > start)
-    return f"{opinion.probability[touching].max(initial=0.0):.0%}"
 
 
 def described(intervals: Sequence[Interval], own: Sequence[Interval]) -> tuple[Interval, ...]:

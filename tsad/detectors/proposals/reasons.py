@@ -6,12 +6,12 @@ Rarities are kept as half the ``-log10`` of the share of points as extreme (``ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from tsad.core.overview import USUAL
 from tsad.core.series import Series
 from tsad.core.types import FloatArray
 from tsad.detectors.evidence.examined import Examined
@@ -19,7 +19,6 @@ from tsad.detectors.evidence.examined import Examined
 Language = Literal["en", "zh"]
 RARE = 1.0  # a reason is given from here on: 1 point in 100
 MOST = 4  # reasons
-USUAL = (5, 95)  # percentiles of the series that values usually lie between
 
 
 @dataclass(frozen=True)
@@ -141,8 +140,3 @@ def _about(count: float, points: int) -> str:
     held = min(count, float(points))
     size = 10 ** max(int(np.floor(np.log10(max(held, 1.0)))), 0)
     return f"{round(held / size) * size:,}"
-
-
-def joined(sentences: Sequence[str], language: Language = "en") -> str:
-    """Sentences as one line."""
-    return ("; " if language == "en" else "；").join(sentences)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tsad.agreement.latest import judged
-from tsad.core.reviews import Annotation, ReviewedWindow, ReviewState
+from tsad.agreement.latest import by_people
+from tsad.core.reviews import ReviewedWindow, ReviewState
 from tsad.core.series import Window
 from tsad.review.label_studio import convert
 from tsad.review.label_studio.client import Client
@@ -37,7 +37,7 @@ def answer_layers(reviewed: ReviewedWindow, language: Language) -> tuple[Layer, 
     """What each person marks, a layer each, in the order in which they answered; the note says whose it is."""
     return tuple(
         Layer(f"{ANSWER[language]} {number}", a.intervals, f"by {a.annotator}")
-        for number, a in enumerate(_judgements(reviewed), start=1)
+        for number, a in enumerate(by_people(reviewed.annotations), start=1)
     )
 
 
@@ -107,14 +107,8 @@ def _fields(task: Mapping[str, Any], reviewed: ReviewedWindow) -> dict[str, Any]
 
 def in_words(reviewed: ReviewedWindow) -> str:
     """What each person said, by id: ``3 marks 2 intervals, 5 marks none``."""
-    counts = {1: "1 interval", 0: "none"}
-    return ", ".join(
-        f"{a.annotator} marks {counts.get(n := len(a.intervals), f'{n} intervals')}" for a in _judgements(reviewed)
-    )
-
-
-def _judgements(reviewed: ReviewedWindow) -> list[Annotation]:
-    return [a for a in judged(reviewed.annotations) if not a.batch]
+    counts, answers = {1: "1 interval", 0: "none"}, by_people(reviewed.annotations)
+    return ", ".join(f"{a.annotator} marks {counts.get(n := len(a.intervals), f'{n} intervals')}" for a in answers)
 
 
 def _asking(task: Mapping[str, Any], people: int) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def overview_picture(choice: Choice, view: View, options: LabelStudioOptions) ->
         band = (CAPTION + k * rows, CAPTION + (k + 1) * rows)
         parts += [_usual(whole, channel, band), _line(whole, channel, (LEFT, RIGHT), band, fine=len(channels) < 3)]
         name = f"{k + 1} {whole.channels[channel]}" if len(channels) > 1 else whole.channels[channel]
-        parts += _legend(name, _extent(whole, channel), band)
+        parts += _legend(name, whole.extent(channel), band)
     marks = ticks(int(whole.edges[0]), int(whole.edges[-1]), whole.time_kind, offset_ns(options.utc_offset), MOST_TICKS)
     for x, tick in zip(_columns(whole, [m.at for m in marks], LEFT, RIGHT), marks, strict=True):
         parts += [svg.box(int(x), floor, 1, 4, GREY), svg.text(int(x) + 3, floor + 14, tick.text, INK)]
@@ -106,15 +106,9 @@ def _mark(columns: IntArray, band: tuple[int, int], colour: str) -> str:
     return svg.box(begin, band[0], width, band[1] - band[0], colour, 0.45)
 
 
-def _extent(whole: SeriesOverview, channel: int) -> tuple[float, float] | None:
-    """Lowest and highest value of a channel; ``None`` of an empty one."""
-    low, high = whole.low[:, channel], whole.high[:, channel]
-    return (float(np.nanmin(low)), float(np.nanmax(high))) if np.isfinite(low).any() else None
-
-
 def _usual(whole: SeriesOverview, channel: int, band: tuple[int, int]) -> str:
     """The middle 90% of a channel's values, shaded."""
-    extent = _extent(whole, channel)
+    extent = whole.extent(channel)
     if extent is None:
         return ""
     bottom, top = svg.rows_of(whole.usual[:, channel], extent, (band[0] + MARGIN, band[1] - MARGIN))
@@ -125,7 +119,7 @@ def _line(
     whole: SeriesOverview, channel: int, across: tuple[int, int], band: tuple[int, int], fine: bool = True
 ) -> str:
     """A channel's values; ``fine=False`` takes two stretches of time together, for where many lines are drawn."""
-    extent = _extent(whole, channel)
+    extent = whole.extent(channel)
     if extent is None:
         return ""
     low, high, starts = whole.low[:, channel], whole.high[:, channel], whole.edges[:-1]

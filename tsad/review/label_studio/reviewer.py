@@ -110,7 +110,8 @@ class LabelStudioReviewer(Reviewer):
         convert.check(wanted.values(), form)
         version, order = _version(choices), in_order(wanted.values())
         ranks = {c.window.window_id: rank for rank, c in enumerate(order)}
-        with self._tasks(self._project(), "reading the queue") as reader:
+        now = self._project()
+        with self._tasks(now, "reading the queue") as reader:
             writer = TaskWriter(self.client, reader)
             there = writer.one_each(wanted)
             fresh = [c for c in order if c.window.window_id not in there]
@@ -132,7 +133,7 @@ class LabelStudioReviewer(Reviewer):
         if version:
             # Label Studio shows the proposals of one model version only: the project's.
             self.client.update_project(project, model_version=version)
-        self._instruct(form)
+        self._instruct(now, form)
         tabs.keep_tabs(self.client, project, self.settings.language)
         return len(fresh)
 
@@ -277,13 +278,12 @@ class LabelStudioReviewer(Reviewer):
             self.client.update_project(project["id"], label_config=config)
         return project["id"], template.read(config, self.title)
 
-    def _instruct(self, form: Template) -> None:
+    def _instruct(self, project: Mapping[str, Any], form: Template) -> None:
         """The key that submits, and what annotators read first: words of their own, and changes of ours, stay."""
         if self.settings.submit_key:
             self.client.set_hotkey(instruction.SUBMIT_ACTION, self.settings.submit_key)
         if not self.settings.instruction:
             return
-        project = self._project()
         present = str(project.get("expert_instruction") or "")
         if present and not instruction.is_ours(present):
             return

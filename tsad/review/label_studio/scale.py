@@ -29,7 +29,7 @@ def common_ranges(choices: Sequence[Choice], channels: int) -> tuple[Range | Non
 def extents(choices: Sequence[Choice], channels: int) -> tuple[Range | None, ...]:
     """Lowest and highest value of each channel in all series, as far as they are at hand. [C]."""
     overviews = _overviews(choices)
-    spans = [[s for o in overviews if (s := _span(o, c)) is not None] for c in range(channels)]
+    spans = [[s for o in overviews if (s := o.extent(c)) is not None] for c in range(channels)]
     return tuple((min(a for a, _ in own), max(b for _, b in own)) if own else None for own in spans)
 
 
@@ -38,13 +38,8 @@ def _overviews(choices: Sequence[Choice]) -> list[SeriesOverview]:
     return [c.overview or overview_of(c.window.series) for c in unique.values()]
 
 
-def _span(overview: SeriesOverview, channel: int) -> Range | None:
-    low, high = overview.low[:, channel], overview.high[:, channel]
-    return (float(np.nanmin(low)), float(np.nanmax(high))) if np.isfinite(low).any() else None
-
-
 def _common(overviews: Sequence[SeriesOverview], channel: int) -> Range | None:
-    spans = [s for o in overviews if (s := _span(o, channel)) is not None]
+    spans = [s for o in overviews if (s := o.extent(channel)) is not None]
     if not spans:
         return None
     low, high = min(a for a, _ in spans), max(b for _, b in spans)
