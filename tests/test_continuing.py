@@ -92,7 +92,7 @@ def test_what_was_typed_is_refused_by_name_with_what_the_way_out_costs(
     assert "iteration 1 of loop plant 2 is open" in refused.value.found
     assert difference in refused.value.found
     assert "'loop.name=plant 2-2'" in refused.value.remedy
-    assert give_up("plant 2") in refused.value.remedy and "trains nothing" in refused.value.remedy
+    assert give_up("plant 2") in refused.value.remedy and "goes into the new one" in refused.value.remedy
     assert not turned and [i.number for i in open_loop(bench("loop.name=plant 2")).iterations()] == [1]
 
 
@@ -177,9 +177,9 @@ def test_no_message_gives_an_open_iteration_up_without_saying_what_is_lost() -> 
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "new=true" in node.value:
                 assert node.value in ("new=true", " is given up (new=true)", "): new=true begins nothing"), path
-    assert "trains nothing" in give_up() and "new=true" in give_up()
+    assert "goes into the new one" in give_up() and "new=true" in give_up()
     comment = (PACKAGE.parent / "conf" / "task" / "iterate.yaml").read_text(encoding="utf-8").splitlines()[-1]
-    assert comment.startswith("new: false") and "trains nothing" in comment
+    assert comment.startswith("new: false") and "takes over" in comment
 
 
 def test_how_to_go_on_can_be_pasted_and_finds_the_store(bench: Make) -> None:

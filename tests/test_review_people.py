@@ -47,6 +47,20 @@ def test_a_share_of_the_windows_is_shown_to_two_blind_ones_too() -> None:
     assert [people_for(w, 0.0) for w in windows()] == [1] * 5 and [people_for(w, 1.0) for w in windows()] == [2] * 5
 
 
+def test_a_conflict_is_told_in_the_language_of_the_project() -> None:
+    fake, queue = FakeServer(), choices(1)
+    people, chinese = reviewer(fake), reviewer(fake, language="zh")
+    people.push(queue)
+    row = row_of(fake, queue[0])
+    title = row["data"]["title"]
+    answer(row, 1, True, 1)
+    answer(row, 2, False, 2)
+    chinese.settle(chinese.pull(queue))
+    assert row["data"]["title"] == f"{title}；标注有分歧：1 标注 1 个区间，2 未标注区间"
+    people.settle(people.pull(queue))
+    assert row["data"]["title"] == f"{title}; people disagree: 1 marks 1 interval, 2 marks none"
+
+
 def test_a_conflict_asks_one_more_says_who_said_what_and_is_settled_again() -> None:
     fake, queue = FakeServer(), choices(3)
     people = reviewer(fake)

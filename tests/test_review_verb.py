@@ -202,3 +202,51 @@ def test_answers_survive_another_window_length_and_nothing_is_asked_twice(bench:
     assert any(len(w) not in (200, 330) for w in asked), "the rest of windows that were answered in part"
     spans = sorted((r.window.point_id, *r.window.span) for r in (*second.windows, *gold.windows))
     assert all(a[0] != b[0] or a[2] <= b[1] for a, b in itertools.pairwise(spans)), "nothing twice"
+
+
+def test_what_people_answered_goes_into_the_next_queue_where_an_iteration_is_given_up(
+    waiting: Workbench, bench: Make, fake: FakeServer
+) -> None:
+    asked = ("review=label_studio", "sampling.windows=9")
+    before = {r["data"]["window_id"]: r for r in fake.rows}
+    rows = [r for r in fake.rows if r["data"]["purpose"] == "train"][:4]
+    for row in rows:
+        answer(row, 1, True)
+    given = {r["data"]["window_id"] for r in rows}
+    waits = iterate(bench(*SMALL, *asked), new=True)
+    assert waits.waiting is not None and waits.waiting.iteration == 1
+    standing = call("review", bench(*SMALL, *asked))
+    assert standing.progress is not None and sum(standing.progress.queue.values()) == 9 + 4
+    assert standing.progress.waiting == 9 + sum(standing.progress.gold.values()), "nobody is asked again"
+    there = {r["data"]["window_id"] for r in fake.rows}
+    assert given < there and len(there) == len(fake.rows) == 13 + sum(standing.progress.gold.values())
+    assert set(before) - there, "what nobody looked at and was not drawn again is gone"
+    for row in fake.rows:
+        if not row["annotations"]:
+            answer(row, 1, True)
+    assert iterate(bench(*SMALL, *asked)).iterations[0].iteration == 1
+    loop = open_loop(waiting)
+    kept = next(fetch(loop, r.digest) for r in loop.datasets() if r.purpose == "train")
+    assert given <= {r.window.window_id for r in kept.windows} and len(kept.windows) == 13
+
+
+def test_blind_windows_are_taken_over_as_the_draw_that_they_were(bench: Make, fake: FakeServer) -> None:
+    asked = (*SMALL, "review=label_studio", "gold=people", "gold.windows=6")
+    iterate(bench(*asked))
+    blind = {r["data"]["window_id"]: r for r in fake.rows if r["data"]["purpose"] == "gold"}
+    answer(next(iter(blind.values())), 1, False)
+    iterate(bench(*asked, "sampling.windows=9"), new=True)
+    assert {r["data"]["window_id"] for r in fake.rows if r["data"]["purpose"] == "gold"} == set(blind)
+    iterate(bench(*asked, "gold.seed=1"), new=True)
+    anew = {r["data"]["window_id"] for r in fake.rows if r["data"]["purpose"] == "gold" and not r["annotations"]}
+    assert anew and anew != set(blind), "another gold rule draws its own"
+
+
+def test_nothing_is_taken_over_from_a_project_that_is_gone(
+    waiting: Workbench, bench: Make, fake: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for row in fake.rows[:4]:
+        answer(row, 1, True)
+    fake.rows, fake.project = [], None
+    assert iterate(bench(*SMALL, "review=label_studio", "sampling.windows=9"), new=True).waiting is not None
+    assert "no answers are taken over" in caplog.text and not any(r["annotations"] for r in fake.rows)

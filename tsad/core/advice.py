@@ -6,11 +6,11 @@ import shlex
 
 
 def give_up(loop: str = "") -> str:
-    """How the open iteration is given up for a new one, and what that loses: nobody is sent there untold."""
+    """How the open iteration is given up for a new one, and what becomes of its answers."""
     named = f" {named_loop(loop)}" if loop else ""
     return (
         f"tsad iterate{named} new=true gives the open iteration up and begins another: what people have answered of "
-        "its queue trains nothing then (it stays in Label Studio)."
+        "its queue goes into the new one (unless that is reviewed elsewhere)."
     )
 
 

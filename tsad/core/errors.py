@@ -113,6 +113,10 @@ class ReviewError(TsadError):
     """The review system: unreachable, token refused, project gone, template changed."""
 
 
+class NoQueueError(ReviewError):
+    """Where people review, there is no project of that name: deleted, renamed, or nothing was pushed yet."""
+
+
 class MissingPackageError(TsadError):
     """An optional package that this verb needs is not installed."""
 

@@ -26,7 +26,7 @@ from tsad.loop.opening import open_loop, standalone
 from tsad.loop.queue import keep_queue
 from tsad.loop.reading import Reading
 from tsad.loop.results import Detected
-from tsad.loop.runner import Stage, Turn
+from tsad.loop.runner import Carried, Stage, Turn
 
 if TYPE_CHECKING:
     from tsad.tracking.pyfunc_model import LoadedVersion
@@ -112,19 +112,21 @@ class _Ready:
 
     Attributes:
         gold: ``None`` before it is fixed.
-        windows: that nobody has answered yet.
+        carried: what people have answered of iterations that were given up. windows: that nobody has answered yet.
     """
 
     reading: Reading
     gold: DatasetVersion | None
+    carried: Carried
     windows: Sequence[Window]
 
 
 def _read(turn: Turn) -> _Ready | None:
     """``None`` where every window of the source has been answered: nothing is claimed, later calls look again."""
     reading, gold = read_series(turn.bench), find_gold(turn.loop)
-    windows = unreviewed(turn, reading.series, gold)
-    return _Ready(reading, gold, windows) if windows or gold is None else None
+    carried = turn.carried() if gold is None else replace(turn.carried(), blind=())
+    windows = without_overlap(unreviewed(turn, reading.series, gold), carried.windows)
+    return _Ready(reading, gold, carried, windows) if windows or carried.answered or gold is None else None
 
 
 def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
@@ -134,12 +136,18 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
     detections = loaded_detections(bench.context, loaded, series)
     record_detections(bench, step, series, detections)
     reading.record(step)
-    gold, windows = ready.gold, ready.windows
+    gold, windows, carried = ready.gold, ready.windows, ready.carried
     if gold is None and (gold := fix_gold(bench, loop, turn.iteration, series)) is not None:
-        windows = without_overlap(windows, [r.window for r in gold.windows])
+        taken = [r.window for r in gold.windows]
+        windows, carried = without_overlap(windows, taken), carried.apart_from(taken)
     scored = ScoredSeries(series, detections, loaded.threshold_options)
     conflicts = contested(turn, windows)
-    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=gold is None, conflicts=conflicts)
+    blind = gold is None and not carried.blind
+    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=blind, conflicts=conflicts)
+    queue = queue.with_carried(carried)
+    drawn = {c.window.window_id for c in queue.choices}
+    if stale := [c for c in carried.left if c.window.window_id not in drawn]:
+        bench.make_reviewer().withdraw(stale)
     beside = ask_beside(bench, loop, queue.choices)
     around = max(bench.windows.context, round(bench.label_studio().context * bench.windows.length))
     keep_queue(step, beside.choices, around, labelled=bench.reviewer.needs_labels)

@@ -21,7 +21,7 @@ from tsad.core.types import Detection, FloatArray, Interval, Proposal
 from tsad.core.windows import cut_between, outside, without_overlap
 from tsad.loop.datasets import latest_training
 from tsad.loop.gold import draw_for_people
-from tsad.loop.runner import Turn
+from tsad.loop.runner import Carried, Turn
 
 if TYPE_CHECKING:
     from tsad.core.options import ThresholdOptions
@@ -45,6 +45,12 @@ class Queue:
     def count(self, purpose: Purpose) -> int:
         """Windows of that purpose."""
         return sum(c.purpose == purpose for c in self.choices)
+
+    def with_carried(self, carried: Carried) -> Queue:
+        """The queue with what people have answered of iterations that were given up, in its place among the rest."""
+        from tsad.review.order import in_order
+
+        return Queue(in_order([*self.choices, *carried.answered, *carried.blind]), self.left)
 
     @property
     def proposed(self) -> int:

@@ -21,6 +21,7 @@ from tsad.config.destinations import remember_destinations
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError, TsadError
 from tsad.core.results import Result
+from tsad.loop.carried import carried_over
 from tsad.loop.continuing import how_to_go_on, refuse_another_config, under_own_config
 from tsad.loop.detect import DETECT
 from tsad.loop.evaluate import EVALUATE
@@ -120,7 +121,8 @@ def iterate(bench: Workbench, new: bool = False) -> LoopState:
         while iteration is not None or not _ended(bench, held):
             bench.context.control.safe_point()
             iteration = iteration or _begin(bench, held)
-            if not _advance(Turn(bench, held, iteration, partial(undecided_in, held))):
+            turn = Turn(bench, held, iteration, partial(undecided_in, held), partial(carried_over, bench, held))
+            if not _advance(turn):
                 break
             iteration = None
     return _state(bench, loop, done)

@@ -139,7 +139,8 @@ def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]
     """Interval of a share of ``count`` independent cases, by default 95% (Wilson 1927, JASA 22, p. 209)."""
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    # It holds the share, which rounding would leave out by a hair where all cases agree.
+    return max(0.0, min(share, float(middle - half))), min(1.0, max(share, float(middle + half)))
 
 
 def _checked(truth: npt.ArrayLike, probability: npt.ArrayLike, bins: int) -> tuple[FloatArray, FloatArray]:

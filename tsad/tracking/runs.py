@@ -108,6 +108,11 @@ class LoopStore(Experiment):
                 found.setdefault(iteration.number, iteration)
         return [found[number] for number in sorted(found)]
 
+    def given_up(self) -> list[Iteration]:
+        """Iterations that were closed without being completed, oldest first; several may bear one number."""
+        runs = self.search(tag_is("tsad.kind", "iteration"))
+        return [it for it in (Iteration(self, run) for run in runs) if it.state == ABANDONED]
+
     def open_iteration(self) -> Iteration | None:
         """The newest iteration that is neither COMPLETED nor abandoned; a FAILED one can be gone on with."""
         return next((it for it in reversed(self.iterations()) if it.open), None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tsad.core.errors import ReviewError
 
@@ -57,6 +59,32 @@ def is_free(address: str, port: int) -> bool:
 def is_free_for_us(address: str, port: int) -> bool:
     """Whether Label Studio can listen there: it takes another port where this one is in use at localhost."""
     return is_free(address, port) and is_free(HOST, port)
+
+
+@contextmanager
+def reserved_port(address: str, wanted: Sequence[int]) -> Iterator[int]:
+    """The first of these ports, else any, that is free for Label Studio and that no other start is about to take.
+
+    A server binds its port seconds after it was started, and two starts would both find the same one free meanwhile. So
+    the UDP port of the same number is held as a sign, which nothing of ours uses and which a killed start gives up.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sign:
+        for port in wanted:
+            if is_free_for_us(address, port) and _taken(sign, port):
+                yield port
+                return
+        while not _taken(sign, port := free_port(address)):
+            pass
+        yield port
+
+
+def _taken(sign: socket.socket, port: int) -> bool:
+    """Whether the sign stands for that port now."""
+    try:
+        sign.bind((HOST, port))
+    except OSError:
+        return False
+    return True
 
 
 def free_port(address: str) -> int:

@@ -18,7 +18,12 @@ from tsad.review.label_studio.template import Template
 STATE, CONFLICT, SETTLED = "state", "conflict", ""  # key of a task's data, and what it says there
 ANSWER = {"en": "Answer", "zh": "回答"}  # names of layers, before a number
 ASKED = ("overlap", "is_labeled", "total_annotations", "cancelled_annotations")  # columns: how many, and how far
-TOLD = "; people disagree: "  # where a title goes on with what each of them said
+# Where a title goes on with what each of them said, and how that is said: of none, one or more intervals.
+TOLD = {"en": "; people disagree: ", "zh": "；标注有分歧："}
+SAYS = {
+    "en": ("{0} marks none", "{0} marks 1 interval", "{0} marks {1} intervals"),
+    "zh": ("{0} 未标注区间", "{0} 标注 1 个区间", "{0} 标注 {1} 个区间"),
+}
 
 
 def people_for(window: Window, overlap: float) -> int:
@@ -63,7 +68,7 @@ def settle(
         made = _shown(task, form, found, settings)
         if made is not None:
             stale.append({"task": number, **made})
-        fields = _fields(task, found)
+        fields = _fields(task, found, settings.language)
         if fields:
             client.change_task(number, **fields)
             asked += fields.get("overlap", 0) > task["overlap"]
@@ -92,12 +97,14 @@ def _regions(prediction: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     return [(r.get("from_name"), r.get("value")) for r in prediction.get("result") or ()]
 
 
-def _fields(task: Mapping[str, Any], reviewed: ReviewedWindow) -> dict[str, Any]:
+def _fields(task: Mapping[str, Any], reviewed: ReviewedWindow, language: Language) -> dict[str, Any]:
     """What of a task has to change."""
     data, answers = dict(task["data"]), answers_of(task)
-    title = str(data.get("title", "")).partition(TOLD)[0]
+    title = str(data.get("title", ""))
+    for told in TOLD.values():  # the project's language may have been another one
+        title = title.partition(told)[0]
     if reviewed.state is ReviewState.CONFLICT:
-        changed = {**data, STATE: CONFLICT, "title": f"{title}{TOLD}{in_words(reviewed)}"}
+        changed = {**data, STATE: CONFLICT, "title": f"{title}{TOLD[language]}{in_words(reviewed, language)}"}
         fields = _asking(task, max(task["overlap"], answers + 1))
     else:
         changed = {**data, STATE: SETTLED, "title": title}
@@ -105,10 +112,11 @@ def _fields(task: Mapping[str, Any], reviewed: ReviewedWindow) -> dict[str, Any]
     return fields | ({"data": changed} if changed != data else {})
 
 
-def in_words(reviewed: ReviewedWindow) -> str:
+def in_words(reviewed: ReviewedWindow, language: Language = "en") -> str:
     """What each person said, by id: ``3 marks 2 intervals, 5 marks none``."""
-    counts, answers = {1: "1 interval", 0: "none"}, by_people(reviewed.annotations)
-    return ", ".join(f"{a.annotator} marks {counts.get(n := len(a.intervals), f'{n} intervals')}" for a in answers)
+    says, between = SAYS[language], {"en": ", ", "zh": "，"}[language]
+    answers = by_people(reviewed.annotations)
+    return between.join(says[min(len(a.intervals), 2)].format(a.annotator, len(a.intervals)) for a in answers)
 
 
 def _asking(task: Mapping[str, Any], people: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tsad.agreement.deciding import ConsensusRule
-from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.errors import ConfigError, NoQueueError, ReviewError
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.files.hashing import digest_of_parts
 from tsad.files.locate import answers_folder
@@ -249,7 +249,7 @@ class LabelStudioReviewer(Reviewer):
                 "Rename all but one, or choose another name: review.project=<name>.",
             )
         if not found:
-            raise ReviewError(
+            raise NoQueueError(
                 f"Label Studio at {self._address} has no project {self.title}: it was deleted or renamed, or "
                 "nothing was pushed yet",
                 "Rename it back, or push the queue again with tsad push; answers in a deleted project are lost.",

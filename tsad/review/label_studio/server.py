@@ -20,6 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,13 @@ from urllib.parse import urlsplit
 from tsad.core.context import Context
 from tsad.core.errors import MissingPackageError, ReviewError, StorageError
 from tsad.files.locate import install_extra
-from tsad.review.label_studio.addresses import HOST, free_port, is_free_for_us, is_loopback, is_own, own_address
+from tsad.review.label_studio.addresses import (
+    HOST,
+    is_loopback,
+    is_own,
+    own_address,
+    reserved_port,
+)
 from tsad.review.label_studio.options import LabelStudioOptions
 
 USER = "tsad@localhost.localdomain"
@@ -105,29 +112,39 @@ def start(
     try:
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o700)
-        with FileLock(place / "start.lock"):  # two starts at once must not make two servers
-            state = status(home) or _spawn(home, port, address, host)
+        with ExitStack() as held:
+            with FileLock(place / "start.lock"):  # two starts at once must not make two servers
+                state = status(home)
+                if state is None:
+                    number = held.enter_context(reserved_port(address, _ports(home, port)))
+                    if port and number != port:
+                        raise ReviewError(
+                            f"Port {port} on {address} is taken",
+                            "Choose another with port=<number>, or port=0 for any.",
+                        )
+                    state = _spawn(home, number, address, host)
+            if host and state.get("address", HOST) != address:
+                raise ReviewError(
+                    f"Label Studio runs at {state['url']}, which is not {host}",
+                    "Stop it first: tsad studio action=stop.",
+                )
+            _wait(state, place / "server.log", wait, context or Context())
     except OSError as error:
         raise StorageError(f"{place} cannot be written: {error}", "Name another store: TSAD_HOME=<folder>.") from error
-    if host and state.get("address", HOST) != address:
-        raise ReviewError(
-            f"Label Studio runs at {state['url']}, which is not {host}", "Stop it first: tsad studio action=stop."
-        )
-    _wait(state, place / "server.log", wait, context or Context())
     return str(state["url"])
 
 
 def _spawn(home: Path, port: int, address: str, name: str) -> dict[str, Any]:
     """Start the process and note it in ``server.json``."""
-    place, keys, number = folder(home), _credentials(home), _port(home, port, address)
+    place, keys = folder(home), _credentials(home)
     names = [name, address] if name else [address]
     with (place / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            command(number, address), cwd=place, env=environment(place, keys, number, names),
+            command(port, address), cwd=place, env=environment(place, keys, port, names),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
-    state = {"pid": process.pid, "created": _created(process.pid), "port": number, "address": address,
-             "url": f"http://{names[0]}:{number}"}  # fmt: skip
+    state = {"pid": process.pid, "created": _created(process.pid), "port": port, "address": address,
+             "url": f"http://{names[0]}:{port}"}  # fmt: skip
     _write(place / "server.json", state)
     return state
 
@@ -326,19 +343,13 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
     scratch.replace(path)
 
 
-def _port(home: Path, wanted: int, address: str = HOST) -> int:
-    """The port asked for, or a free one."""
-    if wanted and not is_free_for_us(address, wanted):
-        raise ReviewError(
-            f"Port {wanted} on {address} is taken", "Choose another with port=<number>, or port=0 for any."
-        )
+def _ports(home: Path, wanted: int) -> tuple[int, ...]:
+    """The port asked for, or those to try before any free one."""
     if wanted:
-        return wanted
+        return (wanted,)
     with contextlib.suppress(OSError, ValueError, KeyError):
-        last = int(json.loads((folder(home) / "server.json").read_text())["port"])
-        if is_free_for_us(address, last):
-            return last
-    return 8080 if is_free_for_us(address, 8080) else free_port(address)
+        return int(json.loads((folder(home) / "server.json").read_text())["port"]), 8080
+    return (8080,)
 
 
 def _created(pid: int) -> float | None:
