@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
@@ -60,10 +60,22 @@ def registry_of(bench: Workbench, loop: LoopStore) -> Registry:
 
 
 def load_registered(bench: Workbench, registry: Registry, version: Version) -> LoadedVersion:
-    """A registered version, ready to score; of classes outside tsad only the config's own detector is built."""
+    """A registered version, ready to score; of classes outside tsad only the config's own detector is built.
+
+    It is not asked again what it has been asked before, where that is dear: a killed stage loses no answer, and the
+    members of a committee that an iteration leaves as they are answer once for all its versions.
+    """
     from tsad.tracking.pyfunc_model import load_version
 
-    return load_version(registry, version, allowed=(str(bench.detector_config["_target_"]),))
+    loaded = load_version(registry, version, allowed=(str(bench.detector_config["_target_"]),))
+    return replace(loaded, detector=remembering(bench, loaded.detector))
+
+
+def remembering(bench: Workbench, detector: Detector) -> Detector:
+    """The detector, which keeps its answers in the store's cache."""
+    from tsad.sources.cache import states_folder
+
+    return detector.keeping_answers(states_folder(bench.home))
 
 
 def load_named(bench: Workbench, loop: LoopStore, name: str, remedy: str) -> LoadedVersion:

@@ -132,7 +132,7 @@ def _read(turn: Turn) -> _Ready | None:
 def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
     bench, loop, reading, series = turn.bench, turn.loop, ready.reading, ready.reading.series
     champion = ensure_champion(bench, loop, step, series)
-    loaded = _remembering(bench, load_registered(bench, registry_of(bench, loop), champion))
+    loaded = load_registered(bench, registry_of(bench, loop), champion)
     detections = loaded_detections(bench.context, loaded, series)
     record_detections(bench, step, series, detections)
     reading.record(step)
@@ -182,13 +182,6 @@ def _continuing(bench: Workbench, loaded: LoadedVersion) -> LoadedVersion:
 
     refit_every = float(bench.detector_config.get("refit_every", 0.0))
     return replace(loaded, detector=loaded.detector.continuing(states_folder(bench.home), refit_every))
-
-
-def _remembering(bench: Workbench, loaded: LoadedVersion) -> LoadedVersion:
-    """The version, not asked again what it has been asked before; a killed DETECT loses no answer."""
-    from tsad.sources.cache import states_folder
-
-    return replace(loaded, detector=loaded.detector.keeping_answers(states_folder(bench.home)))
 
 
 def _asked(bench: Workbench, loop: LoopStore, version: str) -> LoadedVersion:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FOLDER = "review"
 MOST_ROWS = 500  # windows on the page; the rest is in standing.json
+SHORT = 32  # characters of a cell that stay on one line
 
 
 def keep_page(recorder: RunRecorder, standing: ReviewStanding) -> None:
@@ -121,9 +122,14 @@ def _windows(standing: ReviewStanding) -> str:
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    from tsad.plots.page import framed
+    from tsad.plots.page import FIGURES, framed
 
-    cells = ["<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows]
+    def cell(head: str, value: object) -> str:
+        text = str(value)
+        kind = "n" if head in FIGURES else "t" if len(text) <= SHORT else ""
+        return f'<td class="{kind}">{escape(text)}</td>'
+
+    cells = ["<tr>" + "".join(map(cell, heads, row)) + "</tr>" for row in rows]
     return framed(title, heads, cells) if rows else ""
 
 

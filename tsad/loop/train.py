@@ -20,7 +20,7 @@ from tsad.core.recording import NoRecord
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion
 from tsad.core.tuning import TuningCall
-from tsad.loop.champion import Candidate, load_registered, log_candidate, registry_of
+from tsad.loop.champion import Candidate, load_registered, log_candidate, registry_of, remembering
 from tsad.loop.datasets import dataset_record, fetch, latest_training
 from tsad.loop.explain import LearningGap, learning_gap
 from tsad.loop.model_notes import note_version
@@ -98,7 +98,7 @@ def _ready(bench: Workbench, loop: LoopStore, version: DatasetVersion) -> tuple[
     """The detector with what the version tells of the normal, and the champion."""
     champion = registry_of(bench, loop).alias("champion")
     current = load_registered(bench, registry_of(bench, loop), champion) if champion else None
-    detector = bench.make_detector()
+    detector = remembering(bench, bench.make_detector())
     return detector.with_memory(_memory(bench, detector, version)), current
 
 

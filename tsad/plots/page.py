@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 100
-FIGURES = {"points", "channels", "missing", "low", "high", "labels", "series"}  # heads of columns of numbers
+FIGURES = {  # heads of columns of numbers
+    "points", "channels", "missing", "low", "high", "labels", "series", "judged", "cannot tell", "minutes per window",
+    "interval F1 with others", "windows", "interval F1", "IoU", "kappa", "alpha", "audits", "errors", "confidence",
+}
 STYLE = """
 :root{color-scheme:light;--ink:#222;--soft:#666;--line:#e3e3e3;--refuse:#a11d00;--warn:#8a5a00;--note:#555}
 body{font:14px/1.45 system-ui,sans-serif;color:var(--ink);background:#fff;margin:24px auto;max-width:1180px;
