@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -190,3 +191,12 @@ def test_ticks_are_round_moments_of_24_hours_in_the_offset(span: int, offset: st
 def test_ticks_of_an_index_count_rows() -> None:
     marks = ticks(0, 9_700 * NS_PER_SECOND, "index", 0, 10)
     assert [mark.text for mark in marks] == [str(k) for k in range(0, 9_700, 1000)]
+
+
+def test_no_time_is_written_over_another() -> None:
+    """The first one bears the date, and the next mark may be nearer than it is long."""
+    root = overview(choice(series(600), 100, 200, proposals=()))
+    row = max(int(e.get("y", "")) for e in root.iter(f"{SPACE}text"))
+    texts = [(int(e.get("x", "")), str(e.text)) for e in root.iter(f"{SPACE}text") if int(e.get("y", "")) == row]
+    assert len(texts) > 3 and len(texts[0][1]) > 10
+    assert all(x + 5 * len(text) < after for (x, text), (after, _) in itertools.pairwise(texts)), texts

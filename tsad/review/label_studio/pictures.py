@@ -27,6 +27,7 @@ CAPTION, AXIS = 20, 18  # rows above and below the panels
 PANELS, SMALL_PANEL = {1: 90, 2: 60}, 26  # rows of a channel's panel, by how many channels there are
 MARGIN = 3
 MOST_TICKS = 10
+CHARACTER = 6  # columns, of a digit
 THUMB_WIDTH, THUMB_HEIGHT, THUMB_CHANNELS = 240, 40, 2  # the list makes it 26 pixels high
 LEAST_MARK = 3  # columns: a short window in years of data is seen, too
 
@@ -57,8 +58,12 @@ def overview_picture(choice: Choice, view: View, options: LabelStudioOptions) ->
         name = f"{k + 1} {whole.channels[channel]}" if len(channels) > 1 else whole.channels[channel]
         parts += _legend(name, whole.extent(channel), band)
     marks = ticks(int(whole.edges[0]), int(whole.edges[-1]), whole.time_kind, offset_ns(options.utc_offset), MOST_TICKS)
+    free = 0
     for x, tick in zip(_columns(whole, [m.at for m in marks], LEFT, RIGHT), marks, strict=True):
-        parts += [svg.box(int(x), floor, 1, 4, GREY), svg.text(int(x) + 3, floor + 14, tick.text, INK)]
+        parts.append(svg.box(int(x), floor, 1, 4, GREY))
+        if x >= free:  # the date may stand where the next mark is
+            parts.append(svg.text(int(x) + 3, floor + 14, tick.text, INK))
+            free = int(x) + 3 + CHARACTER * len(tick.text)
     return svg.drawing(WIDTH, floor + AXIS, parts)
 
 
