@@ -27,7 +27,7 @@ CAPTION, AXIS = 20, 18  # rows above and below the panels
 PANELS, SMALL_PANEL = {1: 90, 2: 60}, 26  # rows of a channel's panel, by how many channels there are
 MARGIN = 3
 MOST_TICKS = 10
-CHARACTER = 6  # columns, of a digit
+CHARACTER = 7  # columns, of a digit and what parts it from the next
 THUMB_WIDTH, THUMB_HEIGHT, THUMB_CHANNELS = 240, 40, 2  # the list makes it 26 pixels high
 LEAST_MARK = 3  # columns: a short window in years of data is seen, too
 
