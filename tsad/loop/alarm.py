@@ -19,6 +19,7 @@ from tsad.core.types import Interval
 from tsad.core.windows import cut
 from tsad.loop.champion import load_named
 from tsad.loop.common import read_series
+from tsad.loop.continuing import as_its_loop_has_it
 from tsad.loop.opening import open_loop
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def explain_alarm(bench: Workbench, of: str, version: str, language: Language) -
         RegistryError: no such version, or one without calibrated proposals.
         SourceError: its series cannot be read.
     """
+    bench = as_its_loop_has_it(bench)
     loop = open_loop(bench)
     loaded = load_named(bench, loop, version, "Run tsad iterate first.")
     proposer: Any = loaded.proposer

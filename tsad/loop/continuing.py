@@ -10,6 +10,7 @@ from tsad.config.typed import TypedKeys
 from tsad.config.workbench import Workbench
 from tsad.core.advice import give_up, named_loop
 from tsad.core.errors import LoopError
+from tsad.loop.opening import open_loop
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import Iteration
@@ -32,6 +33,16 @@ def under_own_config(asked: Workbench, newest: Iteration | None, new: bool) -> W
         return asked.thaw(newest.config_yaml)
     merged = laid_over(asked.config_yaml, newest.config_yaml, TypedKeys.of(asked.overrides))
     return asked.thaw(merged).named(asked.loop.name)
+
+
+def as_its_loop_has_it(asked: Workbench) -> Workbench:
+    """The workbench for a question about a loop: the config of its newest iteration with what was typed over it.
+
+    So that who asks need not repeat which source, detector and windows the loop has.
+    """
+    loop = open_loop(asked)
+    newest = loop.open_iteration() or next(reversed(loop.iterations()), None)
+    return under_own_config(asked, newest, new=True)
 
 
 def refuse_another_config(asked: Workbench, newest: Iteration) -> None:
