@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
@@ -63,7 +63,8 @@ def load_registered(bench: Workbench, registry: Registry, version: Version) -> L
     """A registered version, ready to score; of classes outside tsad only the config's own detector is built."""
     from tsad.tracking.pyfunc_model import load_version
 
-    return load_version(registry, version, allowed=(str(bench.detector_config["_target_"]),))
+    loaded = load_version(registry, version, allowed=(str(bench.detector_config["_target_"]),))
+    return replace(loaded, detector=loaded.detector.on_engine(bench.engine))
 
 
 def load_named(bench: Workbench, loop: LoopStore, name: str, remedy: str) -> LoadedVersion:
