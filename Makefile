@@ -95,7 +95,7 @@ bench: $(VENV)/.dev
 
 llm: $(VENV)/.dev
 	$(INSTALL) -e '.[llm]'
-	$(BIN)/python -m benchmarks.llm $(if $(SECONDS_OF_TRAINING),--seconds $(SECONDS_OF_TRAINING))
+	$(BIN)/python -m benchmarks.llm $(if $(SECONDS),--seconds $(SECONDS))
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

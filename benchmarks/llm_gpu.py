@@ -5,10 +5,11 @@
 
 Of each case: tokens per second of training (forward, backward, AdamW on the LoRA matrices), peak memory beside the plan
 of ``tsad train dry_run=true``, model FLOPs utilisation, and tokens per second of answers. Utilisation is against the
-rate that a product of bf16 matrices reaches on the very card. Operations per token: 4 per weight of the linear layers, since
-no gradient of a frozen weight is made (2 forward, 2 backward to the activations), and 6 x layers x hidden x tokens for
-attention under a causal mask; work done twice by checkpointing does not count (Chowdhery et al. 2022, arXiv 2204.02311,
-appendix B). Elsewhere: 14,110 tokens/s = 42.8% for a 7B LoRA at 4,096 tokens on one H100; QLoRA of 8B below 15 GB.
+rate that a product of bf16 matrices reaches on the very card. Operations per token: 4 per weight of the linear layers,
+since no gradient of a frozen weight is made (2 forward, 2 backward to the activations), and 6 x layers x hidden x
+tokens for attention under a causal mask; work done twice by checkpointing does not count (Chowdhery et al. 2022, arXiv
+2204.02311, appendix B). Elsewhere: 14,110 tokens/s = 42.8% for a 7B LoRA at 4,096 tokens on one H100; QLoRA of 8B below
+15 GB.
 """
 
 from __future__ import annotations

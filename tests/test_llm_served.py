@@ -23,7 +23,7 @@ from tsad.core.errors import ConfigError, DetectorError, EngineError
 from tsad.core.options import EngineOptions
 from tsad.core.options.engine import IN_PROCESS
 from tsad.core.series import Series
-from tsad.core.types import ANOMALY
+from tsad.core.types import ANOMALY, Origin
 from tsad.detectors.committee.detector import Committee
 from tsad.detectors.llm.chatts.detector import ChatTS
 from tsad.detectors.llm.codec import Mark
@@ -32,7 +32,7 @@ from tsad.detectors.llm.qwen_vl.tiny import qwen3_vl, write_preprocessor
 from tsad.detectors.llm.served.confidence import confidences
 from tsad.detectors.llm.served.text import Text, Values
 from tsad.detectors.llm.tiny import tokenizer
-from tsad.detectors.proposals.proposer import default_detection
+from tsad.detectors.proposals.proposer import default_detection, default_proposer
 from tsad.files.locate import shipped
 
 CONF = shipped("conf")
@@ -321,9 +321,9 @@ def test_an_adapter_is_asked_for_under_a_name_of_its_own(folder: Path, tmp_path:
     assert not told.bodies
 
 
-def committee_options(told: Stub, **changes: Any) -> dict[str, Any]:
+def committee_options(told: Stub, prompt: str = "detailed", **changes: Any) -> dict[str, Any]:
     words = ["detector=committee", "detector.members=[robust_zscore,text]", "engine=openai", f"engine.url={told.url}",
-             "engine.model=m", "engine.retries=0", "prompt=detailed", "task=train"]  # fmt: skip
+             "engine.model=m", "engine.retries=0", f"prompt={prompt}", "task=train"]  # fmt: skip
     made = settings(compose(words))
     return {**{k: v for k, v in workbench(made).detector_config.items() if k != "_target_"}, **changes}
 
@@ -346,6 +346,26 @@ def test_a_member_of_the_committee_may_be_a_server_that_fails(caplog: pytest.Log
         rebuilt: Any = build(kept, DetectorBase)  # type: ignore[type-abstract]
         (third,) = rebuilt.on_engine(EngineOptions(**engine(told.url))).examine([series(131, "s")])
         assert len(third.opinions[1].runs) == 0 and "answered 500" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "why"), [("detailed", "spike", "four values at nine"), ("industrial_zh", "尖峰", "数值突增到九")]
+)
+def test_explain_says_why_in_the_models_own_words(asked: str, kind: str, why: str) -> None:
+    from types import SimpleNamespace
+
+    from tsad.loop.alarm import _explained
+    from tsad.verbs.explain import _present_stretch
+
+    said: list[str] = []
+    console: Any = SimpleNamespace(say=said.append, table=lambda *_: None)
+    with stub(always(answer(f'[[40,43,"{kind}","{why}"]]'))) as told:
+        alone = text(told.url, asked)
+        for detector in (Committee(**committee_options(told, prompt=asked)), alone):
+            loaded: Any = SimpleNamespace(detector=detector, origin=Origin(detector.name, "x:1", None, ""))
+            explained = _explained("p@x", series(), (40, 44), loaded, default_proposer(detector.rated_as), "en")
+            _present_stretch(explained.stretches[0], console)
+    assert f"  text says: {why}" in said and f"  {kind}: {why}" in said
 
 
 def test_values_of_several_channels_are_named() -> None:
