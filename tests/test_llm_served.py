@@ -17,9 +17,11 @@ from served_kit import Stub, answer, stub
 
 from tsad.config import Settings, compose, settings, workbench
 from tsad.config.destinations import check_destinations
+from tsad.config.workbench import Workbench
 from tsad.core.bases import DetectorBase
 from tsad.core.building import build
 from tsad.core.errors import ConfigError, DetectorError, EngineError
+from tsad.core.intervals import runs_of
 from tsad.core.options import EngineOptions
 from tsad.core.options.engine import IN_PROCESS
 from tsad.core.series import Series
@@ -34,6 +36,9 @@ from tsad.detectors.llm.served.text import Text, Values
 from tsad.detectors.llm.tiny import tokenizer
 from tsad.detectors.proposals.proposer import default_detection, default_proposer
 from tsad.files.locate import shipped
+from tsad.loop.champion import load_named
+from tsad.loop.iteration import iterate
+from tsad.loop.opening import open_loop
 
 CONF = shipped("conf")
 S = 10**9
@@ -229,8 +234,10 @@ def test_chatts_is_refused_and_so_are_flags(options: Callable[..., Settings]) ->
         ChatTS(**given | {"quantisation": "none", "engine": engine()})
     with pytest.raises(ConfigError, match=r"asks for flags.*prompt=range"):
         options("detector=text", *asked)
-    with pytest.raises(ConfigError, match=r"no server.*engine=openai"):
-        options("detector=text", "prompt=range")
+    with pytest.raises(DetectorError, match=r"no server.*engine=openai"):
+        workbench(options("detector=text", "prompt=range")).make_detector()
+    with pytest.raises(DetectorError, match=r"engine.model is empty"):
+        workbench(options("detector=text", "prompt=range", "engine=openai")).make_detector()
     for wrong, words in (("ftp://x", "It is an address"), ("http://u:p@x/v1", "login"), ("http://x/v1?key=1", "query")):
         with pytest.raises((ConfigError, DetectorError), match=words):
             text(wrong)
@@ -374,3 +381,37 @@ def test_values_of_several_channels_are_named() -> None:
     block = Block(np.array([[1.23456, np.nan]] * 17), ("flow", "level"))
     said = Values().marks(block)
     assert said.startswith("flow:\n0: 1.235 ") and "\n16: 1.235\nlevel:\n0: - " in said
+
+
+# ---- the loop
+
+
+def outlying(body: dict[str, Any], _: int) -> tuple[int, str]:
+    """An answer as a model would give it that knows what lies far from the rest."""
+    lines = [line.split(": ")[1] for line in body["messages"][-1]["content"].splitlines() if line[:1].isdigit()]
+    values = np.array([np.nan if word == "-" else float(word) for line in lines for word in line.split()])
+    away = np.abs(values - np.nanmedian(values)) > 3.5 * np.nanstd(values)
+    return answer(json.dumps([[int(a), int(b) - 1] for a, b in runs_of(away)][:8], separators=(",", ":")))
+
+
+@pytest.mark.usefixtures("stocked")
+def test_a_loop_runs_on_a_server_and_its_version_is_asked_there_again(bench: Callable[..., Workbench]) -> None:
+    with stub(outlying) as told:
+        one = bench(
+            "experiment=demo", "source.series=8", "source.points=1200", "windows.length=200", "sampling.windows=8",
+            "loop.iterations=1", "loop.fresh=false", "tracking.plots=0", "gold.resamples=100", "detector=text",
+            "prompt=range", "engine=openai", f"engine.url={told.url}", "engine.model=m",
+        )  # fmt: skip
+        iterate(one)
+        asked = len(told.bodies)
+        assert asked > 20, "its answers are kept: windows of 128 points, each asked about once"
+        loop = open_loop(one)
+        (iteration,) = loop.iterations()
+        assert (iteration.state, iteration.status) == ("COMPLETED", "FINISHED")
+        loaded = load_named(one, loop, "champion", "")
+        assert loaded.detector.settings.engine.url == told.url and loaded.proposer is not None
+        (detection,) = loaded.detections([series()])
+        assert [(i.start, i.end) for i in detection.candidates or ()] == [(40 * S, 44 * S)]
+        assert detection.scores is None and len(told.bodies) == asked + 1
+        described = next(Path(one.home).rglob("detector.json")).read_text("utf-8")
+        assert told.url not in described and '"m"' in described

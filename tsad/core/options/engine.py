@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from tsad.core.option_model import Options, Refusal
 
@@ -47,12 +47,6 @@ class EngineOptions(Options):
         if parts.username or parts.password or parts.query:
             raise Refusal("{key} holds a login or a query", "Put the token into the variable that {token_env} names.")
         return url.rstrip("/")
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if self.kind == "openai" and not self.model:
-            raise Refusal("{model} is empty", "Name the model as the server lists it (GET .../v1/models).")
-        return self
 
 
 def without_address(engine: Mapping[str, Any]) -> dict[str, Any]:

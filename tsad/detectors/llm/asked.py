@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from tsad.core.errors import DetectorError
 from tsad.core.intervals import confidence_along, merge, point_ends
 from tsad.core.option_model import Options, Refusal
 from tsad.core.options.engine import IN_PROCESS, EngineOptions, without_address
@@ -79,6 +80,9 @@ class AskedDetector(Detector):
     (``core.windows.stitch``), of several groups of channels the highest counts. With ``intervals`` it makes candidates
     of its own, each with kind, note and a confidence from the probabilities of its tokens; those of overlapping blocks
     are joined. Missing points score 0, and so does a stretch in which nothing varies: nobody is asked about it.
+
+    Raises:
+        DetectorError: a server that is to be asked, and no model named.
     """
 
     settings: AskedOptions
@@ -87,6 +91,11 @@ class AskedDetector(Detector):
     def __init__(self, options: AskedOptions | None = None, **given: Any) -> None:
         super().__init__(options, **given)
         self.scored = self.settings.prompt.answer == "flags"
+        if self.settings.engine.kind == "openai" and not self.settings.engine.model:
+            raise DetectorError(
+                f"detector={self.name} asks a server, and engine.model is empty",
+                "Name the model as the server lists it (GET .../v1/models): engine.model=NAME.",
+            )
 
     # ---- what a subclass says
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from pydantic import model_validator
 
-from tsad.core.option_model import Refusal
+from tsad.core.errors import DetectorError
 from tsad.detectors.llm.asked import AskedDetector, AskedOptions
 from tsad.detectors.llm.reader import Block, Wording
 from tsad.detectors.llm.served.asking import ServedQuestions
@@ -20,15 +19,6 @@ DIGITS = 4  # significant ones of a value
 
 class TextOptions(AskedOptions):
     """Keyword arguments of :class:`Text`."""
-
-    @model_validator(mode="after")
-    def _server(self) -> Self:
-        if self.engine.kind != "openai":
-            raise Refusal(
-                "{engine} is no server, and detector=text has no weights of its own",
-                "Give engine=openai engine.url=http://HOST:PORT/v1 engine.model=NAME prompt=range.",
-            )
-        return self
 
 
 class Text(AskedDetector):
@@ -57,6 +47,14 @@ class Text(AskedDetector):
     options_model = TextOptions
     settings: TextOptions
     unhashed = ("batch_size",)
+
+    def __init__(self, options: TextOptions | None = None, **given: Any) -> None:
+        super().__init__(options, **given)
+        if self.settings.engine.kind != "openai":
+            raise DetectorError(
+                "detector=text has no weights of its own, and no server is named",
+                "Give engine=openai engine.url=http://HOST:PORT/v1 engine.model=NAME prompt=range.",
+            )
 
     @property
     def wording(self) -> Wording:
