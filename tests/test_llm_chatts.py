@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tsad.adapters import lora
 from tsad.core.errors import DetectorError, WeightsError
 from tsad.core.options import AdapterOptions
+from tsad.core.options.engine import IN_PROCESS
 from tsad.core.series import Series
 from tsad.detectors.llm.chatts.checkpoint import ChatTSCheckpoint
 from tsad.detectors.llm.chatts.detector import ChatTS
@@ -35,7 +36,7 @@ def prompt(name: str) -> dict:
 def options(folder: Path, **changes) -> dict:
     given = yaml.safe_load((CONF / "detector" / "chatts_tiny.yaml").read_text())
     given.pop("_target_")
-    return {**given, "weights": str(folder), "quantisation": "none", **changes}
+    return {**given, "weights": str(folder), "quantisation": "none", "engine": IN_PROCESS, **changes}
 
 
 @pytest.fixture(scope="module", params=["qwen3", "qwen2", "llama"])

@@ -14,6 +14,7 @@ from tsad.config.composing import compose, plain
 from tsad.config.parts import part
 from tsad.core.errors import DetectorError, TsadError
 from tsad.core.intervals import intervals_to_runs
+from tsad.core.options.engine import IN_PROCESS
 from tsad.core.options.prompt import PromptOptions
 from tsad.core.reduction import kept_positions
 from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
@@ -53,7 +54,7 @@ def make(folder: Path):
     def made(**changes) -> ChatTS:
         given = yaml.safe_load((CONF / "detector" / "chatts_tiny.yaml").read_text())
         given.pop("_target_")
-        return ChatTS(**{**given, "weights": str(folder), "quantisation": "none", **changes})
+        return ChatTS(**{**given, "weights": str(folder), "quantisation": "none", "engine": IN_PROCESS, **changes})
 
     return made
 

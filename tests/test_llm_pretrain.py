@@ -13,6 +13,7 @@ from tsad.core.context import Context
 from tsad.core.control import StopRequested
 from tsad.core.errors import ConfigError
 from tsad.core.intervals import runs_of
+from tsad.core.options.engine import IN_PROCESS
 from tsad.detectors.llm import measure
 from tsad.detectors.llm.chatts.detector import ChatTS
 from tsad.detectors.llm.measure import Answered
@@ -31,7 +32,8 @@ FAMILIES = {"chatts_tiny": ChatTS, "qwen_vl_tiny": QwenVL}
 def detector(name: str, folder: Path):
     given = yaml.safe_load((shipped("conf") / "detector" / f"{name}.yaml").read_text())
     given.pop("_target_")
-    given |= {"weights": str(folder), "quantisation": "none", "length": 64, "most_points": 64, "stride": 64}
+    given |= {"weights": str(folder), "quantisation": "none", "engine": IN_PROCESS}
+    given |= {"length": 64, "most_points": 64, "stride": 64}
     return FAMILIES[name](**given)
 
 

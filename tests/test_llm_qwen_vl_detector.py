@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tsad.core.errors import DetectorError, WeightsError
+from tsad.core.options.engine import IN_PROCESS
 from tsad.core.series import Series, Window
 from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.llm.blocks import pieces
@@ -32,7 +33,7 @@ def options(name: str = "qwen_vl_tiny", prompt: str = "flags", **changes: Any) -
     assert given["quantisation"] == "${adapter.quantisation}"
     assert (given["prompt"] == "${prompt}") == (given["weights"] == "???") == (name == "qwen_vl_8b")
     asked = yaml.safe_load((CONF / "prompt" / f"{prompt}.yaml").read_text(encoding="utf-8"))
-    return given | {"prompt": asked, "quantisation": "none", "device": "cpu"} | changes
+    return given | {"prompt": asked, "quantisation": "none", "device": "cpu", "engine": IN_PROCESS} | changes
 
 
 @pytest.fixture(scope="module")

@@ -123,12 +123,16 @@ def finish(cfg: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
             cfg.loop.name = str(choices.get("experiment") or "default").rsplit("/", 1)[-1]
         if "detector" in cfg and cfg.detector is not None and "members" in cfg.detector:
             members: Any = OmegaConf.to_container(cfg.detector.members, resolve=True, throw_on_missing=False)
-            cfg.detector.members = _written_out(members)
+            cfg.detector.members = _written_out(members, cfg)
     return cfg
 
 
-def _written_out(members: Any) -> Any:
+def _written_out(members: Any, groups: DictConfig | None = None) -> Any:
     """Members of a committee that are named, as the options of their files: what is frozen and registered is whole.
+
+    Args:
+        groups: the config in use, whose ``prompt`` and ``engine`` are those of members that take them; ``None`` = what
+            these groups have by default.
 
     Raises:
         ConfigError: a name that is no detector.
@@ -139,7 +143,21 @@ def _written_out(members: Any) -> Any:
     for member in members:
         if isinstance(member, str) and member not in names:
             raise ConfigError(f"detector.members names {member!r}, which is no detector", nearest(member, names))
-    return [{"name": m, **option("detector", m)} if isinstance(m, str) else m for m in members]
+    return [{"name": m, **option("detector", m), **_shared(m, groups)} if isinstance(m, str) else m for m in members]
+
+
+def _shared(name: str, groups: DictConfig | None) -> dict[str, Any]:
+    """What a detector takes whole from another group (``engine: ${engine}``), as the config in use has it."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    told = yaml.safe_load(yaml_text(f"detector/{name}") or "") or {}
+    taken = {key: value[2:-1] for key, value in told.items() if value == f"${{{key}}}"}
+    there = {key: group for key, group in taken.items() if groups is not None and group in groups}
+    return {
+        key: OmegaConf.to_container(groups[group], resolve=True, throw_on_missing=False)
+        for key, group in there.items() if groups is not None
+    }  # fmt: skip
 
 
 def option(group: str, name: str) -> dict[str, Any]:

@@ -23,7 +23,10 @@ from tsad.core.masking import mask_urls
 from tsad.files.hashing import digest_of_parts
 
 # By group: keys that are addresses, and keys that name the variables whose values are sent there.
-SENT = {"review": (("url",), ("token_env",)), "source": (("url", "nodes"), ("url_env", "user_env", "password_env"))}
+SENT = {
+    "review": (("url",), ("token_env",)), "source": (("url", "nodes"), ("url_env", "user_env", "password_env")),
+    "engine": (("url",), ("token_env",)),
+}  # fmt: skip
 _HOST = r"(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?"
 _HERE = re.compile(rf"(?:[a-z][\w+]*://(?:[\w.-]+@)?)?{_HOST}(?:/[\w./-]*)?", re.ASCII)
 _FILE = re.compile(r"sqlite(?:\+\w+)?:///[^?]*")
@@ -61,6 +64,10 @@ def _told(groups: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
         values = groups.get(group)
         if isinstance(values, Mapping):
             yield from ((group, key, values.get(key)) for key in (*addresses, *variables))
+    detector = groups.get("detector")
+    for held in (detector, *(detector.get("members") or ())) if isinstance(detector, Mapping) else ():
+        if isinstance(held, Mapping) and isinstance(held.get("engine"), Mapping):  # its own copy of the group
+            yield from _told({"engine": held["engine"]})
 
 
 def _kept() -> set[str]:

@@ -15,6 +15,7 @@ from tsad.core.building import HOUSE
 from tsad.core.errors import ConfigError
 from tsad.core.moved import current
 from tsad.core.options.adapter import LATER
+from tsad.core.options.engine import IN_PROCESS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -105,7 +106,7 @@ ADDED = {
         Addition("paths", "time_zone", "UTC"),
     ),
     "windows": (Addition("context", "remembered", 8192),),
-    "detector": (Addition("blend", "refit_every", 0.0),),
+    "detector": (Addition("blend", "refit_every", 0.0), Addition("decoding", "engine", IN_PROCESS)),
     "review": (
         Addition("utc_offset", "context", 1.0), Addition("utc_offset", "max_points", 10_000),
         Addition("utc_offset", "kinds", "kinds.yaml"), Addition("utc_offset", "language", "en"),

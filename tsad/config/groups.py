@@ -10,6 +10,7 @@ from tsad.core.options import (
     AdapterOptions,
     CacheOptions,
     DownsampleOptions,
+    EngineOptions,
     GoldOptions,
     LoopOptions,
     PromptOptions,
@@ -30,6 +31,7 @@ OPTIONS: dict[str, type[Options]] = {
     "quality": QualityOptions,
     "downsample": DownsampleOptions,
     "prompt": PromptOptions,
+    "engine": EngineOptions,
 }
 # Chosen by _target_; the class has the model beside it and derives from the base that is named here.
 BASES = {
@@ -42,7 +44,7 @@ BASES = {
 }
 GROUPS = (
     "loop", "source", "detector", "windows", "threshold", "adapter", "sampling", "gold", "review", "tracking", "cache",
-    "quality", "downsample", "prompt",
+    "quality", "downsample", "prompt", "engine",
 )  # fmt: skip
 # How this machine works, not what an iteration computes: never frozen, so that offline=only may finish an iteration.
 UNFROZEN = ("cache",)
@@ -79,6 +81,7 @@ class Composed:
     quality: QualityOptions
     downsample: DownsampleOptions
     prompt: PromptOptions
+    engine: EngineOptions
     home: Path
     config_yaml: str
     overrides: tuple[str, ...]

@@ -77,6 +77,10 @@ class WeightsError(DetectorError):
     """Base weights or an adapter that are missing, corrupted or do not fit each other."""
 
 
+class EngineError(DetectorError):
+    """A server with a language model that cannot be reached, does not have the model, or answers what is no answer."""
+
+
 class TrainingError(TsadError):
     """A training run that cannot start or cannot go on."""
 

@@ -15,7 +15,7 @@ from tsad.core.intervals import confidence_along
 from tsad.core.memory import NormalMemory
 from tsad.core.moved import recorded
 from tsad.core.option_model import Configured, Options
-from tsad.core.options import AdapterOptions
+from tsad.core.options import AdapterOptions, EngineOptions
 from tsad.core.protocols import Proposing
 from tsad.core.series import Series
 from tsad.core.tuning import MemoryPlan
@@ -155,6 +155,13 @@ class Detector(Configured, DetectorBase, ABC):
 
         Args:
             reference: what :meth:`base_reference` gave then. Other weights leave the detector as it is.
+        """
+        return self
+
+    def on_engine(self, engine: EngineOptions) -> Self:
+        """The same detector, its server (where one answers for it) reached as the config in use says.
+
+        A registered version says which model answers; address and token are never its own.
         """
         return self
 

@@ -22,7 +22,8 @@ def write(path: Path, head: Mapping[str, Any], network: torch.nn.Module, optimis
     """
     from safetensors.torch import save as to_bytes
 
-    tensors = {f"model|{name}": tensor for name, tensor in network.state_dict().items()}
+    tied = _tied(network)
+    tensors = {f"model|{name}": tensor for name, tensor in network.state_dict().items() if name not in tied}
     for index, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser|{index}|{name}": tensor for name, tensor in moments.items()}
     content = to_bytes({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, {"state": json.dumps(head)})
@@ -49,8 +50,20 @@ def restore(path: Path, network: torch.nn.Module, optimiser: torch.optim.Optimiz
     for key in [k for k in tensors if k.startswith("optimiser|")]:
         _, index, name = key.split("|")
         moments.setdefault(int(index), {})[name] = tensors.pop(key)
-    network.load_state_dict({key.removeprefix("model|"): tensor for key, tensor in tensors.items()})
+    weights = {key.removeprefix("model|"): tensor for key, tensor in tensors.items()}
+    network.load_state_dict(weights | {name: weights[first] for name, first in _tied(network).items()})
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _tied(network: torch.nn.Module) -> dict[str, str]:
+    """Weights that are another's under a second name (``lm_head`` that reads the embeddings), and that name."""
+    known: dict[int, str] = {}
+    tied = {}
+    for name, tensor in network.state_dict().items():
+        first = known.setdefault(tensor.data_ptr(), name) if tensor.numel() else name
+        if first != name:
+            tied[name] = first
+    return tied
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -34,11 +34,17 @@ WINDOW_ID = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True, eq=False)
 class Vote(Result):
-    """What a member of a committee says; ``probability`` is ``None`` where it was not asked."""
+    """What a member of a committee says; ``probability`` is ``None`` where it was not asked.
+
+    Attributes:
+        intervals: that it would propose by itself, in the whole series.
+        reason: of a language model: why, in its own words and the language of its prompt; "" where it gave none.
+    """
 
     member: str
     probability: float | None
     intervals: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,11 +196,14 @@ class _Teller:
             start=format_time(interval.start, kind), end=format_time(interval.end, kind), probability=interval.score,
             threshold=self.proposer.threshold, proposed=proposed, label=interval.label, note=interval.note,
             reasons=reasons_of(self.series, self.examined, (start, stop), self.language),
-            votes=self._votes(start, stop), alike=self._alike(start, stop),
+            votes=self._votes(interval, start, stop), alike=self._alike(start, stop),
         )  # fmt: skip
 
-    def _votes(self, start: int, stop: int) -> tuple[Vote, ...]:
-        return tuple(Vote(o.name, o.vote(start, stop), len(o.intervals)) for o in self.examined.opinions)
+    def _votes(self, interval: Interval, start: int, stop: int) -> tuple[Vote, ...]:
+        return tuple(
+            Vote(o.name, o.vote(start, stop), len(o.intervals), o.reason(interval.start, interval.end))
+            for o in self.examined.opinions
+        )
 
     def _alike(self, start: int, stop: int) -> tuple[Alike, ...]:
         """Of the candidates that people have judged those most like the likeliest one inside."""

@@ -55,6 +55,9 @@ def _present_stretch(stretch: Explained, console: Console) -> None:
             {"member": v.member, "says": "not asked" if v.probability is None else f"{v.probability:.0%}",
              "proposes itself": v.intervals} for v in stretch.votes
         ], "votes")  # fmt: skip
+    for vote in stretch.votes:
+        if vote.reason:
+            console.say(f"  {vote.member} says: {vote.reason}")
     if stretch.alike:
         console.table([
             {"most like it": a.point_id, "from": a.start, "people said": "abnormal" if a.confirmed else "normal",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tsad.core.options.adapter import AdapterOptions
 from tsad.core.options.cache import CacheOptions
 from tsad.core.options.downsample import DownsampleOptions
+from tsad.core.options.engine import EngineOptions
 from tsad.core.options.gold import GoldOptions
 from tsad.core.options.loop import LoopOptions
 from tsad.core.options.prompt import PromptOptions
@@ -21,7 +22,7 @@ from tsad.core.options.tracking import TrackingOptions
 from tsad.core.options.windows import WindowOptions
 
 __all__ = [
-    "AdapterOptions", "CacheOptions", "DownsampleOptions", "GoldOptions", "LoopOptions", "PromptOptions",
-    "QualityOptions", "ReviewOptions", "SamplingOptions", "ThresholdOptions", "ThresholdRuleOptions", "TrackingOptions",
-    "WindowOptions",
+    "AdapterOptions", "CacheOptions", "DownsampleOptions", "EngineOptions", "GoldOptions", "LoopOptions",
+    "PromptOptions", "QualityOptions", "ReviewOptions", "SamplingOptions", "ThresholdOptions", "ThresholdRuleOptions",
+    "TrackingOptions", "WindowOptions",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from tsad.core.building import TARGET, build
 from tsad.core.errors import DetectorError, TsadError
 from tsad.core.memory import NormalMemory
 from tsad.core.option_model import Options, Refusal
+from tsad.core.options.engine import EngineOptions, without_address
 from tsad.core.series import Series
 from tsad.core.types import FloatArray
 from tsad.detectors.base import Detector
@@ -166,6 +167,15 @@ class Committee(Detector):
             ) from error
 
     # ---- versions
+
+    def describe(self) -> dict[str, Any]:
+        told = super().describe()
+        told["members"] = [m | {"engine": without_address(m["engine"])} if "engine" in m else m
+                           for m in told["members"]]  # fmt: skip
+        return told
+
+    def on_engine(self, engine: EngineOptions) -> Self:
+        return self._each(lambda member: member.on_engine(engine))
 
     def base_reference(self) -> dict[str, str]:
         own = {name: member.base_reference() for name, member in self.members.items()}

@@ -62,8 +62,9 @@ def opinion_of(
     if own is not None:
         proposed = described(proposed, own.intervals)
     return Opinion(
-        name, look.runs, look.probability, height.astype(np.float32), proposed, None if asked is None else seen
-    )
+        name, look.runs, look.probability, height.astype(np.float32), proposed, None if asked is None else seen,
+        () if own is None else own.intervals,
+    )  # fmt: skip
 
 
 def own_opinion(name: str, member: Detector, series: Series, examined: Examined) -> Opinion:

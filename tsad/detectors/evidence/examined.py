@@ -122,6 +122,7 @@ class Opinion:
         height: [T] float32 in 0..4, how unusual its score is at each point.
         intervals: what it would propose by itself.
         asked: [T] which points it was shown; ``None`` = all.
+        own: candidates that it made itself, with label and note; none of a member with scores.
     """
 
     name: str
@@ -130,6 +131,14 @@ class Opinion:
     height: npt.NDArray[np.float32]
     intervals: tuple[Interval, ...]
     asked: BoolArray | None = None
+    own: tuple[Interval, ...] = ()
+
+    def reason(self, start: int, end: int) -> str:
+        """What it says in words of the time ``[start, end)`` ns UTC: the note of its surest candidate there; "" for
+        nothing.
+        """
+        told = [c for c in self.own if c.note.strip("- ") and c.start < end and start < c.end]
+        return max(told, key=lambda c: c.score).note if told else ""
 
     def vote(self, start: int, stop: int) -> float | None:
         """The probability of its likeliest candidate that touches the points ``[start, stop)``, 0 without any;

@@ -1,8 +1,9 @@
-"""Blocks put to a network, answers read: in batches, each block once, steered or free."""
+"""Blocks put to a language model, answers read: in batches, each block once; by a network here steered or free."""
 
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from tsad.core.intervals import runs_of
 from tsad.core.options.prompt import PromptOptions
 from tsad.detectors.llm.codec import FlagCodec, IntervalCodec, Mark
 from tsad.detectors.llm.keeping import Answer, Kept
-from tsad.detectors.llm.parse import parse
+from tsad.detectors.llm.parse import Parsed, parse
 from tsad.detectors.llm.prompts import chat_text, codec_of
 from tsad.detectors.llm.reader import Prompted, Reader
 
@@ -26,8 +27,8 @@ log = logging.getLogger("tsad")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Asking:
-    """How a network is asked.
+class Questions(ABC):
+    """How a language model is asked.
 
     Attributes:
         batch_size: prompts at once.
@@ -35,17 +36,13 @@ class Asking:
         samples: answers per block; 1 = the likeliest. Of several drawn ones the mean of the flags is taken, or what
             half of them mark (self-consistency: Wang et al. 2023, arXiv 2203.11171).
         temperature: of the draws.
-        longest: tokens of a free answer at most.
     """
 
-    network: Any
-    reader: Reader
     prompt: PromptOptions
     batch_size: int
     free: bool = False
     samples: int = 1
     temperature: float = 0.0
-    longest: int = 256
 
     def answers(self, pieces: Sequence[Piece], kept: Kept) -> Iterator[Answer]:
         """The answer to each piece, in order; what is kept is not asked again, equal pieces are asked once."""
@@ -61,6 +58,23 @@ class Asking:
                 assert known is not None
                 yield known
 
+    @abstractmethod
+    def _asked(self, pieces: Sequence[Piece]) -> list[Answer]:
+        """The answers to at most ``batch_size`` pieces, in their order."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Asking(Questions):
+    """How a network of this process is asked.
+
+    Attributes:
+        longest: tokens of a free answer at most.
+    """
+
+    network: Any
+    reader: Reader
+    longest: int = 256
+
     def _asked(self, pieces: Sequence[Piece]) -> list[Answer]:
         made = {points: codec_of(self.prompt, self.reader, points) for points in {len(p.block) for p in pieces}}
         codecs = [made[len(piece.block)] for piece in pieces]
@@ -73,7 +87,7 @@ class Asking:
         with torch.random.fork_rng():
             torch.manual_seed(int(pieces[0].key[:8], 16))  # the same blocks draw the same answers
             drawn = [self._once(codecs, prompted, self.temperature) for _ in range(self.samples)]
-        return [_voted([one[k] for one in drawn], codec) for k, codec in enumerate(codecs)]
+        return [voted([one[k] for one in drawn], _positions(codec)) for k, codec in enumerate(codecs)]
 
     def _once(self, codecs: Sequence[Any], prompted: Sequence[Prompted], temperature: float) -> list[Answer]:
         from tsad.detectors.llm.decode import FlagSteering, IntervalSteering, Recording
@@ -104,9 +118,7 @@ class Asking:
 
     def _parsed(self, codec: IntervalCodec, tokens: Sequence[int], confidence: float) -> Answer:
         text = self.reader.tokenizer.decode(tokens, skip_special_tokens=True)
-        parsed = parse(text, codec.length)
-        if parsed.mended:
-            log.warning("an answer was mended: %s", "; ".join(parsed.mended))
+        parsed = mended_aloud(text, codec.length)
         marks = tuple(Mark(m.start, m.end, m.kind, m.note, confidence) for m in parsed.marks)
         return Answer(marks=marks, mended=parsed.mended)
 
@@ -120,12 +132,24 @@ class Asking:
         return torch.cat([known, known.new_zeros(max(0, size - len(known)))])[:size]
 
 
-def _voted(answers: Sequence[Answer], codec: FlagCodec | IntervalCodec) -> Answer:
-    """What several drawn answers to one block say together."""
+def mended_aloud(text: str, length: int) -> Parsed:
+    """A free answer as it is meant; what had to be mended is logged."""
+    parsed = parse(text, length)
+    if parsed.mended:
+        log.warning("an answer was mended: %s", "; ".join(parsed.mended))
+    return parsed
+
+
+def voted(answers: Sequence[Answer], length: int) -> Answer:
+    """What several drawn answers to one block say together.
+
+    Args:
+        length: positions that marks count in; of no effect with flags.
+    """
     mended = tuple(dict.fromkeys(text for one in answers for text in one.mended))
-    if isinstance(codec, FlagCodec):
+    if answers[0].chances:
         return Answer(tuple(np.mean([one.chances for one in answers], axis=0).tolist()), (), mended)
-    votes = np.zeros(codec.length)
+    votes = np.zeros(length)
     for one in answers:
         for mark in one.marks:
             votes[mark.start : mark.end + 1] += 1 / len(answers)
@@ -137,6 +161,10 @@ def _voted(answers: Sequence[Answer], codec: FlagCodec | IntervalCodec) -> Answe
         note = next((m.note for m in named if m.note and m.kind == kind), "")
         marks.append(Mark(start, stop - 1, kind, note, float(min(1.0, votes[start:stop].mean()))))
     return Answer(marks=tuple(marks), mended=mended)
+
+
+def _positions(codec: FlagCodec | IntervalCodec) -> int:
+    return codec.length if isinstance(codec, IntervalCodec) else codec.units
 
 
 def _batched(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -10,6 +10,7 @@ decoding may choose. The pieces are such that Qwen's tokenizers have them as the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -207,6 +208,12 @@ class IntervalCodec:
     def _next(self, count: int, low: int, quoted: str = "") -> list[tuple[str, State]]:
         more = count < self.most and low < self.length
         return [(quoted + CLOSE, END), *([(quoted + NEXT, State("start", count, low))] if more else [])]
+
+
+def interval_confidence(opened: float, digits: Sequence[float]) -> float:
+    """Confidence of an interval: that there is one, times the geometric mean of the probabilities of its digits."""
+    written = math.exp(sum(math.log(max(d, 1e-9)) for d in digits) / len(digits)) if digits else 1.0
+    return min(1.0, max(0.0, opened * written))
 
 
 def plain_text(note: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from tsad.core.types import FloatArray
-from tsad.detectors.llm.codec import END, FREE, FlagCodec, IntervalCodec, Mark, State
+from tsad.detectors.llm.codec import END, FREE, FlagCodec, IntervalCodec, Mark, State, interval_confidence
 
 # A row of a batch stands in a set of these: a state, and the tokens of a piece that has been begun.
 Live = tuple[tuple[State, tuple[int, ...]], ...]
@@ -138,10 +138,10 @@ class Walker:
                 if state.place == "stop" and before.place == "start":
                     start = state.low
             if state.count > before.count:  # its last number is complete
-                marks.append(Mark(start, state.low - 1, confidence=_together(opened, digits)))
+                marks.append(Mark(start, state.low - 1, confidence=interval_confidence(opened, digits)))
                 words = []
             elif state == END and before.place == "stop":
-                marks.append(Mark(start, int(before.digits), confidence=_together(opened, digits)))
+                marks.append(Mark(start, int(before.digits), confidence=interval_confidence(opened, digits)))
             if state.place in ("kind", "reason"):
                 words.append(token)
             elif before.place in ("kind", "reason"):
@@ -158,12 +158,6 @@ class Walker:
         said = [p for p in parts[1::2] if p]
         kind = said.pop(0) if self.codec.kinds and said else ""
         return replace(mark, kind=kind, note="" if not said or said[0] == "-" else said[0].strip())
-
-
-def _together(opened: float, digits: Sequence[float]) -> float:
-    """Confidence of an interval: that there is one, times the geometric mean of the probabilities of its digits."""
-    written = float(np.exp(np.mean(np.log(np.maximum(digits, 1e-9))))) if digits else 1.0
-    return float(min(1.0, max(0.0, opened * written)))
 
 
 class Recording(LogitsProcessor):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,34 +9,31 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import numpy as np
-from pydantic import Field, model_validator
-
-from tsad.core.intervals import confidence_along, mask_to_intervals, merge, point_ends
-from tsad.core.option_model import UNSET, Options, Refusal
+from tsad.core.errors import DetectorError
+from tsad.core.intervals import mask_to_intervals
+from tsad.core.option_model import UNSET, Options
 from tsad.core.options import AdapterOptions
-from tsad.core.options.prompt import PromptOptions
-from tsad.core.series import Series, Window
+from tsad.core.series import Window
 from tsad.core.tuning import MemoryPlan
-from tsad.core.types import ANOMALY, BoolArray, FloatArray, Interval, Needs
-from tsad.core.windows import stitch
-from tsad.detectors.base import Detector
+from tsad.core.types import BoolArray, Interval, Needs
 from tsad.detectors.base_digest import BaseDigest
 from tsad.detectors.devices import full_device_named, resolve_device
-from tsad.detectors.evidence.examined import Examined, Own
-from tsad.detectors.llm.asking import Asking
-from tsad.detectors.llm.blocks import Cutting, Piece, pieces
+from tsad.detectors.llm.asked import AskedDetector, AskedOptions
+from tsad.detectors.llm.asking import Asking, Questions
+from tsad.detectors.llm.blocks import Piece, pieces
 from tsad.detectors.llm.keeping import Answer, Kept
 from tsad.detectors.llm.prompts import answer_edges, chat_text, codec_of, kinds_of
-from tsad.detectors.llm.reader import Reader
-from tsad.detectors.llm.rows import LanguageRow, answer_of, marks_of, stretch
+from tsad.detectors.llm.reader import Block, Reader, Wording
+from tsad.detectors.llm.rows import LanguageRow, answer_of, marks_of
 from tsad.detectors.llm.validation import validate
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from tsad.core.reviews import ReviewedWindow
     from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
+    from tsad.detectors.llm.served.asking import Content
 
 WEIGHTS = Path(__file__).parent / "weights"
 FULL = "Lower detector.batch_size or detector.length, take adapter=qlora (4-bit weights), or another device."
@@ -47,50 +42,18 @@ NARROW, NARROW_RATE = 1024, 1e-3  # hidden size below which a network is small, 
 QWEN_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-class LanguageOptions(Options):
-    """Keyword arguments that all detectors with a language model take."""
+class LanguageOptions(AskedOptions):
+    """Keyword arguments that all detectors take whose language model lies in a folder."""
 
     weights: str
     device: Literal["auto", "cpu", "cuda"]
     dtype: Literal["auto", "float32", "bfloat16"]
     quantisation: Literal["none", "nf4"]
-    length: int = Field(ge=3)
-    stride: int = Field(ge=1)
-    most_points: int = Field(ge=8)
-    reduce: Literal["m4", "minmax"]
-    channels: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    decoding: Literal["constrained", "free"]
-    samples: int = Field(ge=1, le=64)
-    temperature: float = Field(gt=0)
-    prompt: PromptOptions
     published: str
 
-    @property
-    def cutting(self) -> Cutting:
-        """How series are cut into blocks."""
-        return Cutting(length=self.length, stride=self.stride, most=self.most_points, reduce=self.reduce,
-                       channels=self.channels)  # fmt: skip
 
-    @model_validator(mode="after")
-    def _free_intervals(self) -> Self:
-        if self.decoding == "free" and self.prompt.answer == "flags":
-            raise Refusal(
-                "{decoding}=free with flags", "Take {decoding}=constrained, or a prompt that asks for intervals."
-            )
-        if self.stride > self.length:
-            raise Refusal("{stride} is {0}, above {length}={1}", "Points between two blocks would never be looked at.",
-                          self.stride, self.length)  # fmt: skip
-        return self
-
-
-class LanguageDetector(Detector):
-    """A language model that reads blocks of a series in a prompt and answers in flags or intervals.
-
-    With ``flags`` the probability of 1 at each unit is the score of its points; overlapping blocks are averaged
-    (``core.windows.stitch``), of several groups of channels the highest counts. With ``intervals`` it makes candidates
-    of its own, each with kind, note and a confidence from the probabilities of its tokens; those of overlapping blocks
-    are joined. Missing points score 0, and so does a stretch in which nothing varies: nobody is asked about it.
+class LanguageDetector(AskedDetector):
+    """A language model whose checkpoint lies in a folder: it is trained here, and asked here or at a server.
 
     A subclass says how a checkpoint is loaded (:meth:`load`) and read (:meth:`read_checkpoint`).
 
@@ -101,7 +64,7 @@ class LanguageDetector(Detector):
 
     trainable = True
     tuner = "tsad.training.large.LargeTuner"
-    unhashed = ("device", "batch_size", "published")
+    unhashed = ("device", "batch_size", "published", "engine")
     adapter_defaults: Mapping[str, Any] = {
         "target_modules": QWEN_LINEAR, "modules_to_save": (), "learning_rate": 1e-4,
     }  # fmt: skip
@@ -111,9 +74,8 @@ class LanguageDetector(Detector):
 
     def __init__(self, options: LanguageOptions | None = None, **given: Any) -> None:
         super().__init__(options, **given)
-        self.scored = self.settings.prompt.answer == "flags"
         self.folder = self._at(self.settings.weights)
-        self.checkpoint = self.checkpoint_at(self.folder)
+        self.checkpoint = self.checkpoint_at(self.folder, bare=self.served)
         if self._narrow():
             self.adapter_defaults = {**self.adapter_defaults, "learning_rate": NARROW_RATE}
         self._device = resolve_device(self.settings.device, self.name)
@@ -122,7 +84,18 @@ class LanguageDetector(Detector):
         self._network: Any = None
         self._reader: Reader | None = None
         self._adapter: Path | None = None
-        self._answers: Path | None = None
+
+    @property
+    def served(self) -> bool:
+        """Whether a server answers; training is here all the same."""
+        return self.settings.engine.kind == "openai"
+
+    def _served_name(self) -> str:
+        """Under which name a server has the base, or the adapter as a LoRA module of its own."""
+        from tsad.adapters.saved import weights_digest
+
+        model = self.settings.engine.model
+        return model if self._adapter is None else f"{model}-{weights_digest(self._adapter)[:12]}"
 
     def _narrow(self) -> bool:
         """Whether it is a small network, which takes larger steps of training."""
@@ -143,8 +116,11 @@ class LanguageDetector(Detector):
 
     @classmethod
     @abstractmethod
-    def checkpoint_at(cls, folder: Path) -> Any:
+    def checkpoint_at(cls, folder: Path, *, bare: bool = False) -> Any:
         """What a checkpoint of this family says of itself (``config``); cheap, so asked before any work.
+
+        Args:
+            bare: its weights may be elsewhere, at a server.
 
         Raises:
             WeightsError: naming the file.
@@ -201,34 +177,21 @@ class LanguageDetector(Detector):
             other._network = self._network
         return other
 
-    def continuing(self, folder: Path, refit_every: float) -> Self:
-        return self.keeping_answers(folder)
-
-    def keeping_answers(self, folder: Path) -> Self:
-        """A detector that keeps its answers in ``folder``: what it was asked once costs nothing the next time."""
-        other = self._twin()
-        other._answers = folder / "answers"
-        return other
-
     def _twin(self) -> Self:
         other = super()._twin()
         other._lock = threading.RLock()
         return other
 
-    @property
-    def identity(self) -> str:
-        """SHA-256 (hex) of what answers depend on beside the block: weights, adapter, prompt, decoding, libraries."""
+    def grounds(self) -> dict[str, Any]:
         import torch
         import transformers
 
         from tsad.adapters.saved import weights_digest
 
-        told = {key: value for key, value in self.describe().items() if key not in ("weights", "batch_size")}
-        told |= {
-            "base": self._digest.hexdigest(), "adapter": weights_digest(self._adapter) if self._adapter else "",
-            "libraries": [torch.__version__, transformers.__version__], "on": self._device,
-        }  # fmt: skip
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        told = {"base": self._digest.hexdigest(), "adapter": weights_digest(self._adapter) if self._adapter else ""}
+        if self.served:
+            return told | {"url": self.settings.engine.url, "asked": self._served_name()}
+        return told | {"libraries": [torch.__version__, transformers.__version__], "on": self._device}
 
     # ---- what training takes
 
@@ -258,62 +221,32 @@ class LanguageDetector(Detector):
 
     # ---- detection
 
-    def score(self, series: Sequence[Series]) -> list[FloatArray]:
-        if not self.scored:
-            return super().score(series)
-        kept = self._kept()
-        return [self._scores(one, kept) for one in series]
+    @property
+    def wording(self) -> Wording:
+        return self.plain_reader(self.settings) if self.served else self.reader
 
-    def candidates(self, series: Series) -> tuple[Interval, ...]:
-        if self.scored:
-            return super().candidates(series)
-        return self._candidates(series, self._kept())
+    def questions(self) -> Questions:
+        if not self.served:
+            return self.asking(self._scoring())
+        from tsad.detectors.llm.served.asking import ServedQuestions
 
-    def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
-        kept = self._kept()
-        for one in series:
-            if self.scored:
-                yield Examined.plain(one, self._scores(one, kept), memory=self.memory)
-            else:
-                own = self._candidates(one, kept)
-                along = confidence_along(own, one.timestamps)
-                yield Examined.plain(one, along, Own.of(own, one.timestamps), self.memory)
+        s = self.settings
+        return ServedQuestions(
+            engine=s.engine, asked=self._served_name(), wording=self.wording, content=self.message, prompt=s.prompt,
+            batch_size=s.batch_size, free=s.decoding == "free", samples=s.samples, temperature=s.temperature,
+        )  # fmt: skip
 
-    def _kept(self) -> Kept:
-        return Kept(self._answers / self.identity[:32] if self._answers else None)
+    def message(self, block: Block, text: str) -> Content:
+        """The whole question as a message of OpenAI's API takes it.
 
-    def _answered(self, series: Series, kept: Kept) -> list[tuple[Piece, Answer]]:
-        cut = list(pieces(series, self.settings.cutting))
-        if not cut:
-            return []
+        Raises:
+            DetectorError: the family has no such form.
+        """
+        raise DetectorError(f"Detector {self.name} is asked by no server", "Take engine=transformers.")
+
+    def _asked(self, cut: Sequence[Piece], kept: Kept) -> list[Answer]:
         with full_device_named(self.name, FULL):
-            answers = list(self.asking(self._scoring()).answers(cut, kept))
-        return list(zip(cut, answers, strict=True))
-
-    def _scores(self, series: Series, kept: Kept) -> FloatArray:
-        groups: dict[tuple[int, ...], list[tuple[int, FloatArray]]] = {}
-        for piece, answer in self._answered(series, kept):
-            edges = self.reader.edges(len(piece.block))
-            spread = np.diff(piece.first[edges])  # points of the series behind each unit
-            groups.setdefault(piece.channels, []).append((piece.start, np.repeat(answer.chances, spread)))
-        scores = np.zeros(len(series))
-        for members, scored in groups.items():
-            along = np.nan_to_num(stitch(scored, len(series)))
-            along[np.isnan(series.values[:, list(members)]).all(axis=1)] = 0.0
-            np.maximum(scores, along, out=scores)
-        return scores
-
-    def _candidates(self, series: Series, kept: Kept) -> tuple[Interval, ...]:
-        ends = point_ends(series.timestamps, series.step)
-        marked: list[Interval] = []
-        for piece, answer in self._answered(series, kept):
-            edges = self.reader.position_edges(len(piece.block))
-            for mark in answer.marks:
-                start, stop = stretch(piece, mark, edges)
-                label = mark.kind or ANOMALY
-                marked.append(Interval(int(series.timestamps[start]), int(ends[stop - 1]), label, mark.confidence,
-                                       mark.note))  # fmt: skip
-        return merge(marked)  # kind, note and confidence of the surest
+            return super()._asked(cut, kept)
 
     def asking(self, network: Any) -> Asking:
         """How a network is asked under the detector's options."""

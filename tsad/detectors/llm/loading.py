@@ -20,11 +20,12 @@ CONFIG = "config.json"
 REMEDY = "Fetch the whole checkpoint (config.json, tokenizer files, *.safetensors) and set detector.weights to it."
 
 
-def config_of(folder: Path, name: str) -> dict[str, Any]:
+def config_of(folder: Path, name: str, *, bare: bool = False) -> dict[str, Any]:
     """What a checkpoint's ``config.json`` says; weights must lie beside it.
 
     Args:
         name: of the detector, for messages.
+        bare: weights may be missing, because a server has them.
 
     Raises:
         WeightsError: a folder, a config or weights that are missing; weights that may hold pickled code.
@@ -40,7 +41,7 @@ def config_of(folder: Path, name: str) -> dict[str, Any]:
         raise WeightsError(f"{name}: {path} is corrupted: {error}", REMEDY) from error
     if not isinstance(content, dict):
         raise WeightsError(f"{name}: {path} is corrupted: it holds no JSON object", REMEDY)
-    if not any(folder.glob("*.safetensors")):
+    if not bare and not any(folder.glob("*.safetensors")):
         pickled = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in folder.glob(pattern))
         if pickled:
             raise WeightsError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -52,12 +53,15 @@ class Teaching:
     save_every: int
     max_seconds: float
     language: LanguagePretrainOptions
+    taught: str = ""  # what the names of the parameters hold that learn, a regular expression; "" = all of them
+    scored: int = POOL // 2  # held-out windows that figures are of, and as many that choose the threshold
 
     def told(self) -> dict[str, Any]:
         """What must be equal for a run to go on; how often it saves may change."""
         return {
             "seed": self.seed, "steps": self.steps, "batch_size": self.batch_size, "warmup": self.warmup,
             "learning_rate": self.learning_rate, "generator": GENERATOR_VERSION, **self.language.model_dump(),
+            **({"taught": self.taught} if self.taught else {}),
         }  # fmt: skip
 
 
@@ -104,6 +108,8 @@ class _Run:
         self.recorder = recorder
         torch.manual_seed(teaching.seed)
         self.network = detector.network()
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(re.search(teaching.taught, name) is not None)
         self.length = detector.settings.length
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), teaching.learning_rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
@@ -210,7 +216,9 @@ class _Run:
         self.network.eval()
         save(self.network, self.folder)
         language = self.teaching.language
-        figures = held_out_figures(self.detector, self.network, self.teaching.seed, language.kinds)
+        figures = held_out_figures(
+            self.detector, self.network, self.teaching.seed, language.kinds, self.teaching.scored
+        )
         figures |= {
             "loss": float(np.mean(self.state.losses or [0.0])), "share": self.state.share,
             "steps": float(self.state.step), "seconds": time.monotonic() - self.started,

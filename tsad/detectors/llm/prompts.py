@@ -6,7 +6,7 @@ from tsad.core.errors import DetectorError
 from tsad.core.options.prompt import PromptOptions
 from tsad.core.types import ANOMALY, IntArray
 from tsad.detectors.llm.codec import FlagCodec, IntervalCodec
-from tsad.detectors.llm.reader import Block, Reader
+from tsad.detectors.llm.reader import Block, Reader, Wording
 
 
 def chat_text(prompt: PromptOptions, reader: Reader, block: Block) -> str:
@@ -34,7 +34,7 @@ def chat_text(prompt: PromptOptions, reader: Reader, block: Block) -> str:
         ) from error
 
 
-def question(prompt: PromptOptions, reader: Reader, block: Block) -> str:
+def question(prompt: PromptOptions, reader: Wording, block: Block) -> str:
     """The prompt's text with its places filled in, the block's marks where the series belongs."""
     return prompt.text.format(
         series=reader.marks(block), points=len(block), last=len(reader.position_edges(len(block))) - 2,
@@ -63,6 +63,6 @@ def interval_codec(prompt: PromptOptions, reader: Reader, points: int) -> Interv
     return IntervalCodec(reader.tokenizer, positions, prompt.most, kinds_of(prompt), prompt.reasons)
 
 
-def answer_edges(prompt: PromptOptions, reader: Reader, points: int) -> IntArray:
+def answer_edges(prompt: PromptOptions, reader: Wording, points: int) -> IntArray:
     """First point of each unit of the answer (of each position, for intervals), and the number of points."""
     return reader.edges(points) if prompt.answer == "flags" else reader.position_edges(points)

@@ -47,21 +47,8 @@ class Prompted:
     payload: Any
 
 
-class Reader(ABC):
-    """Turns blocks into what a network takes, and the units of an answer into points of a block.
-
-    Attributes:
-        tokenizer: of the checkpoint; ``None`` = it says what stands in a prompt, but makes no tokens of it.
-    """
-
-    tokenizer: Any
-
-    @cached_property
-    def plain_tokens(self) -> torch.Tensor:
-        """Which tokens of the tokenizer may stand inside a reason; looked through once. [V] bool."""
-        from tsad.detectors.llm.decode import plain_tokens
-
-        return plain_tokens(self.tokenizer, len(self.tokenizer))
+class Wording(ABC):
+    """What stands for a block in a prompt's text, and which points of the block the units of an answer are."""
 
     @abstractmethod
     def marks(self, block: Block) -> str:
@@ -82,6 +69,23 @@ class Reader(ABC):
         The points themselves, unless the reader says otherwise.
         """
         return np.arange(points + 1, dtype=np.int64)
+
+
+class Reader(Wording):
+    """Turns blocks into what a network takes.
+
+    Attributes:
+        tokenizer: of the checkpoint; ``None`` = it says what stands in a prompt, but makes no tokens of it.
+    """
+
+    tokenizer: Any
+
+    @cached_property
+    def plain_tokens(self) -> torch.Tensor:
+        """Which tokens of the tokenizer may stand inside a reason; looked through once. [V] bool."""
+        from tsad.detectors.llm.decode import plain_tokens
+
+        return plain_tokens(self.tokenizer, len(self.tokenizer))
 
     @abstractmethod
     def read(self, block: Block, text: str) -> Prompted:

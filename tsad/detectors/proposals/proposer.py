@@ -183,12 +183,15 @@ class CalibratedProposing:
 def _with_votes(
     series: Series, intervals: Sequence[Interval], opinions: Sequence[Opinion]
 ) -> tuple[Interval, ...]:
-    """The intervals with what each member says of them at the end of their notes."""
+    """The intervals with what each member says of them, and a language model why, at the end of their notes."""
     runs = intervals_to_runs(intervals, series.timestamps)
     voted = []
     for interval, (start, stop) in zip(intervals, runs, strict=True):
-        told = ((o.name, o.vote(int(start), int(stop))) for o in opinions)
-        votes = ", ".join(f"{name} {'not asked' if vote is None else f'{vote:.0%}'}" for name, vote in told)
+        told = ((o.name, o.vote(int(start), int(stop)), o.reason(interval.start, interval.end)) for o in opinions)
+        votes = ", ".join(
+            f"{name} {'not asked' if vote is None else f'{vote:.0%}'}{f' ({reason})' if reason else ''}"
+            for name, vote, reason in told
+        )
         voted.append(replace(interval, note="; ".join(text for text in (interval.note, votes) if text)))
     return tuple(voted)
 

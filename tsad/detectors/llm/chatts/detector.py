@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import field_validator
+
+from tsad.core.option_model import Refusal
+from tsad.core.options import EngineOptions
 from tsad.detectors.llm.chatts.checkpoint import NAME, ChatTSCheckpoint
 from tsad.detectors.llm.chatts.published import DEGRADES, LONGEST, PUBLISHED
 from tsad.detectors.llm.chatts.reader import ChatTSReader
@@ -24,6 +28,14 @@ class ChatTSOptions(LanguageOptions):
 
     prefix: Literal["current", "older", "none"]
     published: Literal["", "ChatTS-8B", "ChatTS-14B"]
+
+    @field_validator("engine")
+    @classmethod
+    def _here(cls, engine: EngineOptions) -> EngineOptions:
+        if engine.kind == "openai":
+            raise Refusal("{key} is openai, and there is no ChatTS plug-in for vLLM", "Take engine=transformers, or "
+                          "another detector for the server: detector=text or detector=qwen_vl_8b.")  # fmt: skip
+        return engine
 
 
 class ChatTS(LanguageDetector):
@@ -86,7 +98,7 @@ class ChatTS(LanguageDetector):
         return chatts(tokenizer, sizes.hidden_size, sizes.layers, seed=seed)
 
     @classmethod
-    def checkpoint_at(cls, folder: Path) -> ChatTSCheckpoint:
+    def checkpoint_at(cls, folder: Path, *, bare: bool = False) -> ChatTSCheckpoint:
         return ChatTSCheckpoint.at(folder)
 
     @classmethod

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from tsad.core.errors import DetectorError
 from tsad.detectors.llm.checks import check_torchvision
 from tsad.detectors.llm.detector import LanguageDetector, LanguageOptions
 from tsad.detectors.llm.loading import tokenizer_of
 from tsad.detectors.llm.qwen_vl.loading import FAMILIES, NAME, TOKENS, QwenVLCheckpoint
 from tsad.detectors.llm.qwen_vl.published import PATCHING, PIXELS, PUBLISHED
-from tsad.detectors.llm.qwen_vl.reader import Drawing, QwenVLReader, height_of, width_of
+from tsad.detectors.llm.qwen_vl.reader import MARK, Drawing, QwenVLReader, height_of, png_address, width_of
+from tsad.detectors.llm.reader import Block
 
 if TYPE_CHECKING:
     import torch
 
     from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
+    from tsad.detectors.llm.served.asking import Content
 
 
 class QwenVLOptions(LanguageOptions):
@@ -108,17 +111,18 @@ class QwenVL(LanguageDetector):
         write_preprocessor(folder)
 
     @classmethod
-    def checkpoint_at(cls, folder: Path) -> QwenVLCheckpoint:
+    def checkpoint_at(cls, folder: Path, *, bare: bool = False) -> QwenVLCheckpoint:
         check_torchvision()
-        return QwenVLCheckpoint.at(folder)
+        return QwenVLCheckpoint.at(folder, bare=bare)
 
     @classmethod
     def plain_reader(cls, options: LanguageOptions) -> QwenVLReader:
         assert isinstance(options, QwenVLOptions)
         folder = cls._at(options.weights)
         fewest, most = PIXELS
-        at_hand = folder.is_dir()
-        patching = QwenVLCheckpoint.at(folder).patching if at_hand else replace(PATCHING, fewest=fewest, most=most)
+        patching = replace(PATCHING, fewest=fewest, most=most)
+        if folder.is_dir():
+            patching = QwenVLCheckpoint.at(folder, bare=True).patching
         return QwenVLReader(None, (), patching, drawing_of(options))
 
     def read_checkpoint(self) -> QwenVLReader:
@@ -126,6 +130,20 @@ class QwenVL(LanguageDetector):
         image, before, after = (int(told.config[key]) for key in TOKENS)
         tokenizer = tokenizer_of(self.folder, self.name)
         return QwenVLReader(tokenizer, (image, before, after), told.patching, drawing_of(self.settings))
+
+    def message(self, block: Block, text: str) -> Content:
+        """The question with the picture as PNG where it belongs."""
+        reader = self.wording
+        assert isinstance(reader, QwenVLReader)
+        before, mark, after = text.partition(MARK)
+        if not mark or MARK in after:
+            raise DetectorError(
+                f"The question has no place for the picture, or several: {text[:60]!r}",
+                f"A prompt has the place {{series}} once, and no name of a channel holds {MARK}.",
+            )
+        shown = {"type": "image_url", "image_url": {"url": png_address(reader.picture(block))}}
+        words = [{"type": "text", "text": part} for part in (before, after)]
+        return [part for part in (words[0], shown, words[1]) if part.get("text") != ""]
 
     def load(self, device: str, dtype: torch.dtype) -> torch.nn.Module:
         return self.checkpoint.load(device=device, dtype=dtype, nf4=self.settings.quantisation == "nf4")

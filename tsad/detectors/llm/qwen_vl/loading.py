@@ -38,13 +38,13 @@ class QwenVLCheckpoint:
     patching: Patching
 
     @classmethod
-    def at(cls, folder: Path) -> QwenVLCheckpoint:
-        """The checkpoint of a folder.
+    def at(cls, folder: Path, *, bare: bool = False) -> QwenVLCheckpoint:
+        """The checkpoint of a folder; with ``bare`` its weights may be missing.
 
         Raises:
             WeightsError: no checkpoint, one of another model, or one that does not say how it wants its pictures.
         """
-        config = config_of(folder, NAME)
+        config = config_of(folder, NAME, bare=bare)
         family = config.get("model_type")
         if family not in FAMILIES:
             raise WeightsError(

@@ -1,0 +1,1 @@
+"""Language models that run elsewhere: a server that speaks OpenAI's API is asked over HTTP."""
