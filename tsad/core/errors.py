@@ -77,6 +77,10 @@ class WeightsError(DetectorError):
     """Base weights or an adapter that are missing, corrupted or do not fit each other."""
 
 
+class EmbeddingError(TsadError):
+    """Embeddings that do not fit each other, or a detector whose base model gives none."""
+
+
 class TrainingError(TsadError):
     """A training run that cannot start or cannot go on."""
 

@@ -100,6 +100,7 @@ class Committee(Detector):
                 "Name one with scores first, e.g. patch.",
             )
         self.tuner, self.adapter_defaults = lead.tuner, lead.adapter_defaults  # type: ignore[misc]
+        self.embeds = lead.embeds
 
     @property
     def lead(self) -> Detector:
@@ -120,6 +121,9 @@ class Committee(Detector):
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]:
         return self.lead.score(series)
+
+    def hidden_states(self, stretches: Sequence[FloatArray]) -> FloatArray:
+        return self.lead.hidden_states(stretches)
 
     def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
         first, *others = self.members.items()
