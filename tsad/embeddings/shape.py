@@ -18,7 +18,7 @@ class ShapeEmbedding:
     """Half of the vector is the shape, half the spectrum: both of values without their level and scale.
 
     Shape: means of 48 equal pieces. Spectrum: root of the power in 24 bands, whose width grows with frequency. Each
-    half has length ``sqrt(1/2)``, so that the distance of two vectors lies in 0..2. What does not vary is the zero vector.
+    half has length ``sqrt(1/2)``: distances lie in 0..2. What does not vary is the zero vector.
     """
 
     name = "shape"

@@ -71,7 +71,7 @@ def score_series(bench: Workbench, version: str, points: Sequence[str] | None, o
         SourceError: nothing could be read, or (``source.write_back=true``) the source does not take the detections.
     """
     with standalone(open_loop(bench), DETECT.name) as (loop, step):
-        loaded = _continuing(bench, _asked(bench, loop, version))
+        loaded = continuing(bench, _asked(bench, loop, version))
         reading = read_series(bench, bench.make_source().select(points) if points else None)
         detections = reading.outward(loaded_detections(bench.context, loaded, reading.series))
         rows = record_detections(bench, step, reading.series, detections)
@@ -168,7 +168,7 @@ def _written_back(reading: Reading, detections: Sequence[Detection]) -> str:
     return ""
 
 
-def _continuing(bench: Workbench, loaded: LoadedVersion) -> LoadedVersion:
+def continuing(bench: Workbench, loaded: LoadedVersion) -> LoadedVersion:
     """The version under ``detector.refit_every`` of this call: it goes on where it last was with each series."""
     from tsad.sources.cache import states_folder
 
