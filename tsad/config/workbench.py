@@ -102,10 +102,26 @@ class Workbench(Composed):
         if reads:
             source.points()
             source.close()
-        adapter_for(self.adapter, self.make_detector())
+        detector = self.make_detector()
+        adapter_for(self.adapter, detector)
+        self._check_strategy(detector)
         for name in self.review.beside:
             self._build_beside(name)
         self.make_reviewer()
+
+    def _check_strategy(self, detector: Detector) -> None:
+        """What the strategy asks for can be had of the detector."""
+        asked = self.strategy.asks_for
+        if "dissent" in asked and not detector.votes:
+            raise ConfigError(
+                f"sampling={self.strategy.name} asks who disagrees, and detector {detector.name} has no members",
+                "Choose detector=committee, or another strategy.",
+            )
+        if {"likeness", "embedded"} & asked and self.strategy.embedding == "base" and not detector.embeds:
+            raise ConfigError(
+                f"sampling.embedding is base, and detector {detector.name} has no base model that embeds",
+                "Choose sampling.embedding=shape, or detector=patch.",
+            )
 
     def _build_beside(self, name: str) -> None:
         """Build a detector that is to propose beside the champion; versions are looked up when they are asked."""

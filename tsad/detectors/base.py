@@ -37,6 +37,7 @@ class Detector(Configured, DetectorBase, ABC):
         name: short name, e.g. ``patch``; part of the registered model's.
         trainable: whether it implements core.protocols.Trainable.
         scored: whether it gives each point a score.
+        votes: whether what it detects tells what each member of a committee proposes.
         embeds: whether its base model describes stretches of values (:meth:`hidden_states`).
         tuner: dotted path of the class that trains it (core.tuning.Tuner).
         adapter_defaults: what ``adapter.target_modules``, ``modules_to_save`` and ``learning_rate`` stand for where
@@ -50,6 +51,7 @@ class Detector(Configured, DetectorBase, ABC):
     name: ClassVar[str]
     trainable: ClassVar[bool] = False
     scored: bool = True
+    votes: ClassVar[bool] = False
     embeds: bool = False
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
     adapter_defaults: Mapping[str, Any] = {

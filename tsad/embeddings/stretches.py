@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,13 +59,17 @@ def stretches_of(windows: Sequence[Window]) -> list[FloatArray]:
     return made
 
 
-def outlines_of(windows: Sequence[Window]) -> list[FloatArray]:
+def outlines_of(windows: Sequence[Window], known: Mapping[str, Usual] | None = None) -> list[FloatArray]:
     """Lowest, mean and highest value of each of ``PIECES`` pieces of every channel, in deviations of its series.
 
     Two windows whose outlines differ by little anywhere differ by little everywhere. [C * PIECES * 3] of each.
+
+    Args:
+        known: of series by point, for windows over mere excerpts of them.
     """
-    usual = _usual(windows)
-    return [_outline(window, usual[id(window.series)]) for window in windows]
+    known = known or {}
+    usual = _usual([w for w in windows if w.point_id not in known])
+    return [_outline(w, known[w.point_id] if w.point_id in known else usual[id(w.series)]) for w in windows]
 
 
 def _outline(window: Window, usual: Usual) -> FloatArray:

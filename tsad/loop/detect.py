@@ -19,10 +19,12 @@ from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_o
 from tsad.loop.beside import ask_beside
 from tsad.loop.champion import ensure_champion, load_named, load_registered, registry_of, unregistered
 from tsad.loop.common import read_series
+from tsad.loop.datasets import latest_training
 from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
-from tsad.loop.drawing import ScoredSeries, contested, draw_queue, unreviewed
+from tsad.loop.drawing import contested, draw_queue, unreviewed
 from tsad.loop.gold import find_gold, fix_gold
 from tsad.loop.opening import open_loop, standalone
+from tsad.loop.pool import Before, ScoredSeries
 from tsad.loop.queue import keep_queue
 from tsad.loop.reading import Reading
 from tsad.loop.results import Detected
@@ -138,8 +140,9 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
     if gold is None and (gold := fix_gold(bench, loop, turn.iteration, series)) is not None:
         windows = without_overlap(windows, [r.window for r in gold.windows])
     scored = ScoredSeries(series, detections, loaded.threshold_options)
-    conflicts = contested(turn, windows)
-    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=gold is None, conflicts=conflicts)
+    known = latest_training(loop)
+    before = Before(contested(turn, windows), known.windows if known is not None else ())
+    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=gold is None, before=before)
     beside = ask_beside(bench, loop, queue.choices)
     around = max(bench.windows.context, round(bench.label_studio().context * bench.windows.length))
     keep_queue(step, beside.choices, around, labelled=bench.reviewer.needs_labels)

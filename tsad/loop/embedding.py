@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import EmbeddingError
+from tsad.core.types import EmbeddingName
 from tsad.embeddings.hidden import HiddenEmbedding
 from tsad.embeddings.kept import KeptEmbedding
 from tsad.embeddings.shape import ShapeEmbedding
@@ -13,8 +14,6 @@ from tsad.embeddings.shape import ShapeEmbedding
 if TYPE_CHECKING:
     from tsad.core.protocols import Embedding
     from tsad.detectors.base import Detector
-
-EmbeddingName = Literal["shape", "base"]
 
 
 def embedding_of(bench: Workbench, name: EmbeddingName) -> KeptEmbedding:

@@ -10,8 +10,9 @@ from typing import Literal
 from tsad.core.errors import LoopError
 from tsad.core.reviews import Purpose, ReviewedWindow, ReviewState
 from tsad.core.times import parse_moment
+from tsad.core.types import EmbeddingName
 from tsad.loop.alike import Spot, distances, spot_in, surest
-from tsad.loop.embedding import EmbeddingName, embedding_of
+from tsad.loop.embedding import embedding_of
 from tsad.loop.reviews import Reviews
 
 WINDOW_ID = re.compile(r"[0-9a-f]{4,16}")

@@ -14,7 +14,7 @@ from tsad.core.results import Result
 from tsad.core.reviews import ReviewedWindow
 from tsad.core.series import Series
 from tsad.core.times import format_time
-from tsad.core.types import Interval
+from tsad.core.types import EmbeddingName, Interval
 from tsad.loop.alarm import inside, located
 from tsad.loop.alike import Spot, considered, distances, spot_in, whole_windows
 from tsad.loop.champion import load_named
@@ -22,7 +22,7 @@ from tsad.loop.common import read_series
 from tsad.loop.datasets import latest_training
 from tsad.loop.detect import DETECT, continuing
 from tsad.loop.detections import loaded_detections
-from tsad.loop.embedding import EmbeddingName, embedding_of
+from tsad.loop.embedding import embedding_of
 from tsad.loop.opening import open_loop
 from tsad.loop.pull import DATASET
 from tsad.loop.queue import queue_of

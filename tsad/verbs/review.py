@@ -13,6 +13,7 @@ from tsad.config.composing import override_key
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options, Refusal
 from tsad.core.reviews import ReviewState
+from tsad.core.types import EmbeddingName
 from tsad.loop.review_batch import AuditFigures, BatchDone, BatchOrder, carry_out
 from tsad.loop.review_cluster import Likeness, answer_given, cluster_of
 from tsad.loop.review_page import keep_page
@@ -38,7 +39,7 @@ class ReviewKeys(Options):
     audit: float = Field(ge=0, le=1)
     like: str | None
     within: float = Field(ge=0, le=2)
-    embedding: Literal["shape", "base"]
+    embedding: EmbeddingName
     batch: Annotated[str, Field(pattern=r"^[0-9a-f]{4,32}$")] | None
     window: list[WindowId] | WindowId | None
     state: Literal["pending", "accepted", "corrected", "annotated", "skipped", "conflict"] | None

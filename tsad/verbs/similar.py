@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
+from tsad.core.types import EmbeddingName
 from tsad.loop.similar import LookAlikes, look_alikes, summary
 from tsad.verbs.console import Console
 
@@ -17,7 +16,7 @@ class SimilarKeys(Options):
 
     of: str
     version: str
-    embedding: Literal["shape", "base"]
+    embedding: EmbeddingName
     nearest: int = Field(ge=1, le=1000)
 
 

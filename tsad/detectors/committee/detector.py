@@ -86,6 +86,7 @@ class Committee(Detector):
 
     name = NAME
     trainable = True
+    votes = True
     unhashed = ("when_failing",)
     options_model = CommitteeOptions
     settings: CommitteeOptions
