@@ -43,6 +43,7 @@ class Workbench(Composed):
         detector_named: builds the detector of ``conf/detector/<name>.yaml``; what the user set for the detector of
             this config counts where that is the one named.
         threshold_named: the rule of ``conf/threshold/<name>.yaml``.
+        strategy_named: the strategy of ``conf/sampling/<name>.yaml``.
         source_named: the source of ``conf/source/<name>.yaml``, without a cache.
         csv_at: a CSV source over another file or folder, read as this config's source where that is one.
         label_export: a Label Studio export that labels the series (``source.labels=FILE.json``).
@@ -62,6 +63,7 @@ class Workbench(Composed):
     make_detector: Callable[[], Detector]
     detector_named: Callable[[str], Detector]
     threshold_named: Callable[[str], ThresholdRule]
+    strategy_named: Callable[[str], Strategy]
     source_named: Callable[[str], Source]
     csv_at: Callable[[Path], Source]
     label_studio: Callable[[], LabelStudioOptions]
