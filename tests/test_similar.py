@@ -13,7 +13,7 @@ from verbs_kit import call
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, EmbeddingError, LoopError, RegistryError
 from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
-from tsad.core.series import Series
+from tsad.core.series import Series, Window
 from tsad.core.types import Detection, Interval, Origin, Proposal
 from tsad.core.windows import cut
 from tsad.loop.alike import considered, judged, surest, whole_windows
@@ -128,3 +128,27 @@ def test_panels_are_drawn_for_what_there_is() -> None:
     assert len(shown) == 4 and len(figure.axes) == 6
     assert shown[0].lines[0].get_ydata().max() == 49 and len(shown[1].patches) == 1
     figure.canvas.draw()
+
+
+def test_the_benchmark_counts_neighbours_that_share_neither_time_nor_event(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import similar as benchmark
+
+    one = plain(total=2000)
+    views = [Window(one, a, a + 20) for a in range(0, 2000, 100)]
+    kinds = np.array(["spike", "step"] * 5 + [""] * 10)
+    event = np.concatenate((np.repeat(np.arange(5), 2), np.full(10, -1)))
+    owner = np.zeros(20, np.int64)
+    known = benchmark.Candidates(views, kinds, owner, np.array([v.start + 10 for v in views]), event)
+    assert known.others(0).sum() == 18 and not known.others(0)[:2].any(), "not itself, not of its own event"
+    away = np.where(kinds[None, :] == kinds[:, None], 0.1, 1.0)
+    by_verdict = benchmark.precision(known, away[[10, 11]], np.array([10, 11]), named=False)
+    assert by_verdict == pytest.approx([1.0, 0.9, 0.5 * (0.4 + 0.6), 9 / 19])
+    by_kind = benchmark.precision(known, away[:1], np.array([0]), named=True)
+    assert by_kind[0] == 0.8 and by_kind[3] == pytest.approx(4 / 18)
+    assert [name for name, _, _ in benchmark.drawn(known)] == ["confirmed", "rejected", "spike", "step"]
+    monkeypatch.setenv("TSAD_HOME", str(tmp_path / "home"))
+    benchmark.main(["--sets", str(bursts(tmp_path / "set")), "--detector", "robust_zscore"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[2] == "confirmed" and "kept at a second look" in lines[-1]
