@@ -19,12 +19,14 @@ from tsad.core.reviews import Choice
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, Interval, Origin, Proposal
 from tsad.core.windows import cut
-from tsad.loop.drawing import ScoredSeries, contested, draw_queue
+from tsad.loop.drawing import contested, draw_queue
 from tsad.loop.gold import draw_for_people
+from tsad.loop.pool import Before, ScoredSeries
 from tsad.loop.results import Undecided
 from tsad.loop.runner import Turn
 from tsad.review.sampling import disputed_first, select
 from tsad.review.splits import is_disputed
+from tsad.review.strategies.base import Pool
 
 
 def disputed(name: str, stretches: list[tuple[int, int]], labels: list[tuple[int, int]] | None = None) -> Series:
@@ -68,7 +70,7 @@ def test_disputed_windows_come_first_with_probability_one_and_the_rest_is_drawn_
     hits, reported = np.zeros(len(windows)), np.zeros(len(windows))
     draws = 600
     for seed in range(draws):
-        picks = disputed_first(windows, scores, scores, options, seed)
+        picks = disputed_first(Pool(windows, scores, scores), options, seed)
         assert len(picks) == len({k for k, _, _ in picks}) == 6
         assert [windows[k].point_id for k, _, _ in picks[:2]] == ["P0", "P1"]
         assert {(p, s) for _, p, s in picks[:2]} == {(1.0, "disputed")}
@@ -88,7 +90,7 @@ def test_more_disputed_windows_than_the_budget_are_drawn_alike() -> None:
     options = strategy(windows=5, max_per_series=2)
     hits = np.zeros(20)
     for seed in range(600):
-        picks = disputed_first(windows, scores, scores, options, seed)
+        picks = disputed_first(Pool(windows, scores, scores), options, seed)
         assert len(picks) == 5 and {(p, s) for _, p, s in picks} == {(0.25, "disputed")}
         hits[[k for k, _, _ in picks]] += 1
     assert np.abs(hits / 600 - 0.25).max() < 5 * np.sqrt(0.25 * 0.75 / 600)
@@ -97,7 +99,8 @@ def test_more_disputed_windows_than_the_budget_are_drawn_alike() -> None:
 def test_without_disputes_the_draw_is_the_sampler_s() -> None:
     windows = [w for k in range(4) for w in cut(series(f"P{k}", None), 50)]
     scores = np.random.default_rng(0).random(len(windows))
-    assert disputed_first(windows, scores, scores, SAMPLING, 7) == select(windows, scores, scores, SAMPLING, 7)
+    pool = Pool(windows, scores, scores)
+    assert disputed_first(pool, SAMPLING, 7) == select(pool, SAMPLING, 7)
 
 
 def test_the_queue_of_an_iteration_carries_them(bench: Callable[..., Workbench]) -> None:
@@ -119,7 +122,7 @@ def test_what_reviewers_left_in_conflict_is_drawn_first_of_all(bench: Callable[.
     assert contested(turn, windows) == {windows[9].window_id}
     scored = ScoredSeries(items, said, kept_threshold({"default": 0.5}))
     one = bench("source=synthetic", "sampling.windows=4")
-    chosen = draw_queue(one, 2, windows, scored, blind=False, conflicts=contested(turn, windows)).choices
+    chosen = draw_queue(one, 2, windows, scored, blind=False, before=Before(contested(turn, windows))).choices
     assert len(chosen) == 4 and (chosen[0].window, chosen[0].strategy) == (windows[9], "conflict")
     assert chosen[0].probability == 1.0 and all(c.strategy != "conflict" for c in chosen[1:])
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "tsad"
 FLOORS = (
     {"core"},
     {"metrics", "synthetic", "plots", "command", "files"},
-    {"adapters", "agreement"},
+    {"adapters", "agreement", "embeddings"},
     {"sources", "detectors", "review", "training", "tracking"},
     {"config"},
     {"loop"},

@@ -27,6 +27,7 @@ from tsad.plots import learning_curve_figure
 from tsad.steps import learning_curve
 from tsad.steps.curve_linear import by_linear
 from tsad.steps.curve_protocol import Line, Split, Subject, answers, by_calibrator, measured
+from tsad.steps.curve_strategies import Drawing, compared, reached
 
 Make = Callable[..., Workbench]
 
@@ -146,13 +147,59 @@ def test_the_verb_writes_rows_plot_and_run(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"reviews": []}, {"reviews": [-1]}, {"seeds": 0}, {"noise": 1.5}, {"strategies": ["best"]},
+    "wrong", [{"reviews": []}, {"reviews": [-1]}, {"seeds": 0}, {"noise": 1.5},
               {"strategies": []}, {"rotations": 0}, {"resamples": 0}],
 )  # fmt: skip
 def test_nonsense_is_refused(bench: Make, sets: list[str], tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         call("learning_curve", bench(), **options(sets=sets, output=str(tmp_path / "out")) | wrong)
     assert not (tmp_path / "out").exists()
+
+
+def test_strategies_draw_windows_batch_after_batch(bench: Make, line: Line) -> None:
+    split, base = Split(line, 0, 300, 50, 1), default_proposer("robust_zscore")
+    before = split, by_calibrator(split, 0, 0.0, base, learn=True)
+    orders = {}
+    for name in ("random", "stratified", "diversity", "look_alikes", "top_score", "mix"):
+        drawing = Drawing(bench("detector=robust_zscore"), split, bench().strategy_named(name))
+        first = drawing.more([], 3, before, 0.0)
+        seen = split.reviewing(first)
+        assert len(set(first)) == len(seen.windows) == 3 and drawing.more(first, 3, before, 0.0) == first
+        every = drawing.more(first, 99, (seen, by_calibrator(seen, 3, 0.0, base, learn=True)), 0.0)
+        assert every[:3] == first and sorted(every) == list(range(8)), "none is left out"
+        orders[name] = tuple(every)
+    assert len(set(orders.values())) > 1
+    scored = mask_of_runs(split.blocks, len(line.truth))
+    assert not any(scored[a:b].any() for a, b in split.reviewing(range(8)).windows)
+
+
+def test_what_a_strategy_is_worth_is_told_against_random() -> None:
+    curves = {"random": (0.0, 0.4, 0.8), "mix": (0.1, 0.7, 0.8)}
+    rows = [
+        {"strategy": name, "seed": seed, "reviewed": count, "interval_f1": value + 0.01 * seed, "set": s}
+        for name, values in curves.items() for count, value in zip((0, 10, 20), values, strict=True)
+        for seed in range(3) for s in ("a", "b")
+    ]  # fmt: skip
+    first, second = compared(rows, ["random", "mix"])
+    assert first["gain at 10"] == "-" and second["gain at 10"] == "+0.300 [+0.300, +0.300]"
+    target = 0.9 * 0.81
+    assert first["windows to 90%"] == pytest.approx(10 + 10 * (target - 0.41) / 0.4)
+    assert second["windows to 90%"] == pytest.approx(10 + 10 * (target - 0.71) / 0.1)
+    assert reached([0, 5], np.array([0.9, 0.1]), 0.5) == 0 and np.isnan(reached([0, 5], np.zeros(2), 0.5))
+
+
+def test_the_verb_compares_sampling_strategies(
+    bench: Make, sets: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, out = bench("detector=robust_zscore", "windows.length=128"), tmp_path / "out"
+    given = options(sets=sets, output=str(out), strategies=["random", "stratified"], reviews=[2, 4], seeds=2)
+    result = call("learning_curve", one, **given)
+    assert [row["strategy"] for row in result.compared] == ["random", "stratified"]
+    assert "[" in result.compared[1]["gain at 4"] and "windows to 90%" in capsys.readouterr().out
+    assert (out / "learning_curve.png").stat().st_size > 1000
+    for wrong, said in (("best", "no sampling strategy 'best'"), ("disagreement", "knows no votes")):
+        with pytest.raises(ConfigError, match=said):
+            call("learning_curve", one, **{**given, "strategies": [wrong]})
 
 
 def test_a_curve_is_drawn_where_it_is_known() -> None:

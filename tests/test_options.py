@@ -302,8 +302,8 @@ class First(Strategy):
     name = "first"
     options_model = FirstOptions
 
-    def parts(self, scores, doubts):
-        return [Component(self.name, 1.0, np.linspace(self.settings.favour, 1.0, len(scores)))]
+    def parts(self, pool):
+        return [Component(self.name, 1.0, np.linspace(self.settings.favour, 1.0, len(pool)))]
 
 
 class HalfOptions(ThresholdOptions):

@@ -15,7 +15,7 @@ from test_review_people import answer
 from verbs_kit import call
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ConfigError, LoopError, ReviewError
+from tsad.core.errors import ConfigError, EmbeddingError, LoopError, ReviewError
 from tsad.core.reviews import ReviewState
 from tsad.detectors.base import Detector
 from tsad.loop.datasets import fetch
@@ -159,12 +159,69 @@ def test_rejecting_says_that_nothing_is_abnormal_and_returning_asks_people_again
     assert [(k["window"], k["annotator"], k["intervals"]) for k in kept] == [(one, "1", [])]
 
 
+def test_one_answer_does_for_all_that_look_alike(
+    waiting: Workbench, fake: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = proposing(fake)
+    first = rows[0]["data"]["window_id"]
+    everything = {w.window for w in call("review", waiting, page=False, like=first[:8], within=2.0).windows}
+    assert everything == {r["data"]["window_id"] for r in rows}, "what proposes nothing is not like it"
+    cluster = {w.window for w in call("review", waiting, page=False, like=first, within=0.9).windows}
+    assert first in cluster < everything and len(cluster) >= 3
+    with pytest.raises(LoopError, match="it is pending"):
+        call("review", waiting, action="same", like=first, audit=0.3, page=False)
+    answer(rows[0], 7, True)
+    done = call("review", waiting, action="same", like=first[:6], within=0.9, audit=0.3, page=False).batch
+    assert done is not None and (done.action, done.like, set(done.selected)) == ("accept", first, cluster)
+    assert done.text.startswith(f"accept like {first}, by 1 at ")
+    assert set(done.audits) == audited(sorted(cluster), 0.3) and done.answered == len(cluster - {first, *done.audits})
+    free = cluster - {first} - set(done.audits)
+    states = {w.window: w for w in call("review", waiting, page=False, batch=done.run[:8]).windows}
+    assert set(states) == free and {w.state for w in states.values()} == {"ACCEPTED"}
+    for number, row in enumerate(r for r in rows if r["data"]["window_id"] in done.audits):
+        answer(row, 9, drawn=number > 0)
+    capsys.readouterr()
+    standing = call("review", waiting, page=False)
+    (audit,) = standing.audits
+    wrong = first not in done.audits or len(done.audits) > 1
+    assert (audit.name, audit.audits) == (f"accept like {first}", len(done.audits)) and audit.errors >= wrong
+    assert f"accept like {first}" in shown_by(capsys) and audit.low <= audit.rate <= audit.high
+    back = call("review", waiting, action="return", batch=done.run[:8], page=False)
+    assert back.batch.answered == len(free)
+    left = {w.window: w.state for w in call("review", waiting, page=False).windows}
+    assert {left[w] for w in free} == {"PENDING"} and left[first] == "ACCEPTED", "what people said stays"
+    again = call("review", waiting, action="reject", like=first, within=0.9, audit=0.3, page=False).batch
+    assert again.answered == len(free) and again.like == first
+    for row in (r for r in fake.rows if not r["annotations"]):
+        answer(row, 7, False)
+    iterate(waiting)
+    loop = open_loop(waiting)
+    trained = next(fetch(loop, r.digest) for r in loop.datasets() if r.purpose == "train")
+    assert free <= {r.window.window_id for r in trained.windows if not r.intervals}, "the cluster's answer trains"
+
+
+def test_look_alikes_are_named_by_their_time_too(waiting: Workbench, fake: FakeServer) -> None:
+    shown = call("review", waiting, page=False, state="pending")
+    one = next(w for w in shown.windows if w.kinds)
+    at = f"{one.point_id}@{one.start}"
+    named = call("review", waiting, page=False, like=at, within=0.0)
+    assert one.window in {w.window for w in named.windows}
+    for like in ("ffff0000ffff", "nowhere@2020-01-01", f"{one.point_id}@1999-01-01"):
+        with pytest.raises(LoopError, match="no window that was ever queued"):
+            call("review", waiting, page=False, like=like)
+    with pytest.raises(EmbeddingError, match="robust_zscore"):
+        call("review", waiting, page=False, like=at, embedding="base")
+
+
 def test_what_cannot_be_asked_is_refused(bench: Make, waiting: Workbench, fake: FakeServer) -> None:
     for keys, said in (
         ({"action": "accept"}, "needs above"), ({"action": "reject", "above": 0.9}, "above"),
         ({"above": 0.5}, "does not take"), ({"audit": 0.1}, "audit=0.1"), ({"action": "return"}, "return of all"),
         ({"state": "done"}, "state"), ({"window": "all"}, "window"), ({"window": ["12"]}, "window"),
-        ({"action": "accept", "above": 2.0}, "above"),
+        ({"action": "accept", "above": 2.0}, "above"), ({"action": "same"}, "same needs like"),
+        ({"action": "same", "like": "ab12"}, "without an audit"), ({"action": "accept", "like": "ab12"}, "audit"),
+        ({"action": "reject", "above": 0.9, "like": "ab12"}, "above"), ({"within": 3.0}, "within"),
+        ({"batch": "x"}, "batch"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=said):
             call("review", waiting, **keys)

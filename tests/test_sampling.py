@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tsad.core.errors import ConfigError
 from tsad.core.series import Series, Window
 from tsad.review.sampling import capped, inclusion_probabilities, select
-from tsad.review.strategies.base import Strategy
+from tsad.review.strategies.base import Pool, Strategy
 from tsad.review.strategies.low_confidence import LowConfidence
 from tsad.review.strategies.mix import Mix
 from tsad.review.strategies.random import Random
@@ -22,7 +22,7 @@ KINDS = {kind.name: kind for kind in (TopScore, LowConfidence, Random, Mix)}
 STRATEGIES = ("top_score", "low_confidence", "random")
 VALUES = {
     "windows": 8, "mix": {"top_score": 0.5, "low_confidence": 0.25, "random": 0.25}, "temperature": 0.1,
-    "max_per_series": 0, "seed": 3,
+    "max_per_series": 0, "seed": 3, "once": 0.0, "embedding": "shape",
 }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_reported_probability_is_the_frequency_and_horvitz_thompson_is_unbiased(
     draws = 800
     hits, reported, totals = np.zeros(len(windows)), np.zeros(len(windows)), []
     for seed in range(draws):
-        picks = select(windows, scores, doubts, options, seed)
+        picks = select(Pool(windows, scores, doubts), options, seed)
         assert len(picks) == options.settings.windows
         index = np.array([i for i, _, _ in picks])
         weights = np.array([p for _, p, _ in picks])
@@ -84,7 +84,7 @@ def test_top_score_prefers_high_scores_without_certainty_or_impossibility() -> N
     weights = np.maximum(np.exp((scores - 1) / 0.1), 1e-3)
     probabilities = capped(weights, 10)
     assert probabilities.min() > 0 and probabilities.max() < 1
-    picks = select(windows, scores, 1 - scores, made("top_score", windows=10), 1)
+    picks = select(Pool(windows, scores, 1 - scores), made("top_score", windows=10), 1)
     assert np.mean([scores[i] for i, _, _ in picks]) > 0.75
     assert [p for i, p, _ in picks] == pytest.approx([probabilities[i] for i, _, _ in picks])
 
@@ -92,23 +92,23 @@ def test_top_score_prefers_high_scores_without_certainty_or_impossibility() -> N
 def test_mix_names_the_strategies_in_their_shares() -> None:
     windows = candidates(1, 400)
     scores, doubts = scored(400, 5)
-    names = [n for seed in range(200) for _, _, n in select(windows, scores, doubts, OPTIONS, seed)]
+    names = [n for seed in range(200) for _, _, n in select(Pool(windows, scores, doubts), OPTIONS, seed)]
     shares = {n: names.count(n) / len(names) for n in STRATEGIES}
     assert shares == pytest.approx(VALUES["mix"], abs=0.06)
 
 
 def test_the_same_seed_draws_the_same_and_another_seed_another() -> None:
     windows, (scores, doubts) = candidates(3, 30), scored(90)
-    assert select(windows, scores, doubts, OPTIONS, 7) == select(windows, scores, doubts, OPTIONS, 7)
-    assert select(windows, scores, doubts, OPTIONS, 7) != select(windows, scores, doubts, OPTIONS, 8)
+    assert select(Pool(windows, scores, doubts), OPTIONS, 7) == select(Pool(windows, scores, doubts), OPTIONS, 7)
+    assert select(Pool(windows, scores, doubts), OPTIONS, 7) != select(Pool(windows, scores, doubts), OPTIONS, 8)
 
 
 def test_more_windows_than_candidates_takes_all_with_certainty() -> None:
     windows, (scores, doubts) = candidates(2, 3), scored(6)
-    picks = select(windows, scores, doubts, made(windows=50), 0)
+    picks = select(Pool(windows, scores, doubts), made(windows=50), 0)
     assert [(i, p) for i, p, _ in picks] == [(i, 1.0) for i in range(6)]
-    assert len(select(windows, scores, doubts, made(windows=50, max_per_series=2), 0)) == 4
-    assert select([], np.array([]), np.array([]), OPTIONS, 0) == []
+    assert len(select(Pool(windows, scores, doubts), made(windows=50, max_per_series=2), 0)) == 4
+    assert select(Pool([], np.array([]), np.array([])), OPTIONS, 0) == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -146,5 +146,5 @@ def test_impossible_options_are_refused_by_name(change: dict, key: str) -> None:
 
 def test_scores_outside_the_unit_range_are_refused() -> None:
     windows = candidates(1, 2)
-    with pytest.raises(ValueError, match="window_scores"):
-        select(windows, np.array([0.1, np.nan]), np.array([0.1, 0.2]), OPTIONS, 0)
+    with pytest.raises(ValueError, match="scores must be 2 numbers"):
+        Pool(windows, np.array([0.1, np.nan]), np.array([0.1, 0.2]))

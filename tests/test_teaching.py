@@ -19,9 +19,10 @@ from tsad.core.series import Series, Window
 from tsad.core.types import Detection, Interval, Origin, Proposal
 from tsad.core.windows import cut
 from tsad.loop.detect import DETECT
-from tsad.loop.drawing import ScoredSeries, draw_queue
+from tsad.loop.drawing import draw_queue
 from tsad.loop.iteration import EXHAUSTED, LoopState, iterate
 from tsad.loop.opening import open_loop
+from tsad.loop.pool import ScoredSeries
 from tsad.loop.progress import missing, progress_of
 from tsad.loop.pull import DATASET
 from tsad.loop.results import Detected

@@ -226,6 +226,7 @@ def work_on_the_loop(command: Command, tmp_path: Path, monkeypatch: pytest.Monke
     (scored,) = command("detect", *SMALL)
     assert scored["series"] == len(scored["rows"]) == 6 and 0 <= scored["rows"][0]["abnormal_share"] <= 1
     explain(command)
+    similar(command)
     (history,) = command("detect", "version=none", "since=2000-01-01", "chunk=3650d", *SMALL)
     assert history["chunks"] == len(history["rows"]) and history["points"] > 0
     (evaluation,) = command("evaluate", "versions=[1,champion]", *SMALL)
@@ -265,6 +266,17 @@ def explain(command: Command) -> None:
     assert by_name == told, "source, detector and windows are the loop's own"
     assert command("explain", "of=0123456789abcdef", *SMALL, code=1) == []
     assert command("explain", f"of={series.point_id}@1999-01-01", *SMALL, code=1) == []
+
+
+def similar(command: Command) -> None:
+    """What looks like a window is among the others, whole windows or candidates."""
+    series = load_series(workbench(settings(compose(list(SMALL)))))[0]
+    window = cut(series, 150)[1]
+    (alike,) = command("similar", f"of={window.window_id}", "nearest=3", *SMALL)
+    assert alike["model_version"] == "" and len(alike["nearest"]) == 3 and alike["run"]
+    away = [row["distance"] for row in alike["nearest"]]
+    assert away == sorted(away) and window.window_id not in [row["window"] for row in alike["nearest"]]
+    assert command("similar", "of=0123456789abcdef", *SMALL, code=1) == []
 
 
 def measure(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from tsad.review.label_studio.options import LabelStudioOptions
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
     from tsad.detectors.rules.base import ThresholdRule
+    from tsad.review.strategies.base import Strategy
     from tsad.sources.base import Source
 
 
@@ -53,6 +54,7 @@ def workbench(checked: Settings, context: Context | None = None) -> Workbench:
         make_detector=checked.parts["detector"].build,
         detector_named=lambda name: _detector_named(name, checked.parts["detector"]),
         threshold_named=lambda name: _threshold_named(name, checked.groups["threshold"]),
+        strategy_named=_strategy_named,
         source_named=lambda name: part("source", option("source", name)).build(),
         csv_at=lambda place: _csv_at(place, source.config),
         label_studio=lambda: _label_studio(checked),
@@ -90,6 +92,19 @@ def _threshold_named(name: str, composed: Mapping[str, Any]) -> ThresholdRule:
     config = option("threshold", name)
     shared = {key: value for key, value in composed.items() if key in config and key != "_target_"}
     made: ThresholdRule = part("threshold", config | shared).build()
+    return made
+
+
+def _strategy_named(name: str) -> Strategy:
+    """A strategy by the name of its YAML.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    names = options_of("sampling")
+    if name not in names:
+        raise ConfigError(f"there is no sampling strategy {name!r}", nearest(name, names))
+    made: Strategy = part("sampling", option("sampling", name)).build()
     return made
 
 

@@ -106,6 +106,7 @@ ADDED = {
         Addition("paths", "time_zone", "UTC"),
     ),
     "windows": (Addition("context", "remembered", 8192),),
+    "sampling": (Addition("max_per_series", "once", 0.0), Addition("mix", "embedding", "shape")),
     "detector": (Addition("blend", "refit_every", 0.0), Addition("decoding", "engine", IN_PROCESS)),
     "review": (
         Addition("utc_offset", "context", 1.0), Addition("utc_offset", "max_points", 10_000),

@@ -51,7 +51,7 @@ UNFROZEN = ("cache",)
 # Keys that there were: what to type instead.
 SUCCESSORS = {
     "review.mode": "Choose review=simulated or review=label_studio.",
-    "sampling.strategy": "Choose sampling=mix, top_score, low_confidence or random.",
+    "sampling.strategy": "Choose sampling=mix, top_score, low_confidence, random, or another file of conf/sampling.",
     "threshold.rule": "Choose threshold=calibrated, fixed, quantile or reviewed.",
     "gold.origin": "Choose gold=default (labels where there are any, else people), gold=labels or gold=people.",
     "gold.split": "Whole series are held back by gold=default or gold=labels, the end of each one by gold=time or "

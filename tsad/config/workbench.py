@@ -43,6 +43,7 @@ class Workbench(Composed):
         detector_named: builds the detector of ``conf/detector/<name>.yaml``; what the user set for the detector of
             this config counts where that is the one named.
         threshold_named: the rule of ``conf/threshold/<name>.yaml``.
+        strategy_named: the strategy of ``conf/sampling/<name>.yaml``.
         source_named: the source of ``conf/source/<name>.yaml``, without a cache.
         csv_at: a CSV source over another file or folder, read as this config's source where that is one.
         label_export: a Label Studio export that labels the series (``source.labels=FILE.json``).
@@ -62,6 +63,7 @@ class Workbench(Composed):
     make_detector: Callable[[], Detector]
     detector_named: Callable[[str], Detector]
     threshold_named: Callable[[str], ThresholdRule]
+    strategy_named: Callable[[str], Strategy]
     source_named: Callable[[str], Source]
     csv_at: Callable[[Path], Source]
     label_studio: Callable[[], LabelStudioOptions]
@@ -102,10 +104,26 @@ class Workbench(Composed):
         if reads:
             source.points()
             source.close()
-        adapter_for(self.adapter, self.make_detector())
+        detector = self.make_detector()
+        adapter_for(self.adapter, detector)
+        self._check_strategy(detector)
         for name in self.review.beside:
             self._build_beside(name)
         self.make_reviewer()
+
+    def _check_strategy(self, detector: Detector) -> None:
+        """What the strategy asks for can be had of the detector."""
+        asked = self.strategy.asks_for
+        if "dissent" in asked and not detector.votes:
+            raise ConfigError(
+                f"sampling={self.strategy.name} asks who disagrees, and detector {detector.name} has no members",
+                "Choose detector=committee, or another strategy.",
+            )
+        if {"likeness", "embedded"} & asked and self.strategy.embedding == "base" and not detector.embeds:
+            raise ConfigError(
+                f"sampling.embedding is base, and detector {detector.name} has no base model that embeds",
+                "Choose sampling.embedding=shape, or detector=patch.",
+            )
 
     def _build_beside(self, name: str) -> None:
         """Build a detector that is to propose beside the champion; versions are looked up when they are asked."""

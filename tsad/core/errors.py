@@ -81,6 +81,10 @@ class EngineError(DetectorError):
     """A server with a language model that cannot be reached, does not have the model, or answers what is no answer."""
 
 
+class EmbeddingError(TsadError):
+    """Embeddings that do not fit each other, or a detector whose base model gives none."""
+
+
 class TrainingError(TsadError):
     """A training run that cannot start or cannot go on."""
 

@@ -82,6 +82,23 @@ class Examining(Protocol):
     def examine(self, series: Sequence[Series]) -> Iterator[Any]: ...
 
 
+class Embedding(Protocol):
+    """What describes stretches of values by vectors, so that it can be said which are alike.
+
+    ``name`` is what people choose it by, ``identity`` what its vectors depend on beside the values: a recipe, or the
+    digest of base weights. Vectors of different identity are never compared.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    def embed(self, stretches: Sequence[FloatArray]) -> FloatArray:
+        """A vector of each stretch. [L] each, NaN where missing -> [N, D]."""
+
+
 class Proposing(Protocol):
     """What turns a detector's knowledge of series into proposals, each under one origin."""
 

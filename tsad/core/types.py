@@ -13,6 +13,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 TimeKind = Literal["time", "index"]
+EmbeddingName = Literal["shape", "base"]  # normalised shape and spectrum | hidden states of the base model
 NS_PER_SECOND = 1_000_000_000
 ANOMALY = "Anomaly"  # the label of an interval whose kind nobody named
 

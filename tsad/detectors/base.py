@@ -37,6 +37,8 @@ class Detector(Configured, DetectorBase, ABC):
         name: short name, e.g. ``patch``; part of the registered model's.
         trainable: whether it implements core.protocols.Trainable.
         scored: whether it gives each point a score.
+        votes: whether what it detects tells what each member of a committee proposes.
+        embeds: whether its base model describes stretches of values (:meth:`hidden_states`).
         tuner: dotted path of the class that trains it (core.tuning.Tuner).
         adapter_defaults: what ``adapter.target_modules``, ``modules_to_save`` and ``learning_rate`` stand for where
             they are ``null``; ``encoder_modules``, where it has an encoder of series, what ``adapter.train_encoder``
@@ -49,6 +51,8 @@ class Detector(Configured, DetectorBase, ABC):
     name: ClassVar[str]
     trainable: ClassVar[bool] = False
     scored: bool = True
+    votes: ClassVar[bool] = False
+    embeds: bool = False
     tuner: ClassVar[str] = "tsad.training.small.SmallTuner"
     adapter_defaults: Mapping[str, Any] = {
         "target_modules": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
@@ -106,6 +110,14 @@ class Detector(Configured, DetectorBase, ABC):
                 candidates = self.candidates(one)
                 confidence = confidence_along(candidates, one.timestamps)
                 yield Examined.plain(one, confidence, Own.of(candidates, one.timestamps), self.memory)
+
+    def hidden_states(self, stretches: Sequence[FloatArray]) -> FloatArray:
+        """What the unadapted base model makes of stretches of values, pooled: what embeddings are. [L] each -> [N, D].
+
+        Raises:
+            DetectorError: this detector has no such base.
+        """
+        raise DetectorError(f"Detector {self.name} has no base model that embeds", "Use embedding=shape.")
 
     def detect(self, series: Sequence[Series], proposing: Proposing) -> Iterator[Detection]:
         """What it proposes of each series, in the order given, under the origin of ``proposing``.

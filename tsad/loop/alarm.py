@@ -118,12 +118,16 @@ def explain_alarm(bench: Workbench, of: str, version: str, language: Language) -
             f"{loaded.origin.model_version} proposes points above a threshold: there is no evidence to explain",
             "Take threshold=calibrated in a new loop.",
         )
-    series, asked = _located(bench, of)
+    series, asked = located(bench, of)
     return _explained(of, series, asked, loaded, proposer, language)
 
 
-def _located(bench: Workbench, of: str) -> tuple[Series, tuple[int, int]]:
-    """The series, and the positions asked about."""
+def located(bench: Workbench, of: str) -> tuple[Series, tuple[int, int]]:
+    """The series, and the positions asked about: those of a window by its id, one point of ``POINT@TIME``.
+
+    Raises:
+        LoopError: ``of`` names neither.
+    """
     if WINDOW_ID.fullmatch(of):
         for series in read_series(bench).series:
             for window in cut(series, bench.windows.length):
@@ -156,10 +160,10 @@ def _explained(
     examined = next(iter(loaded.detector.examine([series])))
     look = look_at(series, examined)
     detection = proposer.under(loaded.origin).detection(series, examined, look, scored=loaded.detector.scored)
-    proposed = _inside(detection.intervals, series, asked)
+    proposed = inside(detection.intervals, series, asked)
     stretches = [(interval, True) for interval in proposed]
     if not proposed:
-        candidates = _inside(detection.candidates or (), series, asked)
+        candidates = inside(detection.candidates or (), series, asked)
         stretches = [(max(candidates, key=lambda c: c.score), False)] if candidates else []
     if not stretches:
         raise LoopError(
@@ -226,7 +230,7 @@ class _Teller:
         )  # fmt: skip
 
 
-def _inside(intervals: Sequence[Interval], series: Series, asked: tuple[int, int]) -> list[Interval]:
+def inside(intervals: Sequence[Interval], series: Series, asked: tuple[int, int]) -> list[Interval]:
     """Those that cover a point of the positions asked about."""
     runs = [(i, intervals_to_runs([i], series.timestamps)) for i in intervals]
     return [i for i, run in runs if len(run) and run[0, 0] < asked[1] and asked[0] < run[0, 1]]

@@ -19,10 +19,12 @@ from tsad.loop.backfill import Backfilled, Scoring, Stretch, backfill, history_o
 from tsad.loop.beside import ask_beside
 from tsad.loop.champion import ensure_champion, load_named, load_registered, registry_of, unregistered
 from tsad.loop.common import read_series
+from tsad.loop.datasets import latest_training
 from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
-from tsad.loop.drawing import ScoredSeries, contested, draw_queue, unreviewed
+from tsad.loop.drawing import contested, draw_queue, unreviewed
 from tsad.loop.gold import find_gold, fix_gold
 from tsad.loop.opening import open_loop, standalone
+from tsad.loop.pool import Before, ScoredSeries
 from tsad.loop.queue import keep_queue
 from tsad.loop.reading import Reading
 from tsad.loop.results import Detected
@@ -71,7 +73,7 @@ def score_series(bench: Workbench, version: str, points: Sequence[str] | None, o
         SourceError: nothing could be read, or (``source.write_back=true``) the source does not take the detections.
     """
     with standalone(open_loop(bench), DETECT.name) as (loop, step):
-        loaded = _continuing(bench, _asked(bench, loop, version))
+        loaded = continuing(bench, _asked(bench, loop, version))
         reading = read_series(bench, bench.make_source().select(points) if points else None)
         detections = reading.outward(loaded_detections(bench.context, loaded, reading.series))
         rows = record_detections(bench, step, reading.series, detections)
@@ -141,9 +143,10 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
         taken = [r.window for r in gold.windows]
         windows, carried = without_overlap(windows, taken), carried.apart_from(taken)
     scored = ScoredSeries(series, detections, loaded.threshold_options)
-    conflicts = contested(turn, windows)
+    known = latest_training(loop)
+    before = Before(contested(turn, windows), known.windows if known is not None else ())
     blind = gold is None and not carried.blind
-    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=blind, conflicts=conflicts)
+    queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=blind, before=before)
     queue = queue.with_carried(carried)
     drawn = {c.window.window_id for c in queue.choices}
     if stale := [c for c in carried.left if c.window.window_id not in drawn]:
@@ -176,7 +179,7 @@ def _written_back(reading: Reading, detections: Sequence[Detection]) -> str:
     return ""
 
 
-def _continuing(bench: Workbench, loaded: LoadedVersion) -> LoadedVersion:
+def continuing(bench: Workbench, loaded: LoadedVersion) -> LoadedVersion:
     """The version under ``detector.refit_every`` of this call: it goes on where it last was with each series."""
     from tsad.sources.cache import states_folder
 

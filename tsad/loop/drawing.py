@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
-from tsad.core.intervals import clip, confidence_along, point_scores
+from tsad.core.intervals import clip, point_scores
 from tsad.core.options.windows import MIN_LENGTH
 from tsad.core.overview import overview_of
 from tsad.core.proposing import to_intervals
 from tsad.core.reviews import Choice, DatasetVersion, Purpose, ReviewState
 from tsad.core.series import Series, Window
-from tsad.core.types import Detection, FloatArray, Interval, Proposal
+from tsad.core.types import Detection, Interval, Proposal
 from tsad.core.windows import cut_between, outside, without_overlap
 from tsad.loop.datasets import latest_training
 from tsad.loop.gold import draw_for_people
+from tsad.loop.pool import Before, ScoredSeries, pool_of
 from tsad.loop.runner import Carried, Turn
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tsad")
 
+NOTHING = Before()
 FIRST_SHARE = 0.25  # of the queue's windows that get a proposal where none reaches the threshold
 
 
@@ -56,24 +56,6 @@ class Queue:
     def proposed(self) -> int:
         """Windows that show a proposed interval."""
         return sum(bool(c.proposal) for c in self.choices)
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredSeries:
-    """Series with what the champion says of them.
-
-    Attributes:
-        runs: how its scores become intervals, where it makes no candidates.
-    """
-
-    series: Sequence[Series]
-    detections: Sequence[Detection]
-    runs: ThresholdOptions
-
-    def peaks(self, windows: Sequence[Window]) -> FloatArray:
-        """How likely each window holds an anomaly, [K]: its highest candidate's probability, else its highest score."""
-        along = {id(s): _along(s, d) for s, d in zip(self.series, self.detections, strict=True)}
-        return np.array([along[id(w.series)][w.start : w.stop].max() for w in windows])
 
 
 def unreviewed(turn: Turn, series: Sequence[Series], gold: DatasetVersion | None) -> list[Window]:
@@ -114,12 +96,12 @@ def contested(turn: Turn, windows: Sequence[Window]) -> frozenset[str]:
 
 def draw_queue(
     bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, *, blind: bool,
-    conflicts: Collection[str] = (),
+    before: Before = NOTHING,
 ) -> Queue:
     """The queue of iteration ``number``: windows with proposals to learn from and, with ``blind``, gold ones without.
 
     Args:
-        conflicts: ids of the windows that people disagreed about before: they come first.
+        before: what people have reviewed; windows that they disagreed about come first.
 
     Raises:
         LoopError: there are too few windows for both.
@@ -135,7 +117,7 @@ def draw_queue(
                 "Bring longer series or more of them, or shorter windows (windows.length).",
             )
         windows = without_overlap(windows, [c.window for c in gold])
-    chosen = _choose(bench, number, windows, scored, conflicts)
+    chosen = _choose(bench, number, windows, scored, before)
     return Queue(_for_people(in_order([*gold, *chosen]), number), len(windows) - len(chosen))
 
 
@@ -146,21 +128,19 @@ def _for_people(choices: Sequence[Choice], number: int) -> list[Choice]:
 
 
 def _choose(
-    bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, conflicts: Collection[str]
+    bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, before: Before
 ) -> list[Choice]:
     """Windows to learn from: those in conflict or disputed, then the sampler's; each with proposal and probability."""
     from tsad.review.sampling import disputed_first
 
     if not windows:
         return []
-    peaks, threshold = scored.peaks(windows), scored.detections[0].threshold
-    # 1 at the threshold, 0 at either end of the scale: where the detector knows least.
-    uncertainty = 1.0 - np.abs(peaks - threshold) / np.where(peaks > threshold, 1 - threshold, threshold).clip(1e-9)
+    pool = pool_of(bench, windows, scored, before)
     seed = bench.sampling.seed + number
-    known = [w.window_id in conflicts for w in windows]
-    picked = disputed_first(windows, peaks, uncertainty.clip(0, 1), bench.strategy, seed, known)
+    known = [w.window_id in before.conflicts for w in windows]
+    picked = disputed_first(pool, bench.strategy, seed, known)
     choices = [
-        Choice(windows[k], probability, strategy, Purpose.TRAIN, (), float(peaks[k]))
+        Choice(windows[k], probability, strategy, Purpose.TRAIN, (), float(pool.scores[k]))
         for k, probability, strategy in picked
     ]
     return _with_proposals(choices, scored)
@@ -198,10 +178,3 @@ def _from(level: float, series: Series, detection: Detection, runs: ThresholdOpt
         return tuple(c for c in detection.candidates if c.score >= level)
     shortest = runs.model_copy(update={"min_length": 0})
     return to_intervals(point_scores(detection, series.timestamps), series.timestamps, level, shortest)
-
-
-def _along(series: Series, detection: Detection) -> FloatArray:
-    """[T] the probability of the candidate at each point, 0 between them; the scores where there are no candidates."""
-    if detection.candidates is None:
-        return point_scores(detection, series.timestamps)
-    return confidence_along(detection.candidates, series.timestamps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from tsad.agreement.consensus import alike
@@ -16,7 +16,7 @@ from tsad.core.times import format_time
 from tsad.core.types import Interval
 from tsad.loop.reviews import Reviews
 from tsad.metrics.calibration import wilson
-from tsad.review.batch import WindowFilter, audited
+from tsad.review.batch import WindowFilter, audited, is_of_batch
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore, StepRun
@@ -35,6 +35,7 @@ class BatchDone(Result):
         selected: ids of the windows it is about. audits: those of them that people judge instead.
         answered: answers made now, or taken back: 0 where it was done before.
         asked: audits that people are told about now.
+        like: the window whose look-alikes it is about; "" = they were chosen otherwise.
     """
 
     action: BatchAction
@@ -47,6 +48,7 @@ class BatchDone(Result):
     audits: tuple[str, ...] = ()
     answered: int = 0
     asked: int = 0
+    like: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ class AuditFigures(Result):
     Attributes:
         audits: windows kept; judged: of them, by people so far; errors: where their answer and the action's are not
             alike (as for a conflict).
+        like: the window whose look-alikes were answered; "" = all other actions together.
         rate, low, high: errors among the judged with its 95% interval (Wilson); NaN before any is judged.
     """
 
@@ -66,6 +69,12 @@ class AuditFigures(Result):
     rate: float
     low: float
     high: float
+    like: str = ""
+
+    @property
+    def name(self) -> str:
+        """The action, and whose look-alikes it was about."""
+        return f"{self.action} like {self.like}" if self.like else self.action
 
 
 @dataclass(frozen=True)
@@ -73,21 +82,25 @@ class BatchOrder:
     """What is asked for.
 
     Attributes:
-        bound: confidence from which a window is accepted, or below which it is rejected; ``None`` for ``return``.
+        bound: confidence from which a window is accepted, or below which it is rejected; ``None`` for ``return`` and,
+            with ``like``, for no bound.
         audit: share of the windows that people judge instead, 0..1.
         among: which windows it may be about at all.
+        like: the window whose look-alikes ``among`` names; "" = they are chosen otherwise.
     """
 
     action: BatchAction
     among: WindowFilter
     bound: float | None = None
     audit: float = 0.0
+    like: str = ""
 
     @property
     def words(self) -> str:
         """The action in words."""
         side = {"accept": "above", "reject": "below"}.get(self.action)
-        return f"{self.action} {side} {self.bound:g}" if side and self.bound is not None else self.action
+        bounded = f"{self.action} {side} {self.bound:g}" if side and self.bound is not None else self.action
+        return f"{bounded} like {self.like}" if self.like else bounded
 
 
 def carry_out(reviews: Reviews, order: BatchOrder) -> BatchDone:
@@ -126,14 +139,17 @@ def _answered(reviews: Reviews, order: BatchOrder, step: StepRun, by: str) -> Ba
     made = reviews.reviewer.answer(answers, text)
     return BatchDone(
         order.action, text, by, at, step.run_id, reviews.iteration.number,
-        tuple(r.window.window_id for r in selected), tuple(sorted(kept)), made, asked,
+        tuple(r.window.window_id for r in selected), tuple(sorted(kept)), made, asked, order.like,
     )  # fmt: skip
 
 
 def _returned(reviews: Reviews, order: BatchOrder, step: StepRun, by: str) -> BatchDone:
-    """Answers taken back; they are kept in the run."""
-    selected = [r for r in reviews.current if order.among.passes(r)]
-    given = [r for r in selected if r.annotations]
+    """Answers taken back, those of a batch action alone where one is named; they are kept in the run."""
+    selected, batch = [r for r in reviews.current if order.among.passes(r)], order.among.batch
+    given = [
+        replace(r, annotations=tuple(a for a in r.annotations if batch is None or is_of_batch(a, batch)))
+        for r in selected if r.annotations
+    ]  # fmt: skip
     step.json([_record(r.window.window_id, a) for r in given for a in r.annotations], "returned.json")
     at = _now()
     text = f"return, by {by} at {at}, run {step.run_id}"
@@ -145,11 +161,13 @@ def _returned(reviews: Reviews, order: BatchOrder, step: StepRun, by: str) -> Ba
 def _is_meant(reviewed: ReviewedWindow, order: BatchOrder) -> bool:
     """Whether an action that answers is about the window, whatever has become of it."""
     choice = reviewed.choice
-    if choice.purpose is Purpose.GOLD or order.bound is None or not order.among.passes(reviewed):
+    if choice.purpose is Purpose.GOLD or not order.among.passes(reviewed):
+        return False
+    if order.bound is None and not order.like:
         return False
     if order.action == "accept":
-        return bool(choice.proposal) and choice.confidence >= order.bound
-    return choice.confidence < order.bound
+        return bool(choice.proposal) and (order.bound is None or choice.confidence >= order.bound)
+    return order.bound is None or choice.confidence < order.bound
 
 
 def answer_of(action: BatchAction, reviewed: ReviewedWindow) -> tuple[Interval, ...]:
@@ -158,14 +176,19 @@ def answer_of(action: BatchAction, reviewed: ReviewedWindow) -> tuple[Interval, 
 
 
 def audits_of(loop: LoopStore, reviewed: Sequence[ReviewedWindow], iou: float) -> tuple[AuditFigures, ...]:
-    """Errors of accepting and of rejecting, over all batch actions of the loop; a window counts once for each."""
-    kept: dict[BatchAction, set[str]] = {}
+    """Errors of accepting and of rejecting, over all batch actions of the loop; a window counts once for each.
+
+    The look-alikes of a window have a row of their own.
+    """
+    kept: dict[tuple[str, BatchAction], set[str]] = {}
     for record in loop.finished_runs(REVIEW):
         done = BatchDone.from_json(record.result)
         if done.audits:
-            kept.setdefault(done.action, set()).update(done.audits)
+            kept.setdefault((done.like, done.action), set()).update(done.audits)
     by_window = {r.window.window_id: r for r in reviewed}
-    return tuple(_figures(action, names, by_window, iou) for action, names in sorted(kept.items()))
+    return tuple(
+        replace(_figures(action, names, by_window, iou), like=like) for (like, action), names in sorted(kept.items())
+    )
 
 
 def _figures(

@@ -33,9 +33,10 @@ def keep_page(recorder: RunRecorder, standing: ReviewStanding) -> None:
         (Path(scratch) / "review.html").write_text(text, encoding="utf-8")
         recorder.file(Path(scratch) / "review.html", FOLDER)
     overall = standing.agreement.overall
+    audits = {f"audit_{a.name.replace(' ', '_')}": a.rate for a in standing.audits}
     known = {
         "minutes_per_window": standing.minutes, "interval_f1": overall.interval_f1, "iou": overall.iou,
-        "kappa": overall.kappa, "alpha": overall.alpha, **{f"audit_{a.action}": a.rate for a in standing.audits},
+        "kappa": overall.kappa, "alpha": overall.alpha, **audits,
     }  # fmt: skip
     recorder.metrics({f"review/{name}": value for name, value in known.items() if math.isfinite(value)})
     recorder.flush()
@@ -105,7 +106,7 @@ def _kinds(standing: ReviewStanding) -> str:
 
 def _audits(standing: ReviewStanding) -> str:
     rows = [
-        (a.action, a.audits, a.judged, a.errors, f"{_figure(a.rate)} [{_figure(a.low)}, {_figure(a.high)}]")
+        (a.name, a.audits, a.judged, a.errors, f"{_figure(a.rate)} [{_figure(a.low)}, {_figure(a.high)}]")
         for a in standing.audits
     ]
     return _table("Audits of batch actions", ("action", "audits", "judged", "errors", "error rate"), rows)

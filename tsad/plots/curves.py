@@ -19,6 +19,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "linear": {"color": ORANGE, "marker": "d", "linestyle": "--"},
     "none": {"color": GREY, "marker": "^", "linestyle": ":"},
 }
+DRAWN = (BLUE, VERMILION, ORANGE, GREEN, PURPLE, GREY)  # of sampling strategies, by their order
 METRICS = {"interval_f1": "interval F1", "composite_f1": "composite F1"}
 CHANCE: dict[str, Any] = {"color": GREEN, "linewidth": 1.0, "linestyle": "-."}
 ORACLE: dict[str, Any] = {"color": PURPLE, "linewidth": 1.0, "linestyle": "-."}
@@ -39,8 +40,9 @@ def learning_curve_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for row, (metric, title) in enumerate(METRICS.items()):
         for axes, name in zip(panels[row], sets, strict=False):
             mine = [r for r in rows if str(r["set"]) == name]
-            for strategy in strategies:
-                _draw(axes, [r for r in mine if r["strategy"] == strategy], metric, LOOKS[strategy], strategy)
+            for place, strategy in enumerate(strategies):
+                look = LOOKS.get(strategy, {"color": DRAWN[place % len(DRAWN)], "marker": "os^dvP"[place % 6]})
+                _draw(axes, [r for r in mine if r["strategy"] == strategy], metric, look, strategy)
             first = [r for r in mine if r["strategy"] == strategies[0]]
             _draw(axes, first, f"rotated_{metric}", CHANCE, "by chance")
             _draw(axes, first, f"oracle_{metric}", ORACLE, "best threshold by the labels")

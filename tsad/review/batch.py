@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
+from tsad.core.reviews import Annotation, Choice, ReviewedWindow, ReviewState
 from tsad.core.types import Interval
 from tsad.files.hashing import digest_of_text
 
@@ -22,6 +22,7 @@ class WindowFilter:
         score_above, score_below: bounds of the confidence people see, the first inclusive.
         detector, version: the champion's; a version in full or by its number. point: a pattern of identifiers.
         kind: named by the proposal or by the truth.
+        batch: run of the batch action that answered them; its first digits will do.
     """
 
     state: ReviewState | None = None
@@ -32,6 +33,7 @@ class WindowFilter:
     point: str | None = None
     kind: str | None = None
     window: tuple[str, ...] | None = None
+    batch: str | None = None
 
     @property
     def plain(self) -> bool:
@@ -50,7 +52,13 @@ class WindowFilter:
             self.point is None or fnmatchcase(choice.window.point_id, self.point),
             self.kind is None or self.kind in kinds_of(reviewed),
             self.window is None or choice.window.window_id.startswith(self.window),
+            self.batch is None or any(is_of_batch(a, self.batch) for a in reviewed.annotations),
         ))  # fmt: skip
+
+
+def is_of_batch(annotation: Annotation, run: str) -> bool:
+    """Whether the batch action of this run made the annotation."""
+    return f"run {run}" in annotation.batch
 
 
 def kinds_of(reviewed: ReviewedWindow) -> tuple[str, ...]:

@@ -9,32 +9,29 @@ probability are unbiased, however sharply a strategy prefers some windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from tsad.core.series import Window
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.review.splits import is_disputed
-from tsad.review.strategies.base import Strategy
+from tsad.review.strategies.base import FLOOR, Pool, Strategy
 from tsad.review.strategies.random import Random
 
 # No strategies to configure: what people at the source disagree about, and what reviewers of this loop do.
 DISPUTED, CONFLICT = "disputed", "conflict"
 
 
-def select(
-    candidates: Sequence[Window],
-    window_scores: FloatArray,
-    uncertainty: FloatArray,
-    strategy: Strategy,
-    seed: int = 0,
-) -> list[tuple[int, float, str]]:
-    """Draw as many candidates as the strategy's ``windows`` says, without replacement.
+def select(pool: Pool, strategy: Strategy, seed: int = 0) -> list[tuple[int, float, str]]:
+    """Draw as many windows as the strategy's ``windows`` says, without replacement.
+
+    Of windows that are all but the same one is drawn by chance first, and the sampler chooses among these; the
+    probability is the product of both (two-phase sampling: Särndal, Swensson and Wretman 1992, 9.3). Where that leaves
+    fewer than are asked for, all are offered, the likes of one with the weight of one together. Those that people have
+    answered in another window hardly come up, but they may.
 
     Args:
-        candidates: N windows that nobody has reviewed; the caller leaves out the reviewed ones.
-        window_scores: [N] highest score in each window, 0..1.
-        uncertainty: [N] 0..1, higher = the detector is less sure.
+        pool: windows that nobody has reviewed; the caller leaves out the reviewed ones.
         strategy: which windows it prefers, and how many it takes.
         seed: varies the draw between iterations, beside the strategy's own.
 
@@ -44,32 +41,53 @@ def select(
         honoured exactly; it lowers the probabilities inside a crowded series and raises those elsewhere, and
         the probabilities given account for it. Fewer windows come back where the limit leaves no more.
     """
-    options, count = strategy.settings, len(candidates)
-    if count == 0:
+    options = strategy.settings
+    if len(pool) == 0:
         return []
-    scores, doubts = _unit(window_scores, count, "window_scores"), _unit(uncertainty, count, "uncertainty")
     rng = np.random.default_rng([options.seed, seed])
-    groups = np.unique([w.point_id for w in candidates], return_inverse=True)[1].astype(np.int64)
-    weighed = strategy.parts(scores, doubts)
+    whole, likes = pool, _likes(pool)
+    offered, chance = _offered(pool, likes, options.windows, rng)
+    if len(offered) < len(whole):
+        pool, likes = whole.of(offered), np.ones(len(offered))
+    groups = np.unique([w.point_id for w in pool.windows], return_inverse=True)[1].astype(np.int64)
+    weighed = strategy.parts(pool)
+    rarer = np.where(pool.answered, FLOOR, 1.0) / likes if pool.answered is not None else 1.0 / likes
+    weighed = [replace(part, weights=rarer * part.weights) for part in weighed]
     total = sum(part.share for part in weighed)
     parts = np.array([capped(part.weights, options.windows * part.share / total) for part in weighed])  # [S, N]
     probabilities = inclusion_probabilities(parts.sum(axis=0), groups, options.windows, options.max_per_series)
-    chosen = systematic(probabilities, groups, rng)
+    chosen = systematic(probabilities, groups, rng, strategy.spread_over(pool), options.max_per_series)
     names = [part.name for part in weighed]
     picks = []
     for i in np.flatnonzero(chosen):
         origin = rng.choice(len(names), p=parts[:, i] / parts[:, i].sum())
-        picks.append((int(i), float(probabilities[i]), names[origin]))
+        picks.append((int(offered[i]), float(probabilities[i] * chance[i]), names[origin]))
     return picks
 
 
+def _likes(pool: Pool) -> FloatArray:
+    """How many windows are all but the same as each, itself counted. [N]."""
+    if pool.groups is None:
+        return np.ones(len(pool))
+    _, group, counts = np.unique(pool.groups, return_inverse=True, return_counts=True)
+    return np.asarray(counts[group], np.float64)
+
+
+def _offered(pool: Pool, likes: FloatArray, size: int, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
+    """One window of each group by chance, in order, and the probability of that; all where these are fewer than
+    ``size``. [M], [M].
+    """
+    every = np.arange(len(pool), dtype=np.int64)
+    if pool.groups is None or not size <= round((1.0 / likes).sum()) < len(pool):
+        return every, np.ones(len(pool))
+    shuffled = rng.permutation(len(pool))
+    _, first = np.unique(pool.groups[shuffled], return_index=True)
+    chosen = np.sort(shuffled[first]).astype(np.int64)
+    return chosen, 1.0 / likes[chosen]
+
+
 def disputed_first(
-    candidates: Sequence[Window],
-    window_scores: FloatArray,
-    uncertainty: FloatArray,
-    strategy: Strategy,
-    seed: int = 0,
-    conflicts: Sequence[bool] = (),
+    pool: Pool, strategy: Strategy, seed: int = 0, conflicts: Sequence[bool] = ()
 ) -> list[tuple[int, float, str]]:
     """As :func:`select`, but windows that people disagree about come before all others.
 
@@ -81,24 +99,22 @@ def disputed_first(
     Args:
         conflicts: whether reviewers left each candidate in conflict; none = no candidate.
     """
-    again = np.array(conflicts if len(conflicts) else np.zeros(len(candidates)), dtype=bool)
-    first = again | np.array([is_disputed(w) for w in candidates], dtype=bool)
+    again = np.array(conflicts if len(conflicts) else np.zeros(len(pool)), dtype=bool)
+    first = again | np.array([is_disputed(w) for w in pool.windows], dtype=bool)
     if not first.any():
-        return select(candidates, window_scores, uncertainty, strategy, seed)
+        return select(pool, strategy, seed)
     doubtful, others = np.flatnonzero(first), np.flatnonzero(~first)
     alike = np.zeros(len(doubtful))
     options = strategy.settings
-    plain = Random(windows=options.windows, max_per_series=0, seed=options.seed)
-    picks = select([candidates[i] for i in doubtful], alike, alike, plain, seed)
+    plain = Random(windows=options.windows, max_per_series=0, seed=options.seed, once=0.0)
+    picks = select(Pool([pool.windows[i] for i in doubtful], alike, alike), plain, seed)
     chosen = [
         (int(doubtful[k]), probability, CONFLICT if again[doubtful[k]] else DISPUTED) for k, probability, _ in picks
     ]
     left = options.windows - len(chosen)
     if not left:
         return chosen
-    rest = select(
-        [candidates[i] for i in others], window_scores[others], uncertainty[others], strategy.drawing(left), seed
-    )
+    rest = select(pool.of(others), strategy.drawing(left), seed)
     return [*chosen, *((int(others[k]), probability, name) for k, probability, name in rest)]
 
 
@@ -142,17 +158,24 @@ def inclusion_probabilities(weights: FloatArray, groups: IntArray, size: int, li
     return probabilities
 
 
-def systematic(probabilities: FloatArray, groups: IntArray, rng: np.random.Generator) -> BoolArray:
+def systematic(
+    probabilities: FloatArray, groups: IntArray, rng: np.random.Generator, along: FloatArray | None = None,
+    limit: int = 0,
+) -> BoolArray:
     """Draw with exactly the given inclusion probabilities, which sum to a whole number. [N] -> [N] bool.
 
     Units lie end to end on a line, group by group in random order, each as long as its probability; a grid of step 1
     with a random start hits the chosen ones. A group of total length m is hit at most ``ceil(m)`` times,
-    which is what keeps ``max_per_series`` exactly.
+    which is what keeps ``max_per_series`` exactly. With ``along`` [N] units lie in its order, equal ones by chance:
+    inside their groups where there is a ``limit``, else all of them.
     """
     chosen: BoolArray = probabilities >= 1.0 - 1e-12
     shuffled = rng.permutation(len(probabilities))
     place = rng.permutation(int(groups.max()) + 1)
-    order = shuffled[np.argsort(place[groups[shuffled]], kind="stable")]
+    if along is not None:
+        shuffled = shuffled[np.argsort(along[shuffled], kind="stable")]
+    by_group = along is None or limit > 0
+    order = shuffled[np.argsort(place[groups[shuffled]], kind="stable")] if by_group else shuffled
     order = order[~chosen[order]]
     if len(order) == 0:
         return chosen
@@ -162,10 +185,3 @@ def systematic(probabilities: FloatArray, groups: IntArray, rng: np.random.Gener
     hits = (np.arange(size) + rng.random()) / max(size, 1)
     chosen[order[np.searchsorted(edges / edges[-1], hits, side="right")]] = True
     return chosen
-
-
-def _unit(values: FloatArray, count: int, name: str) -> FloatArray:
-    array = np.asarray(values, dtype=np.float64)
-    if array.shape != (count,) or not np.all((array >= 0) & (array <= 1)):
-        raise ValueError(f"{name} must be {count} numbers in 0..1, got shape {array.shape}")
-    return array

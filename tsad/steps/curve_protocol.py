@@ -133,7 +133,8 @@ class Split:
 
     Attributes:
         blocks: [B, 2] scored blocks.
-        windows: [W, 2] review windows, in the order in which they are reviewed.
+        every: [V, 2] all windows that may be reviewed.
+        windows: [W, 2] those of them that are, in the order in which they are.
         inside: [K] candidates whose peak lies in a scored block.
         asked: the line before any review, of whose candidates people are asked.
     """
@@ -144,7 +145,7 @@ class Split:
         open_blocks, scored = _halves(line, rng)
         self.blocks = np.array(scored, np.int64).reshape(-1, 2)
         windows = np.array([w for a, b in open_blocks for w in _windows(a, b, length)], np.int64).reshape(-1, 2)
-        self.windows = windows[_order(_tops(line, windows), most, rng)]
+        self.every, self.windows = windows, windows[_order(_tops(line, windows), most, rng)]
         ends = np.cumsum(self.blocks[:, 1] - self.blocks[:, 0] + 1)
         self._shift = ends - (self.blocks[:, 1] - self.blocks[:, 0] + 1) - self.blocks[:, 0]
         self.points = int(ends[-1])
@@ -156,6 +157,12 @@ class Split:
         """The same split of the same series, examined in another way."""
         other = copy.copy(self)
         other.line, other.inside = line, mask_of_runs(self.blocks, len(line.truth))[line.peaks]
+        return other
+
+    def reviewing(self, order: Sequence[int] | IntArray) -> Split:
+        """The same split with these windows reviewed, by their number among all, in this order."""
+        other = copy.copy(self)
+        other.windows = self.every[np.array(order, np.int64)].reshape(-1, 2)
         return other
 
     def clip(self, runs: IntArray) -> IntArray:

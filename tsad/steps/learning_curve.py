@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -23,11 +23,13 @@ from tsad.metrics.calibration import Resampling, ece_interval, expected_calibrat
 from tsad.steps.curve_linear import by_linear
 from tsad.steps.curve_memory import Recall
 from tsad.steps.curve_protocol import Line, Said, Split, by_calibrator, by_threshold, measured, subjects_of
+from tsad.steps.curve_strategies import Drawing, compared, strategies_of
 from tsad.steps.sets import LabelledSet, open_sets
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
     from tsad.detectors.proposals.proposer import Proposer
+    from tsad.review.strategies.base import Strategy
 
 log = logging.getLogger("tsad")
 STEP = "LEARNING_CURVE"
@@ -38,6 +40,7 @@ FIGURES = (
     "oracle_interval_f1", "event_coverage", "auc_pr", "ece", "repeat_rate", "similar_repeat_rate", "fit_seconds",
     "below_zero", "start_error", "end_error", "start_lag", "end_lag", "iou",
 )  # fmt: skip
+LEARNERS = ("calibrator", "threshold", "linear", "none")  # in the protocol's own order of windows
 COLUMNS = ("set", "strategy", "seed", "reviewed", *FIGURES, "ece_low", "ece_high")
 Row = dict[str, Any]
 Cases = dict[tuple[str, int], list[tuple[BoolArray, FloatArray, FloatArray]]]  # confirmed, probability, series
@@ -49,7 +52,7 @@ class LearningCurveKeys(Options):
     sets: list[str]
     reviews: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     seeds: int = Field(ge=1)
-    strategies: list[Literal["calibrator", "threshold", "linear", "none"]] = Field(min_length=1)
+    strategies: list[str] = Field(min_length=1)
     noise: float = Field(ge=0, le=1)
     leave_out: bool
     remember: bool
@@ -67,6 +70,7 @@ class LearningCurve(Result):
         changes: of the first strategy, per set, what reviews changed since none.
         score: the first strategy's interval F1 after the most reviews.
         path: ``learning_curve.csv``.
+        compared: of sampling strategies: windows until 90% of the final interval F1, and gains paired by seed.
     """
 
     detector: str
@@ -76,6 +80,7 @@ class LearningCurve(Result):
     changes: tuple[Mapping[str, Any], ...]
     score: float
     path: str
+    compared: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def optimised(self) -> float | None:
@@ -87,10 +92,11 @@ def learning_curve(bench: Workbench, keys: LearningCurveKeys) -> LearningCurve:
     """Simulate reviews of labelled sets by the configured detector and measure what they add.
 
     Raises:
-        ConfigError: two sets of one name.
+        ConfigError: two sets of one name; no strategy of a name, or one that asks for what the curve does not have.
         SourceError: a set that does not exist, or without any anomaly.
         StopRequested: it was asked to stop.
     """
+    drawn = strategies_of(bench, keys.strategies, LEARNERS)
     sets, detector = open_sets(bench, keys.sets, 0), bench.make_detector()
     folder = Path(keys.output)
     given = {"reviews": sorted({0, *keys.reviews}), "seeds": keys.seeds, "strategies": list(keys.strategies),
@@ -106,7 +112,7 @@ def learning_curve(bench: Workbench, keys: LearningCurveKeys) -> LearningCurve:
         rows: list[Row] = []
         cases: Cases = {}
         for line, base in bench.context.each(list(zip(lines, bases, strict=True)), "measuring", len(lines)):
-            rows += _of_set(bench, line, base, (given, recall), cases)
+            rows += _of_set(bench, line, base, (given, recall, drawn), cases)
             log.info("%s: measured with %d seeds", line.name, keys.seeds)
         rows += _overall(rows, cases, keys.resamples)
         write(folder / "learning_curve.csv", rows)
@@ -116,6 +122,7 @@ def learning_curve(bench: Workbench, keys: LearningCurveKeys) -> LearningCurve:
     return LearningCurve(
         detector.name, tuple(line.name for line in lines), keys.seeds, tuple(overall),
         tuple(since_none(rows, keys.strategies[0])), float(score), str(folder / "learning_curve.csv"),
+        tuple(compared(rows, list(drawn))) if drawn else (),
     )  # fmt: skip
 
 
@@ -151,28 +158,35 @@ def _bases(recall: Recall, lines: Sequence[Line], keys: LearningCurveKeys, lengt
 
 
 def _of_set(
-    bench: Workbench, line: Line, base: Proposer, how: tuple[dict[str, Any], Recall], cases: Cases
+    bench: Workbench, line: Line, base: Proposer, how: tuple[dict[str, Any], Recall, Mapping[str, Strategy]],
+    cases: Cases,
 ) -> list[Row]:
     """Rows of one set, by strategy, seed and reviewed windows; what was said of candidates goes into ``cases``."""
-    given, recall = how
+    given, recall, drawn = how
     rule, by_points = bench.threshold_named("reviewed"), {"threshold": by_threshold, "linear": by_linear}
     rows: list[Row] = []
+    said: Said
+    after: tuple[Split, Said] | None
     for seed in range(given["seeds"]):
         bench.context.control.safe_point()
         split = Split(line, seed, bench.windows.length, max(given["reviews"]), given["rotations"])
         for strategy in given["strategies"]:
-            zero = 0.0
+            zero, order, after = 0.0, list[int](), None
+            drawing = Drawing(bench, split, drawn[strategy]) if strategy in drawn else None
             for count in given["reviews"]:
-                said: Said
                 seen = split
+                if drawing is not None:
+                    order = drawing.more(order, count, after, given["noise"]) if after is not None else order
+                    seen = split.reviewing(order)
                 if strategy in by_points:
                     said = by_points[strategy](split, count, given["noise"], rule)
                 else:
-                    if learn := strategy == "calibrator":
-                        seen = recall.after(split, count, given["noise"], base)
+                    if learn := strategy == "calibrator" or drawing is not None:
+                        seen = recall.after(seen, count, given["noise"], base)
                     said = by_calibrator(seen, count, given["noise"], base, learn)
                     answer = seen.line.confirmed[seen.inside], said.probability[seen.inside], _series(seen)
                     cases.setdefault((strategy, count), []).append(answer)
+                after = seen, said
                 figures = measured(seen, said, count, given["noise"])
                 zero = figures["interval_f1"] if count == 0 else zero
                 below = float(figures["interval_f1"] < zero - TOLERANCE)

@@ -22,4 +22,5 @@ def _present(curve: LearningCurve, console: Console) -> None:
     title = f"{curve.detector} on {len(curve.sets)} sets, {curve.seeds} seeds; figures are means over sets and seeds"
     console.table(summary(curve.rows), title)
     console.table(list(curve.changes), "change of interval F1 by reviews, paired by seed, +- deviation over seeds")
+    console.table(list(curve.compared), "sampling strategies: windows to 90% of the final F1, gains paired by seed")
     console.say(f"wrote {curve.path}")

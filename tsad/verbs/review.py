@@ -13,7 +13,9 @@ from tsad.config.composing import override_key
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options, Refusal
 from tsad.core.reviews import ReviewState
-from tsad.loop.review_batch import BatchDone, BatchOrder, carry_out
+from tsad.core.types import EmbeddingName
+from tsad.loop.review_batch import AuditFigures, BatchDone, BatchOrder, carry_out
+from tsad.loop.review_cluster import Likeness, answer_given, cluster_of
 from tsad.loop.review_page import keep_page
 from tsad.loop.reviewing import ReviewStanding, WindowStanding, standing_of
 from tsad.loop.reviews import reviews_of
@@ -31,10 +33,14 @@ WindowId = Annotated[str, Field(pattern=r"^[0-9a-f]{4,16}$")]
 class ReviewKeys(Options):
     """Own keys of ``tsad review``."""
 
-    action: Literal["show", "accept", "reject", "return"]
+    action: Literal["show", "accept", "reject", "same", "return"]
     above: float | None = Field(ge=0, le=1)
     below: float | None = Field(ge=0, le=1)
     audit: float = Field(ge=0, le=1)
+    like: str | None
+    within: float = Field(ge=0, le=2)
+    embedding: EmbeddingName
+    batch: Annotated[str, Field(pattern=r"^[0-9a-f]{4,32}$")] | None
     window: list[WindowId] | WindowId | None
     state: Literal["pending", "accepted", "corrected", "annotated", "skipped", "conflict"] | None
     score_above: float | None
@@ -48,13 +54,27 @@ class ReviewKeys(Options):
     def _bounded(self) -> ReviewKeys:
         needed = {"accept": "above", "reject": "below"}.get(self.action, "")
         for key in ("above", "below"):
-            if (getattr(self, key) is not None) != (key == needed):
+            given = getattr(self, key) is not None
+            if given != (key == needed) and (given or not self.like):
                 verb, example = ("needs", f"e.g. {key}=0.9") if key == needed else ("does not take", "Leave it out")
                 raise Refusal(f"{{action}}={self.action} {verb} {{{key}}}", f"{example}; see tsad review --help.")
-        if self.audit and not needed:
-            raise Refusal("{audit}={0} with {action}={1}", "It goes with accept and reject.", self.audit, self.action)
-        if self.action == "return" and self.filter.plain:
-            raise Refusal("{action}=return of all windows", "Say which: {window}=ID, or {state}, {point}, {kind}, ...")
+        answers = bool(needed) or self.action == "same"
+        if self.audit and not answers:
+            raise Refusal(
+                "{audit}={0} with {action}={1}", "It goes with accept, reject and same.", self.audit, self.action
+            )
+        if self.action == "same" and not self.like:
+            raise Refusal("{action}=same needs {like}", "Name the window whose answer is given to those like it.")
+        if answers and self.like and not self.audit:
+            raise Refusal(
+                "{action}={0} of all that look like {like} without an audit",
+                "Keep a share of them for people, e.g. audit=0.2: the error rate is not known otherwise.", self.action,
+            )  # fmt: skip
+        if self.action == "return" and self.filter.plain and not self.like:
+            raise Refusal(
+                "{action}=return of all windows",
+                "Say which: {batch}=RUN of the action that answered them, {window}=ID, or {state}, {point}, ...",
+            )
         return self
 
     @property
@@ -63,7 +83,7 @@ class ReviewKeys(Options):
         names = (self.window,) if isinstance(self.window, str) else tuple(self.window or ()) or None
         return WindowFilter(
             ReviewState(self.state.upper()) if self.state else None, self.score_above, self.score_below, None,
-            self.version, self.point, self.kind, names,
+            self.version, self.point, self.kind, names, self.batch,
         )  # fmt: skip
 
 
@@ -80,9 +100,14 @@ def run(bench: Workbench, keys: ReviewKeys, console: Console) -> ReviewStanding:
     reviews, done, meant = reviews_of(bench), None, keys.filter
     if "detector" in map(override_key, bench.overrides):  # the group, typed: what that detector proposed
         meant = replace(meant, detector=bench.detector_kind.name)
+    like = ""
+    if keys.like:
+        cluster = cluster_of(reviews, Likeness(keys.like, keys.within, keys.embedding))
+        like, meant = cluster.of, replace(meant, window=cluster.windows)
     if keys.action != "show":
-        bound = keys.above if keys.action == "accept" else keys.below
-        done = carry_out(reviews, BatchOrder(keys.action, meant, bound, keys.audit))
+        action = answer_given(reviews, like) if keys.action == "same" else keys.action
+        bound = keys.above if action == "accept" else keys.below
+        done = carry_out(reviews, BatchOrder(action, meant, bound, keys.audit, like))
         reviews = reviews_of(bench)
     standing = standing_of(reviews, WindowFilter() if done else meant, done)
     if keys.page:
@@ -102,7 +127,7 @@ def _present(standing: ReviewStanding, console: Console, listed: bool) -> None:
     console.table(list(_agreement(standing)), "agreement on windows that two or more judged")
     if len(standing.agreement.pairs) > 1:
         console.table(_matrix(standing), "interval F1 of each two people")
-    console.table([_audit(a.to_json()) for a in standing.audits], "audits of batch actions")
+    console.table([_audit(a) for a in standing.audits], "audits of batch actions")
     if listed:
         console.table([_window(w) for w in standing.windows[:MOST_WINDOWS]], "windows", SPARE)
         left = len(standing.windows) - MOST_WINDOWS
@@ -156,11 +181,11 @@ def _matrix(standing: ReviewStanding) -> Sequence[Mapping[str, Any]]:
     return [{"person": a, **{b: both.get((a, b), both.get((b, a))) for b in people}} for a in people]
 
 
-def _audit(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    low, high = row["low"], row["high"]
+def _audit(row: AuditFigures) -> Mapping[str, Any]:
+    known = not math.isnan(row.low)
     return {
-        "action": row["action"], "audits": row["audits"], "judged": row["judged"], "errors": row["errors"],
-        "error rate": row["rate"], "95%": "-" if low is None else f"{low:.2f} to {high:.2f}",
+        "action": row.name, "audits": row.audits, "judged": row.judged, "errors": row.errors,
+        "error rate": row.rate, "95%": f"{row.low:.2f} to {row.high:.2f}" if known else "-",
     }  # fmt: skip
 
 

@@ -87,6 +87,7 @@ class Committee(Detector):
 
     name = NAME
     trainable = True
+    votes = True
     unhashed = ("when_failing",)
     options_model = CommitteeOptions
     settings: CommitteeOptions
@@ -101,6 +102,7 @@ class Committee(Detector):
                 "Name one with scores first, e.g. patch.",
             )
         self.tuner, self.adapter_defaults = lead.tuner, lead.adapter_defaults  # type: ignore[misc]
+        self.embeds = lead.embeds
 
     @property
     def lead(self) -> Detector:
@@ -121,6 +123,9 @@ class Committee(Detector):
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]:
         return self.lead.score(series)
+
+    def hidden_states(self, stretches: Sequence[FloatArray]) -> FloatArray:
+        return self.lead.hidden_states(stretches)
 
     def examine(self, series: Sequence[Series]) -> Iterator[Examined]:
         first, *others = self.members.items()

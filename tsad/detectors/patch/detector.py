@@ -40,6 +40,7 @@ from tsad.detectors.patch.examples import Example
 from tsad.detectors.patch.keeping import Keeping, identity_of
 from tsad.detectors.patch.kinds import SLOT, KindTable, kind_names
 from tsad.detectors.patch.loading import EARLIER, SHIPPED, check_base, load_base
+from tsad.detectors.patch.states import pooled_states, whole_pieces
 from tsad.detectors.patch.windows import Piece, add_repeated, pieces, scales_for, stack
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class PatchDetector(Detector):
 
     name = "patch"
     trainable = True
+    embeds = True
     unhashed = ("refit_every",)
     options_model = PatchOptions
     settings: PatchOptions
@@ -283,6 +285,20 @@ class PatchDetector(Detector):
             if self._network is None:
                 self._network = self.network()
             return self._network
+
+    def hidden_states(self, stretches: Sequence[FloatArray]) -> FloatArray:
+        """Mean and highest hidden state of the unadapted base over each stretch looked at by itself, [N, 2 D].
+
+        A stretch that does not vary has the zero vector.
+        """
+        base = self.network()
+        seen = crops.Seen(base.config.length, tuple(base.config.evidence))
+        out = np.zeros((len(stretches), 2 * base.config.hidden_size))
+        made = ((at, piece) for at, values in enumerate(stretches) for piece in whole_pieces(values, seen))
+        while batch := list(itertools.islice(made, self.settings.batch_size)):
+            for (at, _), pooled in zip(batch, pooled_states(base, [p for _, p in batch], self._device), strict=True):
+                out[at] = pooled
+        return out
 
     # ---- training (core.protocols.Trainable)
 

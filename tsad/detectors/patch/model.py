@@ -8,7 +8,7 @@ layers carry the names that Llama and Qwen use: one LoRA target list serves all 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,16 @@ class PatchOutput(ModelOutput):
     logits: Tensor = None  # type: ignore[assignment]  # ModelOutput wants a default
     kind_logits: Tensor = None  # type: ignore[assignment]
     expected: Tensor = None  # type: ignore[assignment]
+
+
+class Read(NamedTuple):
+    """Windows as the decoder takes them: tokens [B, T, D], points [B, P, L], evidence [B, E, L]; level and spread."""
+
+    tokens: Tensor
+    points: Tensor
+    rows: Tensor
+    level: Tensor
+    spread: Tensor
 
 
 class RMSNorm(nn.Module):
@@ -167,17 +177,8 @@ class PatchModel(PreTrainedModel):
             more: in pre-training ``kinds``, [B, L] int, kind of anomaly, 0 = normal: adds the loss of the kind head;
                 and ``clean``, [B, L] float, the values without their anomalies: adds the loss of the restoring head.
         """
-        seen = torch.ones_like(values) if observed is None else observed.to(values.dtype)
-        inputs, level, spread = features(values, seen)
-        rows = self._evidence(evidence, inputs)
-        inputs = torch.cat((inputs, rows), 1)
-        points = self.stem(inputs)
-        tokens = self.embed(torch.cat((points, inputs), 1) if self.config.embeds_inputs else points).transpose(1, 2)
-        turn = rotary(tokens.shape[1], self.config.hidden_size // self.config.heads, tokens)
-        mask = self._token_mask(seen)
-        for block in self.blocks:
-            tokens = block(tokens, turn, mask)
-        tokens = self.norm(tokens)
+        read = self._read(values, observed, evidence)
+        tokens, points, rows = read.tokens, read.points, read.rows
         decoded = self.decoder(tokens, points)
         logits = self.head(decoded).squeeze(1)
         if self.belief is not None:
@@ -189,10 +190,29 @@ class PatchModel(PreTrainedModel):
         )
         if labels is not None:
             clean = more.get("clean")
-            target = None if clean is None else torch.asinh((clean - level) / spread)
+            target = None if clean is None else torch.asinh((clean - read.level) / read.spread)
             truth = Truth(labels, weight, more.get("kinds"), target)
             out.loss = segmentation_loss(out.logits, out.kind_logits, out.expected, truth)
         return out
+
+    def hidden(self, values: Tensor, observed: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states of the last layer [B, T, D], and which tokens hold an observed point [B, T] bool."""
+        held = observed.view(len(observed), -1, self.config.patch).any(-1)
+        return self._read(values, observed, evidence).tokens, held
+
+    def _read(self, values: Tensor, observed: Tensor | None, evidence: Tensor | None) -> Read:
+        """Stem and transformer over windows; see :meth:`forward`."""
+        seen = torch.ones_like(values) if observed is None else observed.to(values.dtype)
+        inputs, level, spread = features(values, seen)
+        rows = self._evidence(evidence, inputs)
+        inputs = torch.cat((inputs, rows), 1)
+        points = self.stem(inputs)
+        tokens = self.embed(torch.cat((points, inputs), 1) if self.config.embeds_inputs else points).transpose(1, 2)
+        turn = rotary(tokens.shape[1], self.config.hidden_size // self.config.heads, tokens)
+        mask = self._token_mask(seen)
+        for block in self.blocks:
+            tokens = block(tokens, turn, mask)
+        return Read(self.norm(tokens), points, rows, level, spread)
 
     def _evidence(self, evidence: Tensor | None, like: Tensor) -> Tensor:
         if evidence is None:

@@ -12,9 +12,59 @@ from pydantic import Field
 
 from tsad.core.option_model import Configured, Options
 from tsad.core.options import SamplingOptions
-from tsad.core.types import FloatArray
+from tsad.core.series import Window
+from tsad.core.types import BoolArray, EmbeddingName, FloatArray, IntArray
+from tsad.embeddings.table import Embedded
 
 FLOOR = 1e-3  # least weight beside the highest: no window has probability zero, no estimate one window's mercy
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """N windows that nobody has reviewed, and what is known of them; what a strategy does not ask for is ``None``.
+
+    Attributes:
+        scores: [N] highest score in each window, 0..1.
+        doubts: [N] 0..1, higher = the detector is less sure.
+        dissent: [N] 0..1, how far the members of a committee disagree.
+        likeness: [N] 0..1, how like its surest candidate is to one that people have judged.
+        embedded: the windows, and after them those that people have reviewed.
+        groups: [N] windows of one number are all but the same.
+        answered: [N] bool, all but the same as one that people have reviewed.
+    """
+
+    windows: Sequence[Window]
+    scores: FloatArray
+    doubts: FloatArray
+    dissent: FloatArray | None = None
+    likeness: FloatArray | None = None
+    embedded: Embedded | None = None
+    groups: IntArray | None = None
+    answered: BoolArray | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("scores", "doubts", "dissent", "likeness"):
+            values = getattr(self, name)
+            if values is not None and not (values.shape == (len(self),) and np.all((values >= 0) & (values <= 1))):
+                raise ValueError(f"{name} must be {len(self)} numbers in 0..1, got shape {values.shape}")
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def of(self, rows: IntArray) -> Pool:
+        """Only these windows."""
+
+        def some(values: Any) -> Any:
+            return None if values is None else values[rows]
+
+        table = self.embedded
+        if table is not None:
+            beyond = np.arange(len(self), len(table))
+            table = Embedded(table.identity, table.vectors[np.concatenate((rows, beyond)).astype(np.int64)])
+        return Pool(
+            [self.windows[k] for k in rows], self.scores[rows], self.doubts[rows], some(self.dissent),
+            some(self.likeness), table, some(self.groups), some(self.answered),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +91,23 @@ class Strategy(Configured, ABC):
     def __init__(self, options: SamplingOptions | None = None, **given: Any) -> None:
         self.settings = self.configured(options, given)
 
-    @abstractmethod
-    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Component]:
-        """The parts of a draw.
+    @property
+    def asks_for(self) -> frozenset[str]:
+        """What of a pool it reads beside scores and doubts: ``dissent``, ``likeness``, ``embedded``."""
+        return frozenset()
 
-        Args:
-            scores: [N] highest score in each window, 0..1.
-            doubts: [N] 0..1, higher = the detector is less sure.
-        """
+    @property
+    def embedding(self) -> EmbeddingName:
+        """What windows are compared by, where it compares them."""
+        return getattr(self.settings, "embedding", "shape")
+
+    @abstractmethod
+    def parts(self, pool: Pool) -> Sequence[Component]:
+        """The parts of a draw from the windows of a pool."""
+
+    def spread_over(self, pool: Pool) -> FloatArray | None:
+        """What the windows drawn are spread over evenly, [N]; ``None`` = over series, else by chance."""
+        return None
 
     def drawing(self, windows: int) -> Self:
         """The same strategy, taking another number of windows."""
@@ -59,6 +118,12 @@ class SharpOptions(SamplingOptions):
     """What strategies take that a value drives."""
 
     temperature: float = Field(gt=0)  # how sharply the value drives the choice; small = sharper
+
+
+class ComparingOptions(SharpOptions):
+    """What strategies take that compare windows."""
+
+    embedding: EmbeddingName
 
 
 def sharpened(values: FloatArray, temperature: float) -> FloatArray:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tsad.core.types import FloatArray
-from tsad.review.strategies.base import Component, SharpOptions, Strategy, sharpened
+from tsad.review.strategies.base import Component, Pool, SharpOptions, Strategy, sharpened
 
 
 class LowConfidence(Strategy):
@@ -15,6 +14,6 @@ class LowConfidence(Strategy):
     options_model = SharpOptions
     settings: SharpOptions
 
-    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Component]:
+    def parts(self, pool: Pool) -> Sequence[Component]:
         """See :meth:`Strategy.parts`."""
-        return [Component(self.name, 1.0, sharpened(doubts, self.settings.temperature))]
+        return [Component(self.name, 1.0, sharpened(pool.doubts, self.settings.temperature))]

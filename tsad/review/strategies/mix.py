@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tsad.command.naming import nearest
 from tsad.core.option_model import Refusal
-from tsad.core.types import FloatArray
-from tsad.review.strategies.base import Component, SharpOptions, Strategy
+from tsad.review.strategies.base import ComparingOptions, Component, Pool, Strategy
+from tsad.review.strategies.disagreement import Disagreement
+from tsad.review.strategies.diversity import Diversity
+from tsad.review.strategies.look_alikes import LookAlikes
 from tsad.review.strategies.low_confidence import LowConfidence
 from tsad.review.strategies.random import Random
 from tsad.review.strategies.top_score import TopScore
@@ -19,12 +21,20 @@ from tsad.review.strategies.top_score import TopScore
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class MixOptions(SharpOptions):
+class MixOptions(ComparingOptions):
     """What :class:`Mix` takes."""
 
-    members: ClassVar[tuple[type[Strategy], ...]] = (TopScore, LowConfidence, Random)
+    members: ClassVar[tuple[type[Strategy], ...]] = (
+        TopScore, LowConfidence, Random, Diversity, Disagreement, LookAlikes,
+    )  # fmt: skip
 
     mix: dict[str, Share]  # share of each strategy; random must be > 0, or nothing can be said of the rest
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_comparing(cls, given: Any) -> Any:
+        """A mix of somebody's own, whose YAML was written before any member compared windows."""
+        return {"embedding": "shape", **given} if isinstance(given, dict) else given
 
     @field_validator("mix")
     @classmethod
@@ -51,12 +61,20 @@ class Mix(Strategy):
     options_model = MixOptions
     settings: MixOptions
 
-    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Component]:
+    @property
+    def asks_for(self) -> frozenset[str]:
+        return frozenset().union(*(member.asks_for for _, member in self._members()))
+
+    def parts(self, pool: Pool) -> Sequence[Component]:
         """See :meth:`Strategy.parts`; in the order of the shares."""
+        return [replace(part, share=share) for share, member in self._members() for part in member.parts(pool)]
+
+    def _members(self) -> list[tuple[float, Strategy]]:
+        """Those that have a share, with it."""
+        kinds = {member.name: member for member in self.settings.members}
         made = []
-        members = {member.name: member for member in self.settings.members}
         for name, share in self.settings.mix.items():
-            member = members[name]
-            own = {key: getattr(self.settings, key) for key in member.options_model.model_fields}
-            made += [replace(part, share=share) for part in member(**own).parts(scores, doubts)]
+            if share > 0:
+                own = {key: getattr(self.settings, key) for key in kinds[name].options_model.model_fields}
+                made.append((share, kinds[name](**own)))
         return made

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tsad.core.types import FloatArray
-from tsad.review.strategies.base import Component, Strategy
+from tsad.review.strategies.base import Component, Pool, Strategy
 
 
 class Random(Strategy):
@@ -15,6 +14,6 @@ class Random(Strategy):
 
     name = "random"
 
-    def parts(self, scores: FloatArray, doubts: FloatArray) -> Sequence[Component]:
+    def parts(self, pool: Pool) -> Sequence[Component]:
         """See :meth:`Strategy.parts`."""
-        return [Component(self.name, 1.0, np.ones(len(scores)))]
+        return [Component(self.name, 1.0, np.ones(len(pool)))]

@@ -1,0 +1,154 @@
+"""``tsad similar``: the nearest stretches over all series of a loop, listed with what people have said, and drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from verbs_kit import call
+
+from tsad.config.workbench import Workbench
+from tsad.core.errors import ConfigError, EmbeddingError, LoopError, RegistryError
+from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
+from tsad.core.series import Series, Window
+from tsad.core.types import Detection, Interval, Origin, Proposal
+from tsad.core.windows import cut
+from tsad.loop.alike import considered, judged, surest, whole_windows
+from tsad.loop.common import load_series
+from tsad.loop.iteration import iterate
+from tsad.loop.opening import open_loop
+from tsad.loop.similar import SIMILAR, LookAlikes
+from tsad.plots.alike import look_alikes_figure
+from tsad.sources.cache import states_folder
+from tsad.tracking.artifacts import list_artifacts
+
+Make = Callable[..., Workbench]
+SECOND = 10**9
+PROPOSING = Origin("d", "d:1")
+
+
+def plain(name: str = "P", total: int = 400) -> Series:
+    return Series(name, np.arange(total, dtype=np.int64) * SECOND, np.random.default_rng(0).normal(size=(total, 1)))
+
+
+def span(start: int, stop: int, score: float = 0.5) -> Interval:
+    return Interval(start * SECOND, stop * SECOND, score=score)
+
+
+def test_what_is_compared() -> None:
+    one = plain()
+    candidates = (span(90, 110), span(300, 301), span(250, 251))
+    spots = considered([one], [Detection("P", None, candidates[:1], PROPOSING, 0.5, candidates)], 100)
+    views = [(s.window.start, s.view.start, s.view.stop) for s in spots]
+    assert views == [(0, 70, 130), (300, 284, 317), (200, 234, 267)]
+    assert len(considered([one], [Detection("P", None, (span(90, 110),), PROPOSING, 0.5)], 100)) == 1
+    windows = whole_windows([one], 100)
+    assert len(windows) == 4 and spots[0].meets(windows[0]) and spots[0].meets(windows[1])
+    assert not spots[0].meets(windows[2]) and not spots[0].meets(whole_windows([plain("Q")], 100)[0])
+    window = cut(one, 100)[1]
+    choice = Choice(window, 0.5, "mix", proposals=(Proposal((span(110, 115, 0.2), span(150, 160, 0.9)), PROPOSING),))
+    assert surest(choice).span == (150 * SECOND, 160 * SECOND)
+    assert surest(Choice(window, 0.5, "mix", proposals=(Proposal((), PROPOSING),))).interval is None
+    reviewed = ReviewedWindow(choice, (), ReviewState.CORRECTED, (span(112, 113), span(190, 192)))
+    assert sorted(s.span[0] // SECOND for s in judged([reviewed])) == [112, 150, 190], "confirmed, drawn and rejected"
+
+
+def bursts(folder: Path) -> Path:
+    """Two series with spikes and with steps, a label on each."""
+    folder.mkdir(parents=True)
+    for number, name in enumerate(("A", "B")):
+        rng = np.random.default_rng(number)
+        values, truth = rng.normal(scale=0.2, size=1600), np.zeros(1600, int)
+        for place, at in enumerate(range(120, 1500, 160)):
+            size = 3 if place % 2 == 0 else 40
+            values[at : at + size] += 8
+            truth[at : at + size] = 1
+        rows = "\n".join(f"{k},{v:.4f},{y}" for k, (v, y) in enumerate(zip(values, truth, strict=True)))
+        (folder / f"{name}.csv").write_text(f"timestamp,value,label\n{rows}\n", "utf-8")
+    return folder
+
+
+def words(tmp_path: Path) -> tuple[str, ...]:
+    return (
+        "source=csv", f"source.root={tmp_path / 'set'}", "detector=robust_zscore", "review=simulated",
+        "loop.name=alike", "windows.length=160", "sampling.windows=6", "loop.iterations=1", "tracking.plots=0",
+        "gold.resamples=100",
+        "gold=time", "tracking.system_metrics=false",
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("stocked")
+def test_the_nearest_stretches_are_listed_drawn_and_kept(
+    bench: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    bursts(tmp_path / "set")
+    one = bench(*words(tmp_path))
+    with pytest.raises(RegistryError, match="has no version or alias 'champion'"):
+        call("similar", one, of="A@121")
+    iterate(one)
+    capsys.readouterr()
+    alike: LookAlikes = call("similar", one, of="A@121", nearest=6)
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80 and "what looks like it" in text and alike.run in text
+    assert len(alike.nearest) == 6 and alike.model_version.startswith("tsad-alike-robust_zscore:")
+    assert len({row.window for row in alike.nearest}) == 6, "each window once"
+    starts = [(int(row.start) - 120) // 160 for row in alike.nearest[:5]]
+    assert all(k % 2 == 0 for k in starts), "spikes look like a spike, not like a step"
+    assert {row.point_id for row in alike.nearest} == {"A", "B"}
+    assert {row.judgement for row in alike.nearest} <= {"", "abnormal", "normal"} and alike.nearest[0].distance < 0.6
+    loop = open_loop(one)
+    (record,) = loop.finished_runs(SIMILAR)
+    assert LookAlikes.from_json(record.result) == alike == LookAlikes.from_json(json.loads(json.dumps(alike.to_json())))
+    assert {a.path for a in list_artifacts(loop.store, record.run_id)} >= {"look_alikes.png", "look_alikes.json"}
+    again = call("similar", one, of="A@122", nearest=6)
+    assert again.nearest == alike.nearest and again.kept == alike.compared + 1, "no embedding is computed twice"
+    assert list(states_folder(one.home).glob("embedding_*"))
+    window = cut(load_series(one)[0], 160)[0]
+    whole = call("similar", one, of=window.window_id, nearest=99)
+    assert whole.compared == len(whole.nearest) == 19 and whole.model_version == ""
+    assert whole.nearest[0].probability is None
+    with pytest.raises(LoopError, match="considers nothing at A@1"):
+        call("similar", one, of="A@1")
+    with pytest.raises(EmbeddingError, match="embedding=shape"):
+        call("similar", one, of="A@121", embedding="base")
+    with pytest.raises(ConfigError, match="nearest"):
+        call("similar", one, of="A@121", nearest=0)
+
+
+def test_panels_are_drawn_for_what_there_is() -> None:
+    wide = Series("水", np.arange(50, dtype=np.int64), np.column_stack((np.zeros(50), np.arange(50.0))), ("a", "b"))
+    hollow = Series("gone", np.arange(9, dtype=np.int64) * SECOND, np.full((9, 1), np.nan))
+    others = [(plain(), (span(3, 9),), "0.1"), (hollow, (), ""), (plain(), (), "")]
+    figure = look_alikes_figure([(wide, (), "asked about"), *others])
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(shown) == 4 and len(figure.axes) == 6
+    assert shown[0].lines[0].get_ydata().max() == 49 and len(shown[1].patches) == 1
+    figure.canvas.draw()
+
+
+def test_the_benchmark_counts_neighbours_that_share_neither_time_nor_event(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import similar as benchmark
+
+    one = plain(total=2000)
+    views = [Window(one, a, a + 20) for a in range(0, 2000, 100)]
+    kinds = np.array(["spike", "step"] * 5 + [""] * 10)
+    event = np.concatenate((np.repeat(np.arange(5), 2), np.full(10, -1)))
+    owner = np.zeros(20, np.int64)
+    known = benchmark.Candidates(views, kinds, owner, np.array([v.start + 10 for v in views]), event)
+    assert known.others(0).sum() == 18 and not known.others(0)[:2].any(), "not itself, not of its own event"
+    away = np.where(kinds[None, :] == kinds[:, None], 0.1, 1.0)
+    by_verdict = benchmark.precision(known, away[[10, 11]], np.array([10, 11]), named=False)
+    assert by_verdict == pytest.approx([1.0, 0.9, 0.5 * (0.4 + 0.6), 9 / 19])
+    by_kind = benchmark.precision(known, away[:1], np.array([0]), named=True)
+    assert by_kind[0] == 0.8 and by_kind[3] == pytest.approx(4 / 18)
+    assert [name for name, _, _ in benchmark.drawn(known)] == ["confirmed", "rejected", "spike", "step"]
+    monkeypatch.setenv("TSAD_HOME", str(tmp_path / "home"))
+    benchmark.main(["--sets", str(bursts(tmp_path / "set")), "--detector", "robust_zscore"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[2] == "confirmed" and "kept at a second look" in lines[-1]

@@ -1,0 +1,92 @@
+"""What of series is held against each other: candidates in their surroundings, or whole windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsad.core.intervals import intervals_to_runs
+from tsad.core.reviews import Choice, ReviewedWindow
+from tsad.core.series import Series, Window
+from tsad.core.types import Detection, FloatArray, Interval
+from tsad.core.windows import cut
+from tsad.embeddings.kept import KeptEmbedding
+from tsad.embeddings.stretches import around
+
+
+@dataclass(frozen=True, eq=False)
+class Spot:
+    """A place in a series that others are held against.
+
+    Attributes:
+        window: the reviewed unit that it lies in.
+        view: the points that are embedded.
+        interval: what is considered abnormal there; ``None`` = the window as a whole.
+    """
+
+    window: Window
+    view: Window
+    interval: Interval | None = None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """ns UTC, half-open."""
+        return (self.interval.start, self.interval.end) if self.interval else self.window.span
+
+    def meets(self, other: Spot) -> bool:
+        """Whether the two share time on one point."""
+        (start, end), (first, last) = self.span, other.span
+        return self.window.point_id == other.window.point_id and start < last and first < end
+
+
+def spot_in(window: Window, interval: Interval | None) -> Spot | None:
+    """An interval of a window in its surroundings, the window itself for none; ``None`` where it covers no point."""
+    if interval is None:
+        return Spot(window, window)
+    runs = intervals_to_runs([interval], window.series.timestamps)
+    return Spot(window, around(window.series, int(runs[0, 0]), int(runs[0, 1])), interval) if len(runs) else None
+
+
+def whole_windows(series: Iterable[Series], length: int) -> list[Spot]:
+    """Every window of the series as a whole."""
+    return [Spot(window, window) for one in series for window in cut(one, length)]
+
+
+def considered(series: Sequence[Series], detections: Sequence[Detection], length: int) -> list[Spot]:
+    """Everything that a version considers in the series: its candidates, or what it proposes where it makes none."""
+    spots: list[Spot] = []
+    for one, detection in zip(series, detections, strict=True):
+        windows = cut(one, length)
+        starts = np.array([w.start for w in windows])
+        intervals = detection.intervals if detection.candidates is None else detection.candidates
+        for interval in intervals:
+            runs = intervals_to_runs([interval], one.timestamps)
+            if len(runs):
+                middle = int(runs[0].sum() - 1) // 2
+                owner = windows[int(np.searchsorted(starts, middle, side="right")) - 1]
+                spots.append(Spot(owner, around(one, int(runs[0, 0]), int(runs[0, 1])), interval))
+    return spots
+
+
+def surest(choice: Choice) -> Spot:
+    """Where the champion is surest in a window of a queue; the whole window where it proposes nothing."""
+    best = max(choice.proposal or (), key=lambda i: i.score, default=None)
+    return spot_in(choice.window, best) or Spot(choice.window, choice.window)
+
+
+def judged(reviewed: Iterable[ReviewedWindow]) -> list[Spot]:
+    """What people have confirmed or drawn, and what they have rejected of what was proposed."""
+    spots = []
+    for one in reviewed:
+        rejected = [p for p in one.choice.proposal or () if not any(p.overlaps(true) for true in one.intervals)]
+        spots += [spot_in(one.window, interval) for interval in (*one.intervals, *rejected)]
+    return [spot for spot in spots if spot is not None]
+
+
+def distances(embedding: KeptEmbedding, of: Sequence[Spot], others: Sequence[Spot]) -> tuple[FloatArray, int]:
+    """From the nearest of ``of`` to each of the others, 0..2, and how many vectors were kept from before. [N]."""
+    table, kept = embedding.of([spot.view for spot in (*of, *others)])
+    near = table.nearest(np.arange(len(of), dtype=np.int64))
+    return near[len(of) :], kept
