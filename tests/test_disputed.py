@@ -21,7 +21,7 @@ from tsad.core.types import Detection, Interval, Origin, Proposal
 from tsad.core.windows import cut
 from tsad.loop.drawing import contested, draw_queue
 from tsad.loop.gold import draw_for_people
-from tsad.loop.pool import Before, ScoredSeries
+from tsad.loop.pool import EarlierReviews, ScoredSeries
 from tsad.loop.results import Undecided
 from tsad.loop.runner import Turn
 from tsad.review.sampling import disputed_first, select
@@ -122,7 +122,7 @@ def test_what_reviewers_left_in_conflict_is_drawn_first_of_all(bench: Callable[.
     assert contested(turn, windows) == {windows[9].window_id}
     scored = ScoredSeries(items, said, kept_threshold({"default": 0.5}))
     one = bench("source=synthetic", "sampling.windows=4")
-    chosen = draw_queue(one, 2, windows, scored, blind=False, before=Before(contested(turn, windows))).choices
+    chosen = draw_queue(one, 2, windows, scored, blind=False, before=EarlierReviews(contested(turn, windows))).choices
     assert len(chosen) == 4 and (chosen[0].window, chosen[0].strategy) == (windows[9], "conflict")
     assert chosen[0].probability == 1.0 and all(c.strategy != "conflict" for c in chosen[1:])
 

@@ -27,7 +27,7 @@ from tsad.plots import learning_curve_figure
 from tsad.steps import learning_curve
 from tsad.steps.curve_linear import by_linear
 from tsad.steps.curve_protocol import Line, Split, Subject, answers, by_calibrator, measured
-from tsad.steps.curve_strategies import Drawing, compared, reached
+from tsad.steps.curve_strategies import StrategyDraws, compared, reached
 
 Make = Callable[..., Workbench]
 
@@ -161,7 +161,7 @@ def test_strategies_draw_windows_batch_after_batch(bench: Make, line: Line) -> N
     before = split, by_calibrator(split, 0, 0.0, base, learn=True)
     orders = {}
     for name in ("random", "stratified", "diversity", "look_alikes", "top_score", "mix"):
-        drawing = Drawing(bench("detector=robust_zscore"), split, bench().strategy_named(name))
+        drawing = StrategyDraws(bench("detector=robust_zscore"), split, bench().strategy_named(name))
         first = drawing.more([], 3, before, 0.0)
         seen = split.reviewing(first)
         assert len(set(first)) == len(seen.windows) == 3 and drawing.more(first, 3, before, 0.0) == first

@@ -16,11 +16,11 @@ from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, Interval, Origin, Proposal
 from tsad.core.windows import cut
-from tsad.loop.alike import considered, judged, surest, whole_windows
+from tsad.loop.alike import considered, judged_spots, surest, whole_windows
 from tsad.loop.common import load_series
 from tsad.loop.iteration import iterate
 from tsad.loop.opening import open_loop
-from tsad.loop.similar import SIMILAR, LookAlikes
+from tsad.loop.similar import SIMILAR, Similar
 from tsad.plots.alike import look_alikes_figure
 from tsad.sources.cache import states_folder
 from tsad.tracking.artifacts import list_artifacts
@@ -53,7 +53,8 @@ def test_what_is_compared() -> None:
     assert surest(choice).span == (150 * SECOND, 160 * SECOND)
     assert surest(Choice(window, 0.5, "mix", proposals=(Proposal((), PROPOSING),))).interval is None
     reviewed = ReviewedWindow(choice, (), ReviewState.CORRECTED, (span(112, 113), span(190, 192)))
-    assert sorted(s.span[0] // SECOND for s in judged([reviewed])) == [112, 150, 190], "confirmed, drawn and rejected"
+    starts = sorted(s.span[0] // SECOND for s in judged_spots([reviewed]))
+    assert starts == [112, 150, 190], "confirmed, drawn and rejected"
 
 
 def bursts(folder: Path) -> Path:
@@ -91,7 +92,7 @@ def test_the_nearest_stretches_are_listed_drawn_and_kept(
         call("similar", one, of="A@121")
     iterate(one)
     capsys.readouterr()
-    alike: LookAlikes = call("similar", one, of="A@121", nearest=6)
+    alike: Similar = call("similar", one, of="A@121", nearest=6)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80 and "what looks like it" in text and alike.run in text
     assert len(alike.nearest) == 6 and alike.model_version.startswith("tsad-alike-robust_zscore:")
@@ -102,7 +103,7 @@ def test_the_nearest_stretches_are_listed_drawn_and_kept(
     assert {row.judgement for row in alike.nearest} <= {"", "abnormal", "normal"} and alike.nearest[0].distance < 0.6
     loop = open_loop(one)
     (record,) = loop.finished_runs(SIMILAR)
-    assert LookAlikes.from_json(record.result) == alike == LookAlikes.from_json(json.loads(json.dumps(alike.to_json())))
+    assert Similar.from_json(record.result) == alike == Similar.from_json(json.loads(json.dumps(alike.to_json())))
     assert {a.path for a in list_artifacts(loop.store, record.run_id)} >= {"look_alikes.png", "look_alikes.json"}
     again = call("similar", one, of="A@122", nearest=6)
     assert again.nearest == alike.nearest and again.kept == alike.compared + 1, "no embedding is computed twice"

@@ -21,7 +21,7 @@ from tsad.detectors.robust_zscore import RobustZScore
 from tsad.embeddings.table import Embedded
 from tsad.files.locate import shipped
 from tsad.loop.drawing import draw_queue
-from tsad.loop.pool import Before, ScoredSeries, pool_of
+from tsad.loop.pool import EarlierReviews, ScoredSeries, pool_of
 from tsad.review.sampling import select
 from tsad.review.strategies.base import FLOOR, Pool, Strategy
 from tsad.review.strategies.disagreement import Disagreement
@@ -150,22 +150,23 @@ def test_a_pool_knows_what_its_strategy_asks_for(bench: Make) -> None:
     series = [spiky("A", at["A"], 1), spiky("B", at["B"], 2)]
     windows = [w for s in series for w in cut(s, 100)]
     given = scored(series, at)
-    plain = pool_of(bench("source=synthetic", "sampling=random", "sampling.once=0"), windows, given, Before())
+    plain = pool_of(bench("source=synthetic", "sampling=random", "sampling.once=0"), windows, given, EarlierReviews())
     assert plain.dissent is plain.likeness is plain.embedded is plain.groups is None
     hot = [0, 4, 10]
     assert np.flatnonzero(plain.scores).tolist() == hot
-    split = pool_of(bench("source=synthetic", "sampling=disagreement"), windows, given, Before())
+    split = pool_of(bench("source=synthetic", "sampling=disagreement"), windows, given, EarlierReviews())
     assert np.flatnonzero(split.dissent).tolist() == hot and split.dissent.max() == 1.0
     assert len(np.unique(split.groups)) == len(windows) and not split.answered.any()
     reviewed = ReviewedWindow(
         Choice(windows[0], 0.5, "mix", proposals=(Proposal(given.detections[0].candidates[:1], ORIGIN),)), (),
         ReviewState.CORRECTED,
     )  # fmt: skip
-    alike = pool_of(bench("source=synthetic", "sampling=look_alikes"), windows[1:], given, Before((), [reviewed]))
+    earlier = EarlierReviews((), [reviewed])
+    alike = pool_of(bench("source=synthetic", "sampling=look_alikes"), windows[1:], given, earlier)
     assert np.flatnonzero(alike.likeness).tolist() == [3, 9] and alike.likeness.max() > 0.6
-    none = pool_of(bench("source=synthetic", "sampling=look_alikes"), windows[1:], given, Before())
+    none = pool_of(bench("source=synthetic", "sampling=look_alikes"), windows[1:], given, EarlierReviews())
     assert not none.likeness.any(), "nothing has been judged yet"
-    apart = pool_of(bench("source=synthetic", "sampling=diversity"), windows[1:], given, Before((), [reviewed]))
+    apart = pool_of(bench("source=synthetic", "sampling=diversity"), windows[1:], given, earlier)
     assert len(apart.embedded) == len(windows)
 
 
@@ -182,7 +183,7 @@ def test_what_was_answered_is_not_offered_in_another_window(bench: Make) -> None
     chosen = draw_queue(made, 1, cut(longer, 50), loud, blind=False).choices
     assert sum(c.window.start < 800 for c in chosen) <= 1 and len(chosen) == 4
     reviewed = ReviewedWindow(Choice(Window(one.slice(0, 60), 0, 50), 1.0, "random"), (), ReviewState.ACCEPTED)
-    twins = pool_of(made, windows[1:], quiet, Before((), [reviewed]))
+    twins = pool_of(made, windows[1:], quiet, EarlierReviews((), [reviewed]))
     assert twins.answered is not None and twins.answered.all(), "also over an excerpt"
     everything = bench("source=synthetic", "sampling=random", "sampling.windows=4", "sampling.once=0")
     assert len(draw_queue(everything, 1, windows, quiet, blind=False).choices) == 4

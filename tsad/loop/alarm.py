@@ -118,11 +118,11 @@ def explain_alarm(bench: Workbench, of: str, version: str, language: Language) -
             f"{loaded.origin.model_version} proposes points above a threshold: there is no evidence to explain",
             "Take threshold=calibrated in a new loop.",
         )
-    series, asked = located(bench, of)
+    series, asked = place_asked(bench, of)
     return _explained(of, series, asked, loaded, proposer, language)
 
 
-def located(bench: Workbench, of: str) -> tuple[Series, tuple[int, int]]:
+def place_asked(bench: Workbench, of: str) -> tuple[Series, tuple[int, int]]:
     """The series, and the positions asked about: those of a window by its id, one point of ``POINT@TIME``.
 
     Raises:
@@ -160,10 +160,10 @@ def _explained(
     examined = next(iter(loaded.detector.examine([series])))
     look = look_at(series, examined)
     detection = proposer.under(loaded.origin).detection(series, examined, look, scored=loaded.detector.scored)
-    proposed = inside(detection.intervals, series, asked)
+    proposed = those_touching(detection.intervals, series, asked)
     stretches = [(interval, True) for interval in proposed]
     if not proposed:
-        candidates = inside(detection.candidates or (), series, asked)
+        candidates = those_touching(detection.candidates or (), series, asked)
         stretches = [(max(candidates, key=lambda c: c.score), False)] if candidates else []
     if not stretches:
         raise LoopError(
@@ -230,7 +230,7 @@ class _Teller:
         )  # fmt: skip
 
 
-def inside(intervals: Sequence[Interval], series: Series, asked: tuple[int, int]) -> list[Interval]:
+def those_touching(intervals: Sequence[Interval], series: Series, asked: tuple[int, int]) -> list[Interval]:
     """Those that cover a point of the positions asked about."""
     runs = [(i, intervals_to_runs([i], series.timestamps)) for i in intervals]
     return [i for i, run in runs if len(run) and run[0, 0] < asked[1] and asked[0] < run[0, 1]]

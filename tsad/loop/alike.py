@@ -76,7 +76,7 @@ def surest(choice: Choice) -> Spot:
     return spot_in(choice.window, best) or Spot(choice.window, choice.window)
 
 
-def judged(reviewed: Iterable[ReviewedWindow]) -> list[Spot]:
+def judged_spots(reviewed: Iterable[ReviewedWindow]) -> list[Spot]:
     """What people have confirmed or drawn, and what they have rejected of what was proposed."""
     spots = []
     for one in reviewed:

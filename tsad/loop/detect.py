@@ -24,7 +24,7 @@ from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, re
 from tsad.loop.drawing import contested, draw_queue, unreviewed
 from tsad.loop.gold import find_gold, fix_gold
 from tsad.loop.opening import open_loop, standalone
-from tsad.loop.pool import Before, ScoredSeries
+from tsad.loop.pool import EarlierReviews, ScoredSeries
 from tsad.loop.queue import keep_queue
 from tsad.loop.reading import Reading
 from tsad.loop.results import Detected
@@ -144,7 +144,7 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
         windows, carried = without_overlap(windows, taken), carried.apart_from(taken)
     scored = ScoredSeries(series, detections, loaded.threshold_options)
     known = latest_training(loop)
-    before = Before(contested(turn, windows), known.windows if known is not None else ())
+    before = EarlierReviews(contested(turn, windows), known.windows if known is not None else ())
     blind = gold is None and not carried.blind
     queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=blind, before=before)
     queue = queue.with_carried(carried)

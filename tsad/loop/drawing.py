@@ -19,7 +19,7 @@ from tsad.core.types import Detection, Interval, Proposal
 from tsad.core.windows import cut_between, outside, without_overlap
 from tsad.loop.datasets import latest_training
 from tsad.loop.gold import draw_for_people
-from tsad.loop.pool import Before, ScoredSeries, pool_of
+from tsad.loop.pool import EarlierReviews, ScoredSeries, pool_of
 from tsad.loop.runner import Carried, Turn
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tsad")
 
-NOTHING = Before()
+NOTHING = EarlierReviews()
 FIRST_SHARE = 0.25  # of the queue's windows that get a proposal where none reaches the threshold
 
 
@@ -96,7 +96,7 @@ def contested(turn: Turn, windows: Sequence[Window]) -> frozenset[str]:
 
 def draw_queue(
     bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, *, blind: bool,
-    before: Before = NOTHING,
+    before: EarlierReviews = NOTHING,
 ) -> Queue:
     """The queue of iteration ``number``: windows with proposals to learn from and, with ``blind``, gold ones without.
 
@@ -128,7 +128,7 @@ def _for_people(choices: Sequence[Choice], number: int) -> list[Choice]:
 
 
 def _choose(
-    bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, before: Before
+    bench: Workbench, number: int, windows: Sequence[Window], scored: ScoredSeries, before: EarlierReviews
 ) -> list[Choice]:
     """Windows to learn from: those in conflict or disputed, then the sampler's; each with proposal and probability."""
     from tsad.review.sampling import disputed_first

@@ -15,7 +15,7 @@ from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval
 from tsad.embeddings.stretches import Usual, outlines_of
 from tsad.embeddings.table import FARTHEST, Embedded, near_identical
-from tsad.loop.alike import Spot, distances, judged, spot_in
+from tsad.loop.alike import Spot, distances, judged_spots, spot_in
 from tsad.loop.embedding import embedding_of
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class ScoredSeries:
 
 
 @dataclass(frozen=True, eq=False)
-class Before:
+class EarlierReviews:
     """What is known from earlier queues: ids of windows left in conflict, and what people have reviewed."""
 
     conflicts: Collection[str] = ()
     reviewed: Sequence[ReviewedWindow] = ()
 
 
-def pool_of(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries, before: Before) -> Pool:
+def pool_of(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries, before: EarlierReviews) -> Pool:
     """The windows with what the strategy asks for, and which of them are all but the same.
 
     Raises:
@@ -90,7 +90,7 @@ def pool_of(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries, b
 
 
 def _twins(
-    windows: Sequence[Window], scored: ScoredSeries, before: Before, within: float
+    windows: Sequence[Window], scored: ScoredSeries, before: EarlierReviews, within: float
 ) -> tuple[IntArray, BoolArray]:
     """Groups of windows that are all but the same, and which of them people have answered in another one. [N], [N]."""
     known = {s.point_id: Usual.of(s) for s in scored.series}
@@ -99,9 +99,9 @@ def _twins(
     return groups, groups < len(reviewed)
 
 
-def _likeness(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries, before: Before) -> FloatArray:
+def _likeness(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries, before: EarlierReviews) -> FloatArray:
     """1 = a candidate looks exactly like one that people have judged, 0 = like none, or there is none. [N]."""
-    likeness, references = np.zeros(len(windows)), judged(before.reviewed)
+    likeness, references = np.zeros(len(windows)), judged_spots(before.reviewed)
     known = [(k, spot) for k, spot in enumerate(scored.surest(windows)) if spot is not None]
     if known and references:
         model = embedding_of(bench, bench.strategy.embedding)
@@ -110,7 +110,7 @@ def _likeness(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries,
     return likeness
 
 
-def _embedded(bench: Workbench, windows: Sequence[Window], before: Before) -> Embedded:
+def _embedded(bench: Workbench, windows: Sequence[Window], before: EarlierReviews) -> Embedded:
     """The windows, and after them those that people have reviewed."""
     return embedding_of(bench, bench.strategy.embedding).of([*windows, *(r.window for r in before.reviewed)])[0]
 

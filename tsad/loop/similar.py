@@ -15,7 +15,7 @@ from tsad.core.reviews import ReviewedWindow
 from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import EmbeddingName, Interval
-from tsad.loop.alarm import inside, located
+from tsad.loop.alarm import place_asked, those_touching
 from tsad.loop.alike import Spot, considered, distances, spot_in, whole_windows
 from tsad.loop.champion import load_named
 from tsad.loop.common import read_series
@@ -60,7 +60,7 @@ class LookAlike(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class LookAlikes(Result):
+class Similar(Result):
     """The nearest stretches to an interval or a window.
 
     Attributes:
@@ -96,7 +96,7 @@ class _Field:
 
 def look_alikes(
     bench: Workbench, of: str, version: str = "champion", embedding: EmbeddingName = "shape", count: int = 10
-) -> LookAlikes:
+) -> Similar:
     """The nearest stretches to an interval (``POINT@TIME``: any instant inside it) or a window (its id).
 
     An interval is compared, in its surroundings, with all that a version considers; a window with all windows.
@@ -120,7 +120,7 @@ def look_alikes(
     kind = field.of.window.series.time_kind
     start, end = (format_time(at, kind) for at in field.of.span)
     listed = tuple(_row(others[k], float(away[k]), reviews, queued) for k in near)
-    result = LookAlikes(
+    result = Similar(
         of, field.of.window.point_id, start, end, _judgement(field.of, reviews), embedding, field.model_version,
         len(others), kept, listed,
     )  # fmt: skip
@@ -128,7 +128,7 @@ def look_alikes(
 
 
 def _field(bench: Workbench, loop: LoopStore, of: str, version: str) -> _Field:
-    series, asked = located(bench, of)
+    series, asked = place_asked(bench, of)
     everything = read_series(bench).series
     length = bench.windows.length
     if asked[1] - asked[0] > 1 or length == 1:
@@ -138,7 +138,8 @@ def _field(bench: Workbench, loop: LoopStore, of: str, version: str) -> _Field:
     loaded = continuing(bench, load_named(bench, loop, version, "Run tsad iterate first."))
     detections = loaded_detections(bench.context, loaded, everything)
     own_detection = next(d for d in detections if d.point_id == series.point_id)
-    chosen = inside(own_detection.intervals, series, asked) or inside(own_detection.candidates or (), series, asked)
+    chosen = those_touching(own_detection.intervals, series, asked)
+    chosen = chosen or those_touching(own_detection.candidates or (), series, asked)
     if not chosen:
         raise LoopError(
             f"{loaded.origin.model_version} considers nothing at {of}",
@@ -194,7 +195,7 @@ def _queued(bench: Workbench, loop: LoopStore) -> list[Spot]:
     return [Spot(c.window, c.window) for c in queue_of(own, drawn)]
 
 
-def _recorded(loop: LoopStore, result: LookAlikes, spots: Sequence[Spot]) -> LookAlikes:
+def _recorded(loop: LoopStore, result: Similar, spots: Sequence[Spot]) -> Similar:
     """The same with the run that shows it: picture, table and answer."""
     from tsad.plots.alike import look_alikes_figure
 
@@ -215,7 +216,7 @@ def _panel(spot: Spot, title: str) -> tuple[Series, tuple[Interval, ...], str]:
     return view, (spot.interval,) if spot.interval else (), title
 
 
-def summary(result: LookAlikes) -> list[dict[str, Any]]:
+def similar_rows(result: Similar) -> list[dict[str, Any]]:
     """Rows for people, the nearest first."""
     return [
         {

@@ -44,7 +44,7 @@ def strategies_of(bench: Workbench, names: Sequence[str], learners: Sequence[str
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class StrategyDraws:
     """Windows of one split drawn by one strategy.
 
     Attributes:

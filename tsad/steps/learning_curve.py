@@ -23,7 +23,7 @@ from tsad.metrics.calibration import Resampling, ece_interval, expected_calibrat
 from tsad.steps.curve_linear import by_linear
 from tsad.steps.curve_memory import Recall
 from tsad.steps.curve_protocol import Line, Said, Split, by_calibrator, by_threshold, measured, subjects_of
-from tsad.steps.curve_strategies import Drawing, compared, strategies_of
+from tsad.steps.curve_strategies import StrategyDraws, compared, strategies_of
 from tsad.steps.sets import LabelledSet, open_sets
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _of_set(
         split = Split(line, seed, bench.windows.length, max(given["reviews"]), given["rotations"])
         for strategy in given["strategies"]:
             zero, order, after = 0.0, list[int](), None
-            drawing = Drawing(bench, split, drawn[strategy]) if strategy in drawn else None
+            drawing = StrategyDraws(bench, split, drawn[strategy]) if strategy in drawn else None
             for count in given["reviews"]:
                 seen = split
                 if drawing is not None:

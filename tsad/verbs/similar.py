@@ -7,7 +7,7 @@ from pydantic import Field
 from tsad.config.workbench import Workbench
 from tsad.core.option_model import Options
 from tsad.core.types import EmbeddingName
-from tsad.loop.similar import LookAlikes, look_alikes, summary
+from tsad.loop.similar import Similar, look_alikes, similar_rows
 from tsad.verbs.console import Console
 
 
@@ -23,7 +23,7 @@ class SimilarKeys(Options):
 keys_model = SimilarKeys
 
 
-def run(bench: Workbench, keys: SimilarKeys, console: Console) -> LookAlikes:
+def run(bench: Workbench, keys: SimilarKeys, console: Console) -> Similar:
     """List and draw what looks like an interval or a window, over all series.
 
     Raises:
@@ -34,10 +34,10 @@ def run(bench: Workbench, keys: SimilarKeys, console: Console) -> LookAlikes:
     return console.answer(look_alikes(bench, keys.of, keys.version, keys.embedding, keys.nearest), _present)
 
 
-def _present(alike: LookAlikes, console: Console) -> None:
+def _present(alike: Similar, console: Console) -> None:
     said = f"; people called it {alike.judgement}" if alike.judgement else ""
     console.say(f"{alike.point_id}, {alike.start} to {alike.end}{said}")
     what = f"candidates of {alike.model_version}" if alike.model_version else "windows"
     console.say(f"compared with {alike.compared:,} {what} by {alike.embedding}")
-    console.table(summary(alike), "what looks like it", ("probability", "queued"))
+    console.table(similar_rows(alike), "what looks like it", ("probability", "queued"))
     console.say(f"plot: {alike.picture} of run {alike.run} (tsad ui)")
