@@ -55,7 +55,7 @@ from tsad.service.face import Face
 from tsad.verbs.console import Console
 from tsad.verbs.foot import Foot
 from tsad.verbs.interrupts import Interrupts
-from tsad.verbs.lookup import makes_loops, verb_module
+from tsad.verbs.lookup import makes_loops, verb_module, waits
 from tsad.verbs.progress import TerminalProgress
 from tsad.verbs.streams import width_of, write_lines
 
@@ -143,7 +143,8 @@ def run_verb(
     progress = TerminalProgress(console, call.foot)
     context = Context(progress=progress, control=call.control, serving=Face())
     # What libraries print is no part of an answer in JSON.
-    with progress.command(verb), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    with progress.command(verb, waits(module)), aside:
         bench = workbench(checked, context)
         if job is not None and makes_loops(module):
             bench = bench.named(loop_of_job(checked, job))

@@ -18,6 +18,7 @@ from tsad.core.options import (
     SamplingOptions,
     ThresholdRuleOptions,
     TrackingOptions,
+    WatchOptions,
     WindowOptions,
 )
 
@@ -30,6 +31,7 @@ OPTIONS: dict[str, type[Options]] = {
     "quality": QualityOptions,
     "downsample": DownsampleOptions,
     "prompt": PromptOptions,
+    "watch": WatchOptions,
 }
 # Chosen by _target_; the class has the model beside it and derives from the base that is named here.
 BASES = {
@@ -42,10 +44,10 @@ BASES = {
 }
 GROUPS = (
     "loop", "source", "detector", "windows", "threshold", "adapter", "sampling", "gold", "review", "tracking", "cache",
-    "quality", "downsample", "prompt",
+    "quality", "downsample", "prompt", "watch",
 )  # fmt: skip
 # How this machine works, not what an iteration computes: never frozen, so that offline=only may finish an iteration.
-UNFROZEN = ("cache",)
+UNFROZEN = ("cache", "watch")
 # Keys that there were: what to type instead.
 SUCCESSORS = {
     "review.mode": "Choose review=simulated or review=label_studio.",
@@ -79,6 +81,7 @@ class Composed:
     quality: QualityOptions
     downsample: DownsampleOptions
     prompt: PromptOptions
+    watch: WatchOptions
     home: Path
     config_yaml: str
     overrides: tuple[str, ...]

@@ -24,7 +24,7 @@ from tsad.loop.drawing import ScoredSeries, contested, draw_queue, unreviewed
 from tsad.loop.gold import find_gold, fix_gold
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.queue import keep_queue
-from tsad.loop.reading import Reading
+from tsad.loop.reading import Reading, source_state
 from tsad.loop.results import Detected
 from tsad.loop.runner import Stage, Turn
 
@@ -113,18 +113,21 @@ class _Ready:
     Attributes:
         gold: ``None`` before it is fixed.
         windows: that nobody has answered yet.
+        source_state: as it was before the series were read, so that nothing that comes meanwhile is missed.
     """
 
     reading: Reading
     gold: DatasetVersion | None
     windows: Sequence[Window]
+    source_state: str
 
 
 def _read(turn: Turn) -> _Ready | None:
     """``None`` where every window of the source has been answered: nothing is claimed, later calls look again."""
+    state = source_state(turn.bench.make_source())
     reading, gold = read_series(turn.bench), find_gold(turn.loop)
     windows = unreviewed(turn, reading.series, gold)
-    return _Ready(reading, gold, windows) if windows or gold is None else None
+    return _Ready(reading, gold, windows, state) if windows or gold is None else None
 
 
 def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
@@ -149,7 +152,7 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
         gold_version=gold.digest if gold else None, series=len(series), points=sum(len(s) for s in series),
         intervals=sum(len(d.intervals) for d in detections), outage=reading.outage(),
         not_written_back=_written_back(reading, detections), proposed=queue.proposed, left=queue.left,
-        beside=beside.asked, left_out=beside.left_out,
+        beside=beside.asked, left_out=beside.left_out, source_state=ready.source_state,
     )
 
 

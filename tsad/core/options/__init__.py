@@ -18,10 +18,11 @@ from tsad.core.options.review import ReviewOptions
 from tsad.core.options.sampling import SamplingOptions
 from tsad.core.options.threshold import ThresholdOptions, ThresholdRuleOptions
 from tsad.core.options.tracking import TrackingOptions
+from tsad.core.options.watch import WatchOptions
 from tsad.core.options.windows import WindowOptions
 
 __all__ = [
     "AdapterOptions", "CacheOptions", "DownsampleOptions", "GoldOptions", "LoopOptions", "PromptOptions",
     "QualityOptions", "ReviewOptions", "SamplingOptions", "ThresholdOptions", "ThresholdRuleOptions", "TrackingOptions",
-    "WindowOptions",
+    "WatchOptions", "WindowOptions",
 ]  # fmt: skip
