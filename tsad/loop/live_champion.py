@@ -19,6 +19,7 @@ from tsad.loop.queue import queue_of
 from tsad.loop.runner import record_of
 
 if TYPE_CHECKING:
+    from tsad.review.label_studio.options import LabelStudioOptions
     from tsad.tracking.pyfunc_model import LoadedVersion
     from tsad.tracking.registry import Registry, Version
 
@@ -29,11 +30,13 @@ class Champion:
 
     Attributes:
         bench: under the config that the loop's windows are drawn under.
+        options: how windows look in Label Studio; composed once, not for each request.
         queue: windows of the newest queue, by their ids; what a push shows of them where this version has proposed it.
     """
 
     bench: Workbench
     loaded: LoadedVersion
+    options: LabelStudioOptions
     queue: Mapping[str, Choice] = field(default_factory=dict)
 
     @property
@@ -49,6 +52,7 @@ class _Known:
     bench: Workbench
     registry: Registry
     version: Version
+    options: LabelStudioOptions
     drawn: str
     queue: Mapping[str, Choice]
 
@@ -120,7 +124,7 @@ class LiveChampion:
             if self._now is not None and known.version.label != self._now.label:
                 self._now = self._loaded(known)
             elif self._now is not None and known.queue is not self._now.queue:
-                self._now = Champion(known.bench, self._now.loaded, known.queue)
+                self._now = Champion(known.bench, self._now.loaded, known.options, known.queue)
             self.problem = ""
         except TsadError as error:
             self._tell(str(error))
@@ -142,12 +146,12 @@ class LiveChampion:
             return replace(self._known, bench=own, registry=registry, version=version)
         queue = queue_of(own, record_of(drawn, DETECT)) if drawn is not None else []
         run_id = drawn.run_id if drawn is not None else ""
-        return _Known(own, registry, version, run_id, {c.window.window_id: c for c in queue})
+        return _Known(own, registry, version, own.label_studio(), run_id, {c.window.window_id: c for c in queue})
 
     def _loaded(self, known: _Known) -> Champion:
         loaded = load_registered(known.bench, known.registry, known.version)
         self._bench.context.progress.note(f"loop {self._bench.loop.name}: {known.version.label} answers from now on")
-        return Champion(known.bench, loaded, known.queue)
+        return Champion(known.bench, loaded, known.options, known.queue)
 
     def _present(self) -> _Known:
         if self._known is None:

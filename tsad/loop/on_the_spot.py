@@ -82,7 +82,7 @@ class OnTheSpot:
     def _answer(self, champion: Champion, form: Template, task: Mapping[str, Any]) -> dict[str, Any]:
         try:
             choice = self._choice(champion, form, task)
-            view = convert.drawn(choice, form, champion.bench.label_studio())
+            view = convert.drawn(choice, form, champion.options)
             offset = str(task["data"].get("utc_offset") or tasks.UTC)
             made = convert.prediction(choice, view, form, offset, champion.label)
             return made or {"model_version": champion.label, "result": [], "score": 0.0}

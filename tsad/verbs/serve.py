@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from pydantic import Field, model_validator
 
 from tsad.config.workbench import Workbench
 from tsad.core.control import StopRequested
-from tsad.core.errors import ConfigError
+from tsad.core.errors import ConfigError, TsadError
 from tsad.core.option_model import Options, Refusal
 from tsad.core.results import Result
 from tsad.core.serving import Address, Bounds
@@ -92,8 +93,9 @@ def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp:
             champion.current()
         at, model = Address(keys.host, keys.port), OnTheSpot(champion)
         with serving(bench).backend(at, token, model, hints.give, keys.bounds) as url:
-            if keys.connect:
-                champion.own.make_reviewer().connect("backend", keys.url or url, token)
+            reviewer, own = champion.own.make_reviewer() if keys.connect else None, keys.url or url
+            if reviewer is not None:
+                reviewer.connect("backend", own, token)
             local = keys.host in ("localhost", "::1") or keys.host.startswith("127.")
             up = console.answer(ServeUp(bench.loop.name, url, champion.label, place, not local), _present)
             try:
@@ -102,6 +104,10 @@ def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp:
                     time.sleep(POLL)
             except StopRequested:
                 console.say("stopping: what is being answered is answered first")
+            finally:
+                if reviewer is not None:
+                    with suppress(TsadError):
+                        reviewer.disconnect("backend", own)
     return up
 
 

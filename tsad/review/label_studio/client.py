@@ -262,15 +262,12 @@ class Client:
 
     def connect(self, kind: str, fields: Mapping[str, Any], number: int | None, forbidden: TsadError) -> None:
         """Make a connection, or write it in the place of number ``number``; ``forbidden`` = what a 403 means."""
-        path, what = f"/api/{kind}/", f"connect the project ({kind})"
-        if number is None:
-            self._send("POST", path, what, forbidden=forbidden, json=dict(fields))
-        else:
-            self._send("PATCH", f"{path}{number}/", what, forbidden=forbidden, json=dict(fields))
+        method, path = ("POST", f"/api/{kind}/") if number is None else ("PATCH", _connection(kind, number))
+        self._send(method, path, f"connect the project ({kind})", forbidden=forbidden, json=dict(fields))
 
     def disconnect(self, kind: str, number: int) -> None:
         """Delete a connection; one that is gone already is as good."""
-        self._send("DELETE", f"/api/{kind}/{number}/", f"disconnect the project ({kind})", gone=True)
+        self._send("DELETE", _connection(kind, number), f"disconnect the project ({kind})", gone=True)
 
     def _send(
         self, method: str, path: str, what: str, *, repeatable: bool = False, gone: bool = False,
@@ -371,6 +368,10 @@ class Client:
                 continue
             return
         raise ReviewError(f"{lost.found}, for {self._patience:.0f} s", lost.remedy)
+
+
+def _connection(kind: str, number: int) -> str:
+    return f"/api/{kind}/{number}{'' if kind == 'ml' else '/'}"
 
 
 def _batches(values: Sequence[int]) -> Iterator[Sequence[int]]:
