@@ -21,7 +21,7 @@ FLOORS = (
     {"config"},
     {"loop"},
     {"steps"},  # what a later issue moves to experiments/ and catalogue/
-    {"verbs"},
+    {"verbs", "service"},  # the one presents in the terminal, the other over HTTP; cli hands service to verbs
     {"cli"},
     {"__main__"},
 )
@@ -29,6 +29,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = {
     "torch", "transformers", "peft", "mlflow", "evaluate", "label_studio_sdk", "matplotlib", "sklearn", "datasets",
     "bitsandbytes", "accelerate", "playwright", "iotdb", "thrift", "sqlalchemy", "psycopg", "tsdownsample",
+    "fastapi", "starlette", "uvicorn",
 }  # fmt: skip
 # Modules that are themselves imported only where their library is at work.
 LAZY = {
@@ -40,6 +41,7 @@ LAZY = {
     "training/": {"torch", "transformers", "peft"},
     "plots/": {"matplotlib"},
     "sources/sql/": {"sqlalchemy"},
+    "service/": {"fastapi", "starlette", "uvicorn"},
 }
 MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 

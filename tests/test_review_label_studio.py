@@ -66,6 +66,8 @@ class FakeServer:
         self.before_import: Callable[[], None] = lambda: None
         self.tabs: dict[int, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
+        self.url = "http://x"
+        self.connected: dict[int, dict[str, Any]] = {}
 
     def find_projects(self, title: str) -> list[dict[str, Any]]:
         self.notice()
@@ -164,6 +166,15 @@ class FakeServer:
 
     def set_hotkey(self, action: str, key: str) -> None:
         self.keys[action] = key
+
+    def connections(self, kind: str, project: int) -> list[dict[str, Any]]:
+        return [{"id": number, **fields} for number, fields in self.connected.items()]
+
+    def connect(self, kind: str, fields: Any, number: int | None, forbidden: Exception) -> None:
+        self.connected[len(self.connected) + 1 if number is None else number] = dict(fields)
+
+    def disconnect(self, kind: str, number: int) -> None:
+        self.connected.pop(number, None)
 
     def task(self, number: int) -> dict[str, Any]:
         return json.loads(json.dumps(self.shown(next(r for r in self.rows if r["id"] == number))))

@@ -22,12 +22,14 @@ from test_layers import PACKAGE, ROOT, imports
 import tsad.loop
 from tsad import cli
 from tsad.config import compose, options_of, settings, workbench
+from tsad.core.control import StopRequested
 from tsad.core.option_model import Options
 from tsad.core.results import Result
 from tsad.core.windows import cut
 from tsad.files.locate import shipped
 from tsad.loop.common import load_series
 from tsad.verbs.console import Console
+from tsad.verbs.interrupts import Interrupts
 from tsad.verbs.lookup import verb_module
 
 VERBS = options_of("task")
@@ -199,8 +201,25 @@ def test_every_verb_answers_in_json(
     assert [command("studio", f"action={a}")[0]["action"] for a in ("start", "status", "stop")] == [
         "start", "status", "stop",
     ]  # fmt: skip
+    serve(command, monkeypatch)
     assert "adapter" in command("schema", "of=train")[0]["schemas"]["train"]["properties"]
     assert command.verbs == set(VERBS)
+
+
+def serve(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    (readiness,) = command("watch", "dry_run=true", *SMALL)
+    assert (readiness["loop"], readiness["ready"], readiness["ended"]) == ("demo", False, True)
+    (watched,) = command("watch", *SMALL)
+    assert watched["completed"] == [] and watched["readiness"]["ended"] is True
+
+    def stop(_: Interrupts) -> None:
+        raise StopRequested
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Interrupts, "safe_point", stop)
+        (up,) = command("serve", "port=0", *SMALL)
+    assert up["model_version"] == "tsad-demo-robust_zscore:1" and up["open"] is False
+    assert up["url"].startswith("http://127.0.0.1:") and up["token"].endswith("service/token")
 
 
 def look_at_the_store(command: Command, tmp_path: Path) -> None:

@@ -51,10 +51,11 @@ from tsad.core.environment import set_environment
 from tsad.core.errors import ConfigError, TsadError
 from tsad.core.printing import wrapped
 from tsad.files.locate import shipped
+from tsad.service.face import Face
 from tsad.verbs.console import Console
 from tsad.verbs.foot import Foot
 from tsad.verbs.interrupts import Interrupts
-from tsad.verbs.lookup import makes_loops, verb_module
+from tsad.verbs.lookup import makes_loops, verb_module, waits
 from tsad.verbs.progress import TerminalProgress
 from tsad.verbs.streams import width_of, write_lines
 
@@ -140,9 +141,10 @@ def run_verb(
     as_json = call.options.as_json
     console = Console(as_json, sys.stdout, call.foot)
     progress = TerminalProgress(console, call.foot)
-    context = Context(progress=progress, control=call.control)
+    context = Context(progress=progress, control=call.control, serving=Face())
     # What libraries print is no part of an answer in JSON.
-    with progress.command(verb), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    with progress.command(verb, waits(module)), aside:
         bench = workbench(checked, context)
         if job is not None and makes_loops(module):
             bench = bench.named(loop_of_job(checked, job))

@@ -19,6 +19,7 @@ from tsad.core.options import (
     SamplingOptions,
     ThresholdRuleOptions,
     TrackingOptions,
+    WatchOptions,
     WindowOptions,
 )
 
@@ -32,6 +33,7 @@ OPTIONS: dict[str, type[Options]] = {
     "downsample": DownsampleOptions,
     "prompt": PromptOptions,
     "engine": EngineOptions,
+    "watch": WatchOptions,
 }
 # Chosen by _target_; the class has the model beside it and derives from the base that is named here.
 BASES = {
@@ -44,10 +46,10 @@ BASES = {
 }
 GROUPS = (
     "loop", "source", "detector", "windows", "threshold", "adapter", "sampling", "gold", "review", "tracking", "cache",
-    "quality", "downsample", "prompt", "engine",
+    "quality", "downsample", "prompt", "engine", "watch",
 )  # fmt: skip
 # How this machine works, not what an iteration computes: never frozen, so that offline=only may finish an iteration.
-UNFROZEN = ("cache",)
+UNFROZEN = ("cache", "watch")
 # Keys that there were: what to type instead.
 SUCCESSORS = {
     "review.mode": "Choose review=simulated or review=label_studio.",
@@ -82,6 +84,7 @@ class Composed:
     downsample: DownsampleOptions
     prompt: PromptOptions
     engine: EngineOptions
+    watch: WatchOptions
     home: Path
     config_yaml: str
     overrides: tuple[str, ...]

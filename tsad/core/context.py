@@ -11,6 +11,7 @@ from tsad.core.control import Silent, Switch
 
 if TYPE_CHECKING:
     from tsad.core.protocols import Control, Progress
+    from tsad.core.serving import Serving
 
 T = TypeVar("T")
 
@@ -22,10 +23,12 @@ class Context:
     Attributes:
         progress: where long work says how far it is.
         control: what long work asks at every safe point.
+        serving: what answers HTTP for it; ``None`` = nothing does.
     """
 
     progress: Progress = field(default_factory=Silent)
     control: Control = field(default_factory=Switch)
+    serving: Serving | None = None
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)  # what is made may share too
 

@@ -26,7 +26,7 @@ from tsad.loop.gold import find_gold, fix_gold
 from tsad.loop.opening import open_loop, standalone
 from tsad.loop.pool import EarlierReviews, ScoredSeries
 from tsad.loop.queue import keep_queue
-from tsad.loop.reading import Reading
+from tsad.loop.reading import Reading, source_state
 from tsad.loop.results import Detected
 from tsad.loop.runner import Carried, Stage, Turn
 
@@ -115,20 +115,23 @@ class _Ready:
     Attributes:
         gold: ``None`` before it is fixed.
         carried: what people have answered of iterations that were given up. windows: that nobody has answered yet.
+        source_state: as it was before the series were read, so that nothing that comes meanwhile is missed.
     """
 
     reading: Reading
     gold: DatasetVersion | None
     carried: Carried
     windows: Sequence[Window]
+    source_state: str
 
 
 def _read(turn: Turn) -> _Ready | None:
     """``None`` where every window of the source has been answered: nothing is claimed, later calls look again."""
+    state = source_state(turn.bench.make_source())
     reading, gold = read_series(turn.bench), find_gold(turn.loop)
     carried = turn.carried() if gold is None else replace(turn.carried(), blind=())
     windows = without_overlap(unreviewed(turn, reading.series, gold), carried.windows)
-    return _Ready(reading, gold, carried, windows) if windows or carried.answered or gold is None else None
+    return _Ready(reading, gold, carried, windows, state) if windows or carried.answered or gold is None else None
 
 
 def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
@@ -160,7 +163,7 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
         gold_version=gold.digest if gold else None, series=len(series), points=sum(len(s) for s in series),
         intervals=sum(len(d.intervals) for d in detections), outage=reading.outage(),
         not_written_back=_written_back(reading, detections), proposed=queue.proposed, left=queue.left,
-        beside=beside.asked, left_out=beside.left_out,
+        beside=beside.asked, left_out=beside.left_out, source_state=ready.source_state,
     )
 
 

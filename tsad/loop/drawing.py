@@ -161,15 +161,16 @@ def _with_proposals(choices: Sequence[Choice], scored: ScoredSeries) -> list[Cho
             clip(_from(level, *own[id(c.window.series)], scored.runs), *c.window.span) for c in choices
         ]  # fmt: skip
     return [
-        replace(c, proposals=(Proposal(proposed, detection.origin), *_opinions(detection, c.window)))
+        replace(c, proposals=(Proposal(proposed, detection.origin), *proposals_of(detection, c.window)[1:]))
         for c, proposed in zip(choices, proposals, strict=True)
         for detection in (own[id(c.window.series)][1],)
     ]
 
 
-def _opinions(detection: Detection, window: Window) -> list[Proposal]:
-    """What each member of a committee proposes of a window by itself."""
-    return [replace(one, intervals=clip(one.intervals, *window.span)) for one in detection.opinions]
+def proposals_of(detection: Detection, window: Window) -> tuple[Proposal, ...]:
+    """What a detection proposes of a window, and behind it what each member of a committee does by itself."""
+    every = (Proposal(detection.intervals, detection.origin), *detection.opinions)
+    return tuple(replace(one, intervals=clip(one.intervals, *window.span)) for one in every)
 
 
 def _from(level: float, series: Series, detection: Detection, runs: ThresholdOptions) -> tuple[Interval, ...]:

@@ -11,9 +11,9 @@ what is not done. Nothing here is remembered outside MLflow and Label Studio.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,25 @@ class LoopState(Result):
         return self.waiting is not None
 
 
+@dataclass(frozen=True)
+class Terms:
+    """On which a loop goes on without anybody who calls for it.
+
+    Attributes:
+        enough: windows to learn from of the open queue that have to be judged; ``None`` = ``review.min_reviewed``.
+    """
+
+    enough: int | None = None
+
+    def of(self, bench: Workbench) -> Workbench:
+        """The workbench under them; whoever decides when to go on waits outside, not under the loop's lock."""
+        least = bench.review.min_reviewed if self.enough is None else self.enough
+        return replace(bench, review=bench.review.model_copy(update={"wait": False, "min_reviewed": least}))
+
+
+Agree = Callable[[Workbench, LoopStore, "Iteration | None"], Terms | None]
+
+
 def iterate(bench: Workbench, new: bool = False) -> LoopState:
     """Go on with the open iteration, or begin one, until people have to act or the loop reaches its end.
 
@@ -106,6 +125,35 @@ def iterate(bench: Workbench, new: bool = False) -> LoopState:
         ClaimError: another process works on this loop.
         StopRequested: it was asked to stop; what is finished is kept.
     """
+    state = _iterated(bench, new, None)
+    assert state is not None
+    return state
+
+
+def iterate_where(bench: Workbench, agree: Agree) -> LoopState | None:
+    """As :func:`iterate`, where ``agree`` says so of the open iteration (``None`` = there is none); else ``None``.
+
+    It is asked under the loop's lock: of several callers that find a loop ready one goes on, and the next one is asked
+    about what that one left.
+
+    Raises:
+        TsadError: as :func:`iterate`.
+    """
+    return _iterated(bench, False, agree)
+
+
+def loop_of(bench: Workbench) -> str:
+    """Name of the loop that a call of :func:`iterate` with these words is about.
+
+    Raises:
+        LoopError: several loops are open and none is named.
+    """
+    from tsad.tracking.store import open_store
+
+    return _chosen(open_store(bench.tracking, bench.home), bench)[0].loop.name
+
+
+def _iterated(bench: Workbench, new: bool, agree: Agree | None) -> LoopState | None:
     from tsad.tracking.store import open_store
 
     store = open_store(bench.tracking, bench.home)
@@ -117,21 +165,26 @@ def iterate(bench: Workbench, new: bool = False) -> LoopState:
     done = {i.number for i in loop.iterations() if not i.open}
     with _resumable(asked, loop), loop.lock() as held:
         draw_history(held)  # of a loop of before, or killed between an iteration's end and its point
-        iteration = _taken_up(asked, bench, held, new)
-        while iteration is not None or not _ended(bench, held):
+        iteration, first = _taken_up(asked, bench, held, new), bench
+        if agree is not None:
+            terms = agree(bench, held, iteration)
+            if terms is None:
+                return None
+            first, bench = terms.of(bench), Terms().of(bench)
+        while iteration is not None or not has_ended(bench, held):
             bench.context.control.safe_point()
             iteration = iteration or _begin(bench, held)
-            turn = Turn(bench, held, iteration, partial(undecided_in, held), partial(carried_over, bench, held))
+            turn = Turn(first, held, iteration, partial(undecided_in, held), partial(carried_over, first, held))
             if not _advance(turn):
                 break
-            iteration = None
+            iteration, first = None, bench
     return _state(bench, loop, done)
 
 
 def _check(asked: Workbench, bench: Workbench, loop: LoopStore, newest: Iteration | None, new: bool) -> None:
     """Refuse what cannot be done before long work begins, and before anything is frozen or given up."""
     open_one = newest if newest is not None and newest.open and not new else None
-    ended = open_one is None and _ended(bench, loop)
+    ended = open_one is None and has_ended(bench, loop)
     if newest is not None and (ended or not new):
         refuse_another_config(asked, newest)
     if ended and new:
@@ -152,7 +205,7 @@ def _taken_up(asked: Workbench, bench: Workbench, loop: LoopStore, new: bool) ->
         return None
     if iteration is not None and not asked.overrides:
         note(f"going on with loop {loop.name}, iteration {iteration.number} ({iteration.state})")
-    if iteration is None and not new and not _ended(bench, loop) and (done := loop.iterations()):
+    if iteration is None and not new and not has_ended(bench, loop) and (done := loop.iterations()):
         note(f"loop {loop.name} goes on under the config of iteration {done[-1].number}")
     return iteration
 
@@ -250,7 +303,7 @@ def _fresh_name(store: Store, bench: Workbench) -> str:
     while name in names:
         loop = LoopStore(store, name, bench.loop.lease)
         begun = loop.open_iteration()
-        if not _exhausted(begun) and (begun is not None or not _ended(bench, loop)):
+        if not _exhausted(begun) and (begun is not None or not has_ended(bench, loop)):
             break
         number += 1
         name = f"{bench.loop.name}-{number}"
@@ -266,7 +319,7 @@ def _completed(loop: LoopStore) -> list[Iteration]:
     return [i for i in loop.iterations() if i.state == COMPLETED]
 
 
-def _ended(bench: Workbench, loop: LoopStore) -> bool:
+def has_ended(bench: Workbench, loop: LoopStore) -> bool:
     """Whether ``loop.iterations`` are done or the champion has reached ``loop.until_f1``."""
     done = _completed(loop)
     if len(done) >= bench.loop.iterations:
@@ -289,7 +342,7 @@ def _state(bench: Workbench, loop: LoopStore, done: Collection[int]) -> LoopStat
     learning, evidence = gaps(bench, loop, completed[-1]) if completed else (None, None)
     return LoopState(
         loop=loop.name, iterations=iterations_done(loop), outages=tuple(_outages(loop, done)), waiting=people,
-        ended=_ended(bench, loop), limit=bench.loop.iterations,
+        ended=has_ended(bench, loop), limit=bench.loop.iterations,
         score=result_of(completed[-1], PROMOTE).scores.get(bench.gold.metric) if completed else None,
         exhausted=_exhausted(waiting), learning=learning, evidence=evidence,
     )

@@ -68,10 +68,26 @@ def missing(reviewed: Sequence[ReviewedWindow], min_reviewed: int) -> int:
     Args:
         min_reviewed: of the windows to learn from; 0 = all.
     """
+    return missing_blind(reviewed) + max(0, needed(reviewed, min_reviewed) - judged(reviewed))
+
+
+def missing_blind(reviewed: Sequence[ReviewedWindow]) -> int:
+    """How many gold windows wait still; at least one of them has to be judged."""
     gold = [r for r in reviewed if r.choice.purpose == Purpose.GOLD]
-    queue = [r for r in reviewed if r.choice.purpose == Purpose.TRAIN and r.state != ReviewState.SKIPPED]
-    judged = sum(not r.state.waits for r in queue)
     waiting = sum(r.state.waits for r in gold)
-    if gold and not any(r.usable for r in gold):
-        waiting = max(waiting, 1)
-    return waiting + max(0, min(len(queue), min_reviewed or len(queue)) - judged)
+    return max(waiting, 1) if gold and not any(r.usable for r in gold) else waiting
+
+
+def judged(reviewed: Sequence[ReviewedWindow]) -> int:
+    """Windows to learn from that have a truth."""
+    return sum(not r.state.waits for r in _to_learn_from(reviewed))
+
+
+def needed(reviewed: Sequence[ReviewedWindow], min_reviewed: int) -> int:
+    """Windows to learn from that have to be judged: so many, or all that nobody skips (0, or fewer than that)."""
+    queue = len(_to_learn_from(reviewed))
+    return min(queue, min_reviewed or queue)
+
+
+def _to_learn_from(reviewed: Sequence[ReviewedWindow]) -> list[ReviewedWindow]:
+    return [r for r in reviewed if r.choice.purpose == Purpose.TRAIN and r.state != ReviewState.SKIPPED]

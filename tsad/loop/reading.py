@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tsad.core.errors import TsadError
 from tsad.core.reading import ReadSummary, provenance_json
 from tsad.core.series import Series
 from tsad.core.types import Detection
+from tsad.files.hashing import digest_of_parts
 
 if TYPE_CHECKING:
     from tsad.sources.base import Source
@@ -61,6 +63,18 @@ def record_read(step: StepRun, summary: ReadSummary) -> None:
     )
     if summary.unreachable:
         step.tags({"tsad.source_unreachable": summary.unreachable, "tsad.source_state": summary.outage()})
+
+
+def source_state(source: Source) -> str:
+    """Digest of what a source holds now, without reading it: files by size and time, points of a database by where
+    their values begin and end; "" where it cannot be asked.
+    """
+    try:
+        points = source.points()
+        spans = source.extents(points).spans if source.ranged else {}
+        return digest_of_parts(source.digest(), *points, *(f"{name} {span}" for name, span in sorted(spans.items())))
+    except TsadError:
+        return ""
 
 
 def in_source_time(detection: Detection, shorter: Downsampled) -> Detection:

@@ -32,6 +32,7 @@ class Detected(Result):
         outage: that the source could not be reached and the cache answered, in words; else "".
         not_written_back: why the source has not all detections, in words; else "".
         beside: model versions that propose beside the champion; left_out: why others of ``review.beside`` do not.
+        source_state: digest of what the source held; "" = not known.
     """
 
     champion: int
@@ -49,6 +50,7 @@ class Detected(Result):
     left: int = 0
     beside: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    source_state: str = ""
 
     @property
     def split(self) -> str:

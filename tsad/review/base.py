@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from tsad.agreement.deciding import ConsensusRule
 from tsad.core.context import Context
@@ -14,6 +14,8 @@ from tsad.core.option_model import Configured, Options
 from tsad.core.options import ReviewOptions
 from tsad.core.reviews import Choice, ReviewedWindow
 from tsad.core.types import Interval
+
+Callback = Literal["webhook", "backend"]
 
 
 class Reviewer(Configured, ABC):
@@ -89,6 +91,18 @@ class Reviewer(Configured, ABC):
     def take_back(self, reviewed: Sequence[ReviewedWindow]) -> int:
         """Delete every answer to these windows, as they were pulled, so that people are asked again; how many."""
         raise self._no_batches()
+
+    def connect(self, kind: Callback, url: str, secret: str) -> None:
+        """Have this reviewer's own system call ``url``: to tell of answers, or for pre-annotations; twice is once.
+
+        Raises:
+            ReviewError: nothing is there that could call.
+            ConfigError: it calls no address of this kind; names what to set.
+        """
+        raise ReviewError(f"{type(self).__name__} calls nobody", "Leave the webhook out, or use review=label_studio.")
+
+    def disconnect(self, kind: Callback, url: str) -> None:
+        """Have it call ``url`` no more; nothing where it does not."""
 
     def _no_batches(self) -> ReviewError:
         return ReviewError(f"{type(self).__name__} takes no batch actions", "They are for review=label_studio.")

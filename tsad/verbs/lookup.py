@@ -24,3 +24,8 @@ def verb_module(verb: str) -> ModuleType:
 def makes_loops(verb: ModuleType) -> bool:
     """Whether each call of the verb is about a loop's own numbers, so that no two jobs of a sweep may share a loop."""
     return bool(getattr(verb, "MAKES_LOOPS", False))
+
+
+def waits(verb: ModuleType) -> bool:
+    """Whether the verb goes on for days, mostly waiting: a journal is to hold what happens, not that nothing does."""
+    return bool(getattr(verb, "WAITS", False))

@@ -20,12 +20,17 @@ SPINNER = "|/-\\"
 
 @dataclass
 class Watched:
-    """A part of the work while it goes on: items in all (``None`` = unknown), at its beginning, and now."""
+    """A part of the work while it goes on: items in all (``None`` = unknown), at its beginning, and now.
+
+    Attributes:
+        waits: it is waiting, which is worth no line where there is no terminal.
+    """
 
     name: str
     total: int | None
     first: int
     count: int
+    waits: bool = False
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -58,9 +63,9 @@ class TerminalProgress:
         self._parts: list[Watched] = []
 
     @contextmanager
-    def command(self, verb: str) -> Iterator[None]:
-        """The whole verb: what it does before and between its parts shows too."""
-        with self._within(Watched(verb, None, 0, 0)):
+    def command(self, verb: str, waits: bool = False) -> Iterator[None]:
+        """The whole verb: what it does before and between its parts shows too, unless it ``waits`` there."""
+        with self._within(Watched(verb, None, 0, 0, waits)):
             yield
 
     @contextmanager
@@ -98,7 +103,7 @@ class TerminalProgress:
         if not parts:
             return ""
         if not self._foot.live:
-            return f"{parts[-1].name}: {parts[-1].figures()}"
+            return "" if parts[-1].waits else f"{parts[-1].name}: {parts[-1].figures()}"
         part, width = parts[-1], width_of(sys.stderr) - 1
         label = " · ".join(outer.name for outer in parts[1:]) or part.name
         spin, figures = SPINNER[int(part.seconds * 5) % len(SPINNER)], part.figures()

@@ -19,10 +19,11 @@ from tsad.core.options.review import ReviewOptions
 from tsad.core.options.sampling import SamplingOptions
 from tsad.core.options.threshold import ThresholdOptions, ThresholdRuleOptions
 from tsad.core.options.tracking import TrackingOptions
+from tsad.core.options.watch import WatchOptions
 from tsad.core.options.windows import WindowOptions
 
 __all__ = [
     "AdapterOptions", "CacheOptions", "DownsampleOptions", "EngineOptions", "GoldOptions", "LoopOptions",
     "PromptOptions", "QualityOptions", "ReviewOptions", "SamplingOptions", "ThresholdOptions", "ThresholdRuleOptions",
-    "TrackingOptions", "WindowOptions",
+    "TrackingOptions", "WatchOptions", "WindowOptions",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tsad.core.context import Context
-from tsad.core.errors import ReviewError
+from tsad.core.errors import ReviewError, TsadError
 from tsad.review.label_studio.addresses import is_own
 
 if TYPE_CHECKING:
@@ -256,19 +256,35 @@ class Client:
         if present.get(action) != {"key": key}:
             self._send("PATCH", path, what, json={"custom_hotkeys": {**present, action: {"key": key}}})
 
+    def connections(self, kind: str, project: int) -> list[dict[str, Any]]:
+        """What the project is connected to: ``webhooks``, or ``ml`` (backends)."""
+        return list(self._send("GET", f"/api/{kind}/", f"list the project's {kind}", params={"project": project}))
+
+    def connect(self, kind: str, fields: Mapping[str, Any], number: int | None, forbidden: TsadError) -> None:
+        """Make a connection, or write it in the place of number ``number``; ``forbidden`` = what a 403 means."""
+        method, path = ("POST", f"/api/{kind}/") if number is None else ("PATCH", _connection(kind, number))
+        self._send(method, path, f"connect the project ({kind})", forbidden=forbidden, json=dict(fields))
+
+    def disconnect(self, kind: str, number: int) -> None:
+        """Delete a connection; one that is gone already is as good."""
+        self._send("DELETE", _connection(kind, number), f"disconnect the project ({kind})", gone=True)
+
     def _send(
-        self, method: str, path: str, what: str, *, repeatable: bool = False, gone: bool = False, **kwargs: Any
+        self, method: str, path: str, what: str, *, repeatable: bool = False, gone: bool = False,
+        forbidden: TsadError | None = None, **kwargs: Any,
     ) -> Any:
         """One call; its answer from JSON.
 
         Args:
             what: in words, for messages. repeatable: it may be made twice though it posts.
-            gone: it does not matter that there is no such thing (any more).
+            gone: it does not matter that there is no such thing (any more). forbidden: what a 403 means here.
         """
         again = repeatable or method != "POST"
         answer = self._waited_for(lambda: self._once(method, path, what, **kwargs), again)
         if gone and answer.status_code == 404:
             return None
+        if forbidden is not None and answer.status_code == 403:
+            raise forbidden
         if answer.status_code >= 400:
             raise _refused(self.url, what, answer.status_code, answer.text)
         return answer.json() if answer.content else None
@@ -352,6 +368,10 @@ class Client:
                 continue
             return
         raise ReviewError(f"{lost.found}, for {self._patience:.0f} s", lost.remedy)
+
+
+def _connection(kind: str, number: int) -> str:
+    return f"/api/{kind}/{number}{'' if kind == 'ml' else '/'}"
 
 
 def _batches(values: Sequence[int]) -> Iterator[Sequence[int]]:

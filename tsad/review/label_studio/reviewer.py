@@ -15,8 +15,18 @@ from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, Revie
 from tsad.files.hashing import digest_of_parts
 from tsad.files.locate import answers_folder
 from tsad.review.agreement import resolve
-from tsad.review.base import Reviewer
-from tsad.review.label_studio import batches, convert, fitting, instruction, projects, server, tabs, template
+from tsad.review.base import Callback, Reviewer
+from tsad.review.label_studio import (
+    batches,
+    connections,
+    convert,
+    fitting,
+    instruction,
+    projects,
+    server,
+    tabs,
+    template,
+)
 from tsad.review.label_studio.client import Client, where
 from tsad.review.label_studio.conflicts import answer_layers, people_for, settle, share_out
 from tsad.review.label_studio.kinds import read_kinds
@@ -229,6 +239,16 @@ class LabelStudioReviewer(Reviewer):
                 rows = self.client.tasks(project["id"], columns, conditions, ids)
                 ids = [row["id"] for row in rows if not model_version or model_version in versions_of(row)]
             return TaskWriter(self.client, reader).delete_untouched(ids)
+
+    def connect(self, kind: Callback, url: str, secret: str) -> None:
+        """See :meth:`Reviewer.connect`; raises as :meth:`pull` too."""
+        add = connections.add_webhook if kind == "webhook" else connections.add_backend
+        add(self.client, self._project()["id"], url, secret)
+
+    def disconnect(self, kind: Callback, url: str) -> None:
+        """See :meth:`Reviewer.disconnect`; raises as :meth:`pull` too."""
+        remove = connections.remove_webhook if kind == "webhook" else connections.remove_backend
+        remove(self.client, self._project()["id"], url)
 
     @property
     def rule(self) -> ConsensusRule:

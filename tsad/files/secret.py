@@ -1,0 +1,38 @@
+"""A secret of the program's own, kept for its user's eyes alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from tsad.core.errors import StorageError
+
+BYTES = 32
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in a file that only its owner reads; made at the first use, by one process of those that ask at once.
+
+    Raises:
+        StorageError: it cannot be read or written, or others may read it.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        scratch = path.with_name(f"{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(BYTES))
+        try:
+            os.link(scratch, path)  # fails where somebody was faster, whose secret it is then
+        except FileExistsError:
+            pass
+        finally:
+            scratch.unlink()
+        if path.stat().st_mode & 0o077:
+            raise StorageError(f"{path} can be read by others", f"Run chmod 600 {path}, or delete it.")
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path} cannot be read or written: {error}", "Look at its rights, or delete it.") from error
+    if not text:
+        raise StorageError(f"{path} is empty", "Delete it: the next start makes another.")
+    return text

@@ -1,0 +1,91 @@
+"""The one body of every error, and which status each has."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from tsad.core.errors import (
+    ClaimError,
+    ConfigError,
+    RegistryError,
+    ReviewError,
+    SeriesError,
+    SourceError,
+    TrackingError,
+    TsadError,
+)
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+log = logging.getLogger("tsad")
+
+# The first class that an error is of decides.
+STATUSES: tuple[tuple[type[TsadError], int], ...] = (
+    (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
+    (SeriesError, 422), (ConfigError, 422),
+)  # fmt: skip
+
+
+class RequestRefused(TsadError):
+    """A request that is refused before anything is done for it.
+
+    Args:
+        status: of HTTP. headers: of the answer, e.g. ``Retry-After``.
+    """
+
+    def __init__(self, status: int, found: str, remedy: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(found, remedy)
+        self.status, self.headers = status, dict(headers or {})
+
+
+def status_of(error: TsadError) -> int:
+    """The status of HTTP that an error has; 500 where none is named."""
+    if isinstance(error, RequestRefused):
+        return error.status
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+
+
+def body_of(error: TsadError) -> dict[str, Any]:
+    """What an answer says of an error: its name, what was found, what to do, and a number to find it by in the log."""
+    number = uuid.uuid4().hex[:12]
+    return {"code": type(error).__name__, "message": error.found, "remedy": error.remedy, "request_id": number}
+
+
+def install(app: FastAPI) -> None:
+    """Every error of the application as that body; what nobody has foreseen tells nothing of the inside."""
+
+    @app.exception_handler(TsadError)
+    async def named(request: Request, error: TsadError) -> JSONResponse:
+        return _answer(request, error, status_of(error), error.headers if isinstance(error, RequestRefused) else {})
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> JSONResponse:
+        refusal = RequestRefused(error.status_code, str(error.detail), "See /openapi.json for what there is.")
+        return _answer(request, refusal, error.status_code, dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        # Not what was sent: it may hold a token.
+        where = ", ".join(sorted({".".join(map(str, one["loc"])) for one in error.errors()}))
+        refusal = RequestRefused(422, f"the request does not fit: {where}", "See /openapi.json.")
+        return _answer(request, refusal, 422, {})
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
+        return _answer(request, TsadError("something nobody has foreseen", "See the service's log."), 500, {})
+
+
+def _answer(request: Request, error: TsadError, status: int, headers: Mapping[str, str]) -> JSONResponse:
+    body = body_of(error)
+    if status >= 500:
+        log.warning("%s %s (%s): %s", request.method, request.url.path, body["request_id"], error)
+    return JSONResponse(body, status, dict(headers))

@@ -1,0 +1,69 @@
+"""uvicorn in a thread of the call that serves: started when it listens, stopped when what it answers is answered."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from tsad.core.errors import ConfigError
+from tsad.core.serving import Address
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+GRACE = 30  # seconds in which requests that are being answered may end
+START_SECONDS = 30.0
+BACKLOG = 2048
+
+
+@contextmanager
+def running(app: FastAPI, at: Address) -> Iterator[str]:
+    """Serve while the block runs; gives the URL.
+
+    Raises:
+        ConfigError: the address is taken, or none of this machine's.
+    """
+    listener = _listener(at)
+    host, port = listener.getsockname()[:2]
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
+        timeout_graceful_shutdown=GRACE, timeout_keep_alive=30, backlog=BACKLOG,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="tsad-service", daemon=True)
+    thread.start()
+    try:
+        _await(server, thread)
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(GRACE + 5)
+        listener.close()
+
+
+def _listener(at: Address) -> socket.socket:
+    try:
+        family, kind, *_, where = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can listen at {at.host}:{at.port} ({error.strerror or error})",
+            "Choose another port (0 = any free one), and an address of this machine.",
+        ) from error
+    return listener
+
+
+def _await(server: uvicorn.Server, thread: threading.Thread) -> None:
+    until = time.monotonic() + START_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > until:
+            raise ConfigError("the service did not come up", "See its log.")
+        time.sleep(0.01)

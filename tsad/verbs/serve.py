@@ -1,0 +1,134 @@
+"""``tsad serve``: answers over HTTP until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tsad.config.workbench import Workbench
+from tsad.core.control import StopRequested
+from tsad.core.errors import ConfigError, TsadError
+from tsad.core.option_model import Options, Refusal
+from tsad.core.results import Result
+from tsad.core.serving import Address, Bounds
+from tsad.files.secret import kept_secret
+from tsad.loop.hearing import serving
+from tsad.loop.hints import Hints
+from tsad.loop.live_champion import LiveChampion
+from tsad.loop.on_the_spot import OnTheSpot
+from tsad.loop.watching import named_for_watching
+from tsad.verbs.console import Console
+
+POLL = 0.25  # seconds between two looks at whether to stop
+MB = 10**6
+
+
+class ServeKeys(Options):
+    """Own keys of ``tsad serve``."""
+
+    only: Literal["backend"]
+    host: str
+    port: int = Field(ge=0, le=65535)
+    token_env: str
+    connect: bool
+    url: str
+    preload: bool
+    poll_seconds: float = Field(gt=0)
+    running: int = Field(ge=1)
+    waiting: int = Field(ge=0)
+    seconds: float = Field(gt=0)
+    body_mb: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> ServeKeys:
+        if self.connect and not self.url and self.host in ("0.0.0.0", "::"):
+            found = "{host} is {0}, which nobody can call"
+            raise Refusal(found, "Say how Label Studio reaches it: {url}=http://...", self.host)
+        return self
+
+    @property
+    def bounds(self) -> Bounds:
+        """How much is done at once."""
+        return Bounds(self.running, self.waiting, self.seconds, int(self.body_mb * MB))
+
+
+keys_model = ServeKeys
+
+
+@dataclass(frozen=True, eq=False)
+class ServeUp(Result):
+    """What is served, and where.
+
+    Attributes:
+        model_version: of the champion; "" where there is none yet.
+        token: where it is to be had; never the token itself.
+        open: whether others on the network reach it.
+    """
+
+    loop: str
+    url: str
+    model_version: str
+    token: str
+    open: bool
+
+
+def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp:
+    """Serve until Ctrl-C or SIGTERM; what is being answered then is answered.
+
+    Raises:
+        ConfigError: nothing can listen there, the token's variable is not set, or Label Studio refuses to call there.
+        LoopError: several loops are open and none is named.
+        MissingPackageError: what answers HTTP is not installed.
+    """
+    bench = named_for_watching(bench)
+    token, place = _token(bench, keys.token_env)
+    champion, hints = LiveChampion(bench, keys.poll_seconds), Hints(bench.home, bench.loop.name)
+    with champion.followed():
+        if keys.preload:
+            champion.current()
+        at, model = Address(keys.host, keys.port), OnTheSpot(champion)
+        with serving(bench).backend(at, token, model, hints.give, keys.bounds) as url:
+            reviewer, own = champion.own.make_reviewer() if keys.connect else None, keys.url or url
+            if reviewer is not None:
+                reviewer.connect("backend", own, token)
+            local = keys.host in ("localhost", "::1") or keys.host.startswith("127.")
+            up = console.answer(ServeUp(bench.loop.name, url, champion.label, place, not local), _present)
+            try:
+                while True:
+                    bench.context.control.safe_point()
+                    time.sleep(POLL)
+            except StopRequested:
+                console.say("stopping: what is being answered is answered first")
+            finally:
+                if reviewer is not None:
+                    with suppress(TsadError):
+                        reviewer.disconnect("backend", own)
+    return up
+
+
+def _token(bench: Workbench, variable: str) -> tuple[str, str]:
+    """The token, and where it is to be had."""
+    if not variable:
+        path = bench.home / "service" / "token"
+        return kept_secret(path), str(path)
+    value = os.environ.get(variable, "")
+    if not value:
+        raise ConfigError(
+            f"token_env names {variable}, which is not set",
+            f"export {variable}=$(openssl rand -hex 32), or leave token_env out: one is made and kept in the store.",
+        )
+    return value, f"${variable}"
+
+
+def _present(up: ServeUp, console: Console) -> None:
+    answers = f"{up.model_version} answers" if up.model_version else "no champion yet; the first one will answer"
+    console.say(f"Label Studio's ML backend of loop {up.loop}: {up.url}   (Ctrl-C ends it)")
+    console.say(f"  {answers}")
+    console.say(f"  HTTP Basic, any user, the password is in {up.token}")
+    if up.open:
+        console.say("warning: whoever reaches it on the network can try; everything goes over it unencrypted")
