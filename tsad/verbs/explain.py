@@ -53,7 +53,7 @@ def _present_stretch(stretch: Explained, console: Console) -> None:
     if stretch.votes:
         console.table([
             {"member": v.member, "says": "not asked" if v.probability is None else f"{v.probability:.0%}",
-             "proposes itself": v.intervals} for v in stretch.votes
+             "intervals of its own": v.intervals} for v in stretch.votes
         ], "votes")  # fmt: skip
     for vote in stretch.votes:
         if vote.reason:
