@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import httpx
 import psutil
 from postgres import PostgresServer
 
+from tsad.files.locate import shipped
 from tsad.review.label_studio import addresses, server
 
 
@@ -89,14 +91,21 @@ class PostgresStudio:
             )  # fmt: skip
 
     def _environment(self, place: Path, port: int) -> dict[str, str]:
-        database = {
-            "DJANGO_DB": "default", "POSTGRE_HOST": self.postgres.host, "POSTGRE_PORT": str(self.postgres.port),
-            "POSTGRE_USER": self.postgres.user, "POSTGRE_PASSWORD": self.postgres.password,
-            "POSTGRE_NAME": self.postgres.database,
+        """What ``label_studio/compose.yaml`` gives it, with the variables of ``docs/label_studio_server.md``; apart
+        from where the database and the data are, which Docker's network and volumes say there."""
+        given = {
+            "POSTGRES_PASSWORD": self.postgres.password, "LABEL_STUDIO_USERNAME": self.keys.user,
+            "LABEL_STUDIO_PASSWORD": self.keys.password, "LABEL_STUDIO_HOST": "",
+            "LABEL_STUDIO_ALLOWED_HOSTS": "localhost,127.0.0.1",
         }  # fmt: skip
-        private = server.environment(place, self.keys, port)
-        legacy = ("LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN", "LABEL_STUDIO_USER_TOKEN")
-        return {k: v for k, v in private.items() if k not in legacy} | database
+        here = {
+            "POSTGRE_HOST": self.postgres.host, "POSTGRE_PORT": str(self.postgres.port),
+            "POSTGRE_USER": self.postgres.user, "POSTGRE_NAME": self.postgres.database,
+            "LABEL_STUDIO_BASE_DATA_DIR": str(place / "data"), "CSRF_TRUSTED_ORIGINS": f"http://localhost:{port}",
+        }  # fmt: skip
+        mine = ("LABEL_STUDIO_", "DJANGO_", "POSTGRE", "ALLOWED_HOSTS", "CSRF_", "PYTHONPATH", "HOST")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(mine) and not k.upper().endswith("_PROXY")}
+        return inherited | composed("app", given) | here
 
     def wait(self) -> PostgresStudio:
         """Until it answers; its first start migrates the database."""
@@ -108,6 +117,26 @@ class PostgresStudio:
         self._process.kill()
         self._process.wait()
         self.postgres.remove()
+
+
+def composed(service: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a service of ``label_studio/compose.yaml``, ``${NAME:-default}`` filled in as Compose does.
+
+    Raises:
+        KeyError: a variable that has to be given is not.
+    """
+    import yaml
+
+    def filled(match: re.Match[str]) -> str:
+        name, kind, rest = match["name"], match["kind"], match["rest"]
+        value = given.get(name, "")
+        if not value and kind == ":?":
+            raise KeyError(f"{name}: {rest}")
+        return value or rest or ""
+
+    told = yaml.safe_load((shipped("label_studio") / "compose.yaml").read_text("utf-8"))["services"][service]
+    pattern = re.compile(r"\$\{(?P<name>\w+)(?P<kind>:[-?])?(?P<rest>[^}]*)\}")
+    return {key: pattern.sub(filled, str(value)) for key, value in told["environment"].items()}
 
 
 def payload(token: str) -> dict[str, Any]:
