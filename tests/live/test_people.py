@@ -68,13 +68,23 @@ class Newcomer:
         done = self.run(str(KILLER), point, *arguments)
         assert done.returncode == -signal.SIGKILL, f"{point} was not reached\n{done.stdout}\n{done.stderr}"
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        env = {
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A verb that goes on beside the test; it writes into a file."""
+        with (self.place / f"{arguments[0]}.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tsad", *arguments], cwd=self.place, env=self.env, stdout=log, stderr=log
+            )
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
             **os.environ, "TSAD_HOME": str(self.home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
             "LABEL_STUDIO_API_KEY": self.studio.token, "COLUMNS": "160",
         }  # fmt: skip
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=self.place, env=env, capture_output=True, text=True, timeout=600,
+            [sys.executable, *arguments], cwd=self.place, env=self.env, capture_output=True, text=True, timeout=600,
             check=False,
         )
         assert self.studio.token not in done.stdout + done.stderr

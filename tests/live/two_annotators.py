@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import PATIENCE_MS
+from second_studio import until
 from test_people import Newcomer, project_in
 
 from tsad.training.datasets import load
@@ -127,8 +128,8 @@ def test_two_people_disagree_settle_it_and_the_iteration_trains_on_it(
     assert first.number != second.number
     for number in range(5):
         newcomer.csv(f"U1.TI{number}", number)
-    said = newcomer.tsad("iterate", *newcomer.settings, "review.overlap=1.0", "sampling.windows=3", "gold.windows=2",
-                         "gold.strata=1")  # fmt: skip
+    said = newcomer.tsad("iterate", *newcomer.settings, "loop.iterations=2", "review.overlap=1.0",
+                         "sampling.windows=3", "gold.windows=2", "gold.strata=1")  # fmt: skip
     project = project_in(said)
     tasks = {t["id"]: t for t in newcomer.tasks(project)}
     assert len(tasks) == 5 and all(t["overlap"] == 2 for t in tasks.values())
@@ -140,6 +141,9 @@ def test_two_people_disagree_settle_it_and_the_iteration_trains_on_it(
     waiting = newcomer.tsad("iterate")
     assert "1 conflict" in waiting and "waits for reviews" in waiting, waiting
 
+    watcher = newcomer.start("watch", f"loop.name={newcomer.name}", "watch.poll_seconds=3600", "watch.webhook=true",
+                             "watch.port=0")  # fmt: skip
+    until(120, lambda: studio.call("GET", "/api/webhooks/", params={"project": project}))
     first.open(project, disputed["id"])
     shot(first.page, "conflict")
     shown = next(t for t in newcomer.tasks(project) if t["id"] == disputed["id"])
@@ -150,9 +154,17 @@ def test_two_people_disagree_settle_it_and_the_iteration_trains_on_it(
     first.delete_regions()
     assert first.submit() == disputed["id"]
 
-    last = newcomer.tsad("iterate")
-    assert "waits" not in last, last
-    (iteration,) = newcomer.loop().iterations()
+    until(300, lambda: newcomer.loop().iterations()[-1].number == 2)  # no hand on the keyboard
+    until(300, lambda: newcomer.loop().iterations()[-1].state == "REVIEWING")
+    fresh = [t for t in newcomer.tasks(project) if t["id"] not in tasks]
+    assert fresh and all(t["data"]["confidence"] is not None for t in fresh)
+    champion = newcomer.loop().registry("robust_zscore").alias("champion")
+    assert {t["data"]["model_version"] for t in fresh} == {champion.label}
+    first.open(project, fresh[0]["id"])
+    shot(first.page, "next_iteration")
+    watcher.terminate()
+    assert watcher.wait(60) == 0
+    iteration = newcomer.loop().iterations()[0]
     assert iteration.state == "COMPLETED"
     kept = [load(newcomer.loop().fetch_dataset(r.digest, tmp_path / r.digest)) for r in newcomer.loop().datasets()]
     windows = {r.window.window_id: r for version in kept for r in version.windows}
