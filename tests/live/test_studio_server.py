@@ -19,7 +19,7 @@ from review_kit import label_studio_options
 from second_studio import Person, PostgresStudio, copied, killed, payload, until
 from test_label_studio import annotate, queue, tasks_of
 
-from tsad.core.errors import ConfigError, ReviewError
+from tsad.core.errors import ReviewError
 from tsad.core.reviews import ReviewState
 from tsad.core.types import Origin
 from tsad.review.label_studio import server
@@ -84,9 +84,6 @@ def test_colleagues_get_in_by_invitation_and_a_revoked_token_gets_nobody_in(
     legacy = reviewer_at(url, keys.token)
     choices = queue(3)
     assert legacy.push(choices) == 3
-    for kind in ("webhook", "backend"):  # whoever lets colleagues in calls nothing on its own machine
-        with pytest.raises(ConfigError, match=r"SSRF_PROTECTION_ENABLED=false and ML_BLOCK_LOCAL_IP=false"):
-            legacy.connect(kind, "http://127.0.0.1:9", "s3cret")  # type: ignore[arg-type]
     task = next(colleague.call("GET", "/api/tasks/", params={"project": legacy._project()["id"]})["tasks"].__iter__())
     mine = colleague.personal_token()
     answer = httpx.post(f"{url}/api/token/refresh/", json={"refresh": mine}, trust_env=False).json()["access"]
