@@ -69,7 +69,7 @@ def compared(bench: Workbench, pairs: list[tuple[Series, np.ndarray]], reviews: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--sets", nargs="+", default=["AIOPS_KPI", "MSCMD", "NAB", "SMD"])
     parser.add_argument("--reviews", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=2)

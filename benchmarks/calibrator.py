@@ -116,7 +116,7 @@ def write(entries: dict[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of labelled sets, one folder each")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="of labelled sets")
     parser.add_argument("--detectors", type=lambda text: text.split(","), default=list(DETECTORS))
     parser.add_argument("--remember", action="store_true", help="each series once more, with what reviews call normal")
     parser.add_argument("--write", action="store_true", help="put the weights into defaults.json")

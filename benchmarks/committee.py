@@ -173,7 +173,7 @@ def row(name: str, count: int, ours: FloatArray, other: FloatArray, members: str
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of labelled sets, one folder each")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="of labelled sets")
     parser.add_argument("--sets", nargs="*", help="names of its folders; none = all")
     parser.add_argument("--members", nargs="+", default=["patch", "poly", "nearest_neighbour"])
     parser.add_argument("--reviews", type=int, nargs="+", default=[0, 25, 100])

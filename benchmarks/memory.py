@@ -25,6 +25,7 @@ from tsad.detectors.evidence.remembered import MEMORY_ROWS
 from tsad.metrics.ranking import auc_pr, vus_pr
 from tsad.steps.sets import open_sets
 
+SETS = ("AIOPS_KPI", "MSCMD", "NAB", "SMD")
 PLAIN = ("neighbour", "short_neighbour", "cycle", "short_features", "long_features")
 SUMS = {"short + long features": ("short_features", "long_features"), "short + long memory": MEMORY_ROWS,
         "memory + features": ("short_features", "long_features", *MEMORY_ROWS)}  # fmt: skip
@@ -70,7 +71,7 @@ def measured(labelled: Labelled, given: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", required=True)
+    parser.add_argument("--sets", nargs="+", default=[f"../shared/data/{name}" for name in SETS])
     parser.add_argument("--cut", type=int, default=0, help="points of each series that count; 0 = all")
     parser.add_argument("--series", type=int, default=0, help="series of each set that count; 0 = all")
     parser.add_argument("--reviews", type=int, nargs="+", default=[12, 25, 50])

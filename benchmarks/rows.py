@@ -24,6 +24,7 @@ from tsad.detectors.evidence.examined import Examined
 from tsad.metrics.ranking import auc_pr, vus_pr
 from tsad.steps.sets import LabelledSet, open_sets
 
+SETS = ("AIOPS_KPI", "MSCMD", "NAB", "SMD")
 STEP = 5  # every how many-th buffer of VUS-PR, as tsad benchmark
 FIGURES = ("vus_pr", "auc_pr")
 
@@ -50,7 +51,7 @@ def leaders(path: Path, name: str, figure: str, network: str) -> tuple[float, st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", required=True)
+    parser.add_argument("--sets", nargs="+", default=[f"../shared/data/{name}" for name in SETS])
     parser.add_argument("--leaderboard", type=Path)
     parser.add_argument("--network", default="patch", help="its name in the leaderboard")
     parser.add_argument("--every", action="store_true", help="all rows, not the best alone")

@@ -32,6 +32,7 @@ from tsad.embeddings.stretches import around
 from tsad.loop.embedding import base_embedding
 from tsad.steps.sets import LabelledSet, open_sets
 
+SETS = ("AIOPS_KPI", "MSCMD", "NAB")
 NEAREST = (5, 10)
 PER_SERIES = 60  # candidates of each series, the likeliest
 QUERIES = 40  # of each verdict and set, at most
@@ -134,7 +135,7 @@ def measure(one: LabelledSet, detector: Detector, names: Sequence[str], most: in
 
 def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", required=True)
+    parser.add_argument("--sets", nargs="+", default=[f"../shared/data/{name}" for name in SETS])
     parser.add_argument("--detector", default="patch")
     parser.add_argument("--embeddings", nargs="+", choices=["shape", "base"], default=["shape"])
     parser.add_argument("--series", type=int, default=1000, help="of each set, the first so many")

@@ -240,7 +240,7 @@ def _weights(args: argparse.Namespace) -> list[str]:
 def main() -> None:
     """Read the arguments and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("held_out", "lora", "decoding"))
+    parser.add_argument("what", nargs="?", default="held_out", choices=("held_out", "lora", "decoding"))
     parser.add_argument("--detectors", nargs="+", default=["chatts_tiny", "qwen_vl_tiny"])
     parser.add_argument("--data", nargs="*", type=Path, default=[])
     parser.add_argument("--reviews", nargs="+", type=int, default=[25, 50, 100])
