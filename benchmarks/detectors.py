@@ -289,7 +289,8 @@ def _figures(detector: Detector, pairs: list[tuple[Series, BoolArray]]) -> tuple
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="speed", choices=("speed", "budget", "memory", "streaming", "quality"))
+    whats = ("speed", "budget", "memory", "streaming", "quality")
+    parser.add_argument("what", nargs="?", default=whats[0], choices=whats)
     parser.add_argument("--points", type=int, help="speed, budget, streaming: 200,000; memory: 5,000,000")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="quality: one folder per set in it")
     parser.add_argument("--sets", nargs="+", default=["NAB", "MSCMD", "AIOPS_KPI", "SMD"])
