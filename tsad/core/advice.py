@@ -10,7 +10,7 @@ def give_up(loop: str = "") -> str:
     named = f" {named_loop(loop)}" if loop else ""
     return (
         f"tsad iterate{named} new=true gives the open iteration up and begins another: what people have answered of "
-        "its queue goes into the new one (unless that is reviewed elsewhere)."
+        "its queue goes into the new one, as far as the source still holds it and people review in the same place."
     )
 
 

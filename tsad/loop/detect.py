@@ -28,7 +28,7 @@ from tsad.loop.pool import EarlierReviews, ScoredSeries
 from tsad.loop.queue import keep_queue
 from tsad.loop.reading import Reading, source_state
 from tsad.loop.results import Detected
-from tsad.loop.runner import Carried, Stage, Turn
+from tsad.loop.runner import Stage, Turn
 
 if TYPE_CHECKING:
     from tsad.tracking.pyfunc_model import LoadedVersion
@@ -114,13 +114,12 @@ class _Ready:
 
     Attributes:
         gold: ``None`` before it is fixed.
-        carried: what people have answered of iterations that were given up. windows: that nobody has answered yet.
+        windows: that no dataset version holds.
         source_state: as it was before the series were read, so that nothing that comes meanwhile is missed.
     """
 
     reading: Reading
     gold: DatasetVersion | None
-    carried: Carried
     windows: Sequence[Window]
     source_state: str
 
@@ -129,9 +128,8 @@ def _read(turn: Turn) -> _Ready | None:
     """``None`` where every window of the source has been answered: nothing is claimed, later calls look again."""
     state = source_state(turn.bench.make_source())
     reading, gold = read_series(turn.bench), find_gold(turn.loop)
-    carried = turn.carried() if gold is None else replace(turn.carried(), blind=())
-    windows = without_overlap(unreviewed(turn, reading.series, gold), carried.windows)
-    return _Ready(reading, gold, carried, windows, state) if windows or carried.answered or gold is None else None
+    windows = unreviewed(turn, reading.series, gold)
+    return _Ready(reading, gold, windows, state) if windows or gold is None else None
 
 
 def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
@@ -141,22 +139,26 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
     detections = loaded_detections(bench.context, loaded, series)
     record_detections(bench, step, series, detections)
     reading.record(step)
-    gold, windows, carried = ready.gold, ready.windows, ready.carried
+    gold, windows = ready.gold, ready.windows
     if gold is None and (gold := fix_gold(bench, loop, turn.iteration, series)) is not None:
-        taken = [r.window for r in gold.windows]
-        windows, carried = without_overlap(windows, taken), carried.apart_from(taken)
+        windows = without_overlap(windows, [r.window for r in gold.windows])
+    carried = turn.carried(series, gold)  # now, after the long part: what was answered meanwhile counts
+    windows = without_overlap(windows, carried.windows)
     scored = ScoredSeries(series, detections, loaded.threshold_options)
     known = latest_training(loop)
     before = EarlierReviews(contested(turn, windows), known.windows if known is not None else ())
     blind = gold is None and not carried.blind
     queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=blind, before=before)
-    queue = queue.with_carried(carried)
-    drawn = {c.window.window_id for c in queue.choices}
-    if stale := [c for c in carried.left if c.window.window_id not in drawn]:
+    drawn = {(c.window.window_id, c.purpose) for c in queue.choices}
+    # A window that is blind now must not show what was proposed for it before.
+    if stale := [c for c in carried.left if (c.window.window_id, c.purpose) not in drawn]:
         bench.make_reviewer().withdraw(stale)
     beside = ask_beside(bench, loop, queue.choices)
+    queue = replace(queue, choices=list(beside.choices)).with_carried(carried)
+    if carried.windows:
+        bench.context.progress.note(f"{len(carried.windows)} windows are taken over from what was given up")
     around = max(bench.windows.context, round(bench.label_studio().context * bench.windows.length))
-    keep_queue(step, beside.choices, around, labelled=bench.reviewer.needs_labels)
+    keep_queue(step, queue.choices, around, labelled=bench.reviewer.needs_labels)
     return Detected(
         champion=champion.version, model_version=loaded.origin.model_version, threshold=loaded.threshold,
         queued=queue.count(Purpose.TRAIN), gold_queued=queue.count(Purpose.GOLD),

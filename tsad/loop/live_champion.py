@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
+from tsad.core.control import Silent, Switch
 from tsad.core.errors import RegistryError, TsadError
 from tsad.core.reviews import Choice
 from tsad.loop.champion import load_registered, registry_of
@@ -126,8 +127,9 @@ class LiveChampion:
             elif self._now is not None and known.queue is not self._now.queue:
                 self._now = Champion(known.bench, self._now.loaded, known.options, known.queue)
             self.problem = ""
-        except TsadError as error:
-            self._tell(str(error))
+        except Exception as error:  # the thread that looks must not end over it: the one before goes on
+            known_kind = isinstance(error, TsadError)
+            self._tell(str(error) if known_kind else f"no champion can be loaded: {type(error).__name__}: {error}")
 
     def _follow(self, stop: threading.Event) -> None:
         while not stop.wait(self._seconds):
@@ -137,6 +139,8 @@ class LiveChampion:
         loop = open_loop(self._bench)
         iterations = loop.iterations()
         own = under_own_config(self._bench, next(reversed(iterations), None), False)
+        # A stop of the service lets what it answers be finished; and nobody is told of each request.
+        own = replace(own, context=replace(own.context, control=Switch(), progress=Silent()))
         registry = registry_of(own, loop)
         version = registry.alias("champion")
         if version is None:

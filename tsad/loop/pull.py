@@ -12,6 +12,7 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion, Purpose, ReviewedWindow, ReviewState
+from tsad.core.windows import without_overlap
 from tsad.loop.datasets import latest_training, put
 from tsad.loop.detect import DETECT
 from tsad.loop.gold import find_gold, put_gold
@@ -113,6 +114,10 @@ def _build(turn: Turn, step: StepRun, answers: Answers) -> Collected:
     if gold is None:
         gold = put_gold(bench, loop, iteration, [r for r in reviewed if r.choice.purpose == Purpose.GOLD])
     queue = [r for r in reviewed if r.choice.purpose == Purpose.TRAIN]
+    free = {w.window_id for w in without_overlap([r.window for r in queue], [r.window for r in gold.windows])}
+    if len(free) < len(queue):  # only gold windows score, only others train, whatever a queue of before holds
+        log.warning("%d reviewed windows overlap the gold set and do not train", len(queue) - len(free))
+        queue = [r for r in queue if r.window.window_id in free]
     # A killed attempt at this stage may have kept its version already: that one is no parent.
     parent = latest_training(loop, apart_from=iteration)
     version = put(bench, loop, iteration, queue, Purpose.TRAIN, parent)

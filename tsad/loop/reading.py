@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tsad.core.errors import TsadError
-from tsad.core.reading import ReadSummary, provenance_json
+from tsad.core.reading import Extents, ReadSummary, provenance_json
 from tsad.core.series import Series
 from tsad.core.types import Detection
 from tsad.files.hashing import digest_of_parts
@@ -71,10 +71,15 @@ def source_state(source: Source) -> str:
     """
     try:
         points = source.points()
-        spans = source.extents(points).spans if source.ranged else {}
-        return digest_of_parts(source.digest(), *points, *(f"{name} {span}" for name, span in sorted(spans.items())))
+        held = source.extents(points) if source.ranged else Extents({})
+        if held.unreachable or held.failures:  # the cache's answer is not the source's
+            return ""
+        spans = (f"{name} {span}" for name, span in sorted(held.spans.items()))
+        return digest_of_parts(source.digest(), *points, *spans)
     except TsadError:
         return ""
+    finally:
+        source.close()
 
 
 def in_source_time(detection: Detection, shorter: Downsampled) -> Detection:

@@ -128,7 +128,8 @@ def carry_out(reviews: Reviews, order: BatchOrder) -> BatchDone:
 
 def _answered(reviews: Reviews, order: BatchOrder, step: StepRun, by: str) -> BatchDone:
     selected = [r for r in reviews.current if _is_meant(r, order)]
-    kept = audited([r.window.window_id for r in selected], order.audit)
+    # The window whose answer is given to the others audits nothing.
+    kept = audited([r.window.window_id for r in selected if r.window.window_id != order.like], order.audit)
     at = _now()
     text = f"{order.words}, by {by} at {at}, run {step.run_id}"
     answers = [
@@ -150,6 +151,8 @@ def _returned(reviews: Reviews, order: BatchOrder, step: StepRun, by: str) -> Ba
         replace(r, annotations=tuple(a for a in r.annotations if batch is None or is_of_batch(a, batch)))
         for r in selected if r.annotations
     ]  # fmt: skip
+    if batch is not None and len(actions := {a.batch for r in given for a in r.annotations}) > 1:
+        raise LoopError(f"{len(actions)} batch actions have a run that begins with {batch}", "Give more digits.")
     step.json([_record(r.window.window_id, a) for r in given for a in r.annotations], "returned.json")
     at = _now()
     text = f"return, by {by} at {at}, run {step.run_id}"
@@ -189,6 +192,11 @@ def audits_of(loop: LoopStore, reviewed: Sequence[ReviewedWindow], iou: float) -
     return tuple(
         replace(_figures(action, names, by_window, iou), like=like) for (like, action), names in sorted(kept.items())
     )
+
+
+def audits_kept(loop: LoopStore) -> set[str]:
+    """Ids of all windows that batch actions have left to people."""
+    return {name for record in loop.finished_runs(REVIEW) for name in BatchDone.from_json(record.result).audits}
 
 
 def _figures(

@@ -67,9 +67,15 @@ def answer_given(reviews: Reviews, like: str) -> Literal["accept", "reject"]:
     """What people said of the window that is named, as an action for those that look like it.
 
     Raises:
-        LoopError: nobody has answered it, people disagree, or they drew something else than was proposed.
+        LoopError: nobody has answered it (a batch action is nobody), people disagree, or they drew something else than
+            was proposed.
     """
     one = _named(reviews, like)
+    if one.annotations and all(a.batch for a in one.annotations):
+        raise LoopError(
+            f"window {one.window.window_id} was answered by a batch action itself",
+            "Name a window that a person has answered.",
+        )
     if one.usable and not one.intervals:
         return "reject"
     if one.state is ReviewState.ACCEPTED:
@@ -91,6 +97,9 @@ def _named(reviews: Reviews, like: str) -> ReviewedWindow:
     named: Sequence[ReviewedWindow]
     if WINDOW_ID.fullmatch(like):
         named = [r for r in reviews.reviewed if r.window.window_id.startswith(like)]
+        if len(named) > 1:
+            ids = ", ".join(r.window.window_id for r in named[:3])
+            raise LoopError(f"the ids of {len(named)} windows begin with {like} ({ids}, ...)", "Give more digits.")
     else:
         named = [r for r in reviews.reviewed if (at := _moment(like, r)) is not None and _holds(r, at)]
     if not named:

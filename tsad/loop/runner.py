@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
 from tsad.core.results import Result
-from tsad.core.windows import without_overlap
 from tsad.loop.results import Undecided
 
 if TYPE_CHECKING:
-    from tsad.core.reviews import Choice
-    from tsad.core.series import Window
+    from tsad.core.reviews import Choice, DatasetVersion
+    from tsad.core.series import Series, Window
     from tsad.tracking.runs import Iteration, LoopStore, StepRecord, StepRun
 
 R = TypeVar("R", bound=Result)
@@ -25,8 +24,8 @@ class Carried:
     """What the queues of iterations that were given up leave to the next one.
 
     Attributes:
-        answered: choices to learn from that people have answered; blind: those that score the model.
-        left: choices that nobody has looked at; people need not any more.
+        answered: choices to learn from that people have answered, or audit; blind: those that score the model.
+        left: the others: nobody has to look at them any more, unless they are drawn again.
     """
 
     answered: tuple[Choice, ...] = ()
@@ -38,10 +37,9 @@ class Carried:
         """Those that are in the next queue as they are."""
         return [c.window for c in (*self.answered, *self.blind)]
 
-    def apart_from(self, gold: Sequence[Window]) -> Carried:
-        """What does not overlap a gold set that has been fixed since; of blind windows none."""
-        free = {w.window_id for w in without_overlap([c.window for c in self.answered], gold)}
-        return replace(self, answered=tuple(c for c in self.answered if c.window.window_id in free), blind=())
+
+def _nothing(series: Sequence[Series], gold: DatasetVersion | None) -> Carried:
+    return Carried()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +49,15 @@ class Turn:
     Attributes:
         loop: the loop under its lock.
         undecided: looks up what people have answered without a truth in the iterations before.
-        carried: looks up what people have answered of iterations that were given up.
+        carried: looks up what people have answered of iterations that were given up, of these series and apart from
+            the gold set.
     """
 
     bench: Workbench
     loop: LoopStore
     iteration: Iteration
     undecided: Callable[[], Sequence[Undecided]] = tuple
-    carried: Callable[[], Carried] = Carried
+    carried: Callable[[Sequence[Series], DatasetVersion | None], Carried] = _nothing
 
 
 def _nothing(turn: Turn) -> Turn:

@@ -98,6 +98,7 @@ class _Looks:
     tried: str = ""
     _queues: dict[str, Sequence[Choice]] = field(default_factory=dict)
     _hooked: set[str] = field(default_factory=set)
+    _looked: bool = False  # whether a look has gone through: what fails later is told, and no reason to end
 
     def look(self, settles: bool = False) -> Readiness:
         """How the loop stands now."""
@@ -106,7 +107,9 @@ class _Looks:
         if newest is not None:
             refuse_another_config(self.asked, newest)
         bench = under_own_config(self.asked, newest, False)
-        return self.of(bench, loop, newest if newest is not None and newest.open else None, settles)
+        standing = self.of(bench, loop, newest if newest is not None and newest.open else None, settles)
+        self._looked = True
+        return standing
 
     def of(self, bench: Workbench, loop: LoopStore, iteration: Iteration | None, settles: bool = False) -> Readiness:
         """The same of an iteration that is known already."""
@@ -122,8 +125,13 @@ class _Looks:
         """Have hints sent, once for each queue that lies with people."""
         pushed = bench.reviewer.people and iteration.finished(PUSH.name) is not None
         if self.hook is not None and pushed and iteration.run_id not in self._hooked:
-            self.hook(bench.make_reviewer())
             self._hooked.add(iteration.run_id)
+            try:
+                self.hook(bench.make_reviewer())
+            except ConfigError as error:  # what no waiting mends: a shared server that refuses to call
+                if not self._looked:
+                    raise
+                bench.context.progress.note(f"nobody tells of answers, so they are looked for: {error}")
 
     def _queue(self, bench: Workbench, iteration: Iteration) -> Sequence[Choice]:
         if iteration.run_id not in self._queues:
@@ -144,6 +152,7 @@ class _Watcher:
     _last: Readiness | None = None
     _told: str = ""
     _failures: int = 0
+    _spent: float = 0.0  # seconds that the last look took
 
     def run(self) -> WatchDone:
         """Look, go on where it is ready, wait; until the end."""
@@ -161,8 +170,10 @@ class _Watcher:
     def _turn(self) -> bool:
         """One look and, where it is ready, one turn; whether the loop has reached its end."""
         self.asked.context.control.safe_point()
+        begun = time.monotonic()
         try:
             self._last = self.looks.look(settles=True)
+            self._spent = time.monotonic() - begun
             if self._last.ready:
                 self._note(iterate_where(self.asked, self._terms))
             self._failures = 0
@@ -208,10 +219,13 @@ class _Watcher:
         return float(min(seconds * 2 ** min(self._failures, 20), max(LONGEST, seconds)))
 
     def _wait(self, hints: Hints, mark: int) -> None:
-        """Until the next look is due, or shortly after a hint."""
+        """Until the next look is due, or shortly after a hint.
+
+        None shortens the wait after a failure, and whoever sends many has at most half of the time spent on looking.
+        """
         until, heard = time.monotonic() + self._delay(), False
         while (left := until - time.monotonic()) > 0:
             self.asked.context.control.safe_point()
             time.sleep(min(POLL, left))
-            if not heard and hints.mark() != mark:
-                heard, until = True, min(until, time.monotonic() + SETTLE)
+            if not heard and not self._failures and hints.mark() != mark:
+                heard, until = True, min(until, time.monotonic() + max(SETTLE, self._spent))

@@ -52,7 +52,8 @@ def select(pool: Pool, strategy: Strategy, seed: int = 0) -> list[tuple[int, flo
     groups = np.unique([w.point_id for w in pool.windows], return_inverse=True)[1].astype(np.int64)
     weighed = strategy.parts(pool)
     rarer = np.where(pool.answered, FLOOR, 1.0) / likes if pool.answered is not None else 1.0 / likes
-    weighed = [replace(part, weights=rarer * part.weights) for part in weighed]
+    # Never below the floor that a strategy keeps: no estimate is one window's mercy.
+    weighed = [replace(p, weights=np.maximum(rarer * p.weights, FLOOR * p.weights.max())) for p in weighed]
     total = sum(part.share for part in weighed)
     parts = np.array([capped(part.weights, options.windows * part.share / total) for part in weighed])  # [S, N]
     probabilities = inclusion_probabilities(parts.sum(axis=0), groups, options.windows, options.max_per_series)

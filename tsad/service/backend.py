@@ -27,7 +27,9 @@ def backend(token: str, model: Predicting, hint: Callable[[], None], gate: Gate,
     @router.get("/")
     @router.get("/health")
     async def health() -> dict[str, Any]:
-        return {"status": "UP", "model_class": MODEL_CLASS, **model.state()}
+        """Without a token, so that it says whether something is wrong, not what: that is in the log."""
+        state = model.state()
+        return {"status": "UP", "model_class": MODEL_CLASS, **state, "problem": bool(state["problem"])}
 
     @router.post("/setup", dependencies=needs_token)
     async def setup(request: Request) -> dict[str, Any]:
@@ -41,6 +43,7 @@ def backend(token: str, model: Predicting, hint: Callable[[], None], gate: Gate,
 
     @router.post("/predict", dependencies=needs_token)
     async def predict(request: Request) -> dict[str, Any]:
+        gate.require_room()
         asked = await json_of(request, most)
         tasks, template = _tasks(asked), str(asked.get("label_config") or "")
         results = await gate.run(lambda: model.predict(tasks, template))

@@ -37,7 +37,7 @@ class Face:
 
         gate = Gate(bounds)
         try:
-            with running(make_app(backend(token, model, hint, gate, bounds.body)), at) as url:
+            with running(make_app(backend(token, model, hint, gate, bounds.body)), at, bounds.seconds) as url:
                 yield url
         finally:
             gate.close()

@@ -30,7 +30,7 @@ class Gate:
         """
         self._enter()
         try:
-            future = self._threads.submit(work)
+            future = self._threads.submit(_contained, work)
         except RuntimeError as error:
             self._leave()
             headers = {"Retry-After": RETRY_AFTER}
@@ -40,7 +40,7 @@ class Gate:
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self._bounds.seconds)
         except TimeoutError as error:
             if future.done():
-                raise  # the work's own
+                return future.result()  # it came as the time was up; or the work's own error
             future.cancel()
             raise RequestRefused(
                 503, f"no answer within {self._bounds.seconds:g} s", "Ask for fewer tasks, or raise seconds=.",
@@ -50,6 +50,11 @@ class Gate:
     def close(self) -> None:
         """Take nothing more; what runs is finished."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def require_room(self) -> None:
+        """Refuse before anything of a request is read. Raises RequestRefused as :meth:`run`."""
+        self._enter()
+        self._leave()
 
     def _enter(self) -> None:
         with self._lock:
@@ -63,3 +68,14 @@ class Gate:
     def _leave(self) -> None:
         with self._lock:
             self._inside -= 1
+
+
+def _contained(work: Callable[[], T]) -> T:
+    """The work; what would end a process ends the request alone."""
+    try:
+        return work()
+    except Exception:
+        raise
+    except BaseException as error:
+        headers = {"Retry-After": RETRY_AFTER}
+        raise RequestRefused(503, "the service is stopping", "Try again later.", headers) from error

@@ -17,14 +17,17 @@ from tsad.core.serving import Address
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-GRACE = 30  # seconds in which requests that are being answered may end
+CONNECTIONS = 256  # open ones at a time; the next is told 503
 START_SECONDS = 30.0
 BACKLOG = 2048
 
 
 @contextmanager
-def running(app: FastAPI, at: Address) -> Iterator[str]:
+def running(app: FastAPI, at: Address, grace: float = 30.0) -> Iterator[str]:
     """Serve while the block runs; gives the URL.
+
+    Args:
+        grace: seconds in which requests that are being answered may end.
 
     Raises:
         ConfigError: the address is taken, or none of this machine's.
@@ -33,7 +36,7 @@ def running(app: FastAPI, at: Address) -> Iterator[str]:
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
-        timeout_graceful_shutdown=GRACE, timeout_keep_alive=30, backlog=BACKLOG,
+        timeout_graceful_shutdown=round(grace), limit_concurrency=CONNECTIONS, timeout_keep_alive=30, backlog=BACKLOG,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="tsad-service", daemon=True)
@@ -43,7 +46,7 @@ def running(app: FastAPI, at: Address) -> Iterator[str]:
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
         server.should_exit = True
-        thread.join(GRACE + 5)
+        thread.join(grace + 5)
         listener.close()
 
 
@@ -51,8 +54,12 @@ def _listener(at: Address) -> socket.socket:
     try:
         family, kind, *_, where = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(where)
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise ConfigError(
             f"nothing can listen at {at.host}:{at.port} ({error.strerror or error})",

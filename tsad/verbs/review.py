@@ -63,6 +63,8 @@ class ReviewKeys(Options):
             raise Refusal(
                 "{audit}={0} with {action}={1}", "It goes with accept, reject and same.", self.audit, self.action
             )
+        if self.like and self.window:
+            raise Refusal("{window} and {like} both say which windows", "Leave one of them out.")
         if self.action == "same" and not self.like:
             raise Refusal("{action}=same needs {like}", "Name the window whose answer is given to those like it.")
         if answers and self.like and not self.audit:

@@ -24,6 +24,7 @@ from tsad.loop.on_the_spot import OnTheSpot
 from tsad.loop.watching import named_for_watching
 from tsad.verbs.console import Console
 
+WAITS = True  # no line now and then
 POLL = 0.25  # seconds between two looks at whether to stop
 MB = 10**6
 
@@ -106,7 +107,7 @@ def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp:
                 console.say("stopping: what is being answered is answered first")
             finally:
                 if reviewer is not None:
-                    with suppress(TsadError):
+                    with suppress(TsadError, StopRequested):
                         reviewer.disconnect("backend", own)
     return up
 

@@ -109,10 +109,10 @@ def start(
 
     require_package()
     place, address = folder(home), own_address(host or HOST)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(0o700)
-        with ExitStack() as held:
+    with ExitStack() as held:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            place.chmod(0o700)
             with FileLock(place / "start.lock"):  # two starts at once must not make two servers
                 state = status(home)
                 if state is None:
@@ -123,14 +123,15 @@ def start(
                             "Choose another with port=<number>, or port=0 for any.",
                         )
                     state = _spawn(home, number, address, host)
-            if host and state.get("address", HOST) != address:
-                raise ReviewError(
-                    f"Label Studio runs at {state['url']}, which is not {host}",
-                    "Stop it first: tsad studio action=stop.",
-                )
-            _wait(state, place / "server.log", wait, context or Context())
-    except OSError as error:
-        raise StorageError(f"{place} cannot be written: {error}", "Name another store: TSAD_HOME=<folder>.") from error
+        except OSError as error:
+            raise StorageError(
+                f"{place} cannot be written: {error}", "Name another store: TSAD_HOME=<folder>."
+            ) from error
+        if host and state.get("address", HOST) != address:
+            raise ReviewError(
+                f"Label Studio runs at {state['url']}, which is not {host}", "Stop it first: tsad studio action=stop."
+            )
+        _wait(state, place / "server.log", wait, context or Context())
     return str(state["url"])
 
 

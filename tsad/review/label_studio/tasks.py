@@ -73,7 +73,7 @@ def columns_of(task: Mapping[str, Any], template: Template) -> tuple[IntArray, F
     try:
         places = [place_of(value, template.time_kind) for value in rows[TIME_COLUMN]]
         values = np.array([[np.nan if v is None else v for v in rows[name]] for name in names], np.float64).T
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         found = f"the series of {where} cannot be read: {error}"
         raise ReviewError(found, "It takes numbers, and times like 2026-01-31 08:00:00.") from error
     stamps = np.array(places, np.float64)

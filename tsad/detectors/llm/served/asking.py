@@ -84,6 +84,11 @@ class ServedQuestions(Questions):
         choice = server.chat(body)
         text = choice["message"]["content"]
         parsed = mended_aloud(text, positions)
+        if not parsed.readable and not self.free:
+            raise EngineError(
+                f"the server at {server.url} does not keep to the schema it was given: it says {text[:80]!r}",
+                "Take a server that honours response_format, or detector.decoding=free.",
+            )
         sure = [1.0] * len(parsed.marks)
         if self.engine.logprobs:
             sure = confidences(text, _tokens(choice, server.url), parsed.marks)
