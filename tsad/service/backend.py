@@ -29,7 +29,7 @@ def backend(token: str, model: Predicting, hint: Callable[[], None], gate: Gate,
     async def health() -> dict[str, Any]:
         """Without a token, so that it says whether something is wrong, not what: that is in the log."""
         state = model.state()
-        return {"status": "UP", "model_class": MODEL_CLASS, **state, "problem": bool(state["problem"])}
+        return {"status": "UP", "model_class": MODEL_CLASS, **state, "problem": bool(state.get("problem"))}
 
     @router.post("/setup", dependencies=needs_token)
     async def setup(request: Request) -> dict[str, Any]:
