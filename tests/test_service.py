@@ -89,8 +89,9 @@ def refused(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 def test_the_protocol_of_label_studio_s_backend(served: Served) -> None:
     with served.client() as http:
+        known = {"status": "UP", "model_class": "tsad", "model_version": "m:1", "problem": False}
         for path in ("/", "/health"):
-            assert http.get(path).json() == {"status": "UP", "model_class": "tsad", "model_version": "m:1", "problem": False}
+            assert http.get(path).json() == known
         assert http.post("/setup", json={"project": "1.2", "access_token": "s3cret"}).json() == {"model_version": "m:1"}
         assert http.get("/versions").json() == {"versions": ["m:1"], "message": ""}
         answer = http.post("/predict", json={"tasks": [TASK, TASK], "label_config": "<View/>"})

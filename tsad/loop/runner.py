@@ -38,7 +38,7 @@ class Carried:
         return [c.window for c in (*self.answered, *self.blind)]
 
 
-def _nothing(series: Sequence[Series], gold: DatasetVersion | None) -> Carried:
+def _nothing_carried(series: Sequence[Series], gold: DatasetVersion | None) -> Carried:
     return Carried()
 
 
@@ -57,7 +57,7 @@ class Turn:
     loop: LoopStore
     iteration: Iteration
     undecided: Callable[[], Sequence[Undecided]] = tuple
-    carried: Callable[[Sequence[Series], DatasetVersion | None], Carried] = _nothing
+    carried: Callable[[Sequence[Series], DatasetVersion | None], Carried] = _nothing_carried
 
 
 def _nothing(turn: Turn) -> Turn:
