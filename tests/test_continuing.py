@@ -40,7 +40,7 @@ def turned(monkeypatch: pytest.MonkeyPatch) -> list[Workbench]:
         return False
 
     monkeypatch.setattr(turns, "_advance", advance)
-    monkeypatch.setattr(turns, "_state", lambda *_: None)
+    monkeypatch.setattr(turns, "_state", lambda *_: object())
     return benches
 
 

@@ -380,7 +380,7 @@ def test_damaged_defaults_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 SLOW = {"patch", "matrix_profile"}  # patch has tests of its own, the other compiles for minutes
-WITHOUT_WEIGHTS = {"chatts_8b", "chatts_14b", "qwen_vl_8b"}  # nobody can have them here
+WITHOUT_WEIGHTS = {"chatts_8b", "chatts_14b", "chatts_smol", "qwen_vl_8b", "text"}  # not to be had in a test
 
 
 @pytest.mark.parametrize("name", sorted(set(options_of("detector")) - SLOW - WITHOUT_WEIGHTS))

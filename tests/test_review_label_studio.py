@@ -580,18 +580,20 @@ def test_a_missing_package_and_a_taken_port_are_named(tmp_path: Path, monkeypatc
     import importlib.metadata
     import socket
 
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(ReviewError, match=f"Port {port} on 127.0.0.1 is taken"):
-            server.start(tmp_path, port)
-        with pytest.raises(ReviewError, match=f"Port {port} on 127.0.0.2 is taken"):  # it minds localhost's, too
-            server.start(tmp_path, port, host="127.0.0.2")
-    with addresses.reserved_port("127.0.0.1", (port,)) as held:
-        assert held == port
-        with pytest.raises(ReviewError, match=f"Port {port} on 127.0.0.1 is taken"):  # by a server about to listen
-            server.start(tmp_path, port)
-        with addresses.reserved_port("127.0.0.1", (port,)) as other:
-            assert other != port, "two starts at once take two"
+    with monkeypatch.context() as installed:
+        installed.setattr(server, "require_package", lambda: None)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            with pytest.raises(ReviewError, match=f"Port {port} on 127.0.0.1 is taken"):
+                server.start(tmp_path, port)
+            with pytest.raises(ReviewError, match=f"Port {port} on 127.0.0.2 is taken"):  # it minds localhost's, too
+                server.start(tmp_path, port, host="127.0.0.2")
+        with addresses.reserved_port("127.0.0.1", (port,)) as held:
+            assert held == port
+            with pytest.raises(ReviewError, match=f"Port {port} on 127.0.0.1 is taken"):  # by a server about to listen
+                server.start(tmp_path, port)
+            with addresses.reserved_port("127.0.0.1", (port,)) as other:
+                assert other != port, "two starts at once take two"
 
     def absent(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)

@@ -42,10 +42,10 @@ class EngineOptions(Options):
     @classmethod
     def _address(cls, url: str) -> str:
         parts = urlsplit(url)
+        if "@" in url or parts.query:  # before anything is said of it: it may hold a password
+            raise Refusal("{key} holds a login or a query", "Put the token into the variable that token_env names.")
         if url and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise Refusal("{key} is {0}", "It is an address such as http://127.0.0.1:8000/v1.", url)
-        if parts.username or parts.password or parts.query:
-            raise Refusal("{key} holds a login or a query", "Put the token into the variable that {token_env} names.")
         return url.rstrip("/")
 
 
