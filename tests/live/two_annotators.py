@@ -155,7 +155,7 @@ def test_two_people_disagree_settle_it_and_the_iteration_trains_on_it(
     assert first.submit() == disputed["id"]
 
     until(300, lambda: newcomer.loop().iterations()[-1].number == 2)  # no hand on the keyboard
-    until(300, lambda: newcomer.loop().iterations()[-1].state == "REVIEWING")
+    until(300, lambda: newcomer.loop().iterations()[-1].finished("PUSH") is not None)  # REVIEWING begins before it
     fresh = [t for t in newcomer.tasks(project) if t["id"] not in tasks]
     assert fresh and all(t["data"]["confidence"] is not None for t in fresh)
     champion = newcomer.loop().registry("robust_zscore").alias("champion")
