@@ -109,3 +109,22 @@ def near_identical(outlines: list[FloatArray], within: float) -> IntArray:
                 free[own] = False
                 groups[members[own]] = members[first]
     return groups
+
+
+def likeness_of(away: FloatArray) -> FloatArray:
+    """Distances as likeness: 1 = the same, 0 = as far as it gets or farther."""
+    likeness: FloatArray = (1.0 - away / FARTHEST).clip(0, 1)
+    return likeness
+
+
+def twins_of(reviewed: list[FloatArray], open_ones: list[FloatArray], within: float) -> tuple[IntArray, BoolArray]:
+    """Groups of open windows that are all but the same, and which of them people have answered in another one.
+
+    Args:
+        reviewed, open_ones: outlines, as for :func:`near_identical`.
+
+    Returns:
+        [N] and [N], of the open ones.
+    """
+    groups = near_identical([*reviewed, *open_ones], within)[len(reviewed) :]
+    return groups, groups < len(reviewed)

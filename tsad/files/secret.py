@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from tsad.core.errors import StorageError
+from tsad.core.errors import ConfigError, StorageError
 
 BYTES = 32
 
@@ -36,3 +36,21 @@ def kept_secret(path: Path) -> str:
     if not text:
         raise StorageError(f"{path} is empty", "Delete it: the next start makes another.")
     return text
+
+
+def secret_in(variable: str, key: str, otherwise: str) -> str:
+    """The secret in an environment variable.
+
+    Args:
+        key: that names the variable. otherwise: what leaving it out leads to, for the message.
+
+    Raises:
+        ConfigError: it is not set.
+    """
+    value = os.environ.get(variable, "")
+    if not value:
+        raise ConfigError(
+            f"{key} names {variable}, which is not set",
+            f"export {variable}=$(openssl rand -hex 32), or leave {key} out{otherwise}.",
+        )
+    return value

@@ -114,12 +114,13 @@ class _Ready:
 
     Attributes:
         gold: ``None`` before it is fixed.
-        windows: that no dataset version holds.
+        known: the training set so far. windows: that no dataset version holds.
         source_state: as it was before the series were read, so that nothing that comes meanwhile is missed.
     """
 
     reading: Reading
     gold: DatasetVersion | None
+    known: DatasetVersion | None
     windows: Sequence[Window]
     source_state: str
 
@@ -128,8 +129,9 @@ def _read(turn: Turn) -> _Ready | None:
     """``None`` where every window of the source has been answered: nothing is claimed, later calls look again."""
     state = source_state(turn.bench.make_source())
     reading, gold = read_series(turn.bench), find_gold(turn.loop)
-    windows = unreviewed(turn, reading.series, gold)
-    return _Ready(reading, gold, windows, state) if windows or gold is None else None
+    known = latest_training(turn.loop)
+    windows = unreviewed(turn, reading.series, gold, known)
+    return _Ready(reading, gold, known, windows, state) if windows or gold is None else None
 
 
 def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
@@ -145,8 +147,7 @@ def _detect(turn: Turn, step: StepRun, ready: _Ready) -> Detected:
     carried = turn.carried(series, gold)  # now, after the long part: what was answered meanwhile counts
     windows = without_overlap(windows, carried.windows)
     scored = ScoredSeries(series, detections, loaded.threshold_options)
-    known = latest_training(loop)
-    before = EarlierReviews(contested(turn, windows), known.windows if known is not None else ())
+    before = EarlierReviews(contested(turn, windows), ready.known.windows if ready.known is not None else ())
     blind = gold is None and not carried.blind
     queue = draw_queue(bench, turn.iteration.number, windows, scored, blind=blind, before=before)
     drawn = {(c.window.window_id, c.purpose) for c in queue.choices}

@@ -17,7 +17,6 @@ from tsad.core.reviews import Choice, DatasetVersion, Purpose, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, Interval, Proposal
 from tsad.core.windows import cut_between, outside, without_overlap
-from tsad.loop.datasets import latest_training
 from tsad.loop.gold import draw_for_people
 from tsad.loop.pool import EarlierReviews, ScoredSeries, pool_of
 from tsad.loop.runner import Carried, Turn
@@ -58,7 +57,9 @@ class Queue:
         return sum(bool(c.proposal) for c in self.choices)
 
 
-def unreviewed(turn: Turn, series: Sequence[Series], gold: DatasetVersion | None) -> list[Window]:
+def unreviewed(
+    turn: Turn, series: Sequence[Series], gold: DatasetVersion | None, known: DatasetVersion | None
+) -> list[Window]:
     """Windows over the time that nobody has answered and that may train; only of labelled series for a reviewer that
     needs labels.
 
@@ -68,7 +69,7 @@ def unreviewed(turn: Turn, series: Sequence[Series], gold: DatasetVersion | None
     """
     from tsad.review.splits import reviewable
 
-    bench, known = turn.bench, latest_training(turn.loop)
+    bench = turn.bench
     taken: dict[str, list[tuple[int, int]]] = {}
     for window in (r.window for r in known.windows) if known is not None else ():
         taken.setdefault(window.point_id, []).append(window.span)

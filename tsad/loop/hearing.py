@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, TsadError
 from tsad.core.serving import Address, Serving
+from tsad.files.secret import secret_in
 from tsad.loop.hints import Hints
 
 if TYPE_CHECKING:
@@ -65,10 +65,4 @@ def serving(bench: Workbench) -> Serving:
 def _secret(variable: str) -> str:
     if not variable:
         return secrets.token_urlsafe(SECRET_BYTES)
-    value = os.environ.get(variable, "")
-    if not value:
-        raise ConfigError(
-            f"watch.secret_env names {variable}, which is not set",
-            f"export {variable}=$(openssl rand -hex 32), or leave watch.secret_env out for a new secret at each start.",
-        )
-    return value
+    return secret_in(variable, "watch.secret_env", " for a new secret at each start")

@@ -103,18 +103,19 @@ class OnTheSpot:
             return replace(queued, purpose=Purpose.GOLD, proposals=())
         if queued is not None and queued.origin is not None and queued.origin.model_version == champion.label:
             return _of_known_kinds(queued, form)
-        series = self._read(champion, tasks.point_of(data))
+        point = tasks.point_of(data)
+        state = _digest(champion, point)
+        series = self._read(champion, point, state)
         window = tasks.located(data, series)
         if blind:
             return Choice(window, 1.0, "gold", Purpose.GOLD)
-        key = f"{champion.label} {_digest(champion, series.point_id)} {series.point_id}"
+        key = f"{champion.label} {state} {point}"
         detection = self._kept.get(key, lambda: champion.loaded.detections([series])[0])
         return _proposed(champion, form, window, detection)
 
-    def _read(self, champion: Champion, point: str) -> Series:
-        """A series of the source as it is now."""
-        key = f"{_digest(champion, point)} {point}"
-        return self._kept.get(key, lambda: read_series(champion.bench, [point]).series[0])
+    def _read(self, champion: Champion, point: str, state: str) -> Series:
+        """A series of the source as it is now, which ``state`` tells."""
+        return self._kept.get(f"{state} {point}", lambda: read_series(champion.bench, [point]).series[0])
 
     def _of_values(self, champion: Champion, form: Template, task: Mapping[str, Any]) -> tuple[Series, Detection]:
         """The series that a task shows, through the door that every series passes, and what the champion says of it."""

@@ -14,7 +14,7 @@ from tsad.core.reviews import ReviewedWindow
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval
 from tsad.embeddings.stretches import Usual, outlines_of
-from tsad.embeddings.table import FARTHEST, Embedded, near_identical
+from tsad.embeddings.table import Embedded, likeness_of, twins_of
 from tsad.loop.alike import Spot, distances, judged_spots, spot_in
 from tsad.loop.embedding import embedding_of
 
@@ -74,16 +74,14 @@ def pool_of(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries, b
     Raises:
         EmbeddingError: the detector has no base model to embed with.
     """
-    from tsad.review.strategies.base import Pool
+    from tsad.review.strategies.base import Pool, doubts_of
 
     strategy = bench.strategy
     asked, once = strategy.asks_for, strategy.settings.once
     peaks, threshold = scored.peaks(windows), scored.detections[0].threshold
-    # 1 at the threshold, 0 at either end of the scale: where the detector knows least.
-    doubts = 1.0 - np.abs(peaks - threshold) / np.where(peaks > threshold, 1 - threshold, threshold).clip(1e-9)
     groups, answered = _twins(windows, scored, before, once) if once > 0 else (None, None)
     return Pool(
-        windows, peaks, doubts.clip(0, 1), scored.dissent(windows) if "dissent" in asked else None,
+        windows, peaks, doubts_of(peaks, threshold), scored.dissent(windows) if "dissent" in asked else None,
         _likeness(bench, windows, scored, before) if "likeness" in asked else None,
         _embedded(bench, windows, before) if "embedded" in asked else None, groups, answered,
     )  # fmt: skip
@@ -94,9 +92,9 @@ def _twins(
 ) -> tuple[IntArray, BoolArray]:
     """Groups of windows that are all but the same, and which of them people have answered in another one. [N], [N]."""
     known = {s.point_id: Usual.of(s) for s in scored.series}
-    reviewed = [r.window for r in before.reviewed]
-    groups = near_identical(outlines_of([*reviewed, *windows], known), within)[len(reviewed) :]
-    return groups, groups < len(reviewed)
+    outlines = outlines_of([*(r.window for r in before.reviewed), *windows], known)
+    count = len(before.reviewed)
+    return twins_of(outlines[:count], outlines[count:], within)
 
 
 def _likeness(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries, before: EarlierReviews) -> FloatArray:
@@ -106,7 +104,7 @@ def _likeness(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries,
     if known and references:
         model = embedding_of(bench, bench.strategy.embedding)
         away, _ = distances(model, references, [spot for _, spot in known])
-        likeness[[k for k, _ in known]] = (1.0 - away / FARTHEST).clip(0, 1)
+        likeness[[k for k, _ in known]] = likeness_of(away)
     return likeness
 
 

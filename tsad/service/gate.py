@@ -74,8 +74,6 @@ def _contained(work: Callable[[], T]) -> T:
     """The work; what would end a process ends the request alone."""
     try:
         return work()
-    except Exception:
-        raise
-    except BaseException as error:
+    except (KeyboardInterrupt, SystemExit) as error:
         headers = {"Retry-After": RETRY_AFTER}
         raise RequestRefused(503, "the service is stopping", "Try again later.", headers) from error

@@ -14,10 +14,10 @@ from tsad.core.errors import ConfigError
 from tsad.core.series import Window
 from tsad.core.types import BoolArray, FloatArray, IntArray
 from tsad.embeddings.stretches import around, outlines_of
-from tsad.embeddings.table import FARTHEST, near_identical
+from tsad.embeddings.table import likeness_of, twins_of
 from tsad.loop.embedding import embedding_of
 from tsad.review.sampling import select
-from tsad.review.strategies.base import Pool, Strategy
+from tsad.review.strategies.base import Pool, Strategy, doubts_of
 from tsad.steps.curve_protocol import Line, Said, Split, answers
 
 if TYPE_CHECKING:
@@ -77,19 +77,17 @@ class StrategyDraws:
         asked, settings = self.strategy.asks_for, self.strategy.settings
         assert said.proposer is not None
         tops, surest = self._surest(left, line, said.probability)
-        threshold = said.proposer.threshold
-        doubts = 1.0 - np.abs(tops - threshold) / np.where(tops > threshold, 1 - threshold, threshold).clip(1e-9)
+        doubts = doubts_of(tops, said.proposer.threshold)
         likeness = embedded = groups = answered = None
         if "likeness" in asked:
             likeness = self._likeness(surest, order, seen, noise)
         if "embedded" in asked:
             embedded = self._embedding.of([self._windows[k] for k in (*left.tolist(), *order.tolist())])[0]
         if settings.once > 0:
-            every = np.concatenate((order, left))
-            groups = near_identical([self._outlines[k] for k in every], settings.once)[len(order) :]
-            answered = groups < len(order)
+            asked_before, open_ones = ([self._outlines[k] for k in which] for which in (order, left))
+            groups, answered = twins_of(asked_before, open_ones, settings.once)
         windows = [self._windows[k] for k in left]
-        return Pool(windows, tops, doubts.clip(0, 1), None, likeness, embedded, groups, answered)
+        return Pool(windows, tops, doubts, None, likeness, embedded, groups, answered)
 
     def _surest(self, left: IntArray, line: Line, probability: FloatArray) -> tuple[FloatArray, IntArray]:
         """Highest probability of a candidate with its peak in each window, 0 without one, and which it is, else -1."""
@@ -112,7 +110,7 @@ class StrategyDraws:
             views = [_view(line, k) for k in (*judged.tolist(), *surest[known].tolist())]
             table, _ = self._embedding.of(views)
             away = table.nearest(np.arange(len(judged), dtype=np.int64))[len(judged) :]
-            likeness[known] = (1.0 - away / FARTHEST).clip(0, 1)
+            likeness[known] = likeness_of(away)
         return likeness
 
     @cached_property

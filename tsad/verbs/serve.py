@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from pydantic import Field, model_validator
 
 from tsad.config.workbench import Workbench
 from tsad.core.control import StopRequested
-from tsad.core.errors import ConfigError, TsadError
+from tsad.core.errors import TsadError
+from tsad.core.hosts import is_loopback
 from tsad.core.option_model import Options, Refusal
 from tsad.core.results import Result
 from tsad.core.serving import Address, Bounds
-from tsad.files.secret import kept_secret
+from tsad.files.secret import kept_secret, secret_in
 from tsad.loop.hearing import serving
 from tsad.loop.hints import Hints
 from tsad.loop.live_champion import LiveChampion
@@ -97,8 +97,8 @@ def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp:
             reviewer, own = champion.own.make_reviewer() if keys.connect else None, keys.url or url
             if reviewer is not None:
                 reviewer.connect("backend", own, token)
-            local = keys.host in ("localhost", "::1") or keys.host.startswith("127.")
-            up = console.answer(ServeUp(bench.loop.name, url, champion.label, place, not local), _present)
+            up = ServeUp(bench.loop.name, url, champion.label, place, not is_loopback(keys.host))
+            console.answer(up, _present)
             try:
                 while True:
                     bench.context.control.safe_point()
@@ -117,13 +117,7 @@ def _token(bench: Workbench, variable: str) -> tuple[str, str]:
     if not variable:
         path = bench.home / "service" / "token"
         return kept_secret(path), str(path)
-    value = os.environ.get(variable, "")
-    if not value:
-        raise ConfigError(
-            f"token_env names {variable}, which is not set",
-            f"export {variable}=$(openssl rand -hex 32), or leave token_env out: one is made and kept in the store.",
-        )
-    return value, f"${variable}"
+    return secret_in(variable, "token_env", ": one is made and kept in the store"), f"${variable}"
 
 
 def _present(up: ServeUp, console: Console) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tsad.core.errors import ReviewError
+from tsad.core.hosts import is_loopback
 
 HOST = "127.0.0.1"
 
@@ -38,11 +39,6 @@ def is_own(address: str) -> bool:
         return is_free(str(ipaddress.IPv4Address(address)), 0)
     except ValueError:  # a name
         return False
-
-
-def is_loopback(address: str) -> bool:
-    """Whether nobody but this machine reaches it."""
-    return address in ("localhost", "::1") or address.startswith("127.")
 
 
 def is_free(address: str, port: int) -> bool:

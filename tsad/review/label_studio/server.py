@@ -28,10 +28,10 @@ from urllib.parse import urlsplit
 
 from tsad.core.context import Context
 from tsad.core.errors import MissingPackageError, ReviewError, StorageError
+from tsad.core.hosts import is_loopback
 from tsad.files.locate import install_extra
 from tsad.review.label_studio.addresses import (
     HOST,
-    is_loopback,
     is_own,
     own_address,
     reserved_port,

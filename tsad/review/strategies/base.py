@@ -130,3 +130,10 @@ def sharpened(values: FloatArray, temperature: float) -> FloatArray:
     """Weights that fall e-fold per ``temperature`` below the highest value, down to a floor. [N] -> [N]."""
     weights: FloatArray = np.maximum(np.exp((values - values.max()) / temperature), FLOOR)
     return weights
+
+
+def doubts_of(peaks: FloatArray, threshold: float) -> FloatArray:
+    """Where a detector knows least: 1 at the threshold, 0 at either end of the scale. [N] -> [N]."""
+    room = np.where(peaks > threshold, 1 - threshold, threshold).clip(1e-9)
+    doubts: FloatArray = (1.0 - np.abs(peaks - threshold) / room).clip(0, 1)
+    return doubts

@@ -47,17 +47,7 @@ def graft(language_model: Path, folder: Path, *, seed: int = 0) -> None:
     tokenizer.padding_side = "left"
     plain.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     kind, network_kind = BACKBONES[backbone]
-    start, end = tokenizer.convert_tokens_to_ids(list(TOKENS))
-    given = {key: value for key, value in plain.config.to_dict().items() if key not in ("model_type", "architectures")}
-    given |= {
-        "ts_token_start_index": start, "ts_token_end_index": end, "pad_token_id": tokenizer.pad_token_id,
-        "ts": {
-            "patch_size": PATCH, "num_layers": LAYERS, "num_features": 2, "embedding_dim": EMBEDDING,
-            "hidden_size": plain.config.hidden_size, "max_sequence_length": LONGEST, "use_position_embedding": True,
-            "use_position_idx": False,
-        },
-    }  # fmt: skip
-    config = kind(**given)
+    config = kind(**_fields(plain, tokenizer))
     config.architectures = [network_kind.__name__]
     network: Any = network_kind(config)
     left = network.load_state_dict(plain.state_dict(), strict=False)
@@ -69,6 +59,20 @@ def graft(language_model: Path, folder: Path, *, seed: int = 0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     network.to(torch.bfloat16).save_pretrained(folder)
+
+
+def _fields(plain: Any, tokenizer: Any) -> dict[str, Any]:
+    """Of the checkpoint's config: the language model's own, and where and how it takes series."""
+    start, end = tokenizer.convert_tokens_to_ids(list(TOKENS))
+    given = {key: value for key, value in plain.config.to_dict().items() if key not in ("model_type", "architectures")}
+    return given | {
+        "ts_token_start_index": start, "ts_token_end_index": end, "pad_token_id": tokenizer.pad_token_id,
+        "ts": {
+            "patch_size": PATCH, "num_layers": LAYERS, "num_features": 2, "embedding_dim": EMBEDDING,
+            "hidden_size": plain.config.hidden_size, "max_sequence_length": LONGEST, "use_position_embedding": True,
+            "use_position_idx": False,
+        },
+    }  # fmt: skip
 
 
 def _loaded(path: Path) -> tuple[Any, Any]:

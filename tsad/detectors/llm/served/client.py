@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from tsad.core.errors import EngineError
+from tsad.core.hosts import is_loopback
 from tsad.core.options.engine import EngineOptions
 
 log = logging.getLogger("tsad")
@@ -51,7 +52,8 @@ class Server:
             )
         timeout = httpx.Timeout(engine.timeout, connect=min(CONNECT_SECONDS, engine.timeout))
         self._http = httpx.Client(
-            base_url=self.url, timeout=timeout, headers=self._headers(), trust_env=not _is_here(self.url)
+            base_url=self.url, timeout=timeout, headers=self._headers(),
+            trust_env=not is_loopback(httpx.URL(self.url).host),  # a company's proxy knows nothing of this machine
         )
 
     def _headers(self) -> dict[str, str]:
@@ -196,12 +198,6 @@ class Server:
             f"the server at {self.url} gave no answer within {self.engine.timeout:g} s",
             "Raise engine.timeout, lower detector.batch_size or detector.length, or see what keeps it.",
         )
-
-
-def _is_here(url: str) -> bool:
-    """Whether it is this machine by its usual names: a company's proxy knows nothing of it."""
-    host = httpx.URL(url).host
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _nature(text: str) -> str:
