@@ -21,6 +21,7 @@ from tsad.core.errors import (
     SourceError,
     TrackingError,
     TsadError,
+    UnknownLoopError,
 )
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ log = logging.getLogger("tsad")
 
 # The first class that an error is of decides.
 STATUSES: tuple[tuple[type[TsadError], int], ...] = (
-    (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
-    (SeriesError, 422), (ConfigError, 422),
+    (UnknownLoopError, 404), (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503),
+    (ReviewError, 422), (SeriesError, 422), (ConfigError, 422),
 )  # fmt: skip
 
 
