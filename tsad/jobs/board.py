@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tsad.tracking.jobs import JobRecord, JobRuns
 
 TRAINING = ("iterate", "train", "pretrain", "learning_curve")  # verbs that go to a GPU where there is one
+ID_LENGTH = 32
 MOST_WORDS, MOST_LENGTH = 200, 20_000  # overrides of a job, and their characters together
 
 
@@ -119,6 +120,16 @@ class JobBoard:
         """A job with its answer. Raises UnknownJobError."""
         return self._job(self._record(job_id))
 
+    def named(self, digits: str) -> str:
+        """The id of the one job whose id begins so. Raises UnknownJobError where there is none, or several."""
+        if len(digits) == ID_LENGTH:
+            return self._record(digits).id
+        found = [record.id for record in self.runs.newest() if record.id.startswith(digits)] if digits else []
+        if len(found) != 1:
+            what = f"{len(found)} jobs have ids that begin with" if found else "no job has an id that begins with"
+            raise UnknownJobError(f"{what} {digits[:40]!r}", "`tsad jobs` lists them.")
+        return found[0]
+
     def folder(self, job_id: str) -> JobFolder:
         """What the job's process writes. Raises UnknownJobError."""
         return JobFolder(self.home, self._record(job_id).id)
@@ -196,7 +207,8 @@ class JobBoard:
     def _checked(self, verb: str, overrides: Sequence[str]) -> tuple[str, str]:
         """Loop and queue of a job that may be asked."""
         if len(overrides) > MOST_WORDS or sum(map(len, overrides)) > MOST_LENGTH:
-            raise JobRefusedError(f"{len(overrides)} overrides are too much for a job", "Write them into an experiment.")
+            found = f"{len(overrides)} overrides are too much for a job"
+            raise JobRefusedError(found, "Write them into an experiment's YAML.")
         check_words(verb, overrides, self.verbs.names())
         roots = [Path(root) for root in self.bench.service.roots]
         check_paths(overrides, [*roots, self.home / "service" / "uploads"], self._own())

@@ -12,7 +12,7 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 def gpus() -> list[str]:
-    """What CUDA calls the GPUs that this process may use; counted by nvidia-smi, for the service must not load torch."""
+    """What CUDA calls the GPUs that this process may use; nvidia-smi counts them: the service must not load torch."""
     if VARIABLE in os.environ:
         return [name.strip() for name in os.environ[VARIABLE].split(",") if name.strip() not in ("", "-1")]
     program = shutil.which("nvidia-smi")

@@ -88,5 +88,5 @@ def end_group(process: str, number: int = signal.SIGTERM) -> bool:
 
 def killed_words(code: int) -> str:
     """How a process ended by a signal, in words; ``code`` as :attr:`subprocess.Popen.returncode` has it."""
-    why = {signal.SIGKILL: " (out of memory, or by hand)", signal.SIGSEGV: " (a fault in a library)"}.get(-code, "")
-    return f"killed by signal {-code}{why}"
+    why = {int(signal.SIGKILL): " (out of memory, or by hand)", int(signal.SIGSEGV): " (a fault in a library)"}
+    return f"killed by signal {-code}{why.get(-code, '')}"

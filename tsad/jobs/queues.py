@@ -68,7 +68,8 @@ class JobQueues:
             yield
             return
         with self._guarded():
-            lock = self._storage("cpu").conn.lock("tsad.jobs.submit", timeout=LOCK_SECONDS, blocking_timeout=LOCK_SECONDS)
+            redis = self._storage("cpu").conn
+            lock = redis.lock("tsad.jobs.submit", timeout=LOCK_SECONDS, blocking_timeout=LOCK_SECONDS)
             if not lock.acquire():
                 raise QueueError("another submission has not come to its end", "Try again.")
         try:

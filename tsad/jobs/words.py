@@ -1,4 +1,4 @@
-"""What a job may be asked over HTTP: less than on the command line, for who asks is not who owns the machine's files."""
+"""What a job may be asked over HTTP: less than on the command line: who asks need not own the machine's files."""
 
 from __future__ import annotations
 
@@ -92,14 +92,13 @@ def _check_key(key: str, value: str) -> None:
         raise JobRefusedError(f"{key} reads something else", "Give the value itself.")
     if re.search(r"_env$", key):
         raise JobRefusedError(f"{key} names a variable of the service's environment", "The service's config says it.")
-    if key in GROUPS or key == "experiment":
-        if value not in (names := options_of(key)):
-            raise JobRefusedError(f"there is no {key}={value[:40]}", nearest(value[:40], names))
+    if (key in GROUPS or key == "experiment") and value not in (names := options_of(key)):
+        raise JobRefusedError(f"there is no {key}={value[:40]}", nearest(value[:40], names))
 
 
 def _is_address(key: str) -> bool:
     group, _, name = key.partition(".")
-    return group in SENT and name in SENT[group][0] or key.endswith((".engine.url",))
+    return (group in SENT and name in SENT[group][0]) or key.endswith(".engine.url")
 
 
 def _leaves(key: str, text: str) -> Iterator[tuple[str, str]]:
@@ -139,7 +138,7 @@ def _place(value: str) -> Path:
     """The part of it that is the same for all that it names; an address of a file without its scheme."""
     text = _ADDRESS.sub("/", value) if _ADDRESS.match(value) else value
     path = Path(text).expanduser()
-    fixed = [part for part in path.parts]
+    fixed = list(path.parts)
     for at, part in enumerate(fixed):
         if _MAGIC.search(part):
             return Path(*fixed[:at]) if at else Path()

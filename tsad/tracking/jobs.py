@@ -1,7 +1,7 @@
 """Jobs as MLflow has them: a run each, complete before its id is queued; who works on it claims it by a parameter.
 
-They lie in an experiment of their own, which is no loop. What a run's tags say of its state is the truth; MLflow's status
-follows it. A run without a state was not made to its end: its client was never told of it.
+They lie in an experiment of their own, which is no loop. What a run's tags say of its state is the truth; MLflow's
+status follows it. A run without a state was not made to its end: its client was never told of it.
 """
 
 from __future__ import annotations
