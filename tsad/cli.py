@@ -53,6 +53,7 @@ from tsad.core.printing import wrapped
 from tsad.files.locate import shipped
 from tsad.jobs.working import JobCall, working
 from tsad.service.face import Face
+from tsad.verbs.asking import Asking
 from tsad.verbs.console import Console
 from tsad.verbs.foot import Foot
 from tsad.verbs.interrupts import Interrupts
@@ -148,7 +149,7 @@ def run_verb(
     aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
     watched = progress.command(verb, waits(module))
     with watched, aside, working(call.job, checked, progress, call.control) as work:
-        context = Context(progress=work.progress, control=work.control, serving=Face(), job=work.id)
+        context = Context(progress=work.progress, control=work.control, serving=Face(Asking()), job=work.id)
         bench = workbench(checked, context)
         if job is not None and makes_loops(module):
             bench = bench.named(loop_of_job(checked, job))
