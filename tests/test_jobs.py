@@ -415,7 +415,7 @@ def test_a_process_that_ends_before_it_begins_tells_why_by_its_log(board: JobBoa
 def test_what_was_answered_is_not_done_again(board: JobBoard) -> None:
     job_id = submitted(board)
     died(board, job_id)
-    with at_work(board, submitted(board, "clean", "cache.offline=never")) as other:
+    with at_work(board, submitted(board, "clean", "cache.offline=only")) as other:
         other.answered(Said("mine", waits=True))
     source, target = (board.folder(one).path for one in (other.id, job_id))
     for name in ("answer.json", "outcome.json"):
@@ -469,6 +469,7 @@ def test_another_hosts_job_is_alive_while_its_heart_beats(board: JobBoard, monke
     assert recover(board) == [] and board.get(job_id).host == "elsewhere"
     with pytest.raises(NotOurs), at_work(board, job_id):
         raise AssertionError("it is taken from the other host")
+    emptied(board)
     board.runs.lease = 0.0
     assert recover(board) == [job_id]
 

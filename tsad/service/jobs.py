@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
@@ -15,15 +15,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import JobError, TooManyJobsError
+from tsad.core.serving import Verbs
 from tsad.jobs.board import MOST_LENGTH, MOST_WORDS, JobBoard, Submitted
 from tsad.jobs.dispatch import Dispatcher
 from tsad.jobs.job import Job
 from tsad.service.bodies import json_of
 from tsad.service.errors import RequestRefused, documented
-
-if TYPE_CHECKING:
-    from tsad.service.site import Site
 
 BODY = 256 * 1024  # bytes of a submission
 CHUNK = 256 * 1024  # bytes of a log in one answer, unless fewer are asked for
@@ -44,9 +43,9 @@ class JobRequest(BaseModel):
 
 
 @contextmanager
-def dispatching(site: Site) -> Iterator[JobBoard]:
+def dispatching(bench: Workbench, verbs: Verbs) -> Iterator[JobBoard]:
     """The jobs of the store, begun on this host while the block runs."""
-    board = JobBoard(site.bench, site.verbs)
+    board = JobBoard(bench, verbs)
     with Dispatcher(board).dispatching():
         yield board
     board.close()

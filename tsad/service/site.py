@@ -17,6 +17,7 @@ from tsad.loop.continuing import as_its_loop_has_it
 from tsad.service.access import token_needed
 from tsad.service.app import make_app
 from tsad.service.health import health
+from tsad.service.jobs import dispatching, jobs
 from tsad.service.running import running
 
 if TYPE_CHECKING:
@@ -85,4 +86,5 @@ def _application(site: Site, parts: ExitStack) -> FastAPI:
 
 def _of_api(site: Site, parts: ExitStack) -> list[APIRouter]:
     """What lies under ``/api/v1`` and wants the token."""
-    return []
+    board = parts.enter_context(dispatching(site.bench, site.verbs))
+    return [jobs(board)]
