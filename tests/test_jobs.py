@@ -12,13 +12,13 @@ import pytest
 from jobs_kit import SMALL, Said, at_work, board, died, emptied, states, taken_file  # noqa: F401 - a fixture
 
 from tsad.config.workbench import Workbench
-from tsad.core.control import StopRequested, Switch
+from tsad.core.control import Silent, StopRequested, Switch
 from tsad.core.errors import ConfigError, JobError, JobRefusedError, TooManyJobsError, TsadError, UnknownJobError
 from tsad.jobs import devices
 from tsad.jobs.board import JobBoard
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.recovery import in_hand, recover, settle, taking
-from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobCall, NotOurs
+from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs
 from tsad.verbs.asking import Asking
 
 # ruff: noqa: F811 - the fixture is imported
@@ -415,11 +415,7 @@ def test_a_process_that_ends_before_it_begins_tells_why_by_its_log(board: JobBoa
 def test_what_was_answered_is_not_done_again(board: JobBoard) -> None:
     job_id = submitted(board)
     died(board, job_id)
-    with at_work(board, submitted(board, "clean", "cache.offline=only")) as other:
-        other.answered(Said("mine", waits=True))
-    source, target = (board.folder(one).path for one in (other.id, job_id))
-    for name in ("answer.json", "outcome.json"):
-        (target / name).write_bytes((source / name).read_bytes())  # its process was killed right behind
+    JobAtWork(Silent(), Switch(), job_id, JobFolder(board.home, job_id)).answered(Said("mine", waits=True))
     assert recover(board) == []
     job = board.get(job_id)
     assert (job.state, job.exit) == ("succeeded", "people have to review first")

@@ -51,6 +51,7 @@ from tsad.core.environment import set_environment
 from tsad.core.errors import ConfigError, TsadError
 from tsad.core.printing import wrapped
 from tsad.files.locate import shipped
+from tsad.jobs.spare import job_of_process
 from tsad.jobs.working import JobCall, working
 from tsad.service.face import Face
 from tsad.verbs.asking import Asking
@@ -113,7 +114,9 @@ class Invocation:
 def main() -> None:
     """Run ``tsad`` with the words of the command line and exit: 0, 1 for an error, 3 where people have to act, 130."""
     os.umask(os.umask(0o077) | 0o077)  # what a run leaves is its owner's alone, as are the processes that it starts
-    call = Invocation(own_options(sys.argv[1:]), JobCall.of_process())
+    job = job_of_process()
+    words = job.words if job is not None else None
+    call = Invocation(own_options(sys.argv[1:] if words is None else words), job)
     atexit.register(gc.freeze)  # or Python goes through millions of dead objects before the prompt is back: seconds
     try:
         with call.control.handled():

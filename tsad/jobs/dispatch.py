@@ -18,7 +18,7 @@ from tsad.core.errors import TsadError
 from tsad.jobs.devices import CPU, gpu_queue
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.locks import held, slot_lock, worked_on
-from tsad.jobs.process import Slot, end_group, start
+from tsad.jobs.process import Slot, Starter, end_group
 from tsad.jobs.recovery import recover, settle, taking
 from tsad.jobs.working import BUSY
 
@@ -41,6 +41,7 @@ class Dispatcher:
     def __init__(self, board: JobBoard) -> None:
         self._board, self._stop, self._work = board, threading.Event(), threading.Event()
         self._hurried: dict[str, float] = {}  # jobs that were told to end, and when
+        self._starter = Starter(board.home, board.bench.service.spare)
         self._starts: dict[str, int] = {}  # of of jobs whose process was killed
         self.problem = ""
         board.woken = self._work.set
@@ -68,6 +69,7 @@ class Dispatcher:
             self._work.set()
             for thread in threads:
                 thread.join(10)
+            self._starter.close()
 
     # --- slots ----------------------------------------------------------------------------------------------
 
@@ -99,7 +101,7 @@ class Dispatcher:
         if JobFolder(self._board.home, job_id).asked().stop:
             settle(self._board, job_id)
             return
-        process = start(self._board.home, record, self._words(record), slot)
+        process = self._starter.start(record, self._words(record), slot)
         while process.poll() is None:
             if self._stop.wait(LOOK_SECONDS):
                 return  # it goes on by itself, and so does its lock
@@ -129,6 +131,7 @@ class Dispatcher:
                 for job_id in recover(self._board):
                     self._board.bench.context.progress.note(f"job {job_id} was lost and waits again")
                 self._hurry()
+                self._starter.prepare()
                 self._well()
             except Exception as error:
                 self._unwell(error)

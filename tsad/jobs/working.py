@@ -49,10 +49,16 @@ class NotOurs(SystemExit):
 
 @dataclass(frozen=True)
 class JobCall:
-    """What the service tells a process that it starts for a job, by its environment: the job's id, and the slot."""
+    """What the service tells a process that it starts for a job, by its environment.
+
+    Attributes:
+        id: of the job. slot: whose lock it holds; "" = it has none.
+        words: of the command line, where the process learns them later than it starts.
+    """
 
     id: str
     slot: str
+    words: tuple[str, ...] | None = None
 
     @classmethod
     def of_process(cls) -> JobCall | None:

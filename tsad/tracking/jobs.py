@@ -263,6 +263,13 @@ class JobRuns(Experiment):
         )  # fmt: skip
 
 
+def import_mlflow() -> None:
+    """Import what a store and its runs take: seconds, which a process can spend before anybody waits for it."""
+    import mlflow.store.artifact.artifact_repository_registry
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import pandas  # noqa: F401
+
+
 def record_of_run(run: Run) -> JobRecord:
     """The job that a run is."""
     tags = dict(run.data.tags)
