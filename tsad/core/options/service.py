@@ -17,6 +17,7 @@ class ServiceOptions(Options):
     pending: int = Field(ge=1)
     attempts: int = Field(ge=1)
     stop_seconds: float = Field(gt=0)
+    spare: bool
     roots: list[str]
     upload_gb: float = Field(gt=0)
     models_mb: float = Field(gt=0)
