@@ -117,6 +117,10 @@ class LoopError(TsadError):
     """An iteration that cannot be created, resumed or continued as asked."""
 
 
+class UnknownLoopError(LoopError):
+    """A loop that the store does not have."""
+
+
 class ReviewError(TsadError):
     """The review system: unreachable, token refused, project gone, template changed."""
 

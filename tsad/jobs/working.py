@@ -22,7 +22,7 @@ from tsad.core.environment import taken
 from tsad.core.errors import ClaimError, TsadError
 from tsad.core.results import Result
 from tsad.files.atomic import write_file
-from tsad.jobs.folder import JobFolder, Part, Progressing
+from tsad.jobs.folder import JobFolder, ProgressPart, Progressing
 from tsad.jobs.job import PEOPLE_WORDS, STOPPED_WORDS, SUCCEEDED_WORDS
 from tsad.jobs.locks import held, job_lock, slot_lock
 
@@ -304,7 +304,7 @@ class JobProgress:
             return
         with self._lock:
             self._told = time.monotonic()
-            parts = tuple(Part(part.name, part.total, part.count) for part in self._parts)
+            parts = tuple(ProgressPart(part.name, part.total, part.count) for part in self._parts)
             rate, left = self._parts[-1].speed() if self._parts else (None, None)
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
             progress = Progressing(at, parts, rate, left)

@@ -25,6 +25,7 @@ from tsad.core.errors import (
     TrackingError,
     TsadError,
     UnknownJobError,
+    UnknownLoopError,
 )
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ log = logging.getLogger("tsad")
 
 # The first class that an error is of decides.
 STATUSES: tuple[tuple[type[TsadError], int], ...] = (
+    (UnknownLoopError, 404), (UnknownJobError, 404), (TooManyJobsError, 429), (JobError, 409), (QueueError, 503),
     (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
-    (SeriesError, 422), (ConfigError, 422), (UnknownJobError, 404), (TooManyJobsError, 429), (JobError, 409),
-    (QueueError, 503),
+    (SeriesError, 422), (ConfigError, 422),
 )  # fmt: skip
 
 

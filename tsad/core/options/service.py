@@ -25,6 +25,14 @@ class ServiceOptions(Options):
     clients: int = Field(ge=1)
     log_mb: float = Field(gt=0)
     logs: int = Field(ge=0)
+    mlflow_url: str
+
+    @field_validator("mlflow_url")
+    @classmethod
+    def _a_page(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise Refusal("{key} is {0}", "It starts with http:// or https://.", repr(url))
+        return url
 
     @field_validator("queue")
     @classmethod
