@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import socket
@@ -19,9 +18,8 @@ from typing import Any
 
 import httpx
 import pytest
-from live_kit import HERE, QUICK, TOKEN, Folders, Listener, client, listening, serving, wait_for
+from live_kit import QUICK, TOKEN, Folders, Listener, client, listening, serving, wait_for
 
-from tsad.core.errors import TsadError
 from tsad.core.serving import Address
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.listening import JobListener
@@ -392,7 +390,7 @@ def test_nobody_listens_and_nothing_is_read(jobs: Folders, url: str, monkeypatch
     with listening(url, JOB) as stream:
         tell(folder, 1)
         next(stream)
-    time.sleep(0.3)  # until the service has seen that the client is gone
+    time.sleep(0.5)  # until the service has seen that the client is gone, and has let the job's events go
     looks.clear()
     time.sleep(0.2)
     assert looks == []

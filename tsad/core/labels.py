@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-_LABELS: ContextVar[Mapping[str, str]] = ContextVar("tsad_labels", default=MappingProxyType({}))  # noqa: B039
+_LABELS: ContextVar[Mapping[str, str]] = ContextVar("tsad_labels", default=MappingProxyType({}))
 
 
 @contextmanager

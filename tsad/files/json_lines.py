@@ -86,7 +86,7 @@ class JsonLines(logging.Handler):
     def _size(self) -> int:
         """Of the file of that name, which is open then; another process may have begun a new one."""
         try:
-            there = os.stat(self._path)
+            there = self._path.stat()
         except FileNotFoundError:
             there = None
         if self._file >= 0 and (there is None or os.fstat(self._file).st_ino != there.st_ino):

@@ -52,6 +52,7 @@ class Pace:
         keep: events of a job in memory; who falls further behind while it listens is let go.
         batch: events that one listener gets at a time.
         send: seconds that it may take to accept them.
+        linger: seconds that a job's events stay in memory after the last listener has gone: it may come back.
     """
 
     look: float = 0.02
@@ -59,6 +60,7 @@ class Pace:
     keep: int = 2048
     batch: int = 256
     send: float = 60.0
+    linger: float = 5.0
 
 
 class Fanout:
@@ -137,7 +139,7 @@ class Fanout:
 
     @asynccontextmanager
     async def _tail(self, job: str) -> AsyncIterator[Tail]:
-        """The job's tail, shared by all who listen to it; the last of them lets it go."""
+        """The job's tail, shared by all who listen to it."""
         self._loop = asyncio.get_running_loop()
         with self._lock:
             tail = self._tails.get(job)
@@ -155,8 +157,7 @@ class Fanout:
         finally:
             with self._lock:
                 tail.listeners -= 1
-                if not tail.listeners:
-                    del self._tails[job]
+                tail.left = time.monotonic()
 
     async def _look_up(self, tail: Tail) -> None:
         """Where the events are silent, whether the store says that the job has ended; one listener asks for all."""
@@ -174,8 +175,7 @@ class Fanout:
     def _read(self, over: threading.Event) -> None:
         """The thread's work; while nobody listens it sleeps."""
         while not over.is_set():
-            with self._lock:
-                tails = tuple(self._tails.values())
+            tails = self._wanted_tails()
             for tail in tails:
                 first = not tail.ready
                 try:
@@ -191,6 +191,13 @@ class Fanout:
                 self._wanted.wait()
                 self._wanted.clear()
 
+    def _wanted_tails(self) -> tuple[Tail, ...]:
+        """Those that somebody listens to, or did a moment ago; the others are let go."""
+        with self._lock:
+            late = time.monotonic() - self.pace.linger
+            self._tails = {job: tail for job, tail in self._tails.items() if tail.listeners or tail.left > late}
+            return tuple(self._tails.values())
+
     def _on_loop(self, call: Callable[..., None], *args: object) -> None:
         try:
             if self._loop is not None:
@@ -199,5 +206,7 @@ class Fanout:
             return
 
     def _wake_all(self) -> None:
-        for tail in tuple(self._tails.values()):
+        with self._lock:
+            tails = tuple(self._tails.values())
+        for tail in tails:
             tail.wake()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -22,6 +21,11 @@ from tsad.service.tail import ENDED, Told, pages
 
 ACTIONS = ("stop", "pause", "resume", "checkpoint")
 BODY = 4096  # bytes
+STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Events until the job ends", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    204: {"description": "The job has ended and the client has everything: it need not come back"},
+    **documented(401, 404, 422, 503),
+}
 PAGE = 1000  # events that one answer holds at most
 JobId = Annotated[str, Query(pattern="^([0-9A-Za-z]{1,64})?$", description='A job; "" = the newest that runs.')]
 Since = Annotated[str, Query(max_length=100, description="Id of an event; what came later is told. '' = all.")]
@@ -174,11 +178,7 @@ def live(training: Training) -> APIRouter:
         named = training.named(job)
         return training.history(named, _position(since, named), tuple(kind or ["metrics"]), limit).to_json()
 
-    @router.get("/stream/metrics", response_class=Response, responses={
-        200: {"description": "Events, until the job ends", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        204: {"description": "The job has ended and the client has everything: it need not come back"},
-        **documented(401, 404, 422, 503),
-    })  # fmt: skip
+    @router.get("/stream/metrics", response_class=Response, responses=STREAMED)
     async def stream(
         job: JobId = "", since: Since = "", last_event_id: Annotated[str, Header(max_length=100)] = ""
     ) -> Response:
@@ -192,8 +192,7 @@ def live(training: Training) -> APIRouter:
         named = await run_in_threadpool(training.named, job or given.rpartition(":")[0])
         after = _position(given, named)
         last, state = await fanout.last(named)
-        if after > last:
-            raise RequestRefused(422, f"job {named} has no event {after}: its last is {last}", "Begin with an older id.")
+        refuse_ahead(named, after, last)
         if last_event_id and after == last and state in ENDED:
             return Response(status_code=204)
         return EventStream(frames(fanout, named, after), named, fanout.pace.send)
@@ -211,15 +210,20 @@ def live(training: Training) -> APIRouter:
     return router
 
 
+def refuse_ahead(job: str, after: int, last: int) -> None:
+    """Refuse an id that no event has yet: what comes up to it would never be told. Raises RequestRefused: 422."""
+    if after > last:
+        raise RequestRefused(422, f"job {job} has no event {after}: its last is {last}", "Begin with an older id.")
+
+
 def control_of(values: Mapping[str, Any]) -> Control:
     """What is asked of which job. Raises RequestRefused: 422."""
     try:
         return Control.model_validate(values)
     except ValidationError as error:
         wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors(include_input=False)}))
-        raise RequestRefused(
-            422, f"the request does not fit: {wrong[:200]}", f'Send {{"job": ID, "action": one of {", ".join(ACTIONS)}}}.'
-        ) from None
+        remedy = f'Send {{"job": ID, "action": one of {", ".join(ACTIONS)}}}.'
+        raise RequestRefused(422, f"the request does not fit: {wrong[:200]}", remedy) from None
 
 
 def _position(given: str, job: str) -> int:

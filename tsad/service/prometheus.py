@@ -105,10 +105,9 @@ def prometheus(figures: Figures) -> APIRouter:
     """The endpoint that Prometheus asks."""
     router = APIRouter(tags=["operation"])
 
-    @router.get("/metrics", response_class=Response, responses={
-        200: {"description": "Figures in Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **documented(401),
-    })  # fmt: skip
+    text = {"description": "In Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+    @router.get("/metrics", response_class=Response, responses={200: text, **documented(401)})
     def metrics() -> Response:
         """Requests by route and status, latencies, jobs by state, memory of the process."""
         return Response(figures.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

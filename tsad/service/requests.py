@@ -8,7 +8,8 @@ import time
 import uuid
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -57,7 +58,7 @@ class Requests:
             await self._app(scope, receive, send)
             return
         request_id, begun = _id_of(scope), time.perf_counter()
-        seen = {"status": 500 if scope["type"] == "http" else 101, "bytes": 0}
+        seen = {"status": 500 if scope["type"] == "http" else 101, "bytes": 0, "whole": 0}
 
         async def sent(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
@@ -65,11 +66,15 @@ class Requests:
                 message["headers"] = [*message.get("headers", ()), (HEADER, request_id.encode())]
             elif message["type"] == "http.response.body":
                 seen["bytes"] += len(message.get("body", b""))
+                seen["whole"] = not message.get("more_body", False)
             await send(message)
 
         with labelled(request_id=request_id, **_labels(scope)):
             try:
                 await self._app(scope, receive, sent)
+            except Exception:
+                if not seen["whole"]:  # else it was answered and logged, and the server would only log it again
+                    raise
             finally:
                 self._tell(scope, seen, time.perf_counter() - begun)
 
@@ -100,9 +105,7 @@ def _id_of(scope: Scope) -> str:
 
 def _labels(scope: Scope) -> dict[str, str]:
     """Ids of job, loop and iteration in the address: ``.../jobs/ID``, ``?job=ID``."""
-    from urllib.parse import parse_qsl
-
     parts = scope["path"].split("/")
-    found: dict[str, Any] = {name.removesuffix("s"): value for name, value in zip(parts, parts[1:], strict=False)}
-    found |= dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=None))
+    found = {name.removesuffix("s"): value for name, value in pairwise(parts)}
+    found |= dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
     return {name: found[name] for name in _LABELS if _SANE.fullmatch(found.get(name, ""))}

@@ -18,7 +18,7 @@ from tsad.core.errors import TsadError
 from tsad.service.access import given_token, same
 from tsad.service.errors import RequestRefused, body_of
 from tsad.service.fanout import Over, TooSlowError
-from tsad.service.live import ACTIONS, Training, control_of
+from tsad.service.live import Training, control_of, refuse_ahead
 from tsad.service.streams import position
 
 log = logging.getLogger("tsad")
@@ -131,8 +131,7 @@ class _Talk:
         if len(self._heard) >= SUBSCRIPTIONS:
             raise RequestRefused(429, f"{SUBSCRIPTIONS} jobs are subscribed to already", "Unsubscribe from one.")
         last, _ = await self._fanout.last(job)
-        if after > last:
-            raise RequestRefused(422, f"job {job} has no event {after}: its last is {last}", "Begin with an older id.")
+        refuse_ahead(job, after, last)
         await self._say({"event": "subscribed", "job": job})
         self._heard[job] = asyncio.create_task(self._hear(job, after))
 
@@ -174,5 +173,5 @@ class _Talk:
 def _job_of(values: Mapping[str, Any]) -> str:
     job = values.get("job", "")
     if not isinstance(job, str) or (job and not (job.isascii() and job.isalnum() and len(job) <= 64)):
-        raise RequestRefused(422, "job is no id of a job", f"Actions: subscribe, unsubscribe, ping, {', '.join(ACTIONS)}.")
+        raise RequestRefused(422, "job is no id of a job", "GET /api/v1/jobs lists them.")
     return job

@@ -24,7 +24,7 @@ RETRY = 1000  # milliseconds after which a browser comes back
 
 def event(name: str, values: dict[str, Any]) -> bytes:
     """An event of the stream itself, which has no id: the client's last one stays what it was."""
-    return f"event: {name}\ndata: {json.dumps(values, ensure_ascii=False)}\n\n".encode()
+    return f"event: {name}\ndata: {json.dumps(values)}\n\n".encode()
 
 
 async def frames(fanout: Fanout, job: str, after: int) -> AsyncGenerator[bytes]:
@@ -98,5 +98,5 @@ def position(given: str, job: str) -> int:
     if not given:
         return 0
     if (colon and name != job) or not number.isascii() or not number.isdigit() or len(number) > 15:
-        raise TsadError(f"{given[:80]!r} is no id of an event of job {job}", "Send the id of the last event as it came.")
+        raise TsadError(f"{given[:80]!r} is no id of an event of job {job}", "Send the last event's id as it came.")
     return int(number)

@@ -34,9 +34,9 @@ class Told:
 
     @cached_property
     def text(self) -> str:
-        """JSON, one line."""
+        """JSON of ASCII alone, one line: some readers of lines end them at U+2028 and the like."""
         event = {"job": self.job, "id": self.id, "at": self.at, "kind": self.kind, "values": self.values}
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(event, separators=(",", ":"))
 
     @cached_property
     def frame(self) -> bytes:
@@ -120,7 +120,8 @@ class Tail:
 
     def __init__(self, job: str, path: Path, keep: int) -> None:
         self.job, self.path, self.listeners = job, path, 0
-        self.state, self.last, self.ready, self.looked_up = "", 0, False, float("-inf")
+        self.state, self.last, self.ready = "", 0, False
+        self.looked_up = self.left = float("-inf")  # monotonic times: the store was asked, the last listener went
         self._ring: deque[Told] = deque(maxlen=keep)
         self._lines: Lines | None = None
         self._waiting: set[asyncio.Future[None]] = set()
