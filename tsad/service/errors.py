@@ -27,6 +27,7 @@ from tsad.core.errors import (
     UnknownJobError,
     UnknownLoopError,
 )
+from tsad.core.labels import labels
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -71,7 +72,7 @@ def status_of(error: TsadError) -> int:
 
 def body_of(error: TsadError) -> dict[str, Any]:
     """What an answer says of an error: its name, what was found, what to do, and a number to find it by in the log."""
-    number = uuid.uuid4().hex[:12]
+    number = labels().get("request_id") or uuid.uuid4().hex[:16]
     return {"code": type(error).__name__, "message": error.found, "remedy": error.remedy, "request_id": number}
 
 
