@@ -71,6 +71,12 @@ class PredictAsked(_Question, SeriesAsked):
     """One series, and by which version of which loop it is to be judged."""
 
 
+class AppendAsked(PredictAsked):
+    """The newest values of a point; each with its time, so that a request may be sent again."""
+
+    timestamps: Annotated[Moments, Field(union_mode="left_to_right")]
+
+
 class BatchAsked(_Question):
     """Several series, all by one version."""
 
@@ -150,8 +156,11 @@ def parsed(model: type[M], body: bytes | str) -> M:
         raise RequestRefused(422, f"the request does not fit: {'; '.join(told[:TOLD])}{more}", remedy) from None
 
 
-def series_of(asked: SeriesAsked) -> Series:
+def series_of(asked: SeriesAsked, piece: bool = False) -> Series:
     """The series that is handed in, through the door.
+
+    Args:
+        piece: it is joined with what is known of its point; one value is enough.
 
     Raises:
         SeriesError: see :func:`tsad.sources.validate.validate`, and rows of different lengths.
@@ -164,7 +173,7 @@ def series_of(asked: SeriesAsked) -> Series:
     channels = asked.channels or (["value"] if width == 1 else [f"c{k}" for k in range(1, width + 1)])
     if len(set(channels)) != len(channels):
         raise SeriesError(f"{where}: two channels have the same name", "Give each its own.")
-    return validate(RawSeries(asked.point_id, stamps, values, channels, kind, source=SOURCE))
+    return validate(RawSeries(asked.point_id, stamps, values, channels, kind, source=SOURCE), piece=piece)
 
 
 def _values(asked: SeriesAsked) -> np.ndarray:

@@ -33,6 +33,19 @@ PREDICTED: dict[str, Any] = {
         "explanations": {"type": ["array", "null"], "items": {"type": "object"}},
     },
 }  # fmt: skip
+_EITHER = {"anyOf": [_INTERVAL, {"type": "null"}]}
+_CHANGE = {"type": "object", "required": ["before", "now"], "properties": {"before": _EITHER, "now": _EITHER}}
+CHANGED: dict[str, Any] = {
+    "type": "object", "title": "PointChanged",
+    "required": ["loop", "point_id", "model_version", "origin", "points", "appended", "changes", "threshold"],
+    "properties": {
+        "loop": TEXT, "point_id": TEXT, "model_version": TEXT, "origin": _ORIGIN, "points": {"type": "integer"},
+        "appended": {"type": "integer"}, "start": TEXT, "end": TEXT, "threshold": NUMBER,
+        "proposed": {"type": "integer"}, "changes": {"type": "array", "items": _CHANGE}, "seconds": NUMBER,
+        "state": {"type": ["string", "null"]}, "refitted": TEXT, "too_old": {"type": "integer"},
+        "notes": {"type": "object"}, "scores": {"type": ["array", "null"], "items": NUMBER},
+    },
+}  # fmt: skip
 FAILED: dict[str, Any] = {
     "type": "object", "title": "NotPredicted", "required": ["point_id", "error"],
     "properties": {"point_id": TEXT, "error": _FAULT},

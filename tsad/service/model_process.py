@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,16 @@ class ModelSetup:
     Attributes:
         words: overrides of the service's config. threads: requests that it works on at once.
         most: bytes of memory for models. seconds: between two looks at whether a champion is another.
+        points: that are held of each point whose values come one after the other.
+        warm: the loop's champion is loaded at once, not at the first request.
     """
 
     words: Sequence[str]
     threads: int
     most: int
     seconds: float
+    points: int
+    warm: bool
 
 
 @dataclass(eq=False)
@@ -98,6 +102,11 @@ class ModelProcess:
         """Of the process; ``None`` between two."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def asked(self) -> int:
+        """Requests that wait for their answer."""
+        return len(self._asked)
+
     def ask(
         self, kind: str, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]] = (), *, until: float
     ) -> Future[Frame]:
@@ -139,10 +148,8 @@ class ModelProcess:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             )  # fmt: skip
         pipe = Connection(own.detach())
-        setup = {"words": [*self.setup.words], "threads": self.setup.threads, "most": self.setup.most,
-                 "seconds": self.setup.seconds}  # fmt: skip
         with suppress(OSError):
-            pipe.send_bytes(Frame(setup).packed())
+            pipe.send_bytes(Frame({**asdict(self.setup), "words": [*self.setup.words]}).packed())
         with self._lock:
             self._pipe = pipe
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tsad.config import compose, settings, workbench
@@ -23,13 +24,16 @@ from tsad.core.control import Silent
 from tsad.core.environment import set_environment
 from tsad.core.errors import TimeUpError, TsadError
 from tsad.core.series import Series
+from tsad.core.types import NS_PER_SECOND
 from tsad.loop.on_the_spot import OnTheSpot
 from tsad.loop.predicting import Predicted, Wanted, predict_series, require_time
 from tsad.loop.ready_models import CHAMPION, ReadyModels
+from tsad.loop.streams import PointStreams
 from tsad.service.frames import Frame
 from tsad.service.model_process import error_told
 
 log = logging.getLogger("tsad")
+WARM_POINTS = 512
 KEPT = ("scores", "explanations")  # of an answer; what the history leaves out
 
 
@@ -46,6 +50,7 @@ class Work:
     """Answers the service's requests, each on a thread."""
 
     models: ReadyModels
+    streams: PointStreams
     pipe: Connection
     writing: threading.Lock = field(default_factory=threading.Lock)
     told: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -77,7 +82,10 @@ class Work:
             self.pipe.send_bytes(frame.packed())
 
     def _kinds(self) -> Mapping[str, Callable[[dict[str, Any], Sequence[npt.NDArray[Any]]], Frame]]:
-        return {"series": self._series, "tasks": self._tasks, "label": self._label, "models": self._models}
+        return {
+            "series": self._series, "append": self._append, "forget": self._forget, "tasks": self._tasks,
+            "label": self._label, "models": self._models,
+        }  # fmt: skip
 
     def _series(self, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]]) -> Frame:
         """One or many series by one version: the answer as JSON, and what the history keeps of it."""
@@ -107,6 +115,19 @@ class Work:
                 kept.append(_kept(made, series))
         body = json.dumps({"items": answers} if about["many"] else answers[0], ensure_ascii=False)
         return Frame({"kept": kept}, body.encode())
+
+    def _append(self, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]]) -> Frame:
+        """The newest values of a point: what they have changed."""
+        loop = about["loop"] or self.models.default_loop()
+        values = _series_of(about["series"], *arrays)
+        with self.models.used(loop, about["version"]) as loaded:
+            made = self.streams.append(loop, loaded, values, about["scores"]).to_json()
+        kept = {k: v for k, v in made.items() if k not in KEPT}
+        return Frame({"kept": [kept] if made["changes"] else []}, json.dumps(made, ensure_ascii=False).encode())
+
+    def _forget(self, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]]) -> Frame:
+        loop = about["loop"] or self.models.default_loop()
+        return Frame({"known": self.streams.forget(loop, about["point_id"]), "loop": loop})
 
     def _tasks(self, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]]) -> Frame:
         """Tasks of Label Studio."""
@@ -156,21 +177,39 @@ def main(descriptor: int) -> None:
     words = asked["words"]
     bench = workbench(settings(compose(words), words), Context(progress=Notes()))
     models = ReadyModels(bench, asked["most"], asked["seconds"])
-    work = Work(models, pipe)
+    work = Work(models, PointStreams(bench.home / "service" / "points", asked["points"]), pipe)
     threads = ThreadPoolExecutor(asked["threads"], thread_name_prefix="tsad-predict")
-    threading.Thread(target=_follow, args=(work, asked["seconds"]), name="tsad-champions", daemon=True).start()
+    threading.Thread(target=_follow, args=(work, asked), name="tsad-champions", daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
             threads.submit(work.answer, Frame.unpacked(pipe.recv_bytes()))
     os._exit(0)  # nobody waits for what is still being worked on
 
 
-def _follow(work: Work, seconds: float) -> None:
-    """Look the champions up every now and then."""
+def _follow(work: Work, asked: Mapping[str, Any]) -> None:
+    """Load the loop's champion where it is asked for, then look the champions up every now and then."""
+    if asked["warm"]:
+        with suppress(TsadError):  # there is none yet, or several loops are open: who asks is told so
+            warmed(work.models)
+            work.tell()
     pause = threading.Event()
-    while not pause.wait(seconds):
+    while not pause.wait(asked["seconds"]):
         work.models.refresh()
         work.tell()
+
+
+def warmed(models: ReadyModels) -> None:
+    """Load the champion of the loop, and have it score something: that loads libraries and compiles what is compiled.
+
+    Raises:
+        TsadError: there is none.
+    """
+    values = np.sin(np.arange(WARM_POINTS) / 5.0)[:, None]
+    stamps = np.arange(WARM_POINTS, dtype=np.int64) * NS_PER_SECOND
+    loop = models.default_loop()
+    with models.used(loop, CHAMPION) as loaded:
+        if loaded.detector.scored:  # what answers in words is somebody else's server, or costs as much as a request
+            predict_series(loaded, loop, Series("warm", stamps, values, time_kind="index"), Wanted())
 
 
 if __name__ == "__main__":

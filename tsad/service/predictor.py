@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.series import Series
-from tsad.service.asked import Broken, Question
+from tsad.service.asked import AppendAsked, Broken, Question
+from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
 from tsad.service.history import History
@@ -50,6 +52,29 @@ class Predictor:
         self.history.keep(frame.about["kept"], question.origin)
         return bytes(frame.body)
 
+    async def append(self, asked: AppendAsked, series: Series) -> bytes:
+        """What the newest values of a point have changed, as JSON; see :meth:`ask`."""
+        about = {
+            "loop": asked.loop, "version": str(asked.version), "series": _told(series), "scores": asked.scores,
+        }  # fmt: skip
+        arrays = (series.timestamps, series.values)
+        with self.gate.admitted():
+            frame = await self.gate.turn(lambda until: self.process.ask("append", about, arrays, until=until))
+        self.history.keep(frame.about["kept"], "points")
+        return bytes(frame.body)
+
+    def forget(self, loop: str, point_id: str) -> dict[str, Any]:
+        """Begin a point anew; blocks.
+
+        Raises:
+            RequestRefused: 404: nothing is held of it; 503: the process has died.
+        """
+        until = time.monotonic() + self.gate.bounds.seconds
+        frame = self.process.ask("forget", {"loop": loop, "point_id": point_id}, until=until).result()
+        if not frame.about["known"]:
+            raise RequestRefused(404, f"nothing is held of {point_id}", "Its first values begin it.")
+        return {"point_id": point_id, "loop": frame.about["loop"]}
+
     def _begin(self, question: Question, until: float) -> Future[Frame]:
         arrays = [a for one in question.series if isinstance(one, Series) for a in (one.timestamps, one.values)]
         wanted = question.wanted
@@ -78,8 +103,9 @@ def predicting(site: Site) -> Iterator[Predictor]:
     """The predictor of a service, for as long as the block takes."""
     options, bounds = site.options, site.standing.bounds
     setup = ModelSetup(
-        words=site.standing.overrides, threads=bounds.running, most=int(options.models_mb * MB), seconds=SECONDS
-    )
+        words=site.standing.overrides, threads=bounds.running, most=int(options.models_mb * MB), seconds=SECONDS,
+        points=options.stream_points, warm=options.warm,
+    )  # fmt: skip
     gate = Gate(bounds)
     history = History(site.home / "service" / "predictions", options.history_days)
     with history.written(), ModelProcess(setup).running() as process:
