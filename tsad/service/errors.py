@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -44,6 +45,15 @@ class RequestRefused(TsadError):
     def __init__(self, status: int, found: str, remedy: str = "", headers: Mapping[str, str] | None = None) -> None:
         super().__init__(found, remedy)
         self.status, self.headers = status, dict(headers or {})
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What an endpoint says of its errors in ``/openapi.json``, to be given as ``responses``."""
+    body = {"$ref": "#/components/schemas/Error"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {"application/json": {"schema": body}}}
+        for status in statuses
+    }
 
 
 def status_of(error: TsadError) -> int:
