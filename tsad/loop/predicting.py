@@ -84,7 +84,7 @@ class Predicted(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class AnswerParts:
     """What an answer holds beside the intervals: scores, explanations, and in which language those are."""
 
     scores: bool = False
@@ -92,7 +92,7 @@ class Wanted:
     language: Literal["en", "zh"] = "en"
 
 
-def predict_series(loaded: LoadedVersion, loop: str, series: Series, wanted: Wanted) -> Predicted:
+def predict_series(loaded: LoadedVersion, loop: str, series: Series, wanted: AnswerParts) -> Predicted:
     """What a version says of a series.
 
     Raises:
@@ -110,12 +110,12 @@ def predict_series(loaded: LoadedVersion, loop: str, series: Series, wanted: Wan
         origin=PredictedBy.of(detection.origin), points=len(series),
         start=format_time(int(series.timestamps[0]), series.time_kind),
         end=format_time(int(series.timestamps[-1]), series.time_kind), threshold=detection.threshold,
-        intervals=intervals_of(detection, series), seconds=time.monotonic() - begun, notes=series.notes,
+        intervals=proposed_intervals(detection, series), seconds=time.monotonic() - begun, notes=series.notes,
         scores=None if scores is None else tuple(scores.tolist()), explanations=explanations,
     )  # fmt: skip
 
 
-def intervals_of(detection: Detection, series: Series) -> tuple[PredictedInterval, ...]:
+def proposed_intervals(detection: Detection, series: Series) -> tuple[PredictedInterval, ...]:
     """The proposed intervals of a detection, as an answer has them."""
     kind = series.time_kind
     return tuple(

@@ -209,7 +209,7 @@ class ReadyModels:
         return str(version.version)
 
     def _look_again(self) -> None:
-        """Look up which loop is meant where none is named, and the aliases; what fails is looked up when it is asked."""
+        """Look up which loop is meant where none is named, and the aliases; what fails then is tried at a request."""
         known, self._aliases = [*self._aliases], {}
         for loop, name in known:
             with suppress(TsadError):

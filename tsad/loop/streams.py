@@ -22,7 +22,7 @@ from tsad.core.times import format_time, parse_time
 from tsad.core.types import Detection
 from tsad.files.atomic import atomic
 from tsad.files.hashing import digest_of_text
-from tsad.loop.predicting import PredictedBy, PredictedInterval, intervals_of
+from tsad.loop.predicting import PredictedBy, PredictedInterval, proposed_intervals
 
 if TYPE_CHECKING:
     from tsad.tracking.pyfunc_model import LoadedVersion
@@ -116,9 +116,9 @@ class PointStreams:
             file = self._file(loop, values.point_id)
             if held.series is None:
                 held.series, held.intervals = _read(file)
-            series, mixed = joined(held.series, values, self.most)
+            series, mixed = with_newest(held.series, values, self.most)
             (detection,) = self._going_on(loop, loaded).detections([series])
-            now, used = intervals_of(detection, series), detection.state
+            now, used = proposed_intervals(detection, series), detection.state
             changes = changes_between(held.intervals, now, series)
             _write(file, series, now)
             held.series, held.intervals = series, now
@@ -176,7 +176,7 @@ class Mixed:
     too_old: int
 
 
-def joined(held: Series | None, values: Series, most: int) -> tuple[Series, Mixed]:
+def with_newest(held: Series | None, values: Series, most: int) -> tuple[Series, Mixed]:
     """What is held with the newest values behind it, or in the place of those of the same time.
 
     Args:

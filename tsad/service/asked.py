@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tsad.core.errors import SeriesError, TsadError
 from tsad.core.names import safe_name
 from tsad.core.reading import SeriesStream
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND, TimeKind
-from tsad.loop.predicting import Wanted
+from tsad.loop.predicting import AnswerParts
 from tsad.service.errors import RequestRefused
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ FAR = 2**53  # beyond it a number of JSON is not exact
 VERSION = r"^(champion|previous|[1-9][0-9]{0,8})$"
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Row = Annotated[list[Number | None], FailFast()]
+Numbers = Annotated[list[Number | None], Field(fail_fast=True)]
 Moments = (
-    Annotated[list[Annotated[int, Field(ge=-FAR, le=FAR)]], FailFast()]
-    | Annotated[list[Number], FailFast()]
-    | Annotated[list[Annotated[str, Field(max_length=64)]], FailFast()]
+    Annotated[list[Annotated[int, Field(ge=-FAR, le=FAR)]], Field(fail_fast=True)]
+    | Annotated[list[Number], Field(fail_fast=True)]
+    | Annotated[list[Annotated[str, Field(max_length=64)]], Field(fail_fast=True)]
 )
 
 
@@ -51,7 +51,7 @@ class SeriesAsked(BaseModel):
     point_id: str = Field(default="series", min_length=1, max_length=300)
     timestamps: Annotated[Moments, Field(union_mode="left_to_right")] | None = None
     time_kind: Literal["time", "index"] | None = None
-    values: Annotated[Row | Annotated[list[Row], FailFast()], Field(union_mode="left_to_right")]
+    values: Annotated[Numbers | Annotated[list[Numbers], Field(fail_fast=True)], Field(union_mode="left_to_right")]
     channels: list[Annotated[str, Field(min_length=1, max_length=300)]] | None = Field(default=None, max_length=1000)
 
 
@@ -102,7 +102,7 @@ class Question:
 
     loop: str
     version: str
-    wanted: Wanted
+    wanted: AnswerParts
     series: Sequence[Series | Broken]
     many: bool = False
     origin: str = "predict"  # by which door it came, for the history
@@ -119,7 +119,7 @@ def question_of(asked: PredictAsked) -> Question:
     Raises:
         SeriesError: it cannot be made valid.
     """
-    return Question(asked.loop, str(asked.version), _wanted(asked), [series_of(asked)])
+    return Question(asked.loop, str(asked.version), _wanted(asked), [series_asked(asked)])
 
 
 def questions_of(asked: BatchAsked) -> Question:
@@ -127,14 +127,14 @@ def questions_of(asked: BatchAsked) -> Question:
     series: list[Series | Broken] = []
     for item in asked.items:
         try:
-            series.append(series_of(item))
+            series.append(series_asked(item))
         except TsadError as error:
             series.append(Broken(item.point_id, error))
     return Question(asked.loop, str(asked.version), _wanted(asked), series, many=True, origin="batch")
 
 
-def _wanted(asked: PredictAsked | BatchAsked) -> Wanted:
-    return Wanted(scores=asked.scores, explain=asked.explain, language=asked.language)
+def _wanted(asked: PredictAsked | BatchAsked) -> AnswerParts:
+    return AnswerParts(scores=asked.scores, explain=asked.explain, language=asked.language)
 
 
 def parsed(model: type[M], body: bytes | str) -> M:
@@ -156,7 +156,7 @@ def parsed(model: type[M], body: bytes | str) -> M:
         raise RequestRefused(422, f"the request does not fit: {'; '.join(told[:TOLD])}{more}", remedy) from None
 
 
-def series_of(asked: SeriesAsked, piece: bool = False) -> Series:
+def series_asked(asked: SeriesAsked, piece: bool = False) -> Series:
     """The series that is handed in, through the door.
 
     Args:

@@ -15,6 +15,7 @@ from tsad.service.errors import RequestRefused, documented
 from tsad.service.gate import Gate
 
 MODEL_CLASS = "tsad"
+Of = Callable[[str], tuple[Predicting, Callable[[], None]]]  # a loop's model, and what is hinted of it
 OF_LOOP = "/backend/{loop}"  # where each loop has its own, in a service of several
 
 
@@ -29,7 +30,7 @@ def backend(token: str, model: Predicting, hint: Callable[[], None], gate: Gate,
     return router
 
 
-def backends(token: str, of: Callable[[str], tuple[Predicting, Callable[[], None]]], gate: Gate, most: int) -> APIRouter:
+def backends(token: str, of: Of, gate: Gate, most: int) -> APIRouter:
     """The same for every loop, each below ``/backend/<loop>``, which is the URL to give to Label Studio.
 
     Args:
@@ -45,9 +46,7 @@ def _loop(loop: str) -> str:
     return loop
 
 
-def _add(
-    router: APIRouter, token: str, gate: Gate, most: int, of: Callable[[str], tuple[Predicting, Callable[[], None]]]
-) -> None:
+def _add(router: APIRouter, token: str, gate: Gate, most: int, of: Of) -> None:
     needs_token = [Depends(token_needed(token))]
     asked, failures = documented(400, 401, 404, 408, 413, 422, 429, 500, 503), documented(401, 404, 422, 500, 503)
 

@@ -1,4 +1,4 @@
-"""Bodies of requests, read within a limit and as JSON that is JSON; what takes long is read aside from the event loop."""
+"""Bodies of requests, read within a limit and as JSON that is JSON; long ones are read beside the event loop."""
 
 from __future__ import annotations
 

@@ -62,11 +62,11 @@ CSV = {"text/csv": {"schema": {**TEXT, "description": "a header, then rows of ti
 
 def accepts(model: type[BaseModel], others: dict[str, Any] | None = None) -> dict[str, Any]:
     """What an endpoint that reads its body by hand says of it; ``others`` are bodies of other types."""
-    content = {"application/json": {"schema": schema_of(model)}, **(others or {})}
+    content = {"application/json": {"schema": placed_schema(model)}, **(others or {})}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+def placed_schema(model: type[BaseModel]) -> dict[str, Any]:
     """A model's schema with everything that it refers to in its place."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})

@@ -15,12 +15,18 @@ from starlette.exceptions import HTTPException
 from tsad.core.errors import (
     ClaimError,
     ConfigError,
+    DetectorError,
+    LabelError,
     RegistryError,
     ReviewError,
     SeriesError,
     SourceError,
+    TimeUpError,
     TrackingError,
     TsadError,
+    UnexplainedError,
+    UnknownLoopError,
+    UnknownVersionError,
 )
 
 if TYPE_CHECKING:
@@ -30,8 +36,10 @@ log = logging.getLogger("tsad")
 
 # The first class that an error is of decides.
 STATUSES: tuple[tuple[type[TsadError], int], ...] = (
-    (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
-    (SeriesError, 422), (ConfigError, 422),
+    (ClaimError, 409), (UnknownVersionError, 404), (UnknownLoopError, 404), (RegistryError, 503), (TrackingError, 503),
+    (SourceError, 503), (ReviewError, 422),
+    (SeriesError, 422), (ConfigError, 422), (DetectorError, 422), (UnexplainedError, 422), (LabelError, 422),
+    (TimeUpError, 503),
 )  # fmt: skip
 
 

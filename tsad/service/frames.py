@@ -1,4 +1,4 @@
-"""What the service and its model process send each other: a header of JSON, arrays or an answer behind it. No pickle."""
+"""What the service and its model process send each other: a header of JSON, then arrays or an answer. No pickle."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ END = b""
 
 
 @dataclass(frozen=True)
-class Filter:
+class PredictionFilter:
     """Which predictions; "" = any.
 
     Attributes:
@@ -52,7 +52,7 @@ class Filter:
 
 
 @dataclass(eq=False)
-class History:
+class PredictionHistory:
     """Predictions with their origin, in ``folder/YYYY-MM-DD.jsonl`` (UTC).
 
     Two services on one store write into the same files: a line is written in one go, at the end.
@@ -88,7 +88,7 @@ class History:
                 self._lose(1, "they come faster than they can be written")
 
     @contextmanager
-    def written(self) -> Iterator[History]:
+    def written(self) -> Iterator[PredictionHistory]:
         """Write while the block runs; what waits at its end is written before it ends."""
         thread = threading.Thread(target=self._write_all, name="tsad-history", daemon=True)
         thread.start()
@@ -98,7 +98,7 @@ class History:
             self._waiting.put(END)
             thread.join()
 
-    def page(self, which: Filter, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
+    def page(self, which: PredictionFilter, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
         """Predictions, the newest first, and how many there are in all.
 
         Raises:

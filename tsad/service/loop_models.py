@@ -46,7 +46,7 @@ class LoopModel:
 def models_of(
     process: ModelProcess, home: Path, seconds: float
 ) -> Callable[[str], tuple[Predicting, Callable[[], None]]]:
-    """What pre-annotates a loop's tasks, and what is hinted of it; hints about loops that nobody asked about are none."""
+    """What pre-annotates a loop's tasks, and what is hinted of it; of loops that nobody asked about hints are none."""
 
     def of(loop: str) -> tuple[Predicting, Callable[[], None]]:
         def hint() -> None:

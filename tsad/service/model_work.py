@@ -1,4 +1,4 @@
-"""What the process with the models does: ``python -m tsad.service.model_work DESCRIPTOR``, started by ``model_process``."""
+"""The process with the models: ``python -m tsad.service.model_work DESCRIPTOR``, started by ``model_process``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tsad.core.errors import TimeUpError, TsadError
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.loop.on_the_spot import OnTheSpot
-from tsad.loop.predicting import Predicted, Wanted, predict_series, require_time
+from tsad.loop.predicting import AnswerParts, Predicted, predict_series, require_time
 from tsad.loop.ready_models import CHAMPION, ReadyModels
 from tsad.loop.streams import PointStreams
 from tsad.service.frames import Frame
@@ -90,7 +90,7 @@ class Work:
     def _series(self, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]]) -> Frame:
         """One or many series by one version: the answer as JSON, and what the history keeps of it."""
         loop = about["loop"] or self.models.default_loop()
-        wanted = Wanted(**about["wanted"])
+        wanted = AnswerParts(**about["wanted"])
         answers: list[dict[str, Any]] = []
         kept: list[dict[str, Any]] = []
         with self.models.used(loop, about["version"]) as loaded:
@@ -209,7 +209,7 @@ def warmed(models: ReadyModels) -> None:
     loop = models.default_loop()
     with models.used(loop, CHAMPION) as loaded:
         if loaded.detector.scored:  # what answers in words is somebody else's server, or costs as much as a request
-            predict_series(loaded, loop, Series("warm", stamps, values, time_kind="index"), Wanted())
+            predict_series(loaded, loop, Series("warm", stamps, values, time_kind="index"), AnswerParts())
 
 
 if __name__ == "__main__":

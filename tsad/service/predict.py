@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from tsad.loop.predicting import Wanted
+from tsad.loop.predicting import AnswerParts
 from tsad.service.asked import (
     VERSION,
     BatchAsked,
@@ -55,14 +55,14 @@ def predict(site: Site, predictor: Predictor) -> APIRouter:
         kind, body = _type_of(request, JSON_TYPE, CSV_TYPE), await body_of(request, most)
         if kind == CSV_TYPE:
             series = await run_in_threadpool(series_of_csv, body, point_id, site.bench)
-            question = Question(loop, version, Wanted(explain=explain), series, many=True)
+            question = Question(loop, version, AnswerParts(explain=explain), series, many=True)
         else:
             question = await read_aside(body, lambda data: question_of(parsed(PredictAsked, data)))
         return await _answered(request, predictor, question)
 
     @router.post("/predict/batch", responses={200: _ok(ANSWERS), **FAILURES}, openapi_extra=accepts(BatchAsked))
     async def batch(request: Request) -> Response:
-        """What one version says of several series, in their order; where one cannot be scored its item has ``error``."""
+        """What one version says of several series, in order; where one cannot be scored its item has ``error``."""
         predictor.gate.require_room()
         _type_of(request, JSON_TYPE)
         body = await body_of(request, most)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from tsad.core.errors import TsadError
 from tsad.service.asked import PredictAsked, parsed, question_of
 from tsad.service.bodies import read_aside
-from tsad.service.described import FAILED, PREDICTED, schema_of
+from tsad.service.described import FAILED, PREDICTED, placed_schema
 from tsad.service.errors import RequestRefused, documented
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def predict_lines(site: Site, predictor: Predictor) -> APIRouter:
             200: {"description": "An answer a line", "content": {TYPE: {"schema": {"anyOf": [PREDICTED, FAILED]}}}},
             **documented(401, 429, 500),
         },
-        openapi_extra={"requestBody": {"required": True, "content": {TYPE: {"schema": schema_of(PredictAsked)}}}},
+        openapi_extra={"requestBody": {"required": True, "content": {TYPE: {"schema": placed_schema(PredictAsked)}}}},
     )
     async def lines(request: Request) -> Response:
         """Answers in the order of the lines, each as soon as it is there; a line that cannot be answered has ``error``.
@@ -64,7 +64,7 @@ class _Stream:
     request: Request
     most: int
 
-    async def answers(self) -> AsyncIterator[bytes]:
+    async def answers(self) -> AsyncGenerator[bytes]:
         """Answers with their line's end, in order; so many lines are read ahead as are worked on at once."""
         ahead = self.predictor.gate.bounds.running
         room, begun = asyncio.Semaphore(ahead), asyncio.Queue[asyncio.Task[bytes] | None]()

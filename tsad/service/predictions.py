@@ -5,30 +5,33 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from tsad.service.errors import documented
-from tsad.service.history import Filter, History
+from tsad.service.history import PredictionFilter, PredictionHistory
 
-Text = Annotated[str, Query(max_length=300)]
+ShortText = Annotated[str, Query(max_length=300)]
 
 
-def predictions(history: History) -> APIRouter:
+def _which(
+    loop: ShortText = "", point_id: ShortText = "", model_version: ShortText = "", since: date | None = None,
+    until: date | None = None,
+) -> PredictionFilter:  # fmt: skip
+    """Of which predictions; ``since`` and ``until`` are days (UTC), both included."""
+    return PredictionFilter(loop, point_id, model_version, since, until)
+
+
+def predictions(history: PredictionHistory) -> APIRouter:
     """``GET`` and ``DELETE /predictions``."""
     router = APIRouter(tags=["predict"])
 
     @router.get("/predictions", responses=documented(401, 422, 500))
     def listed(
+        which: Annotated[PredictionFilter, Depends(_which)],
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-        loop: Text = "",
-        point_id: Text = "",
-        model_version: Text = "",
-        since: date | None = None,
-        until: date | None = None,
     ) -> dict[str, Any]:
         """Predictions, the newest first, with their origin; ``since`` and ``until`` are days (UTC), both included."""
-        which = Filter(loop, point_id, model_version, since, until)
         items, total = history.page(which, limit, offset)
         state = {"problem": history.problem, "lost": history.lost}
         return {"items": items, "total": total, "limit": limit, "offset": offset, **state}

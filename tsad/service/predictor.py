@@ -14,7 +14,7 @@ from tsad.service.asked import AppendAsked, Broken, Question
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
-from tsad.service.history import History
+from tsad.service.history import PredictionHistory
 from tsad.service.model_process import ModelProcess, ModelSetup
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Predictor:
 
     process: ModelProcess
     gate: Gate
-    history: History
+    history: PredictionHistory
 
     async def ask(self, question: Question) -> bytes:
         """The answer to a question, as JSON; it is kept in the history.
@@ -107,7 +107,7 @@ def predicting(site: Site) -> Iterator[Predictor]:
         points=options.stream_points, warm=options.warm,
     )  # fmt: skip
     gate = Gate(bounds)
-    history = History(site.home / "service" / "predictions", options.history_days)
+    history = PredictionHistory(site.home / "service" / "predictions", options.history_days)
     with history.written(), ModelProcess(setup).running() as process:
         try:
             yield Predictor(process, gate, history)

@@ -17,6 +17,8 @@ from tsad.loop.continuing import as_its_loop_has_it
 from tsad.service.access import token_needed
 from tsad.service.app import make_app
 from tsad.service.health import health
+from tsad.service.prediction import label_studio_backends, of_predictions
+from tsad.service.predictor import predicting
 from tsad.service.running import running
 
 if TYPE_CHECKING:
@@ -78,9 +80,10 @@ def whole(standing: Standing, bench: Workbench, verbs: Verbs) -> Iterator[str]:
 def _application(site: Site, parts: ExitStack) -> FastAPI:
     """All routers; parts that work beside them are entered into ``parts``, and end in the other order."""
     api = APIRouter(prefix=PREFIX, dependencies=[Depends(token_needed(site.standing.token))])
-    for router in _of_api(site, parts):
+    predictor = parts.enter_context(predicting(site))
+    for router in (*of_predictions(site, predictor), *_of_api(site, parts)):
         api.include_router(router)
-    return make_app(health(site), api)
+    return make_app(health(site), api, label_studio_backends(site, predictor))
 
 
 def _of_api(site: Site, parts: ExitStack) -> list[APIRouter]:

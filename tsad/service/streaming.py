@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from tsad.core.series import Series
-from tsad.service.asked import AppendAsked, parsed, series_of
+from tsad.service.asked import AppendAsked, parsed, series_asked
 from tsad.service.bodies import body_of, read_aside
 from tsad.service.described import CHANGED, accepts
 from tsad.service.errors import documented
@@ -52,4 +52,4 @@ def streaming(site: Site, predictor: Predictor) -> APIRouter:
 
 def _read(body: bytes, point_id: str) -> tuple[AppendAsked, Series]:
     asked = parsed(AppendAsked, body)
-    return asked, series_of(asked.model_copy(update={"point_id": point_id}), piece=True)
+    return asked, series_asked(asked.model_copy(update={"point_id": point_id}), piece=True)
