@@ -15,17 +15,22 @@ from starlette.exceptions import HTTPException
 from tsad.core.errors import (
     ClaimError,
     ConfigError,
+    DetectorError,
     JobError,
+    LabelError,
     QueueError,
     RegistryError,
     ReviewError,
     SeriesError,
     SourceError,
+    TimeUpError,
     TooManyJobsError,
     TrackingError,
     TsadError,
+    UnexplainedError,
     UnknownJobError,
     UnknownLoopError,
+    UnknownVersionError,
 )
 from tsad.core.labels import labels
 
@@ -36,9 +41,10 @@ log = logging.getLogger("tsad")
 
 # The first class that an error is of decides.
 STATUSES: tuple[tuple[type[TsadError], int], ...] = (
-    (UnknownLoopError, 404), (UnknownJobError, 404), (TooManyJobsError, 429), (JobError, 409), (QueueError, 503),
-    (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
-    (SeriesError, 422), (ConfigError, 422),
+    (UnknownLoopError, 404), (UnknownJobError, 404), (UnknownVersionError, 404), (TooManyJobsError, 429),
+    (JobError, 409), (QueueError, 503), (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503),
+    (ReviewError, 422), (SeriesError, 422), (ConfigError, 422), (DetectorError, 422), (UnexplainedError, 422),
+    (LabelError, 422), (TimeUpError, 503),
 )  # fmt: skip
 
 
