@@ -129,5 +129,13 @@ class MissingPackageError(TsadError):
     """An optional package that this verb needs is not installed."""
 
 
+class UploadError(TsadError):
+    """A file that somebody hands in and that cannot be taken: cut, damaged, a path for a name, not of that type."""
+
+
+class UploadTooLargeError(UploadError):
+    """A file that is larger than uploads may be, as it is or unpacked."""
+
+
 class StorageError(TsadError):
     """A file that cannot be written: disk full, read-only folder."""

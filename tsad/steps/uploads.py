@@ -6,17 +6,24 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tsad.config.composing import option
+from tsad.config.parts import part
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError, TsadError
 from tsad.core.reading import SeriesStream
 from tsad.core.results import Result
 from tsad.loop.opening import open_loop
-from tsad.steps.assets import about_series
+from tsad.sources.quality import assess
+from tsad.steps.assets import Inventory, about_series
+from tsad.steps.ingest import SeriesQuality
+
+if TYPE_CHECKING:
+    from tsad.sources.base import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +46,7 @@ class Registration(Result):
         upload: name of what was kept of them; ``None`` where no file is valid.
         files, series, points: kept.
         root: the folder that ``source.root`` reads them from.
+        quality: what each series is like, and what was found; one that is refused there is kept and named.
     """
 
     path: str
@@ -48,6 +56,7 @@ class Registration(Result):
     series: int = 0
     points: int = 0
     root: str | None = None
+    quality: tuple[SeriesQuality, ...] = ()
 
     @property
     def refused(self) -> tuple[FileChecked, ...]:
@@ -62,10 +71,13 @@ class Registration(Result):
         return SourceError(f"no file of {self.path} is valid: {why}", "Mend them, or set source's keys.")
 
 
-def register(bench: Workbench, path: Path) -> Registration:
+def register(bench: Workbench, path: Path, called: str = "") -> Registration:
     """Keep the valid CSV files of ``path`` (a file, a folder, a glob) as an upload; the others are named with reasons.
 
     They are read as ``source=csv`` reads them, with the keys of this config's source where that is one.
+
+    Args:
+        called: what people call it; "" = by the path.
 
     Raises:
         SourceError: nothing there.
@@ -81,18 +93,54 @@ def register(bench: Workbench, path: Path) -> Registration:
         refused = (FileChecked(name, False, None, None, None, str(error)) for name, error in named.refused.items())
         checked = (*(_stage(bench, file, base, staged) for file in given), *refused)
         if not any(file.registered for file in checked):
-            return Registration(str(path), checked)
-        series = [about_series(read.series) for read in SeriesStream(bench.csv_at(staged).read())]
+            return Registration(called or str(path), checked)
+        series, quality = _assessed(bench, staged)
         files = sorted(p for p in staged.rglob("*") if p.is_file())
         name = _content_hash(files, staged)
         about = {
-            "name": path.name, "files": len(files), "series": len(series), "points": sum(r["points"] for r in series),
+            "name": called or path.name, "files": len(files), "series": len(series), "points": sum(r["points"] for r in series),
             "labels": _labels(series), "bytes": sum(p.stat().st_size for p in files),
         }  # fmt: skip
         loop = open_loop(bench)
         record = keep(loop, UPLOAD, name, about, staged, series)
     root = str(files_of(loop, record))
-    return Registration(str(path), checked, name, len(files), len(series), about["points"], root)
+    return Registration(called or str(path), checked, name, len(files), len(series), about["points"], root, quality)
+
+
+def reading_as(bench: Workbench, keys: Mapping[str, Any]) -> Workbench:
+    """The same workbench, reading CSV files with these keys of ``source=csv`` over its own.
+
+    Raises:
+        ConfigError: a key that is none of it, a value that does not fit, or where files lie, which is not asked for.
+    """
+    csv = option("source", "csv")
+    if wrong := sorted({"root", "labels", "_target_"} & set(keys)):
+        raise ConfigError(f"source.{wrong[0]} is given for files that are handed in", "They are read where they lie.")
+    own = bench.source_config if bench.source_config.get("_target_") == csv["_target_"] else csv
+    config = {**own, **keys, "labels": None}
+
+    def at(place: Path) -> Source:
+        made: Source = part("source", {**config, "root": str(place)}).build()
+        return made
+
+    at(Path())  # what does not fit is said now
+    return replace(bench, csv_at=at)
+
+
+def upload_roots(bench: Workbench) -> list[Path]:
+    """The folders that ``source.root`` reads registered uploads from, of all loops of the store."""
+    from tsad.tracking.assets import UPLOAD, assets, place_of
+
+    return [place_of(loop, record) for loop in Inventory(bench).loops for record in assets(loop, UPLOAD)]
+
+
+def _assessed(bench: Workbench, folder: Path) -> tuple[list[dict[str, Any]], tuple[SeriesQuality, ...]]:
+    """A row about each series of the files, and what it is like."""
+    rows, found = [], []
+    for read in SeriesStream(bench.csv_at(folder).read()):
+        rows.append(about_series(read.series))
+        found.append(SeriesQuality.from_json(assess(read.series, bench.quality).as_json()))
+    return rows, tuple(found)
 
 
 def _patterns(bench: Workbench, path: Path) -> Sequence[str]:
