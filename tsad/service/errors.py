@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -14,12 +15,16 @@ from starlette.exceptions import HTTPException
 from tsad.core.errors import (
     ClaimError,
     ConfigError,
+    InUseError,
     RegistryError,
     ReviewError,
     SeriesError,
     SourceError,
+    StorageError,
     TrackingError,
     TsadError,
+    UploadError,
+    UploadTooLargeError,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +35,8 @@ log = logging.getLogger("tsad")
 # The first class that an error is of decides.
 STATUSES: tuple[tuple[type[TsadError], int], ...] = (
     (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
-    (SeriesError, 422), (ConfigError, 422),
+    (SeriesError, 422), (ConfigError, 422), (UploadTooLargeError, 413), (UploadError, 422), (InUseError, 409),
+    (StorageError, 507),
 )  # fmt: skip
 
 
@@ -44,6 +50,15 @@ class RequestRefused(TsadError):
     def __init__(self, status: int, found: str, remedy: str = "", headers: Mapping[str, str] | None = None) -> None:
         super().__init__(found, remedy)
         self.status, self.headers = status, dict(headers or {})
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What an endpoint says of its errors in ``/openapi.json``, to be given as ``responses``."""
+    body = {"$ref": "#/components/schemas/Error"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {"application/json": {"schema": body}}}
+        for status in statuses
+    }
 
 
 def status_of(error: TsadError) -> int:
