@@ -25,6 +25,10 @@ class ConfigError(TsadError):
     """An unknown key, a wrong type or an impossible combination in the configuration."""
 
 
+class UnknownNameError(ConfigError):
+    """A name that nothing has."""
+
+
 class SourceError(TsadError):
     """A source that cannot be read: missing folder, binary file, unreachable server."""
 

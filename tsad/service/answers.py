@@ -24,7 +24,7 @@ Sort = Annotated[str | None, Query(description="Field to sort by; with - in fron
 LoopName = Annotated[str, Query(description="Name of the loop; empty = the service's own.", max_length=200)]
 SVG = "image/svg+xml"
 # A picture of what strangers call their points: nothing in it runs, should somebody open it by itself.
-STILL = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Content-Type-Options": "nosniff"}
+STILL = {"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
 
 def of_loop(site: Site, name: str) -> Workbench:

@@ -61,9 +61,7 @@ def kept(bench: Workbench, place: Place, most: int, source: str) -> Uploaded:
     place.say(REGISTERED, upload=registration.upload or "")
     known = {named for file in registration.checked for named in (file.file, _stem(file.file))}
     ignored = tuple(name for name in names if name not in known and _stem(name) not in known)
-    words = [f"source.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()]
-    overrides = ("source=csv", f"source.root={registration.root}", *words)
-    return Uploaded(place.folder.name, registration, ignored, overrides)
+    return Uploaded(place.folder.name, registration, ignored, registration.overrides)
 
 
 @contextmanager

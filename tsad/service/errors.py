@@ -23,6 +23,8 @@ from tsad.core.errors import (
     StorageError,
     TrackingError,
     TsadError,
+    UnknownNameError,
+    UnknownPointError,
     UploadError,
     UploadTooLargeError,
 )
@@ -34,6 +36,7 @@ log = logging.getLogger("tsad")
 
 # The first class that an error is of decides.
 STATUSES: tuple[tuple[type[TsadError], int], ...] = (
+    (UnknownNameError, 404), (UnknownPointError, 404),
     (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
     (SeriesError, 422), (ConfigError, 422), (UploadTooLargeError, 413), (UploadError, 422), (InUseError, 409),
     (StorageError, 507),

@@ -64,7 +64,7 @@ class Transfers:
 
     @contextmanager
     def working(self, identifier: str | None) -> Iterator[Place]:
-        """Be the one that works on a transfer, of all threads and processes of this host; a new one where none is named.
+        """Be the one that works on a transfer, of all threads and processes here; a new one where none is named.
 
         Raises:
             InUseError: another request works on it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from tsad.sources.base import Source
 
 
+PLACES = ("_target_", "root", "labels")  # keys of a source that say where files lie, not how they are read
+
+
 @dataclass(frozen=True, eq=False)
 class FileChecked(Result):
     """One file that was handed in; ``None`` for what it has not, ``why_not`` "" where it was taken."""
@@ -47,6 +51,7 @@ class Registration(Result):
         files, series, points: kept.
         root: the folder that ``source.root`` reads them from.
         quality: what each series is like, and what was found; one that is refused there is kept and named.
+        overrides: words that let any verb read them.
     """
 
     path: str
@@ -57,6 +62,7 @@ class Registration(Result):
     points: int = 0
     root: str | None = None
     quality: tuple[SeriesQuality, ...] = ()
+    overrides: tuple[str, ...] = ()
 
     @property
     def refused(self) -> tuple[FileChecked, ...]:
@@ -96,15 +102,21 @@ def register(bench: Workbench, path: Path, called: str = "") -> Registration:
             return Registration(called or str(path), checked)
         series, quality = _assessed(bench, staged)
         files = sorted(p for p in staged.rglob("*") if p.is_file())
-        name = _content_hash(files, staged)
+        keys = _keys_of(bench)
+        name = _content_hash(files, staged, keys)
         about = {
-            "name": called or path.name, "files": len(files), "series": len(series), "points": sum(r["points"] for r in series),
-            "labels": _labels(series), "bytes": sum(p.stat().st_size for p in files),
+            "name": called or path.name, "keys": keys, "files": len(files), "series": len(series),
+            "points": sum(r["points"] for r in series), "labels": _labels(series),
+            "bytes": sum(p.stat().st_size for p in files),
         }  # fmt: skip
         loop = open_loop(bench)
         record = keep(loop, UPLOAD, name, about, staged, series)
     root = str(files_of(loop, record))
-    return Registration(called or str(path), checked, name, len(files), len(series), about["points"], root, quality)
+    words = [f"source.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()]
+    return Registration(
+        called or str(path), checked, name, len(files), len(series), about["points"], root, quality,
+        ("source=csv", f"source.root={root}", *words),
+    )  # fmt: skip
 
 
 def reading_as(bench: Workbench, keys: Mapping[str, Any]) -> Workbench:
@@ -114,7 +126,7 @@ def reading_as(bench: Workbench, keys: Mapping[str, Any]) -> Workbench:
         ConfigError: a key that is none of it, a value that does not fit, or where files lie, which is not asked for.
     """
     csv = option("source", "csv")
-    if wrong := sorted({"root", "labels", "_target_"} & set(keys)):
+    if wrong := sorted(set(PLACES) & set(keys)):
         raise ConfigError(f"source.{wrong[0]} is given for files that are handed in", "They are read where they lie.")
     own = bench.source_config if bench.source_config.get("_target_") == csv["_target_"] else csv
     config = {**own, **keys, "labels": None}
@@ -124,7 +136,7 @@ def reading_as(bench: Workbench, keys: Mapping[str, Any]) -> Workbench:
         return made
 
     at(Path())  # what does not fit is said now
-    return replace(bench, csv_at=at)
+    return replace(bench, csv_at=at, configs={**bench.configs, "source": config})
 
 
 def upload_roots(bench: Workbench) -> list[Path]:
@@ -178,9 +190,18 @@ def _labels(series: Sequence[dict[str, Any]]) -> int | None:
     return sum(given) if given else None
 
 
-def _content_hash(files: Sequence[Path], base: Path) -> str:
-    """12 hex digits of the SHA-256 of names and contents."""
+def _keys_of(bench: Workbench) -> dict[str, Any]:
+    """Keys of ``source=csv`` that this config has otherwise than its YAML: the files cannot be read without them."""
+    csv, own = option("source", "csv"), bench.source_config
+    if own.get("_target_") != csv["_target_"]:
+        return {}
+    return {key: value for key, value in own.items() if key not in PLACES and value != csv.get(key)}
+
+
+def _content_hash(files: Sequence[Path], base: Path, keys: Mapping[str, Any]) -> str:
+    """12 hex digits of the SHA-256 of names and contents, and of how they are read where that is not the usual way."""
     from tsad.files.hashing import digest_of_file
 
     lines = [f"{p.relative_to(base).as_posix()} {digest_of_file(p)}" for p in files]
+    lines += [json.dumps(dict(keys), sort_keys=True)] if keys else []
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:12]
