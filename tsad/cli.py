@@ -52,6 +52,7 @@ from tsad.core.errors import ConfigError, TsadError
 from tsad.core.printing import wrapped
 from tsad.files.locate import shipped
 from tsad.service.face import Face
+from tsad.verbs.asking import Asking
 from tsad.verbs.console import Console
 from tsad.verbs.foot import Foot
 from tsad.verbs.interrupts import Interrupts
@@ -141,7 +142,7 @@ def run_verb(
     as_json = call.options.as_json
     console = Console(as_json, sys.stdout, call.foot)
     progress = TerminalProgress(console, call.foot)
-    context = Context(progress=progress, control=call.control, serving=Face())
+    context = Context(progress=progress, control=call.control, serving=Face(Asking()))
     # What libraries print is no part of an answer in JSON.
     aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
     with progress.command(verb, waits(module)), aside:

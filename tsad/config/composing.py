@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +61,15 @@ def search_here_first() -> None:
         Plugins.instance().register(WorkingDirectory)
 
 
+@cache
+def hydra_alone() -> threading.RLock:
+    """The lock under which Hydra composes, for a service does so from several threads.
+
+    Hydra keeps what it works on on the process (``GlobalHydra``), so what guards that has to be there, too.
+    """
+    return threading.RLock()
+
+
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """The config that the overrides give, without a Hydra job; values are quoted as on the command line.
 
@@ -93,10 +104,11 @@ def elsewhere(key: str) -> str:
 def _compose(overrides: Sequence[str]) -> DictConfig:
     import hydra
 
-    search_here_first()
-    with hydra.initialize_config_dir(str(shipped("conf")), version_base=VERSION_BASE, job_name="tsad"):
-        cfg = hydra.compose(CONFIG_NAME, [quoted(o) for o in overrides], return_hydra_config=True)
-    return finish(cfg, cfg.hydra.runtime.choices)
+    with hydra_alone():
+        search_here_first()
+        with hydra.initialize_config_dir(str(shipped("conf")), version_base=VERSION_BASE, job_name="tsad"):
+            cfg = hydra.compose(CONFIG_NAME, [quoted(o) for o in overrides], return_hydra_config=True)
+        return finish(cfg, cfg.hydra.runtime.choices)
 
 
 def known_keys(overrides: Sequence[str] = ()) -> list[str]:
@@ -166,11 +178,12 @@ def option(group: str, name: str) -> dict[str, Any]:
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    if GlobalHydra.instance().is_initialized():  # inside a verb: by the same search path
-        return _option(group, name)
-    search_here_first()
-    with hydra.initialize_config_dir(str(shipped("conf")), version_base=VERSION_BASE, job_name="tsad"):
-        return _option(group, name)
+    with hydra_alone():
+        if GlobalHydra.instance().is_initialized():  # inside a verb: by the same search path
+            return _option(group, name)
+        search_here_first()
+        with hydra.initialize_config_dir(str(shipped("conf")), version_base=VERSION_BASE, job_name="tsad"):
+            return _option(group, name)
 
 
 def _option(group: str, name: str) -> dict[str, Any]:

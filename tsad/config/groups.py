@@ -17,6 +17,7 @@ from tsad.core.options import (
     QualityOptions,
     ReviewOptions,
     SamplingOptions,
+    ServiceOptions,
     ThresholdRuleOptions,
     TrackingOptions,
     WatchOptions,
@@ -34,6 +35,7 @@ OPTIONS: dict[str, type[Options]] = {
     "prompt": PromptOptions,
     "engine": EngineOptions,
     "watch": WatchOptions,
+    "service": ServiceOptions,
 }
 # Chosen by _target_; the class has the model beside it and derives from the base that is named here.
 BASES = {
@@ -46,10 +48,10 @@ BASES = {
 }
 GROUPS = (
     "loop", "source", "detector", "windows", "threshold", "adapter", "sampling", "gold", "review", "tracking", "cache",
-    "quality", "downsample", "prompt", "engine", "watch",
+    "quality", "downsample", "prompt", "engine", "watch", "service",
 )  # fmt: skip
 # How this machine works, not what an iteration computes: never frozen, so that offline=only may finish an iteration.
-UNFROZEN = ("cache", "watch")
+UNFROZEN = ("cache", "watch", "service")
 # Keys that there were: what to type instead.
 SUCCESSORS = {
     "review.mode": "Choose review=simulated or review=label_studio.",
@@ -85,6 +87,7 @@ class Composed:
     prompt: PromptOptions
     engine: EngineOptions
     watch: WatchOptions
+    service: ServiceOptions
     home: Path
     config_yaml: str
     overrides: tuple[str, ...]

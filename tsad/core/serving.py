@@ -55,6 +55,43 @@ class Predicting(Protocol):
         """
 
 
+class Verbs(Protocol):
+    """What the command line knows of its verbs, for those that start them otherwise; safe to use from threads."""
+
+    def names(self) -> list[str]:
+        """Every verb, sorted."""
+
+    def schema(self, verb: str) -> Mapping[str, Any]:
+        """What the verb takes, as JSON Schema. Raises ConfigError where there is none of that name."""
+
+    def check(self, verb: str, overrides: Sequence[str]) -> Any:
+        """Compose and check everything that this call would; returns its options, nothing is built.
+
+        Returns:
+            ``config.Settings``.
+
+        Raises:
+            ConfigError: an unknown verb or key, a value that does not fit, a secret.
+        """
+
+    def bench(self, verb: str, overrides: Sequence[str]) -> Any:
+        """The workbench of such a call, which nobody watches. Returns ``config.Workbench``; raises as check."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the whole service stands, and how much it does at once.
+
+    Attributes:
+        overrides: words of the command line that its requests start from, e.g. ``loop.name=plant``.
+    """
+
+    at: Address
+    token: str
+    bounds: Bounds
+    overrides: tuple[str, ...] = ()
+
+
 class Serving(Protocol):
     """Serves HTTP while its block runs, and gives the URL; whoever starts a call hands it in."""
 
@@ -65,3 +102,10 @@ class Serving(Protocol):
         self, at: Address, token: str, model: Predicting, hint: Callable[[], None], bounds: Bounds
     ) -> AbstractContextManager[str]:
         """Label Studio's ML backend; the token is the password of HTTP Basic."""
+
+    def whole(self, standing: Standing, bench: Any) -> AbstractContextManager[str]:
+        """The whole service: data, jobs, predictions, live metrics, the page and Label Studio's backend.
+
+        Args:
+            bench: the ``config.workbench.Workbench`` of the call that serves.
+        """

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
 
 from tsad import __version__
 from tsad.service.errors import install
 
+TEXT = {"type": "string"}
+ERROR = {
+    "type": "object", "title": "Error", "required": ["code", "message", "remedy", "request_id"],
+    "properties": {"code": TEXT, "message": TEXT, "remedy": TEXT, "request_id": TEXT},
+}  # fmt: skip
+
 
 def make_app(*routers: APIRouter) -> FastAPI:
     """An application of these routers; ``/openapi.json`` describes it, and needs no token."""
-    app = FastAPI(title="tsad", version=__version__, docs_url=None, redoc_url=None)  # their pages come from a CDN
+    app = Application(title="tsad", version=__version__, docs_url=None, redoc_url=None)  # their pages come from a CDN
     install(app)
     for router in routers:
         app.include_router(router)
     return app
+
+
+class Application(FastAPI):
+    """FastAPI whose description has our one body of every error instead of its own."""
+
+    def openapi(self) -> dict[str, Any]:
+        """See :class:`fastapi.FastAPI`."""
+        if not self.openapi_schema:
+            schema = get_openapi(title=self.title, version=self.version, routes=self.routes)
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            for own in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(own, None)
+            schemas["Error"] = ERROR
+            _replace_references(schema)
+            self.openapi_schema = schema
+        return self.openapi_schema
+
+
+def _replace_references(node: Any) -> None:
+    """Every mention of FastAPI's own body of errors becomes one of ours."""
+    if isinstance(node, dict):
+        if node.get("$ref") == "#/components/schemas/HTTPValidationError":
+            node["$ref"] = "#/components/schemas/Error"
+        for value in node.values():
+            _replace_references(value)
+    elif isinstance(node, list):
+        for value in node:
+            _replace_references(value)

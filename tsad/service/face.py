@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from tsad.core.errors import MissingPackageError
-from tsad.core.serving import Address, Bounds, Predicting
+from tsad.core.errors import ConfigError, MissingPackageError
+from tsad.core.serving import Address, Bounds, Predicting, Standing, Verbs
 from tsad.files.locate import install_extra
 
 
 class Face:
-    """See :class:`~tsad.core.serving.Serving`."""
+    """See :class:`~tsad.core.serving.Serving`.
+
+    Args:
+        verbs: what jobs and requests of the whole service start; ``None`` = it cannot be served.
+    """
+
+    def __init__(self, verbs: Verbs | None = None) -> None:
+        self._verbs = verbs
 
     @contextmanager
     def hooks(self, at: Address, secret: str, hint: Callable[[], None]) -> Iterator[str]:
@@ -41,6 +49,17 @@ class Face:
                 yield url
         finally:
             gate.close()
+
+    @contextmanager
+    def whole(self, standing: Standing, bench: Any) -> Iterator[str]:
+        """The whole service; raises as :meth:`hooks`, and ConfigError where nobody has said which verbs there are."""
+        require_packages()
+        from tsad.service.site import whole
+
+        if self._verbs is None:
+            raise ConfigError("nothing says which verbs there are", "Start the service with the tsad command.")
+        with whole(standing, bench, self._verbs) as url:
+            yield url
 
 
 def require_packages() -> None:

@@ -15,7 +15,7 @@ from tsad.core.errors import TsadError
 from tsad.core.hosts import is_loopback
 from tsad.core.option_model import Options, Refusal
 from tsad.core.results import Result
-from tsad.core.serving import Address, Bounds
+from tsad.core.serving import Address, Bounds, Standing
 from tsad.files.secret import kept_secret, secret_in
 from tsad.loop.hearing import serving
 from tsad.loop.hints import Hints
@@ -32,7 +32,7 @@ MB = 10**6
 class ServeKeys(Options):
     """Own keys of ``tsad serve``."""
 
-    only: Literal["backend"]
+    only: Literal["", "backend"]
     host: str
     port: int = Field(ge=0, le=65535)
     token_env: str
@@ -47,6 +47,9 @@ class ServeKeys(Options):
 
     @model_validator(mode="after")
     def _reachable(self) -> ServeKeys:
+        if (self.connect or self.preload) and self.only != "backend":
+            found = "{connect} and {preload} are about one loop's backend"
+            raise Refusal(found, "Leave them out, or set {only}=backend.")
         if self.connect and not self.url and self.host in ("0.0.0.0", "::"):
             found = "{host} is {0}, which nobody can call"
             raise Refusal(found, "Say how Label Studio reaches it: {url}=http://...", self.host)
@@ -78,7 +81,16 @@ class ServeUp(Result):
     open: bool
 
 
-def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp:
+@dataclass(frozen=True, eq=False)
+class SiteUp(Result):
+    """The whole service, and where it is; ``token`` is where that is to be had, ``open`` whether others reach it."""
+
+    url: str
+    token: str
+    open: bool
+
+
+def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp | SiteUp:
     """Serve until Ctrl-C or SIGTERM; what is being answered then is answered.
 
     Raises:
@@ -86,6 +98,8 @@ def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp:
         LoopError: several loops are open and none is named.
         MissingPackageError: what answers HTTP is not installed.
     """
+    if not keys.only:
+        return _whole(bench, keys, console)
     bench = named_for_watching(bench)
     token, place = _token(bench, keys.token_env)
     champion, hints = LiveChampion(bench, keys.poll_seconds), Hints(bench.home, bench.loop.name)
@@ -100,16 +114,31 @@ def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp:
             up = ServeUp(bench.loop.name, url, champion.label, place, not is_loopback(keys.host))
             console.answer(up, _present)
             try:
-                while True:
-                    bench.context.control.safe_point()
-                    time.sleep(POLL)
-            except StopRequested:
-                console.say("stopping: what is being answered is answered first")
+                _until_stopped(bench, console)
             finally:
                 if reviewer is not None:
                     with suppress(TsadError, StopRequested):
                         reviewer.disconnect("backend", own)
     return up
+
+
+def _whole(bench: Workbench, keys: ServeKeys, console: Console) -> SiteUp:
+    token, place = _token(bench, keys.token_env)
+    standing = Standing(Address(keys.host, keys.port), token, keys.bounds, bench.overrides)
+    with serving(bench).whole(standing, bench) as url:
+        up = SiteUp(url, place, not is_loopback(keys.host))
+        console.answer(up, _present_site)
+        _until_stopped(bench, console)
+    return up
+
+
+def _until_stopped(bench: Workbench, console: Console) -> None:
+    try:
+        while True:
+            bench.context.control.safe_point()
+            time.sleep(POLL)
+    except StopRequested:
+        console.say("stopping: what is being answered is answered first")
 
 
 def _token(bench: Workbench, variable: str) -> tuple[str, str]:
@@ -118,6 +147,14 @@ def _token(bench: Workbench, variable: str) -> tuple[str, str]:
         path = bench.home / "service" / "token"
         return kept_secret(path), str(path)
     return secret_in(variable, "token_env", ": one is made and kept in the store"), f"${variable}"
+
+
+def _present_site(up: SiteUp, console: Console) -> None:
+    console.say(f"tsad's service: {up.url}   (Ctrl-C ends it)")
+    console.say(f"  the page asks for a token; it is in {up.token}")
+    console.say(f"  what programs use: {up.url}/api/v1, described in {up.url}/openapi.json")
+    if up.open:
+        console.say("warning: whoever reaches it on the network can try; everything goes over it unencrypted")
 
 
 def _present(up: ServeUp, console: Console) -> None:

@@ -17,6 +17,7 @@ from tsad.core.options.prompt import PromptOptions
 from tsad.core.options.quality import QualityOptions
 from tsad.core.options.review import ReviewOptions
 from tsad.core.options.sampling import SamplingOptions
+from tsad.core.options.service import ServiceOptions
 from tsad.core.options.threshold import ThresholdOptions, ThresholdRuleOptions
 from tsad.core.options.tracking import TrackingOptions
 from tsad.core.options.watch import WatchOptions
@@ -24,6 +25,6 @@ from tsad.core.options.windows import WindowOptions
 
 __all__ = [
     "AdapterOptions", "CacheOptions", "DownsampleOptions", "EngineOptions", "GoldOptions", "LoopOptions",
-    "PromptOptions", "QualityOptions", "ReviewOptions", "SamplingOptions", "ThresholdOptions", "ThresholdRuleOptions",
-    "TrackingOptions", "WatchOptions", "WindowOptions",
+    "PromptOptions", "QualityOptions", "ReviewOptions", "SamplingOptions", "ServiceOptions", "ThresholdOptions",
+    "ThresholdRuleOptions", "TrackingOptions", "WatchOptions", "WindowOptions",
 ]  # fmt: skip

@@ -1,0 +1,62 @@
+"""Whether the service lives, and whether everything that it depends on does; without a token, so it says no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from tsad import __version__
+from tsad.core.errors import TsadError
+
+if TYPE_CHECKING:
+    from tsad.service.site import Site
+
+
+def health(site: Site) -> APIRouter:
+    """``/health`` and ``/ready``."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/health")
+    async def alive() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "UP", "version": __version__}
+
+    @router.get("/ready", responses={503: {"description": "Something that the service depends on is down"}})
+    def ready() -> JSONResponse:
+        """Each dependency by name: ``up``, or ``down`` in which case the status is 503."""
+        states = {"store": _state(lambda: _store(site)), "label_studio": _state(lambda: _label_studio(site))}
+        well = all(state != "down" for state in states.values())
+        return JSONResponse({"status": "ready" if well else "not ready", "depends_on": states}, 200 if well else 503)
+
+    return router
+
+
+def _state(ask: Any) -> str:
+    try:
+        return str(ask())
+    except TsadError:
+        return "down"
+
+
+def _store(site: Site) -> str:
+    from tsad.tracking.store import open_store
+
+    open_store(site.bench.tracking, site.home).client.search_experiments(max_results=1)
+    return "up"
+
+
+def _label_studio(site: Site) -> str:
+    """``not used`` where people review elsewhere, ``not started`` where the embedded one waits for ``tsad studio``."""
+    from tsad.review.label_studio.server import answers, status
+
+    if not site.bench.reviewer.people:
+        return "not used"
+    url = site.bench.label_studio().url.rstrip("/")
+    if not url:
+        state = status(site.home)
+        if state is None:
+            return "not started"
+        url = state["url"]
+    return "up" if answers(url) else "down"
