@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.testclient import TestClient
 
 from tsad.config.workbench import Workbench
+from tsad.core.serving import Address, Bounds, Standing
 from tsad.service.app import make_app
+from tsad.service.site import Site
+from tsad.verbs.asking import Asking
 
 START = 1_767_225_600  # 2026-01-01 00:00:00 UTC
 
@@ -51,8 +53,10 @@ class Service:
         return dict(body)
 
 
-def served(bench: Workbench, *makers: Any, upload_gb: float = 0.001, verbs: Any = None) -> Service:
+def served(bench: Workbench, *makers: Any, upload_gb: float = 0.001) -> Service:
     """A client of these routers' makers."""
-    site = SimpleNamespace(bench=bench, home=bench.home, options=SimpleNamespace(upload_gb=upload_gb), verbs=verbs)
+    bench = replace(bench, service=bench.service.model_copy(update={"upload_gb": upload_gb}))
+    standing = Standing(Address("127.0.0.1", 0), "token", Bounds(1, 1, 10.0, 10**6), ())
+    site = Site(bench, Asking(), standing)
     routers: list[APIRouter] = [maker(site) for maker in makers]
     return Service(site, TestClient(make_app(*routers), raise_server_exceptions=False))

@@ -1,4 +1,4 @@
-"""What the store holds, over HTTP: listed in pages, told of, read point by point, drawn, deleted where nobody needs it."""
+"""What the store holds, over HTTP: listed in pages, told of, read, drawn, deleted where nobody needs it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         bench = make(f"source.root={place / 'plant'}", *SMALL)
         iterate(bench)
         made = served(bench, uploads, data, series, upload_gb=0.01)
-        made.site.of_loop = lambda name: bench.named(name)
         with made.client:
             for name, rows in (("first.csv", 300), ("second.csv", 400)):
                 answer = made.client.post("/uploads", files=[("file", (name, csv_text(rows, labels=rows == 400)))])
@@ -97,7 +96,8 @@ def test_points_in_pages_between_two_moments(service: Service) -> None:
     assert seen == POINTS
     part = got(service, "/series/U1.T0/points", start="2026-01-01T01:40:00", end="2026-01-01T02:00Z")
     assert part["total"] == 20 and all(v[0] > 2 for v in part["values"]), "the jump"
-    assert part["labels"] == [{"start": "2026-01-01T01:40:00Z", "end": "2026-01-01T02:00:00Z", "label": "Anomaly", "score": 1.0}]
+    begin, end = "2026-01-01T01:40:00Z", "2026-01-01T02:00:00Z"
+    assert part["labels"] == [{"start": begin, "end": end, "label": "Anomaly", "score": 1.0, "note": ""}]
     assert got(service, "/series/U2/温度/points", limit=1)["point_id"] == "U2/温度"
     assert got(service, "/series/U1.T0/points", loop="plant", limit=1)["total"] == POINTS
     upload = got(service, "/uploads", name="second.csv")["items"][0]["upload"]
@@ -135,7 +135,8 @@ def test_a_picture_is_svg_that_runs_nothing(service: Service) -> None:
     assert "U2/温度" in words and "1,200 points" in words
     marks = [e for e in root.iter("{http://www.w3.org/2000/svg}rect") if e.get("fill-opacity") == "0.45"]
     assert len(marks) == 2
-    part = service.client.get("/series/U1.T0/picture", params={"start": "2026-01-01T10:00:00", "end": "2026-01-01T11:00"})
+    span = {"start": "2026-01-01T10:00:00", "end": "2026-01-01T11:00"}
+    part = service.client.get("/series/U1.T0/picture", params=span)
     assert "60 points" in part.text
 
 
@@ -188,7 +189,8 @@ def test_deleting_takes_names_in_full(service: Service) -> None:
 
 
 def test_series_of_several_sources_are_told_apart(service: Service) -> None:
-    upload = service.client.post("/uploads", files=[("file", ("U1.T0.csv", csv_text(70)))]).json()["registration"]["upload"]
+    answer = service.client.post("/uploads", files=[("file", ("U1.T0.csv", csv_text(70)))])
+    upload = answer.json()["registration"]["upload"]
     service.refused(service.client.get("/series/U1.T0/points"), 422)
     service.refused(service.client.delete("/series/U1.T0"), 422)
     assert got(service, "/series/U1.T0/points", upload=upload)["total"] == 70
@@ -200,7 +202,8 @@ def test_series_of_several_sources_are_told_apart(service: Service) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({}, 422), ({"names": []}, 422), ({"names": "x"}, 422), ({"names": [1]}, 422), ({"names": ["x"], "force": 1}, 422),
+        ({}, 422), ({"names": []}, 422), ({"names": "x"}, 422), ({"names": [1]}, 422),
+        ({"names": ["x"], "force": 1}, 422),
         ({"names": ["x"], "forced": True}, 422), ({"names": ["x"] * 1001}, 422), ([1], 400), ("x", 400), (None, 400),
     ],
 )  # fmt: skip

@@ -21,7 +21,9 @@ MOST_ITEMS = 500
 Limit = Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Items of a page.")]
 Offset = Annotated[int, Query(ge=0, le=10**9, description="Items before it.")]
 Sort = Annotated[str | None, Query(description="Field to sort by; with - in front the largest first.", max_length=40)]
-LoopName = Annotated[str, Query(description="Name of the loop; empty = the service's own.", max_length=200)]
+LoopName = Annotated[
+    str, Query(description="Name of the loop; empty = the service's own.", max_length=100, pattern=r"^[\w .\-]*$")
+]
 SVG = "image/svg+xml"
 # A picture of what strangers call their points: nothing in it runs, should somebody open it by itself.
 STILL = {"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff"}

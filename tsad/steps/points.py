@@ -17,7 +17,7 @@ from tsad.core.reading import gather
 from tsad.core.results import Result
 from tsad.core.series import Series
 from tsad.core.times import format_time, parse_moment
-from tsad.core.types import Interval
+from tsad.loop.candidates import IntervalSaid
 from tsad.sources.base import within
 from tsad.sources.cache import Kept
 from tsad.sources.downsample import downsample
@@ -52,16 +52,6 @@ class SpanWanted:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelSaid(Result):
-    """A labelled stretch: ISO 8601 in UTC, half-open, or the index."""
-
-    start: str
-    end: str
-    label: str
-    score: float
-
-
-@dataclass(frozen=True, eq=False)
 class PointsRead(Result):
     """Points of a series, as they were read through validation.
 
@@ -80,7 +70,7 @@ class PointsRead(Result):
     values: tuple[tuple[float, ...], ...]
     total: int
     next: str | None
-    labels: tuple[LabelSaid, ...] | None
+    labels: tuple[IntervalSaid, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +143,8 @@ def _told(series: Series, total: int, following: str | None) -> PointsRead:
         series.point_id, series.source, kind, series.channels,
         tuple(format_time(stamp, kind) for stamp in series.timestamps.tolist()),
         tuple(map(tuple, series.values.tolist())), total, following,
-        None if series.labels is None else tuple(_label(item, series) for item in series.labels),
+        None if series.labels is None else tuple(IntervalSaid.of(item, kind) for item in series.labels),
     )  # fmt: skip
-
-
-def _label(item: Interval, series: Series) -> LabelSaid:
-    kind = series.time_kind
-    return LabelSaid(format_time(item.start, kind), format_time(item.end, kind), item.label, item.score)
 
 
 def _moments(span: SpanWanted) -> tuple[int | None, int | None]:

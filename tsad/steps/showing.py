@@ -187,7 +187,8 @@ def kept_series(bench: Workbench, kept: Kept, keys: Mapping[str, Any] | None = N
     pieces = [Piece(content, span, "cache") for content, span in zip(contents, spans, strict=True)]
     found, _ = rows_of(pieces, (kept.start, kept.end))
     if found is None:
-        raise UnknownPointError(f"the cache holds nothing of {kept.point_id} any more", "`tsad data` lists what there is.")
+        remedy = "`tsad data` lists what there is."
+        raise UnknownPointError(f"the cache holds nothing of {kept.point_id} any more", remedy)
     return found
 
 
