@@ -217,7 +217,9 @@ def serve(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(Interrupts, "safe_point", stop)
-        (up,) = command("serve", "port=0", *SMALL)
+        (site,) = command("serve", "port=0", *SMALL)
+        (up,) = command("serve", "only=backend", "port=0", *SMALL)
+    assert site["url"].startswith("http://127.0.0.1:") and site["open"] is False and "model_version" not in site
     assert up["model_version"] == "tsad-demo-robust_zscore:1" and up["open"] is False
     assert up["url"].startswith("http://127.0.0.1:") and up["token"].endswith("service/token")
 

@@ -10,9 +10,11 @@ from fastapi.responses import JSONResponse, Response
 
 from tsad.config.validation import validated
 from tsad.config.workbench import Workbench
+from tsad.core.errors import UnknownNameError
 from tsad.core.options import LoopOptions
 from tsad.core.results import Result
 from tsad.service.errors import RequestRefused
+from tsad.steps.assets import Inventory
 
 if TYPE_CHECKING:
     from tsad.service.site import Site
@@ -39,6 +41,17 @@ def of_loop(site: Site, name: str) -> Workbench:
         return site.bench
     loop = validated(LoopOptions, {**dict(site.bench.loop), "name": name}, "loop")
     return site.bench.named(loop.name)
+
+
+def asked_loop(site: Site, name: str) -> Workbench:
+    """A workbench for a question about a loop, under its own config; "" = the service's own.
+
+    Raises:
+        UnknownNameError: the store has none of that name.
+    """
+    if name and name not in Inventory(site.bench).loop_names:
+        raise UnknownNameError(f"there is no loop {name}", "`tsad` lists the loops of the store.")
+    return site.of_loop(name)
 
 
 def answer(result: Result, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:

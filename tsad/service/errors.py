@@ -13,9 +13,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tsad.core.errors import (
+    CacheError,
     ClaimError,
     ConfigError,
+    DatasetError,
+    DetectorError,
+    EmbeddingError,
     InUseError,
+    LabelError,
+    LoopError,
+    MissingPackageError,
     RegistryError,
     ReviewError,
     SeriesError,
@@ -39,7 +46,8 @@ STATUSES: tuple[tuple[type[TsadError], int], ...] = (
     (UnknownNameError, 404), (UnknownPointError, 404),
     (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
     (SeriesError, 422), (ConfigError, 422), (UploadTooLargeError, 413), (UploadError, 422), (InUseError, 409),
-    (StorageError, 507),
+    (StorageError, 507), (LoopError, 409), (DatasetError, 422), (LabelError, 422), (EmbeddingError, 422),
+    (CacheError, 503), (DetectorError, 503), (MissingPackageError, 501),
 )  # fmt: skip
 
 

@@ -23,7 +23,18 @@ from tsad.loop.review_order import ReviewWords, review_words, reviewed_as
 from tsad.loop.reviewing import WindowStanding, windows_of
 from tsad.loop.reviews import reviews_of
 from tsad.review.batch import WindowFilter
-from tsad.service.answers import SVG, Limit, LoopName, Offset, Sort, answer, in_order, page, picture
+from tsad.service.answers import (
+    SVG,
+    Limit,
+    LoopName,
+    Offset,
+    Sort,
+    answer,
+    asked_loop,
+    in_order,
+    page,
+    picture,
+)
 from tsad.service.asked import MOST
 from tsad.service.bodies import json_of
 from tsad.service.errors import RequestRefused, documented
@@ -111,27 +122,27 @@ def queue(site: Site) -> APIRouter:
     @router.get("/queue", responses=REFUSALS)
     def listed(among: Filtered, sort: Sort = None, limit: Limit = 50, offset: Offset = 0) -> JSONResponse:
         """Windows of all queues of a loop, as people have left them."""
-        found = windows_of(reviews_of(site.of_loop(among.loop)), among.windows)
+        found = windows_of(reviews_of(asked_loop(site, among.loop)), among.windows)
         return page(in_order(found, sort, windows), limit, offset)
 
     @router.get("/candidates", responses=REFUSALS)
     def proposed(among: Filtered, sort: Sort = None, limit: Limit = 50, offset: Offset = 0) -> JSONResponse:
         """Intervals that detector versions propose for them; the score is that of each interval."""
         wide = dataclasses.replace(among, score_above=None, score_below=None).windows
-        found = candidates_of(reviews_of(site.of_loop(among.loop)), wide, among.score_above, among.score_below)
+        found = candidates_of(reviews_of(asked_loop(site, among.loop)), wide, among.score_above, among.score_below)
         return page(in_order(found, sort, fields), limit, offset)
 
     @router.get("/reviews", responses=REFUSALS)
     def standing(loop: LoopName = "") -> JSONResponse:
         """How the reviews of a loop stand: progress, acceptance, people, agreement, audits of batch actions."""
-        _, found = reviewed_as(site.of_loop(loop), review_words({}))
+        _, found = reviewed_as(asked_loop(site, loop), review_words({}))
         return answer(dataclasses.replace(found, windows=()))
 
     @router.post("/queue/actions", openapi_extra=_described(), responses=REFUSALS | documented(400, 408, 413))
     async def act(request: Request, loop: LoopName = "", detector: ProposedBy = None) -> JSONResponse:
         """Accept, reject or return windows in a batch, audited; done again it changes nothing."""
         words = await run_in_threadpool(_order, await json_of(request, MOST))
-        _, found = await run_in_threadpool(lambda: reviewed_as(site.of_loop(loop), words, detector))
+        _, found = await run_in_threadpool(lambda: reviewed_as(asked_loop(site, loop), words, detector))
         return answer(dataclasses.replace(found, windows=()))
 
     _one(router, site, queues)
@@ -144,17 +155,17 @@ def _one(router: APIRouter, site: Site, queues: Queues) -> None:
     @router.get("/queue/{window}", responses=REFUSALS)
     def told(window: WindowName, loop: LoopName = "") -> JSONResponse:
         """A window: what is proposed for it, by whom, and what people said."""
-        return answer(window_told(reviews_of(site.of_loop(loop)), window))
+        return answer(window_told(reviews_of(asked_loop(site, loop)), window))
 
     @router.get("/queue/{window}/thumbnail", responses=DRAWN, response_class=Response)
     def small(window: WindowName, loop: LoopName = "") -> Response:
         """The window with what is proposed for it, 240 by 40 pixels."""
-        return picture(small_picture(queues.find(site.of_loop(loop), window)))
+        return picture(small_picture(queues.find(asked_loop(site, loop), window)))
 
     @router.get("/queue/{window}/picture", responses=DRAWN, response_class=Response)
     def large(window: WindowName, loop: LoopName = "") -> Response:
         """The whole series with the window marked."""
-        bench = site.of_loop(loop)
+        bench = asked_loop(site, loop)
         return picture(large_picture(bench, queues.find(bench, window)))
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse, Response
 
 from tsad.plots.little import series_picture
-from tsad.service.answers import SVG, LoopName, answer, picture
+from tsad.service.answers import SVG, LoopName, answer, asked_loop, picture
 from tsad.service.errors import documented
 from tsad.steps.points import SeriesWanted, SpanWanted, points_of, preview_of, series_wanted
 
@@ -40,7 +40,7 @@ def series(site: Site) -> APIRouter:
     router = APIRouter(tags=["data"])
 
     def wanted(point: str, which: Which, span: SpanWanted) -> Series:
-        bench = site.of_loop(which.loop) if which.loop else site.bench
+        bench = asked_loop(site, which.loop) if which.loop else site.bench
         return series_wanted(bench, SeriesWanted(point, which.upload, which.source, own=bool(which.loop)), span)
 
     @router.get("/series/{point:path}/points", responses=REFUSALS)

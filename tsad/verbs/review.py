@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-
 from tsad.config.composing import override_key
 from tsad.config.workbench import Workbench
 from tsad.loop.review_batch import AuditFigures, BatchDone
