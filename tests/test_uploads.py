@@ -15,8 +15,10 @@ import pytest
 from data_kit import Service, csv_text, served, zip_of
 
 from tsad.config.workbench import Workbench
+from tsad.core.errors import JobRefusedError
 from tsad.core.serving import Address
 from tsad.files import atomic
+from tsad.jobs.board import JobBoard
 from tsad.service import transfers as moving
 from tsad.service import uploads as module
 from tsad.service.app import make_app
@@ -24,7 +26,8 @@ from tsad.service.receiving import Receiver
 from tsad.service.running import running
 from tsad.service.transfers import Transfers
 from tsad.service.uploads import uploads
-from tsad.steps.uploads import upload_roots
+from tsad.tracking.assets import upload_folders
+from tsad.tracking.store import open_store
 
 pytestmark = pytest.mark.usefixtures("stocked")
 Make = Callable[..., Workbench]
@@ -62,12 +65,28 @@ def test_a_file_goes_through_the_door_and_its_quality_is_told(service: Service) 
     assert answer.headers["location"] == f"/api/v1/uploads/{kept['upload']}"
     assert body["overrides"] == ["source=csv", f"source.root={kept['root']}"]
     assert [p.name for p in Path(kept["root"]).iterdir()] == ["plant.csv"]
-    assert upload_roots(service.site.bench) == [Path(kept["root"])]
+    bench = service.site.bench
+    assert upload_folders(open_store(bench.tracking, bench.home)) == [Path(kept["root"])]
     progress = service.client.get(f"/uploads/{TRANSFER}/progress").json()
     assert (progress["state"], progress["upload"]) == ("registered", kept["upload"]) and progress["received"] > 0
     assert left(service) == [], "what was staged is gone"
     again = send(service, ("plant.csv", csv_text(labels=True)))
     assert again.json()["registration"]["upload"] == kept["upload"], "the same content is one upload"
+
+
+def test_a_job_may_read_what_was_uploaded_and_write_nothing_there(service: Service) -> None:
+    overrides = send(service, ("plant.csv", csv_text())).json()["overrides"]
+    board = JobBoard(service.site.bench, service.site.verbs)
+    try:
+        assert board.submit("ingest", overrides).new
+        root = overrides[1].partition("=")[2]
+        for word in (f"source.root={root}/..", f"source.root={root}/plant.csv", "source.root=/etc"):
+            with pytest.raises(JobRefusedError):
+                board.submit("ingest", ["source=csv", word])
+        with pytest.raises(JobRefusedError):
+            board.submit("export", [f"output={root}/more.csv"])
+    finally:
+        board.close()
 
 
 def test_several_files_a_zip_and_gzip_in_one_form(service: Service) -> None:

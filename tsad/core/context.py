@@ -24,11 +24,13 @@ class Context:
         progress: where long work says how far it is.
         control: what long work asks at every safe point.
         serving: what answers HTTP for it; ``None`` = nothing does.
+        job: id of the service's job that the call is; "" = it is none.
     """
 
     progress: Progress = field(default_factory=Silent)
     control: Control = field(default_factory=Switch)
     serving: Serving | None = None
+    job: str = ""
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)  # what is made may share too
 

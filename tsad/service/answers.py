@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from tsad.config.validation import validated
 from tsad.config.workbench import Workbench
-from tsad.core.errors import UnknownNameError
+from tsad.core.errors import UnknownLoopError
 from tsad.core.options import LoopOptions
 from tsad.core.results import Result
 from tsad.service.errors import RequestRefused
@@ -47,10 +47,10 @@ def asked_loop(site: Site, name: str) -> Workbench:
     """A workbench for a question about a loop, under its own config; "" = the service's own.
 
     Raises:
-        UnknownNameError: the store has none of that name.
+        UnknownLoopError: the store has none of that name.
     """
     if name and name not in Inventory(site.bench).loop_names:
-        raise UnknownNameError(f"there is no loop {name}", "`tsad` lists the loops of the store.")
+        raise UnknownLoopError(f"there is no loop {name}", "`tsad` lists the loops of the store.")
     return site.of_loop(name)
 
 

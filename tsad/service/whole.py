@@ -13,6 +13,9 @@ from tsad.core.serving import Standing, Verbs
 from tsad.service.access import token_needed
 from tsad.service.app import make_app
 from tsad.service.health import health
+from tsad.service.jobs import dispatching, jobs
+from tsad.service.loops import Looking, loops
+from tsad.service.page.pages import page
 from tsad.service.running import running
 from tsad.service.site import Site
 
@@ -36,12 +39,11 @@ def whole_service(standing: Standing, bench: Workbench, verbs: Verbs) -> Iterato
 
 def _application(site: Site, parts: ExitStack) -> FastAPI:
     """All routers; parts that work beside them are entered into ``parts``, and end in the other order."""
-    api = APIRouter(prefix=PREFIX, dependencies=[Depends(token_needed(site.standing.token))])
-    for router in _of_api(site, parts):
+    board, looking = parts.enter_context(dispatching(site.bench, site.verbs)), Looking(site)
+    needs_token = [Depends(token_needed(site.standing.token))]
+    api = APIRouter(prefix=PREFIX, dependencies=needs_token)
+    for router in (loops(looking), jobs(board)):
         api.include_router(router)
-    return make_app(health(site), api)
-
-
-def _of_api(site: Site, parts: ExitStack) -> list[APIRouter]:
-    """What lies under ``/api/v1`` and wants the token."""
-    return []
+    pages = APIRouter(dependencies=needs_token)
+    pages.include_router(page(site, looking, board))
+    return make_app(health(site), api, pages)

@@ -20,7 +20,7 @@ from tsad.core.reading import SeriesStream
 from tsad.core.results import Result
 from tsad.loop.opening import open_loop
 from tsad.sources.quality import assess
-from tsad.steps.assets import Inventory, about_series
+from tsad.steps.assets import about_series
 from tsad.steps.ingest import SeriesQuality
 
 if TYPE_CHECKING:
@@ -137,13 +137,6 @@ def reading_as(bench: Workbench, keys: Mapping[str, Any]) -> Workbench:
 
     at(Path())  # what does not fit is said now
     return replace(bench, csv_at=at, configs={**bench.configs, "source": config})
-
-
-def upload_roots(bench: Workbench) -> list[Path]:
-    """The folders that ``source.root`` reads registered uploads from, of all loops of the store."""
-    from tsad.tracking.assets import UPLOAD, assets, place_of
-
-    return [place_of(loop, record) for loop in Inventory(bench).loops for record in assets(loop, UPLOAD)]
 
 
 def _assessed(bench: Workbench, folder: Path) -> tuple[list[dict[str, Any]], tuple[SeriesQuality, ...]]:
