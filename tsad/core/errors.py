@@ -25,6 +25,10 @@ class ConfigError(TsadError):
     """An unknown key, a wrong type or an impossible combination in the configuration."""
 
 
+class UnknownNameError(ConfigError):
+    """A name that nothing has."""
+
+
 class SourceError(TsadError):
     """A source that cannot be read: missing folder, binary file, unreachable server."""
 
@@ -143,6 +147,14 @@ class NoQueueError(ReviewError):
 
 class MissingPackageError(TsadError):
     """An optional package that this verb needs is not installed."""
+
+
+class UploadError(TsadError):
+    """A file that somebody hands in and that cannot be taken: cut, damaged, a path for a name, not of that type."""
+
+
+class UploadTooLargeError(UploadError):
+    """A file that is larger than uploads may be, as it is or unpacked."""
 
 
 class StorageError(TsadError):

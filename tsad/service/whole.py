@@ -13,6 +13,7 @@ from tsad.core.serving import Standing, Verbs
 from tsad.jobs.folder import JobFolder
 from tsad.service.access import token_needed
 from tsad.service.app import make_app
+from tsad.service.data import data
 from tsad.service.fanout import Fanout
 from tsad.service.health import health
 from tsad.service.jobs import dispatching, jobs
@@ -23,10 +24,13 @@ from tsad.service.page.pages import page
 from tsad.service.prediction import label_studio_backends, of_predictions
 from tsad.service.predictor import Predictor, predicting
 from tsad.service.prometheus import Figures, Gauge, prometheus
+from tsad.service.queue import queue
 from tsad.service.requests import log_access
 from tsad.service.running import running
+from tsad.service.series import series
 from tsad.service.site import Site
 from tsad.service.sockets import sockets
+from tsad.service.uploads import uploads
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -61,7 +65,8 @@ def _application(site: Site, board: JobBoard, fanout: Fanout, predictor: Predict
     looking, figures = Looking(site), Figures({"jobs": lambda: _counted(board)})
     training = Training(board, fanout, lambda job: JobFolder(site.home, job))
     api = APIRouter(prefix=PREFIX, dependencies=needs_token)
-    for router in (loops(looking), jobs(board), live(training), *of_predictions(site, predictor)):
+    parts = (loops(looking), jobs(board), live(training), *of_predictions(site, predictor))
+    for router in (*parts, data(site), uploads(site), series(site), queue(site)):
         api.include_router(router)
     others = APIRouter(dependencies=needs_token)
     for router in (prometheus(figures), page(site, looking, board)):
