@@ -202,6 +202,7 @@ def test_every_verb_answers_in_json(
         "start", "status", "stop",
     ]  # fmt: skip
     serve(command, monkeypatch)
+    assert command("jobs") == [{"jobs": [], "total": 0}]
     assert "adapter" in command("schema", "of=train")[0]["schemas"]["train"]["properties"]
     assert command.verbs == set(VERBS)
 

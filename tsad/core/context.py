@@ -24,12 +24,14 @@ class Context:
         progress: where long work says how far it is.
         control: what long work asks at every safe point.
         serving: what answers HTTP for it; ``None`` = nothing does.
+        job: id of the service's job that the call is; "" = it is none.
         listener: what hears how training goes while it goes on; ``None`` = nobody does.
     """
 
     progress: Progress = field(default_factory=Silent)
     control: Control = field(default_factory=Switch)
     serving: Serving | None = None
+    job: str = ""
     listener: Listener | None = None
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)  # what is made may share too

@@ -117,6 +117,10 @@ class LoopError(TsadError):
     """An iteration that cannot be created, resumed or continued as asked."""
 
 
+class UnknownLoopError(LoopError):
+    """A loop that the store does not have."""
+
+
 class ReviewError(TsadError):
     """The review system: unreachable, token refused, project gone, template changed."""
 
@@ -131,3 +135,23 @@ class MissingPackageError(TsadError):
 
 class StorageError(TsadError):
     """A file that cannot be written: disk full, read-only folder."""
+
+
+class JobError(TsadError):
+    """A job that is not in the state for what is asked of it."""
+
+
+class UnknownJobError(JobError):
+    """There is no job of that id."""
+
+
+class JobRefusedError(ConfigError):
+    """What a job may not be asked: a verb that serves or waits, a secret, a class, a file outside the roots."""
+
+
+class TooManyJobsError(JobError):
+    """So many jobs wait that no more are taken."""
+
+
+class QueueError(TsadError):
+    """The queue of jobs cannot be reached."""

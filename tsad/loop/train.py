@@ -24,7 +24,7 @@ from tsad.loop.champion import Candidate, load_registered, log_candidate, regist
 from tsad.loop.datasets import dataset_record, fetch, latest_training
 from tsad.loop.explain import LearningGap, learning_gap
 from tsad.loop.model_notes import note_version
-from tsad.loop.opening import open_loop, standalone
+from tsad.loop.opening import once, open_loop
 from tsad.loop.overheard import overheard
 from tsad.loop.pull import DATASET
 from tsad.loop.results import Registered, Trained
@@ -79,10 +79,14 @@ def train_challenger(bench: Workbench, dataset: str) -> Challenger:
         raise DatasetError(f"loop {loop.name} has no dataset version", "Run tsad iterate first: people review windows.")
     if rank := rank_of_launch():
         return _helped(bench, loop, version, rank)
-    with standalone(loop, TRAIN.name) as (held, step):
-        outcome = fit(bench, held, step, version, bench.home / "work" / step.run_id / "train")
-        number = _register(bench, held, step.run_id, outcome)
-        step.result(outcome.to_json())
+    with loop.lock() as held:
+
+        def work(step: StepRun) -> Trained:
+            return fit(bench, held, step, version, bench.home / "work" / step.run_id / "train")
+
+        run_id, outcome = once(held, TRAIN.name, Trained, work)
+        # Looked up by the run: a kill in between, or a job that is begun again, makes no second version.
+        number = _register(bench, held, run_id, outcome)
     positive = sum(bool(r.intervals) for r in version.windows)
     learning = learning_gap(bench, len(version.windows), positive, outcome)
     return Challenger(registry_of(bench, loop).name, number, outcome, learning)

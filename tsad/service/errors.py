@@ -15,12 +15,17 @@ from starlette.exceptions import HTTPException
 from tsad.core.errors import (
     ClaimError,
     ConfigError,
+    JobError,
+    QueueError,
     RegistryError,
     ReviewError,
     SeriesError,
     SourceError,
+    TooManyJobsError,
     TrackingError,
     TsadError,
+    UnknownJobError,
+    UnknownLoopError,
 )
 from tsad.core.labels import labels
 
@@ -31,6 +36,7 @@ log = logging.getLogger("tsad")
 
 # The first class that an error is of decides.
 STATUSES: tuple[tuple[type[TsadError], int], ...] = (
+    (UnknownLoopError, 404), (UnknownJobError, 404), (TooManyJobsError, 429), (JobError, 409), (QueueError, 503),
     (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
     (SeriesError, 422), (ConfigError, 422),
 )  # fmt: skip

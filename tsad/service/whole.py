@@ -10,16 +10,29 @@ from fastapi import APIRouter, Depends
 
 from tsad.config.workbench import Workbench
 from tsad.core.serving import Standing, Verbs
+from tsad.jobs.folder import JobFolder
 from tsad.service.access import token_needed
 from tsad.service.app import make_app
+from tsad.service.fanout import Fanout
 from tsad.service.health import health
+from tsad.service.jobs import dispatching, jobs
+from tsad.service.live import Training, live
+from tsad.service.logs import logging_to_file
+from tsad.service.loops import Looking, loops
+from tsad.service.page.pages import page
+from tsad.service.prometheus import Figures, Gauge, prometheus
+from tsad.service.requests import log_access
 from tsad.service.running import running
 from tsad.service.site import Site
+from tsad.service.sockets import sockets
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from tsad.jobs.board import JobBoard
+
 PREFIX = "/api/v1"
+STATES = ("pending", "running", "paused", "succeeded", "failed", "stopped")
 
 
 @contextmanager
@@ -30,18 +43,32 @@ def whole_service(standing: Standing, bench: Workbench, verbs: Verbs) -> Iterato
         ConfigError: nothing can listen there.
     """
     site = Site(bench, verbs, standing)
-    with ExitStack() as parts, running(_application(site, parts), standing.at, standing.bounds.seconds) as url:
-        yield url
+    with logging_to_file(site.home, site.options, standing.token), ExitStack() as parts:
+        board = parts.enter_context(dispatching(bench, verbs))
+        fanout = Fanout(site.home, lambda job: board.get(job).state)
+        application = _application(site, board, fanout)
+        grace = standing.bounds.seconds
+        # Streams end before the server waits for what it is still answering.
+        with running(application, standing.at, grace, site.options.clients) as url, fanout.reading():
+            yield url
 
 
-def _application(site: Site, parts: ExitStack) -> FastAPI:
-    """All routers; parts that work beside them are entered into ``parts``, and end in the other order."""
-    api = APIRouter(prefix=PREFIX, dependencies=[Depends(token_needed(site.standing.token))])
-    for router in _of_api(site, parts):
+def _application(site: Site, board: JobBoard, fanout: Fanout) -> FastAPI:
+    """All routers, what wants the token apart from what does not."""
+    needs_token, token = [Depends(token_needed(site.standing.token))], site.standing.token
+    looking, figures = Looking(site), Figures({"jobs": lambda: _counted(board)})
+    training = Training(board, fanout, lambda job: JobFolder(site.home, job))
+    api = APIRouter(prefix=PREFIX, dependencies=needs_token)
+    for router in (loops(looking), jobs(board), live(training)):
         api.include_router(router)
-    return make_app(health(site), api)
+    others = APIRouter(dependencies=needs_token)
+    for router in (prometheus(figures), page(site, looking, board)):
+        others.include_router(router)
+    heard = (log_access, figures.answered)
+    return make_app(health(site), api, others, sockets(training, token, f"{PREFIX}/ws"), heard=heard)
 
 
-def _of_api(site: Site, parts: ExitStack) -> list[APIRouter]:
-    """What lies under ``/api/v1`` and wants the token."""
-    return []
+def _counted(board: JobBoard) -> Iterator[Gauge]:
+    """Jobs for Prometheus, by their state."""
+    counts = {state: float(board.list(state=state, limit=1)[1]) for state in STATES}
+    yield Gauge("tsad_jobs", "Jobs by state", "state", counts)
