@@ -218,6 +218,8 @@ class JobBoard:
 
     def _uploads(self) -> frozenset[str]:
         """The folders of registered uploads: they may be read whole, and nothing may be written below them."""
+        from tsad.tracking.assets import upload_folders
+
         return frozenset(map(str, upload_folders(self.runs.store)))
 
     def _own(self) -> frozenset[str]:
