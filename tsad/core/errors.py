@@ -113,6 +113,10 @@ class RegistryError(TrackingError):
     """A model version or alias that does not exist or cannot be moved."""
 
 
+class UnknownVersionError(RegistryError):
+    """A version or alias that a loop's model does not have."""
+
+
 class ClaimError(TrackingError):
     """Another process works on the same loop or step."""
 
@@ -123,6 +127,14 @@ class LoopError(TsadError):
 
 class UnknownLoopError(LoopError):
     """A loop that the store does not have."""
+
+
+class UnexplainedError(TsadError):
+    """An explanation that a version cannot give."""
+
+
+class TimeUpError(TsadError):
+    """Work that was not begun, or not gone on with, because nobody waits for it any more."""
 
 
 class ReviewError(TsadError):

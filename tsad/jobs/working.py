@@ -22,7 +22,7 @@ from tsad.core.environment import taken
 from tsad.core.errors import ClaimError, TsadError
 from tsad.core.results import Result
 from tsad.files.atomic import write_file
-from tsad.jobs.folder import JobFolder, ProgressPart, Progressing
+from tsad.jobs.folder import JobFolder, Progressing, ProgressPart
 from tsad.jobs.job import PEOPLE_WORDS, STOPPED_WORDS, SUCCEEDED_WORDS
 from tsad.jobs.locks import held, job_lock, slot_lock
 

@@ -25,7 +25,7 @@ def token_needed(token: str) -> Callable[[Request], None]:
     """
 
     def check(request: Request) -> None:
-        if not same(_given(request.headers.get("authorization", "")), token):
+        if not same(given_token(request.headers.get("authorization", "")), token):
             raise RequestRefused(
                 401, "the token is missing or wrong",
                 "Send it as the password of HTTP Basic (any user), or as Authorization: Bearer TOKEN.",
@@ -53,7 +53,7 @@ def same(given: str, expected: str) -> bool:
     return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
 
 
-def _given(header: str) -> str:
+def given_token(header: str) -> str:
     """The token of an ``Authorization`` header; "" where it cannot be read."""
     scheme, _, rest = header.partition(" ")
     if scheme.lower() == "bearer":

@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from tsad.service.answers import Limit, Offset, Sort, answer, in_order, page
-from tsad.service.asked import Asked, asked, described
 from tsad.service.errors import documented
+from tsad.service.json_bodies import Asked, asked, described
 from tsad.steps.about import DatasetAbout, ExportAbout, SeriesAbout, UploadAbout
 from tsad.steps.assets import DATASETS, EXPORTS, SERIES, UPLOADS, Asset, Inventory
 from tsad.steps.catalogue import TITLES, Deletion, Wanted, delete_assets

@@ -35,9 +35,9 @@ from tsad.service.answers import (
     page,
     picture,
 )
-from tsad.service.asked import MOST
 from tsad.service.bodies import json_of
 from tsad.service.errors import RequestRefused, documented
+from tsad.service.json_bodies import MOST
 
 if TYPE_CHECKING:
     from tsad.config.workbench import Workbench
