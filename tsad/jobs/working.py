@@ -24,6 +24,7 @@ from tsad.core.results import Result
 from tsad.files.atomic import write_file
 from tsad.jobs.folder import JobFolder, Progressing, ProgressPart
 from tsad.jobs.job import PEOPLE_WORDS, STOPPED_WORDS, SUCCEEDED_WORDS
+from tsad.jobs.listening import JobListener
 from tsad.jobs.locks import held, job_lock, slot_lock
 
 if TYPE_CHECKING:
@@ -77,12 +78,13 @@ class JobAtWork:
 
     Attributes:
         id: of the job; "" = this call is none.
-        progress, control: of the call's context.
+        progress, control, listener: of the call's context.
     """
 
     def __init__(self, progress: Progress, control: Switch, job_id: str = "", folder: JobFolder | None = None) -> None:
         self.id, self.progress, self.control = job_id, progress, control
         self._folder, self._telling = folder, threading.Lock()
+        self.listener = JobListener(self.tell) if folder is not None else None
 
     def tell(self, kind: str, values: Mapping[str, Any]) -> None:
         """Tell an event to whoever watches; a full disk is no reason to end the work."""
