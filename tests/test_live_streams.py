@@ -278,6 +278,11 @@ def test_a_job_that_ended_without_a_word_ends_its_streams(jobs: Folders, url: st
     jobs.job("none", "stopped")
     with listening(url, "none") as stream:
         assert [event.name for event in stream] == ["end"]
+    tell(jobs.job("b2"), 1)
+    with listening(url, "b2") as stream:
+        next(stream)
+        del jobs.states["b2"]
+        assert next(stream).data == {"job": "b2", "state": "deleted"}
 
 
 def test_silence_is_filled_so_that_both_sides_know_of_each_other(jobs: Folders, url: str) -> None:
