@@ -1,8 +1,8 @@
 """Live metrics: what reaches clients of a job's stream, how late, and what that costs the service.
 
-    python -m benchmarks.live                       # 50 clients for a minute
-    python -m benchmarks.live --minutes 10          # the figure of issue 19
-    python -m benchmarks.live --clients 50 100 200 500 --seconds 30   # where it bends
+    python benchmarks/live.py                       # 50 clients for a minute
+    python benchmarks/live.py --minutes 10          # the figure of issue 19
+    python benchmarks/live.py --clients 50 100 200 500 --seconds 30   # where it bends
 
 A process that appends as a training job does (its rate beside the figures), the whole service as ``tsad serve`` starts
 it, and a process of clients that come back with their last id when they are cut. Lost and doubled: against the job's
@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.jobs import Site, site
+from jobs import Site, site
+
 from tsad.jobs.folder import JobFolder
 
 STEP, BAR, SYSTEM, EVALUATION = 1.0, 0.5, 5.0, 10.0  # seconds between events of each kind, as a training tells them

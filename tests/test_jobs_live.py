@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import test_trainer
 from jobs_kit import Said, at_work, board
-from test_jobs import submitted
+from test_jobs_board import submitted
 
 from tsad.core.context import Context
 from tsad.core.labels import labels

@@ -46,7 +46,7 @@ class Model:
     def state(self) -> dict[str, Any]:
         return {"model_version": self.version}
 
-    def predict(self, tasks: Sequence[Mapping[str, Any]], template: str) -> list[dict[str, Any]]:
+    def predict(self, tasks: Sequence[Mapping[str, Any]], template: str, until: float) -> list[dict[str, Any]]:
         if self.error is not None:
             raise self.error
         version = self.version

@@ -153,7 +153,7 @@ def run_verb(
     watched = progress.command(verb, waits(module))
     with watched, aside, working(call.job, checked, progress, call.control) as work:
         context = Context(
-            progress=work.progress, control=work.control, serving=Face(Asking()), listener=work.listener, job=work.id
+            progress=work.progress, control=work.control, serving=Face(Asking()), job=work.id, listener=work.listener
         )
         bench = workbench(checked, context)
         if job is not None and makes_loops(module):

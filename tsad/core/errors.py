@@ -25,6 +25,10 @@ class ConfigError(TsadError):
     """An unknown key, a wrong type or an impossible combination in the configuration."""
 
 
+class UnknownNameError(ConfigError):
+    """A name that nothing has."""
+
+
 class SourceError(TsadError):
     """A source that cannot be read: missing folder, binary file, unreachable server."""
 
@@ -109,6 +113,10 @@ class RegistryError(TrackingError):
     """A model version or alias that does not exist or cannot be moved."""
 
 
+class UnknownVersionError(RegistryError):
+    """A version or alias that a loop's model does not have."""
+
+
 class ClaimError(TrackingError):
     """Another process works on the same loop or step."""
 
@@ -121,6 +129,14 @@ class UnknownLoopError(LoopError):
     """A loop that the store does not have."""
 
 
+class UnexplainedError(TsadError):
+    """An explanation that a version cannot give."""
+
+
+class TimeUpError(TsadError):
+    """Work that was not begun, or not gone on with, because nobody waits for it any more."""
+
+
 class ReviewError(TsadError):
     """The review system: unreachable, token refused, project gone, template changed."""
 
@@ -131,6 +147,14 @@ class NoQueueError(ReviewError):
 
 class MissingPackageError(TsadError):
     """An optional package that this verb needs is not installed."""
+
+
+class UploadError(TsadError):
+    """A file that somebody hands in and that cannot be taken: cut, damaged, a path for a name, not of that type."""
+
+
+class UploadTooLargeError(UploadError):
+    """A file that is larger than uploads may be, as it is or unpacked."""
 
 
 class StorageError(TsadError):

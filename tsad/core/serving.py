@@ -44,11 +44,12 @@ class Predicting(Protocol):
     def state(self) -> Mapping[str, Any]:
         """How it stands, of JSON's types only; answers at once."""
 
-    def predict(self, tasks: Sequence[Mapping[str, Any]], template: str) -> list[dict[str, Any]]:
+    def predict(self, tasks: Sequence[Mapping[str, Any]], template: str, until: float) -> list[dict[str, Any]]:
         """A prediction for each task, in their order; one that cannot be had has ``error`` instead of ``result``.
 
         Args:
             tasks: as Label Studio sends them, with ``id`` and ``data``. template: the project's labelling config.
+            until: ``time.monotonic()`` from which on nobody waits for it; no task is begun then.
 
         Raises:
             TsadError: nothing can be answered at all.

@@ -210,10 +210,17 @@ class JobBoard:
             found = f"{len(overrides)} overrides are too much for a job"
             raise JobRefusedError(found, "Write them into an experiment's YAML.")
         check_words(verb, overrides, self.verbs.names())
+        kept = [self.home / "service" / name for name in ("uploads", "exports")]
         roots = [Path(root) for root in self.bench.service.roots]
-        check_paths(overrides, [*roots, self.home / "service" / "uploads"], self._own())
+        check_paths(overrides, [*roots, *kept], self._own() | self._uploads())
         checked: Settings = self.verbs.check(verb, list(overrides))
         return checked.loop.name, self._queue(verb, checked)
+
+    def _uploads(self) -> frozenset[str]:
+        """The folders of registered uploads: they may be read whole, and nothing may be written below them."""
+        from tsad.tracking.assets import upload_folders
+
+        return frozenset(map(str, upload_folders(self.runs.store)))
 
     def _own(self) -> frozenset[str]:
         """Every text that the service's own config has."""

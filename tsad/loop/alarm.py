@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import LoopError, RegistryError
+from tsad.core.errors import LoopError, UnexplainedError
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.results import Result
 from tsad.core.series import Series
@@ -106,20 +106,44 @@ def explain_alarm(bench: Workbench, of: str, version: str, language: Language) -
 
     Raises:
         LoopError: ``of`` names neither; or nothing is proposed or considered there any more.
-        RegistryError: no such version, or one without calibrated proposals.
+        RegistryError: no such version.
+        UnexplainedError: it is a version without calibrated proposals.
         SourceError: its series cannot be read.
     """
     bench = as_its_loop_has_it(bench)
     loop = open_loop(bench)
     loaded = load_named(bench, loop, version, "Run tsad iterate first.")
+    proposer = _proposer_of(loaded)
+    series, asked = place_asked(bench, of)
+    return _explained(of, series, asked, loaded, proposer, language)
+
+
+def explained_intervals(
+    loaded: LoadedVersion, series: Series, intervals: Sequence[Interval], language: Language
+) -> tuple[Explained, ...]:
+    """Why a version proposes each of these intervals of a series, in their order.
+
+    Raises:
+        UnexplainedError: it is a version without calibrated proposals.
+    """
+    from tsad.detectors.proposals.proposer import look_at
+
+    proposer = _proposer_of(loaded)
+    if not intervals:
+        return ()
+    examined = next(iter(loaded.detector.examine([series])))
+    teller = _Teller(series, examined, look_at(series, examined), proposer, language)
+    return tuple(teller.explained(interval, True) for interval in intervals)
+
+
+def _proposer_of(loaded: LoadedVersion) -> Proposer:
     proposer: Any = loaded.proposer
     if proposer is None:
-        raise RegistryError(
+        raise UnexplainedError(
             f"{loaded.origin.model_version} proposes points above a threshold: there is no evidence to explain",
             "Take threshold=calibrated in a new loop.",
         )
-    series, asked = place_asked(bench, of)
-    return _explained(of, series, asked, loaded, proposer, language)
+    return cast("Proposer", proposer)
 
 
 def place_asked(bench: Workbench, of: str) -> tuple[Series, tuple[int, int]]:

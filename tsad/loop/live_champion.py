@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tsad.review.label_studio.options import LabelStudioOptions
     from tsad.tracking.pyfunc_model import LoadedVersion
     from tsad.tracking.registry import Registry, Version
+    from tsad.tracking.runs import Iteration
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,14 @@ class Champion:
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """The version under the alias, not necessarily loaded; ``drawn`` = run of the iteration that drew the queue."""
+    """The version under the alias, not necessarily loaded.
 
+    Attributes:
+        newest: run of the loop's newest iteration, whose config is ``bench``'s, and whether it is open.
+        drawn: run of the iteration that drew the queue.
+    """
+
+    newest: tuple[str, bool]
     bench: Workbench
     registry: Registry
     version: Version
@@ -83,17 +90,29 @@ class LiveChampion:
             RegistryError: there is none.
             TsadError: it cannot be loaded, and none was before.
         """
-        if self._now is None:
+        now = self._now
+        if now is None:
             with self._loading:
-                if self._now is None:
-                    self._now = self._loaded(self._present())
+                now = self._now
+                if now is None:
+                    now = self._now = self._loaded(self._present())
+        return now
+
+    @property
+    def ready(self) -> Champion | None:
+        """The version that answers now, where it is loaded."""
         return self._now
+
+    def unload(self) -> None:
+        """Let the version go until the next request; one that has begun keeps it."""
+        self._now = None
 
     @property
     def label(self) -> str:
         """Of the version that answers now, or would; "" where there is none."""
-        if self._now is not None:
-            return self._now.label
+        now = self._now
+        if now is not None:
+            return now.label
         return self._known.version.label if self._known is not None else ""
 
     @property
@@ -122,10 +141,11 @@ class LiveChampion:
         """Look the champion up; where one answers already and it is another now, load that."""
         try:
             self._known = known = self._look()
-            if self._now is not None and known.version.label != self._now.label:
+            now = self._now
+            if now is not None and known.version.label != now.label:
                 self._now = self._loaded(known)
-            elif self._now is not None and known.queue is not self._now.queue:
-                self._now = Champion(known.bench, self._now.loaded, known.options, known.queue)
+            elif now is not None and known.queue is not now.queue:
+                self._now = Champion(known.bench, now.loaded, known.options, known.queue)
             self.problem = ""
         except Exception as error:  # the thread that looks must not end over it: the one before goes on
             known_kind = isinstance(error, TsadError)
@@ -138,19 +158,27 @@ class LiveChampion:
     def _look(self) -> _Known:
         loop = open_loop(self._bench)
         iterations = loop.iterations()
-        own = under_own_config(self._bench, next(reversed(iterations), None), False)
-        # A stop of the service lets what it answers be finished; and nobody is told of each request.
-        own = replace(own, context=replace(own.context, control=Switch(), progress=Silent()))
+        last = next(reversed(iterations), None)
+        newest = ("", False) if last is None else (last.run_id, last.open)
+        # A frozen config stays as it is: to read it anew at every look would take time from those who are answered.
+        known = self._known if self._known is not None and self._known.newest == newest else None
+        own = self._own_config(last) if known is None else known.bench
         registry = registry_of(own, loop)
         version = registry.alias("champion")
         if version is None:
             raise RegistryError(f"{registry.name} has no champion", "tsad promote makes a version the champion.")
         drawn = next((it for it in reversed(iterations) if it.finished(DETECT.name) is not None), None)
         if self._known is not None and drawn is not None and self._known.drawn == drawn.run_id:
-            return replace(self._known, bench=own, registry=registry, version=version)
+            return replace(self._known, newest=newest, bench=own, registry=registry, version=version)
         queue = queue_of(own, record_of(drawn, DETECT)) if drawn is not None else []
         run_id = drawn.run_id if drawn is not None else ""
-        return _Known(own, registry, version, own.label_studio(), run_id, {c.window.window_id: c for c in queue})
+        shown = {c.window.window_id: c for c in queue}
+        return _Known(newest, own, registry, version, own.label_studio(), run_id, shown)
+
+    def _own_config(self, newest: Iteration | None) -> Workbench:
+        own = under_own_config(self._bench, newest, False)
+        # A stop of the service lets what it answers be finished; and nobody is told of each request.
+        return replace(own, context=replace(own.context, control=Switch(), progress=Silent()))
 
     def _loaded(self, known: _Known) -> Champion:
         loaded = load_registered(known.bench, known.registry, known.version)
@@ -169,5 +197,6 @@ class LiveChampion:
         """Say once what is wrong, and who answers meanwhile."""
         if problem != self.problem:
             self.problem = problem
-            meanwhile = f"; {self._now.label} goes on answering" if self._now is not None else ""
+            now = self._now
+            meanwhile = f"; {now.label} goes on answering" if now is not None else ""
             self._bench.context.progress.note(f"{problem}{meanwhile}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ReviewError, TsadError, UnknownPointError
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
@@ -16,6 +18,7 @@ from tsad.core.types import ANOMALY, Detection, Interval, Proposal
 from tsad.loop.common import read_series
 from tsad.loop.drawing import ScoredSeries, proposals_of
 from tsad.loop.live_champion import Champion, LiveChampion
+from tsad.loop.predicting import require_time
 from tsad.review.label_studio import convert, tasks, template
 from tsad.review.label_studio.layers import layer_name
 from tsad.review.label_studio.template import Template
@@ -74,10 +77,14 @@ class OnTheSpot:
         """See :class:`~tsad.core.serving.Predicting`."""
         return {"model_version": self._champion.label, "problem": self._champion.problem}
 
-    def predict(self, asked: Sequence[Mapping[str, Any]], config: str) -> list[dict[str, Any]]:
+    def predict(self, asked: Sequence[Mapping[str, Any]], config: str, until: float) -> list[dict[str, Any]]:
         """See :class:`~tsad.core.serving.Predicting`; all of a call by one version."""
         champion, form = self._champion.current(), template.read(config, "that asks")
-        return [self._answer(champion, form, task) for task in asked]
+        answers = []
+        for task in asked:
+            require_time(until)
+            answers.append(self._answer(champion, form, task))
+        return answers
 
     def _answer(self, champion: Champion, form: Template, task: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -115,7 +122,12 @@ class OnTheSpot:
 
     def _read(self, champion: Champion, point: str, state: str) -> Series:
         """A series of the source as it is now, which ``state`` tells."""
-        return self._kept.get(f"{state} {point}", lambda: read_series(champion.bench, [point]).series[0])
+
+        def read() -> Series:
+            with _source_opened(champion.bench) as bench:
+                return read_series(bench, [point]).series[0]
+
+        return self._kept.get(f"{state} {point}", read)
 
     def _of_values(self, champion: Champion, form: Template, task: Mapping[str, Any]) -> tuple[Series, Detection]:
         """The series that a task shows, through the door that every series passes, and what the champion says of it."""
@@ -134,14 +146,26 @@ def _digest(champion: Champion, point: str) -> str:
     Raises:
         ReviewError: the source does not have it.
     """
-    source = champion.bench.make_source()
+    with _source_opened(champion.bench) as bench:
+        source = bench.make_source()
+        try:
+            if point not in source.points():
+                raise UnknownPointError(f"there is no {point}", "The task may be of another source.")
+            state = source.extents([point]).spans if source.ranged else ""
+            return f"{source.digest(point)} {state}"
+        except TsadError as error:
+            found = f"{point} cannot be read from {source.describe()}: {error.found}"
+            raise ReviewError(found, error.remedy) from error
+
+
+@contextmanager
+def _source_opened(bench: Workbench) -> Iterator[Workbench]:
+    """The workbench with one source for as long as the block takes; its connections are let go of after it."""
+    source = bench.make_source()
     try:
-        if point not in source.points():
-            raise UnknownPointError(f"there is no {point}", "The task may be of another source.")
-        state = source.extents([point]).spans if source.ranged else ""
-        return f"{source.digest(point)} {state}"
-    except TsadError as error:
-        raise ReviewError(f"{point} cannot be read from {source.describe()}: {error.found}", error.remedy) from error
+        yield replace(bench, make_source=lambda: source)
+    finally:
+        source.close()
 
 
 def _proposed(champion: Champion, form: Template, window: Window, detection: Detection) -> Choice:

@@ -1,4 +1,4 @@
-"""Label Studio's ML backend: the protocol's words around what pre-annotates tasks."""
+"""Label Studio's ML backend: the protocol's words around what pre-annotates tasks, of one loop or of any."""
 
 from __future__ import annotations
 
@@ -6,56 +6,86 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
+from starlette.concurrency import run_in_threadpool
 
 from tsad.core.serving import Predicting
 from tsad.service.access import token_needed
 from tsad.service.bodies import json_of
-from tsad.service.errors import RequestRefused
+from tsad.service.errors import RequestRefused, documented
 from tsad.service.gate import Gate
 
 MODEL_CLASS = "tsad"
+Of = Callable[[str], tuple[Predicting, Callable[[], None]]]  # a loop's model, and what is hinted of it
+OF_LOOP = "/backend/{loop}"  # where each loop has its own, in a service of several
 
 
 def backend(token: str, model: Predicting, hint: Callable[[], None], gate: Gate, most: int) -> APIRouter:
-    """The protocol's endpoints; those that tell or cost something want the token.
+    """The protocol's endpoints for one loop; those that tell or cost something want the token.
 
     Args:
         most: bytes of a body.
     """
-    router, needs_token = APIRouter(), [Depends(token_needed(token))]
+    router = APIRouter()
+    _add(router, token, gate, most, lambda loop: (model, hint))
+    return router
 
-    @router.get("/")
+
+def backends(token: str, of: Of, gate: Gate, most: int) -> APIRouter:
+    """The same for every loop, each below ``/backend/<loop>``, which is the URL to give to Label Studio.
+
+    Args:
+        of: what pre-annotates the tasks of a loop, and what is hinted.
+    """
+    router = APIRouter(prefix=OF_LOOP, tags=["Label Studio"], dependencies=[Depends(_loop)])
+    _add(router, token, gate, most, of)
+    return router
+
+
+def _loop(loop: str) -> str:
+    """Declares the loop in the path."""
+    return loop
+
+
+def _add(router: APIRouter, token: str, gate: Gate, most: int, of: Of) -> None:
+    needs_token = [Depends(token_needed(token))]
+    asked, failures = documented(400, 401, 404, 408, 413, 422, 429, 500, 503), documented(401, 404, 422, 500, 503)
+
+    def of_request(request: Request) -> tuple[Predicting, Callable[[], None]]:
+        return of(str(request.path_params.get("loop", "")))
+
+    @router.get("/" if not router.prefix else "")
     @router.get("/health")
-    async def health() -> dict[str, Any]:
+    async def health(request: Request) -> dict[str, Any]:
         """Without a token, so that it says whether something is wrong, not what: that is in the log."""
-        state = model.state()
+        state = of_request(request)[0].state()
         return {"status": "UP", "model_class": MODEL_CLASS, **state, "problem": bool(state.get("problem"))}
 
-    @router.post("/setup", dependencies=needs_token)
+    @router.post("/setup", dependencies=needs_token, responses=asked)
     async def setup(request: Request) -> dict[str, Any]:
         """Label Studio sends an access token along, which is not for us: it is neither kept nor logged."""
         await json_of(request, most)
-        return {"model_version": model.label()}
+        return {"model_version": await run_in_threadpool(of_request(request)[0].label)}
 
-    @router.get("/versions", dependencies=needs_token)
-    async def versions() -> dict[str, Any]:
-        return {"versions": [model.label()], "message": ""}
+    @router.get("/versions", dependencies=needs_token, responses=failures)
+    async def versions(request: Request) -> dict[str, Any]:
+        """The version that answers now."""
+        return {"versions": [await run_in_threadpool(of_request(request)[0].label)], "message": ""}
 
-    @router.post("/predict", dependencies=needs_token)
+    @router.post("/predict", dependencies=needs_token, responses=asked)
     async def predict(request: Request) -> dict[str, Any]:
+        """A prediction for each task."""
         gate.require_room()
-        asked = await json_of(request, most)
-        tasks, template = _tasks(asked), str(asked.get("label_config") or "")
-        results = await gate.run(lambda: model.predict(tasks, template))
+        body = await json_of(request, most)
+        tasks, template = _tasks(body), str(body.get("label_config") or "")
+        model = of_request(request)[0]
+        results = await gate.run(lambda until: model.predict(tasks, template, until))
         return {"results": results, "model_version": next((r["model_version"] for r in results if "result" in r), "")}
 
     @router.post("/webhook")
-    async def webhook() -> dict[str, str]:
+    async def webhook(request: Request) -> dict[str, str]:
         """Comes without credentials: a hint, and nothing that it says is read."""
-        hint()
+        of_request(request)[1]()
         return {"status": "noted"}
-
-    return router
 
 
 def _tasks(asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:

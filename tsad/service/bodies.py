@@ -1,16 +1,46 @@
-"""Bodies of requests, read within a limit and as JSON that is JSON."""
+"""Bodies of requests, read within a limit and as JSON that is JSON; long ones are read beside the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 
 from tsad.service.errors import RequestRefused
 
+T = TypeVar("T")
 SECONDS = 60  # for a body to arrive
+SHORT = 65_536  # bytes that are read sooner than a thread could be handed them
+
+
+async def body_of(request: Request, most: int) -> bytes:
+    """The body of a request.
+
+    Args:
+        most: bytes; not one more is kept.
+
+    Raises:
+        RequestRefused: 413: it is larger; 408: it does not come.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise RequestRefused(413, f"the body is larger than {most} bytes", "Send less at a time.")
+    except TimeoutError:
+        raise RequestRefused(408, f"the body was not there within {SECONDS} s", "Send it in one go.") from None
+    return bytes(body)
+
+
+async def read_aside(body: bytes, read: Callable[[bytes], T]) -> T:
+    """What ``read`` makes of a body: at once where that is short, else on a thread, while others are answered."""
+    return read(body) if len(body) <= SHORT else await run_in_threadpool(read, body)
 
 
 async def json_of(request: Request, most: int) -> dict[str, Any]:
@@ -22,15 +52,10 @@ async def json_of(request: Request, most: int) -> dict[str, Any]:
     Raises:
         RequestRefused: 413: it is larger; 408: it does not come; 400: it is no JSON, or no object, or holds NaN.
     """
-    body = bytearray()
-    try:
-        async with asyncio.timeout(SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise RequestRefused(413, f"the body is larger than {most} bytes", "Send fewer tasks at a time.")
-    except TimeoutError:
-        raise RequestRefused(408, f"the body was not there within {SECONDS} s", "Send it in one go.") from None
+    return await read_aside(await body_of(request, most), _object)
+
+
+def _object(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:

@@ -13,19 +13,35 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tsad.core.errors import (
+    CacheError,
     ClaimError,
     ConfigError,
+    DatasetError,
+    DetectorError,
+    EmbeddingError,
+    InUseError,
     JobError,
+    LabelError,
+    LoopError,
+    MissingPackageError,
     QueueError,
     RegistryError,
     ReviewError,
     SeriesError,
     SourceError,
+    StorageError,
+    TimeUpError,
     TooManyJobsError,
     TrackingError,
     TsadError,
+    UnexplainedError,
     UnknownJobError,
     UnknownLoopError,
+    UnknownNameError,
+    UnknownPointError,
+    UnknownVersionError,
+    UploadError,
+    UploadTooLargeError,
 )
 from tsad.core.labels import labels
 
@@ -36,9 +52,12 @@ log = logging.getLogger("tsad")
 
 # The first class that an error is of decides.
 STATUSES: tuple[tuple[type[TsadError], int], ...] = (
-    (UnknownLoopError, 404), (UnknownJobError, 404), (TooManyJobsError, 429), (JobError, 409), (QueueError, 503),
-    (ClaimError, 409), (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422),
-    (SeriesError, 422), (ConfigError, 422),
+    (UnknownNameError, 404), (UnknownPointError, 404), (UnknownLoopError, 404), (UnknownJobError, 404),
+    (UnknownVersionError, 404), (TooManyJobsError, 429), (JobError, 409), (QueueError, 503), (ClaimError, 409),
+    (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422), (SeriesError, 422),
+    (ConfigError, 422), (DetectorError, 422), (UnexplainedError, 422), (LabelError, 422), (TimeUpError, 503),
+    (UploadTooLargeError, 413), (UploadError, 422), (InUseError, 409), (StorageError, 507), (LoopError, 409),
+    (DatasetError, 422), (EmbeddingError, 422), (CacheError, 503), (MissingPackageError, 501),
 )  # fmt: skip
 
 

@@ -79,13 +79,22 @@ class Requests:
                 self._tell(scope, seen, time.perf_counter() - begun)
 
     def _tell(self, scope: Scope, seen: MutableMapping[str, int], seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", UNKNOWN)
+        route = _route(scope)
         client = scope.get("client") or ("",)
         method = scope.get("method", "WEBSOCKET")
         method = method if method in _METHODS else UNKNOWN
         answered = RequestDone(method, route, scope["path"], seen["status"], seconds, seen["bytes"], str(client[0]))
         for heard in self._heard:
             heard(answered)
+
+
+def _route(scope: Scope) -> str:
+    """The route that answered with its placeholders; a route knows its own router's prefix alone."""
+    own = getattr(scope.get("route"), "path", None)
+    if own is None:
+        return UNKNOWN
+    before = scope["path"].split("/")[: -own.count("/")] if own.count("/") else []
+    return "/".join(before) + str(own)
 
 
 def log_access(answered: RequestDone) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,6 @@ class Site:
             ConfigError: an override that does not fit. TrackingError: the store cannot be reached.
         """
         own = [word for word in self.standing.overrides if not word.startswith("loop.name=")]
-        named = f"loop.name={name or self.bench.loop.name}"
+        named = f"loop.name={json.dumps(name or self.bench.loop.name, ensure_ascii=False)}"  # a text, whatever it says
         bench: Workbench = self.verbs.bench(verb, [*own, named, *overrides])
         return as_its_loop_has_it(bench)

@@ -21,6 +21,8 @@ class ServiceOptions(Options):
     roots: list[str]
     upload_gb: float = Field(gt=0)
     models_mb: float = Field(gt=0)
+    warm: bool
+    stream_points: int = Field(ge=100)
     history_days: float = Field(ge=0)
     clients: int = Field(ge=1)
     log_mb: float = Field(gt=0)

@@ -1,0 +1,248 @@
+"""The process with the models: the only one of the service that imports torch, started again when it dies.
+
+It is asked over a pipe, from any thread; answers come back by the number of the request. What it does lies in
+``model_work``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+import tsad
+from tsad.core import errors
+from tsad.core.errors import TsadError
+from tsad.service.errors import RequestRefused
+from tsad.service.frames import Frame
+
+log = logging.getLogger("tsad")
+SECONDS_OF_RETRY = 5  # it takes about so long until a new process answers
+SHORT_LIFE, LONGEST_PAUSE = 10.0, 30.0  # seconds; one that died so soon is started again after a pause that doubles
+TICK = 1.0  # seconds between two looks for work that does not end
+PATIENCE = 30.0  # seconds beyond its time after which work takes the process with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSetup:
+    """What the process is started for.
+
+    Attributes:
+        words: overrides of the service's config. threads: requests that it works on at once.
+        most: bytes of memory for models. seconds: between two looks at whether a champion is another.
+        points: that are held of each point whose values come one after the other.
+        warm: the loop's champion is loaded at once, not at the first request.
+    """
+
+    words: Sequence[str]
+    threads: int
+    most: int
+    seconds: float
+    points: int
+    warm: bool
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A request that waits for its answer, and until when it is of use."""
+
+    future: Future[Frame]
+    until: float
+
+
+@dataclass(eq=False)
+class ModelProcess:
+    """Asks the process; see :meth:`running`. Safe to use from any thread.
+
+    Attributes:
+        restarts: how often it had to be started again.
+        states: what it last said of each loop it follows.
+    """
+
+    setup: ModelSetup
+    restarts: int = 0
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _asked: dict[int, _Asked] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # of what is asked
+    _writing: threading.Lock = field(default_factory=threading.Lock)  # one message at a time
+    _pipe: Connection | None = None
+    _process: subprocess.Popen[bytes] | None = None
+    _closing: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def running(self) -> Iterator[ModelProcess]:
+        """The process, for as long as the block takes; what is asked at the end is not answered any more."""
+        keeper = threading.Thread(target=self._keep, name="tsad-models", daemon=True)
+        self._start()
+        keeper.start()
+        try:
+            yield self
+        finally:
+            self._closing.set()
+            self._end()
+            keeper.join()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; ``None`` between two."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def asked(self) -> int:
+        """Requests that wait for their answer."""
+        return len(self._asked)
+
+    def ask(
+        self, kind: str, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]] = (), *, until: float
+    ) -> Future[Frame]:
+        """Ask for work; the answer comes as its result.
+
+        Args:
+            until: ``time.monotonic()`` from which on it is of no use; work is not begun then.
+
+        Raises:
+            RequestRefused: (also as the result) 503: the process has just died.
+            TsadError: (as the result) of the work.
+        """
+        number, future = next(self._numbers), Future[Frame]()
+        future.set_running_or_notify_cancel()
+        data = Frame.of({**about, "kind": kind, "id": number, "until": until}, arrays).packed()
+        with self._lock:
+            pipe = self._pipe
+            if pipe is None:
+                raise _gone()
+            self._asked[number] = _Asked(future, until)
+        try:
+            with self._writing:
+                pipe.send_bytes(data)
+        except (OSError, ValueError):
+            with self._lock:
+                asked = self._asked.pop(number, None)
+            if asked is not None:
+                raise _gone() from None
+        return future
+
+    def _start(self) -> None:
+        own, other = socket.socketpair()
+        paths = [str(Path(tsad.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]  # the same tsad, however found
+        with other:
+            # In a session of its own: Ctrl-C in the terminal is for the service, which lets what is asked be answered.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tsad.service.model_work", str(other.fileno())], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, pass_fds=(other.fileno(),), start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            )  # fmt: skip
+        pipe = Connection(own.detach())
+        with suppress(OSError):
+            pipe.send_bytes(Frame({**asdict(self.setup), "words": [*self.setup.words]}).packed())
+        with self._lock:
+            self._pipe = pipe
+
+    def _keep(self) -> None:
+        """Hand answers out; where the process dies, say so to all that wait and start another."""
+        pause = 0.0
+        while True:
+            begun = time.monotonic()
+            self._hand_out()
+            self._mourn()
+            if self._closing.is_set():
+                return
+            pause = min(max(1.0, pause * 2), LONGEST_PAUSE) if time.monotonic() - begun < SHORT_LIFE else 0.0
+            if self._closing.wait(pause):
+                return
+            self.restarts += 1
+            self._start()
+
+    def _hand_out(self) -> None:
+        """Until the pipe ends."""
+        pipe = self._pipe
+        assert pipe is not None
+        looked = time.monotonic()
+        try:
+            while True:
+                if pipe.poll(TICK):
+                    self._answered(Frame.unpacked(pipe.recv_bytes()))
+                if time.monotonic() - looked > TICK:
+                    looked = time.monotonic()
+                    self._end_what_hangs(looked)
+        except (EOFError, OSError):
+            return
+
+    def _answered(self, frame: Frame) -> None:
+        about = frame.about
+        if "states" in about:
+            self.states = about["states"]
+            return
+        with self._lock:
+            asked = self._asked.pop(about["id"], None)
+        if asked is None:
+            return
+        if "error" in about:
+            asked.future.set_exception(error_from(about["error"]))
+        else:
+            asked.future.set_result(frame)
+
+    def _end_what_hangs(self, now: float) -> None:
+        with self._lock:
+            hangs = any(now > asked.until + PATIENCE for asked in self._asked.values())
+        if hangs and self._process is not None:
+            log.error("a prediction goes on %.0f s after its time was up: its process is ended", PATIENCE)
+            self._process.kill()
+
+    def _mourn(self) -> None:
+        """The process is gone: what it was asked fails."""
+        self._end()
+        with self._lock:
+            pipe, self._pipe = self._pipe, None
+            lost, self._asked = [*self._asked.values()], {}
+        if pipe is not None:
+            with self._writing:  # or who is about to write would write into whatever has its number next
+                pipe.close()
+        status = None if self._process is None else self._process.returncode
+        self._process, self.states = None, {}
+        if not self._closing.is_set():
+            log.error("the process with the models has ended (%s); %d requests are lost", status, len(lost))
+        for asked in lost:
+            asked.future.set_exception(_gone())
+
+    def _end(self) -> None:
+        """End the process where it still runs."""
+        process = self._process
+        if process is None:
+            return
+        with suppress(OSError):
+            process.kill()
+        process.wait()
+
+
+def error_from(said: dict[str, Any]) -> TsadError:
+    """An error as the process has told it: of the nearest class that the core knows."""
+    kinds = (getattr(errors, name, None) for name in said["names"])
+    kind = next((k for k in kinds if isinstance(k, type) and issubclass(k, TsadError)), TsadError)
+    return kind(said["found"], said["remedy"])
+
+
+def error_told(error: TsadError) -> dict[str, Any]:
+    """The inverse of :func:`error_from`."""
+    names = [kind.__name__ for kind in type(error).__mro__ if issubclass(kind, TsadError)]
+    return {"names": names, "found": error.found, "remedy": error.remedy}
+
+
+def _gone() -> RequestRefused:
+    found = "the process with the models has ended, and another one is being started"
+    return RequestRefused(503, found, "Ask again in a few seconds.", {"Retry-After": str(SECONDS_OF_RETRY)})

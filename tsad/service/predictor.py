@@ -1,0 +1,115 @@
+"""Predictions of the service: the model process behind a gate, and the history of what it has said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tsad.core.series import Series
+from tsad.service.asked import AppendAsked, Broken, Question
+from tsad.service.errors import RequestRefused
+from tsad.service.frames import Frame
+from tsad.service.gate import Gate
+from tsad.service.history import PredictionHistory
+from tsad.service.model_process import ModelProcess, ModelSetup
+
+if TYPE_CHECKING:
+    from tsad.service.site import Site
+
+MB = 1e6
+SMALL = 4096  # points that go over the pipe at once; more are handed over by a thread
+SECONDS = 5.0  # between two looks at whether a champion is another
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """Asks the process with the models, so many at a time."""
+
+    process: ModelProcess
+    gate: Gate
+    history: PredictionHistory
+
+    async def ask(self, question: Question) -> bytes:
+        """The answer to a question, as JSON; it is kept in the history.
+
+        Raises:
+            RequestRefused: 429: too many ask; 503: it took too long, or the process has died.
+            TsadError: of the work: no such loop or version, a series that the detector cannot score.
+        """
+        with self.gate.admitted():
+            return await self.turn(question)
+
+    async def turn(self, question: Question) -> bytes:
+        """The same for a request that the gate has let in already."""
+        if question.points <= SMALL:
+            frame = await self.gate.turn(lambda until: self._begin(question, until))
+        else:
+            frame = await self.gate.work(lambda until: self._begin(question, until).result())
+        self.history.keep(frame.about["kept"], question.origin)
+        return bytes(frame.body)
+
+    async def append(self, asked: AppendAsked, series: Series) -> bytes:
+        """What the newest values of a point have changed, as JSON; see :meth:`ask`."""
+        about = {
+            "loop": asked.loop, "version": str(asked.version), "series": _told(series), "scores": asked.scores,
+        }  # fmt: skip
+        arrays = (series.timestamps, series.values)
+        with self.gate.admitted():
+            frame = await self.gate.turn(lambda until: self.process.ask("append", about, arrays, until=until))
+        self.history.keep(frame.about["kept"], "points")
+        return bytes(frame.body)
+
+    def forget(self, loop: str, point_id: str) -> dict[str, Any]:
+        """Begin a point anew; blocks.
+
+        Raises:
+            RequestRefused: 404: nothing is held of it; 503: the process has died.
+        """
+        until = time.monotonic() + self.gate.bounds.seconds
+        frame = self.process.ask("forget", {"loop": loop, "point_id": point_id}, until=until).result()
+        if not frame.about["known"]:
+            raise RequestRefused(404, f"nothing is held of {point_id}", "Its first values begin it.")
+        return {"point_id": point_id, "loop": frame.about["loop"]}
+
+    def _begin(self, question: Question, until: float) -> Future[Frame]:
+        arrays = [a for one in question.series if isinstance(one, Series) for a in (one.timestamps, one.values)]
+        wanted = question.wanted
+        about = {
+            "loop": question.loop, "version": question.version, "many": question.many,
+            "wanted": {"scores": wanted.scores, "explain": wanted.explain, "language": wanted.language},
+            "series": [_told(one) for one in question.series],
+        }  # fmt: skip
+        return self.process.ask("series", about, arrays, until=until)
+
+
+def _told(one: Series | Broken) -> dict[str, Any]:
+    """What goes over the pipe beside the arrays of a series; of a broken one its answer."""
+    if isinstance(one, Broken):
+        error = one.error
+        said = {"code": type(error).__name__, "message": error.found, "remedy": error.remedy}
+        return {"point_id": one.point_id, "error": said}
+    return {
+        "point_id": one.point_id, "channels": list(one.channels), "time_kind": one.time_kind, "source": one.source,
+        "notes": dict(one.notes),
+    }  # fmt: skip
+
+
+@contextmanager
+def predicting(site: Site) -> Iterator[Predictor]:
+    """The predictor of a service, for as long as the block takes."""
+    options, bounds = site.options, site.standing.bounds
+    setup = ModelSetup(
+        words=site.standing.overrides, threads=bounds.running, most=int(options.models_mb * MB), seconds=SECONDS,
+        points=options.stream_points, warm=options.warm,
+    )  # fmt: skip
+    gate = Gate(bounds)
+    history = PredictionHistory(site.home / "service" / "predictions", options.history_days)
+    with history.written(), ModelProcess(setup).running() as process:
+        try:
+            yield Predictor(process, gate, history)
+        finally:
+            gate.close()
