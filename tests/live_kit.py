@@ -27,7 +27,7 @@ from tsad.service.sockets import sockets
 
 TOKEN = "correct-horse-battery"
 HERE = Address("127.0.0.1", 0)
-QUICK = Pace(look=0.005, silence=0.2, linger=0.2)
+QUICK = Pace(look=0.005, silence=0.2, behind=0.5, linger=0.2)
 
 
 @dataclass

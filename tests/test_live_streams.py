@@ -247,7 +247,7 @@ def test_a_client_that_takes_nothing_for_too_long_is_let_go(
 ) -> None:
     folder = jobs.job(JOB)
     caplog.set_level("INFO", "tsad")
-    with serving(jobs, replace(QUICK, send=0.3)) as url, plain_socket(url, JOB):
+    with serving(jobs, replace(QUICK, send=0.3, behind=10.0)) as url, plain_socket(url, JOB):
         for _ in range(40):
             tell(folder, 10, filler="x" * 40_000)
         wait_for(lambda: "a listener took nothing for 0.3 s and is let go" in caplog.text)

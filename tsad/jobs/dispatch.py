@@ -43,6 +43,7 @@ class Dispatcher:
         self._hurried: dict[str, float] = {}  # jobs that were told to end, and when
         self._starter = Starter(board.home, board.bench.service.spare)
         self._starts: dict[str, int] = {}  # of of jobs whose process was killed
+        self._working: set[str] = set()  # jobs that go on when the dispatcher ends
         self.problem = ""
         board.woken = self._work.set
 
@@ -70,6 +71,9 @@ class Dispatcher:
             for thread in threads:
                 thread.join(10)
             self._starter.close()
+            if self._working:
+                told = ", ".join(sorted(self._working))
+                self._board.bench.context.progress.note(f"jobs go on without the service: {told}")
 
     # --- slots ----------------------------------------------------------------------------------------------
 
@@ -104,7 +108,8 @@ class Dispatcher:
         process = self._starter.start(record, self._words(record), slot)
         while process.poll() is None:
             if self._stop.wait(LOOK_SECONDS):
-                return  # it goes on by itself, and so does its lock
+                self._working.add(job_id)  # it goes on by itself, and so does its lock
+                return
         self._ended(job_id, process)
 
     def _words(self, record: JobRecord) -> list[str]:

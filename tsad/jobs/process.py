@@ -135,6 +135,28 @@ def end_group(process: str, number: int = signal.SIGTERM) -> bool:
     return False
 
 
+def end_leftovers(process: str) -> int:
+    """Kill what a job's dead process has left behind in its session: helpers that it forked hold its locks.
+
+    Args:
+        process: as in :func:`end_group`; while it lives nothing is touched.
+
+    Returns:
+        How many there were.
+    """
+    import psutil
+
+    if not process or not hasattr(os, "getsid") or psutil.pid_exists(leader := int(process.partition(" ")[0])):
+        return 0  # a pid is not used again while a session has its number
+    found = 0
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == leader:
+                os.kill(pid, signal.SIGKILL)
+                found += 1
+    return found
+
+
 def killed_words(code: int) -> str:
     """How a process ended by a signal, in words; ``code`` as :attr:`subprocess.Popen.returncode` has it."""
     why = {int(signal.SIGKILL): " (out of memory, or by hand)", int(signal.SIGSEGV): " (a fault in a library)"}

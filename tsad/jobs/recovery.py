@@ -19,7 +19,7 @@ from tsad.files.atomic import write_file
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.job import STOPPED_WORDS
 from tsad.jobs.locks import held, job_lock, worked_on
-from tsad.jobs.process import killed_words
+from tsad.jobs.process import end_leftovers, killed_words
 from tsad.jobs.working import finish_answered, keep_files
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def recover(board: JobBoard) -> list[str]:
             board.runs.follow(record)  # its process was killed between the two
         elif record.state == "pending" and record.id in waiting[record.queue]:
             continue
-        elif not in_hand(board, record.id) and not worked_on(board.home, record.id) and settle(board, record.id):
+        elif not in_hand(board, record.id) and _idle(board, record) and settle(board, record.id):
             back.append(record.id)
     return back
 
@@ -135,6 +135,13 @@ def last_word(folder: JobFolder) -> dict[str, str]:
             return {"code": str(told["error"]), "message": str(told["found"]), "remedy": str(told.get("remedy", ""))}
     said = next((line for line in reversed(lines) if line.strip()), "nothing")
     return {"code": "Ended", "message": f"its process ended and said: {said[:500]}", "remedy": "See its log."}
+
+
+def _idle(board: JobBoard, record: JobRecord) -> bool:
+    """Whether no process of this host works on it; helpers of one that was killed go first, for they hold its lock."""
+    if record.claim is not None and record.claim.place == board.runs.place and not record.closed:
+        end_leftovers(record.process)
+    return not worked_on(board.home, record.id)
 
 
 def _dead(board: JobBoard, record: JobRecord) -> bool:

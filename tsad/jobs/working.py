@@ -28,7 +28,7 @@ from tsad.jobs.locks import held, job_lock, slot_lock
 
 if TYPE_CHECKING:
     from tsad.config.checked import Settings
-    from tsad.core.protocols import Progress
+    from tsad.core.protocols import Listener, Progress
     from tsad.tracking.jobs import JobRecord, JobRuns
 
 VARIABLE, SLOT_VARIABLE = "TSAD_JOB", "TSAD_JOB_SLOT"
@@ -89,6 +89,15 @@ class JobAtWork:
         if self._folder is not None:
             with self._telling, suppress(TsadError):
                 self._folder.append(kind, values)
+
+    @property
+    def listener(self) -> Listener | None:
+        """What hears how training goes; ``None`` where nobody can look at it."""
+        return self if self._folder is not None else None
+
+    def heard(self, values: Mapping[str, float], step: int) -> None:
+        """See :class:`~tsad.core.protocols.Listener`."""
+        self.tell("metrics", {**values, "step": step})
 
     def answered(self, result: Result) -> None:
         """Keep what the verb answered: from now on the job is done, whatever becomes of this process."""

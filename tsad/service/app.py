@@ -11,9 +11,9 @@ from starlette.types import ASGIApp
 
 from tsad import __version__
 from tsad.service.errors import install
-from tsad.service.requests import Answered, Requests
+from tsad.service.requests import RequestDone, Requests
 
-Heard = tuple[Callable[[Answered], None], ...]
+Heard = tuple[Callable[[RequestDone], None], ...]
 
 TEXT = {"type": "string"}
 ERROR = {

@@ -52,6 +52,7 @@ class Pace:
         keep: events of a job in memory; who falls further behind while it listens is let go.
         batch: events that one listener gets at a time.
         send: seconds that it may take to accept them.
+        behind: seconds that the reading may be behind what another service has told already.
         linger: seconds that a job's events stay in memory after the last listener has gone: it may come back.
     """
 
@@ -60,6 +61,7 @@ class Pace:
     keep: int = 2048
     batch: int = 256
     send: float = 60.0
+    behind: float = 2.0
     linger: float = 5.0
 
 
@@ -128,9 +130,16 @@ class Fanout:
                     await self._look_up(tail)
                     yield []
 
-    async def last(self, job: str) -> tuple[int, str]:
-        """Id of a job's last event, 0 = there is none yet, and the state that the job is in as far as is known."""
+    async def last(self, job: str, expected: int = 0) -> tuple[int, str]:
+        """Id of a job's last event, 0 = there is none yet, and the state that the job is in as far as is known.
+
+        Args:
+            expected: an id that somebody has had already, from another service perhaps: it is waited for a moment.
+        """
         async with self._tail(job) as tail:
+            until = time.monotonic() + self.pace.behind
+            while tail.last < expected and (left := until - time.monotonic()) > 0:
+                await tail.changed(left)
             return tail.last, tail.state
 
     def _refuse_stopping(self) -> None:

@@ -14,6 +14,7 @@ from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import State
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import JobError, TooManyJobsError
@@ -181,7 +182,7 @@ def _logs(router: APIRouter, board: JobBoard) -> None:
         responses={200: {"content": {STREAM: {"schema": {"type": "string"}}}}, **documented(401, 404, 422, 503)},
     )  # fmt: skip
     async def stream(
-        job_id: JobId, last_event_id: Annotated[str, Header(max_length=30)] = "",
+        request: Request, job_id: JobId, last_event_id: Annotated[str, Header(max_length=30)] = "",
     ) -> Response:  # fmt: skip
         """The same as it comes, as server-sent events: ``log`` with text; ``end`` with the job when it has ended.
 
@@ -190,14 +191,15 @@ def _logs(router: APIRouter, board: JobBoard) -> None:
         await run_in_threadpool(board.get, job_id)
         begin = int(last_event_id) if last_event_id.isascii() and last_event_id.isdecimal() else 0
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_told(board, job_id, min(begin, 2**60)), media_type=STREAM, headers=headers)
+        told = _told(board, job_id, min(begin, 2**60), request.app.state)
+        return StreamingResponse(told, media_type=STREAM, headers=headers)
 
 
-async def _told(board: JobBoard, job_id: str, offset: int) -> AsyncIterator[str]:
-    """The log from an offset on, as events, until the job has ended."""
+async def _told(board: JobBoard, job_id: str, offset: int, app: State) -> AsyncIterator[str]:
+    """The log from an offset on, as events, until the job has ended, or the service."""
     looks, quiet = 0, 0.0
     job = await run_in_threadpool(board.get, job_id)
-    while True:
+    while not getattr(app, "stopping", False):
         text, offset, size = await run_in_threadpool(_read, board, job_id, offset)
         if text:
             yield _event("log", {"text": text}, offset)

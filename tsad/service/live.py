@@ -48,7 +48,7 @@ class Jobs(Protocol):
     def checkpoint(self, job_id: str) -> Any: ...
 
 
-class Control(BaseModel):
+class ControlBody(BaseModel):
     """What is asked of a job."""
 
     model_config = ConfigDict(extra="forbid")
@@ -57,7 +57,7 @@ class Control(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Figure(Result):
+class CurrentFigure(Result):
     """The newest value of a figure; ``None``: it was infinite or no number. ``at``: ISO 8601, UTC."""
 
     value: float | None
@@ -75,7 +75,7 @@ class Current(Result):
 
     job: str
     last: str
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    figures: Mapping[str, CurrentFigure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +121,14 @@ class Training:
 
     def current(self, job: str) -> Current:
         """The newest value of every figure."""
-        newest: dict[str, Figure] = {}
+        newest: dict[str, CurrentFigure] = {}
         last = 0
         for page in pages(job, self.folder(job).events_file, 0, PAGE):
             last = page[-1].id
             for told in page:
                 if told.kind == "metrics":
                     step = int(told.values.get("step", 0))
-                    newest |= {n: Figure(v, step, told.at) for n, v in told.values.items() if n != "step"}
+                    newest |= {n: CurrentFigure(v, step, told.at) for n, v in told.values.items() if n != "step"}
         return Current(job, f"{job}:{last}", newest)
 
     def history(self, job: str, since: int, kinds: tuple[str, ...], most: int) -> History:
@@ -162,7 +162,24 @@ class Training:
 def live(training: Training) -> APIRouter:
     """The endpoints, to be put under ``/api/v1``."""
     router = APIRouter(tags=["live"])
-    fanout = training.fanout
+    _figures(router, training)
+    _stream(router, training)
+
+    @router.post("/training/control", responses=documented(400, 401, 404, 408, 409, 413, 422), openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": ControlBody.model_json_schema()}}},
+    })  # fmt: skip
+    async def control(request: Request) -> dict[str, Any]:
+        """Stop, pause, resume or checkpoint a job at its next safe point; the job as it is then."""
+        asked = control_of(await json_of(request, BODY))
+        job = await run_in_threadpool(training.ask, asked.job, asked.action)
+        answer: dict[str, Any] = job.to_json()
+        return answer
+
+    return router
+
+
+def _figures(router: APIRouter, training: Training) -> None:
+    """The newest figures, and those of before."""
 
     @router.get("/metrics/current", responses=documented(401, 404, 422))
     def current(job: JobId = "") -> dict[str, Any]:
@@ -178,6 +195,11 @@ def live(training: Training) -> APIRouter:
         named = training.named(job)
         return training.history(named, _position(since, named), tuple(kind or ["metrics"]), limit).to_json()
 
+
+def _stream(router: APIRouter, training: Training) -> None:
+    """What a job tells, as it tells it."""
+    fanout = training.fanout
+
     @router.get("/stream/metrics", response_class=Response, responses=STREAMED)
     async def stream(
         job: JobId = "", since: Since = "", last_event_id: Annotated[str, Header(max_length=100)] = ""
@@ -191,23 +213,11 @@ def live(training: Training) -> APIRouter:
         given = last_event_id or since
         named = await run_in_threadpool(training.named, job or given.rpartition(":")[0])
         after = _position(given, named)
-        last, state = await fanout.last(named)
+        last, state = await fanout.last(named, after)
         refuse_ahead(named, after, last)
         if last_event_id and after == last and state in ENDED:
             return Response(status_code=204)
         return EventStream(frames(fanout, named, after), named, fanout.pace.send)
-
-    @router.post("/training/control", responses=documented(400, 401, 404, 408, 409, 413, 422), openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": Control.model_json_schema()}}},
-    })  # fmt: skip
-    async def control(request: Request) -> dict[str, Any]:
-        """Stop, pause, resume or checkpoint a job at its next safe point; the job as it is then."""
-        asked = control_of(await json_of(request, BODY))
-        job = await run_in_threadpool(training.ask, asked.job, asked.action)
-        answer: dict[str, Any] = job.to_json()
-        return answer
-
-    return router
 
 
 def refuse_ahead(job: str, after: int, last: int) -> None:
@@ -216,10 +226,10 @@ def refuse_ahead(job: str, after: int, last: int) -> None:
         raise RequestRefused(422, f"job {job} has no event {after}: its last is {last}", "Begin with an older id.")
 
 
-def control_of(values: Mapping[str, Any]) -> Control:
+def control_of(values: Mapping[str, Any]) -> ControlBody:
     """What is asked of which job. Raises RequestRefused: 422."""
     try:
-        return Control.model_validate(values)
+        return ControlBody.model_validate(values)
     except ValidationError as error:
         wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors(include_input=False)}))
         remedy = f'Send {{"job": ID, "action": one of {", ".join(ACTIONS)}}}.'

@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tsad.core.errors import TsadError
 from tsad.service.errors import documented
-from tsad.service.requests import Answered
+from tsad.service.requests import RequestDone
 
 SECONDS = 10.0  # that what a part counted stands: its counting may ask the store
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -77,7 +77,7 @@ class Figures:
         ProcessCollector(registry=self._registry)
         self._registry.register(self)
 
-    def answered(self, request: Answered) -> None:
+    def answered(self, request: RequestDone) -> None:
         """Count a request."""
         self._requests.labels(request.method, request.route, str(request.status)).inc()
         self._seconds.labels(request.route).observe(request.seconds)

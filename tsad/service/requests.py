@@ -25,7 +25,7 @@ UNKNOWN = "unknown"  # route of what there is not: addresses that somebody makes
 
 
 @dataclass(frozen=True)
-class Answered:
+class RequestDone:
     """A request and how it was answered.
 
     Attributes:
@@ -49,7 +49,7 @@ class Requests:
         heard: each is told of every answered request, and answers at once.
     """
 
-    def __init__(self, app: ASGIApp, heard: tuple[Callable[[Answered], None], ...] = ()) -> None:
+    def __init__(self, app: ASGIApp, heard: tuple[Callable[[RequestDone], None], ...] = ()) -> None:
         self._app, self._heard = app, heard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,16 +79,25 @@ class Requests:
                 self._tell(scope, seen, time.perf_counter() - begun)
 
     def _tell(self, scope: Scope, seen: MutableMapping[str, int], seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", UNKNOWN)
+        route = _route(scope)
         client = scope.get("client") or ("",)
         method = scope.get("method", "WEBSOCKET")
         method = method if method in _METHODS else UNKNOWN
-        answered = Answered(method, route, scope["path"], seen["status"], seconds, seen["bytes"], str(client[0]))
+        answered = RequestDone(method, route, scope["path"], seen["status"], seconds, seen["bytes"], str(client[0]))
         for heard in self._heard:
             heard(answered)
 
 
-def log_access(answered: Answered) -> None:
+def _route(scope: Scope) -> str:
+    """The route that answered with its placeholders; a route knows its own router's prefix alone."""
+    own = getattr(scope.get("route"), "path", None)
+    if own is None:
+        return UNKNOWN
+    before = scope["path"].split("/")[: -own.count("/")] if own.count("/") else []
+    return "/".join(before) + str(own)
+
+
+def log_access(answered: RequestDone) -> None:
     """A line of the access log; what a query, a header or a body holds is in none."""
     fields = {
         "method": answered.method, "path": answered.path[:500], "route": answered.route, "status": answered.status,

@@ -48,6 +48,7 @@ def running(app: FastAPI, at: Address, grace: float = 30.0, connections: int = C
         _await(server, thread)
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
+        app.state.stopping = True  # answers without an end look at it, and end
         server.should_exit = True
         thread.join(grace + 5)
         listener.close()

@@ -130,7 +130,7 @@ class _Talk:
         await self._unsubscribe(job, say=False)
         if len(self._heard) >= SUBSCRIPTIONS:
             raise RequestRefused(429, f"{SUBSCRIPTIONS} jobs are subscribed to already", "Unsubscribe from one.")
-        last, _ = await self._fanout.last(job)
+        last, _ = await self._fanout.last(job, after)
         refuse_ahead(job, after, last)
         await self._say({"event": "subscribed", "job": job})
         self._heard[job] = asyncio.create_task(self._hear(job, after))

@@ -69,8 +69,8 @@ def _application(site: Site, board: JobBoard, fanout: Fanout, predictor: Predict
     looking, figures = Looking(site), Figures({"jobs": lambda: _counted(board)})
     training = Training(board, fanout, lambda job: JobFolder(site.home, job))
     api = APIRouter(prefix=PREFIX, dependencies=needs_token)
-    parts = (loops(looking), jobs(board), live(training), *of_predictions(site, predictor))
-    for router in (*parts, *_of_data(site, board)):
+    work = (loops(looking), jobs(board), results(board), live(training), *of_predictions(site, predictor))
+    for router in (*work, *_of_data(site), schemas(site), system(site)):
         api.include_router(router)
     others = APIRouter(dependencies=needs_token)
     for router in (prometheus(figures), page(site, looking, board)):
@@ -80,10 +80,9 @@ def _application(site: Site, board: JobBoard, fanout: Fanout, predictor: Predict
     return make_app(health(site), api, others, label_studio_backends(site, predictor), socket, heard=heard)
 
 
-def _of_data(site: Site, board: JobBoard) -> list[APIRouter]:
-    """What the store holds, and what it runs on."""
-    of_jobs, of_site = [results(board)], [data, uploads, series, queue, exports, schemas, system]
-    return [*of_jobs, *(make(site) for make in of_site)]
+def _of_data(site: Site) -> list[APIRouter]:
+    """What lies in the store and in its sources."""
+    return [data(site), uploads(site), series(site), queue(site), exports(site)]
 
 
 def _counted(board: JobBoard) -> Iterator[Gauge]:
