@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tsad.jobs.folder import Asked, JobFolder, Part, Progressing
+from tsad.jobs.folder import Asked, JobFolder, Progressing, ProgressPart
 
 
 def test_nothing_is_there_before_something_is_said(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_commands_add_up(tmp_path: Path) -> None:
 
 def test_progress_is_the_last_that_was_said(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path, "abc1")
-    said = Progressing("2026-11-30T00:00:00+00:00", (Part("training", 60, 12),), 2.0, 24.0)
+    said = Progressing("2026-11-30T00:00:00+00:00", (ProgressPart("training", 60, 12),), 2.0, 24.0)
     folder.write_progress(Progressing("2026-11-29T00:00:00+00:00"))
     folder.write_progress(said)
     assert JobFolder(tmp_path, "abc1").progress() == said

@@ -20,7 +20,7 @@ from tsad.core.overview import overview_of
 from tsad.core.reviews import Choice, Purpose
 from tsad.core.series import Series, Window
 from tsad.core.types import NS_PER_SECOND, Interval, Origin, Proposal
-from tsad.plots import svg
+from tsad.plots import little, svg
 from tsad.plots.canvas import ORANGE, VERMILION
 from tsad.plots.ticks import ticks
 from tsad.review.label_studio import pictures
@@ -72,8 +72,8 @@ def strokes(root: ET.Element) -> list[str]:
 def test_the_overview_marks_the_window_where_it_lies_in_the_whole_series() -> None:
     root = overview(choice(series()))
     ((left, width),) = boxes(root, ORANGE)
-    room = pictures.RIGHT - pictures.LEFT
-    assert left == pytest.approx(pictures.LEFT + room * 1000 / 3000, abs=1)
+    room = little.RIGHT - little.LEFT
+    assert left == pytest.approx(little.LEFT + room * 1000 / 3000, abs=1)
     assert width == pytest.approx(room * 0.4 / 3, abs=1)
     text = words(root)
     assert "whole series" in text and "3,000 points" in text and "every 5 min" in text
@@ -83,7 +83,7 @@ def test_the_overview_marks_the_window_where_it_lies_in_the_whole_series() -> No
 
 def test_a_short_window_of_a_long_series_is_still_seen() -> None:
     ((_, width),) = boxes(overview(choice(series(100_000), 99_990, 100_000, proposals=())), ORANGE)
-    assert width == pictures.LEAST_MARK
+    assert width == little.LEAST_MARK
 
 
 def test_gaps_break_the_line_and_single_missing_values_do_not() -> None:
@@ -160,7 +160,7 @@ def test_any_series_is_drawn_inside_the_picture(values: np.ndarray, seed: int) -
                     x, y = x + int(first), y + int(second)
                 else:
                     x, y = (x + int(first), y) if mark == "h" else (x, y + int(first))
-                assert 0 <= x <= pictures.WIDTH and 0 <= y <= height
+                assert 0 <= x <= little.WIDTH and 0 <= y <= height
 
 
 def test_a_trace_touches_the_lowest_and_the_highest_row_of_every_column() -> None:

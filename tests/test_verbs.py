@@ -202,6 +202,7 @@ def test_every_verb_answers_in_json(
         "start", "status", "stop",
     ]  # fmt: skip
     serve(command, monkeypatch)
+    assert command("jobs") == [{"jobs": [], "total": 0}]
     assert "adapter" in command("schema", "of=train")[0]["schemas"]["train"]["properties"]
     assert command.verbs == set(VERBS)
 
@@ -217,7 +218,9 @@ def serve(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(Interrupts, "safe_point", stop)
-        (up,) = command("serve", "port=0", *SMALL)
+        (site,) = command("serve", "port=0", *SMALL)
+        (up,) = command("serve", "only=backend", "port=0", *SMALL)
+    assert site["url"].startswith("http://127.0.0.1:") and site["open"] is False and "model_version" not in site
     assert up["model_version"] == "tsad-demo-robust_zscore:1" and up["open"] is False
     assert up["url"].startswith("http://127.0.0.1:") and up["token"].endswith("service/token")
 

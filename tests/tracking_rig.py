@@ -28,9 +28,12 @@ from tsad.tracking.store import Store, open_store
 SPAWN = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
 
 
-def options(uri: str = "", timeout_seconds: float = 10.0, system_metrics: bool = True) -> TrackingOptions:
+def options(
+    uri: str = "", timeout_seconds: float = 10.0, system_metrics: bool = True, tensorboard: bool = False
+) -> TrackingOptions:
     return TrackingOptions(
-        uri=uri, timeout_seconds=timeout_seconds, system_metrics=system_metrics, keep_versions=3, plots=3
+        uri=uri, timeout_seconds=timeout_seconds, system_metrics=system_metrics, tensorboard=tensorboard,
+        keep_versions=3, plots=3,
     )
 
 

@@ -51,6 +51,8 @@ from tsad.core.environment import set_environment
 from tsad.core.errors import ConfigError, TsadError
 from tsad.core.printing import wrapped
 from tsad.files.locate import shipped
+from tsad.jobs.spare import job_of_process
+from tsad.jobs.working import JobCall, working
 from tsad.service.face import Face
 from tsad.verbs.asking import Asking
 from tsad.verbs.console import Console
@@ -99,9 +101,11 @@ Everything lies in $TSAD_HOME (now {home}).
 
 @dataclass
 class Invocation:
-    """One call of the command: its own options, who may stop it, where it is shown how far it is, the exit codes."""
+    """One call of the command: its own options, the job it is, who may stop it, where it is shown how far it is, the
+    exit codes."""
 
     options: OwnOptions
+    job: JobCall | None = None
     foot: Foot = field(default_factory=Foot)
     control: Interrupts = field(default_factory=Interrupts)
     codes: list[int] = field(default_factory=list)
@@ -110,7 +114,9 @@ class Invocation:
 def main() -> None:
     """Run ``tsad`` with the words of the command line and exit: 0, 1 for an error, 3 where people have to act, 130."""
     os.umask(os.umask(0o077) | 0o077)  # what a run leaves is its owner's alone, as are the processes that it starts
-    call = Invocation(own_options(sys.argv[1:]))
+    job = job_of_process()
+    words = job.words if job is not None else None
+    call = Invocation(own_options(sys.argv[1:] if words is None else words), job)
     atexit.register(gc.freeze)  # or Python goes through millions of dead objects before the prompt is back: seconds
     try:
         with call.control.handled():
@@ -142,14 +148,16 @@ def run_verb(
     as_json = call.options.as_json
     console = Console(as_json, sys.stdout, call.foot)
     progress = TerminalProgress(console, call.foot)
-    context = Context(progress=progress, control=call.control, serving=Face(Asking()))
     # What libraries print is no part of an answer in JSON.
     aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    with progress.command(verb, waits(module)), aside:
+    watched = progress.command(verb, waits(module))
+    with watched, aside, working(call.job, checked, progress, call.control) as work:
+        context = Context(progress=work.progress, control=work.control, serving=Face(Asking()), job=work.id)
         bench = workbench(checked, context)
         if job is not None and makes_loops(module):
             bench = bench.named(loop_of_job(checked, job))
         result = module.run(bench, checked.keys, console)
+        work.answered(result)
     call.codes.append(PEOPLE if result.people_have_to_act else DONE)
     optimised: float | None = result.optimised
     return optimised

@@ -30,7 +30,9 @@ KILLER = Path(__file__).with_name("killer.py")
 SECOND = 1_000_000_000
 START = 1_767_225_600  # 2026-01-01 00:00:00 UTC, seconds
 LENGTH = 100
-TRACKING = TrackingOptions(uri="", timeout_seconds=30.0, system_metrics=False, keep_versions=5, plots=0)
+TRACKING = TrackingOptions(
+    uri="", timeout_seconds=30.0, system_metrics=False, tensorboard=False, keep_versions=5, plots=0
+)
 
 
 class Newcomer:

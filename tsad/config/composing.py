@@ -103,11 +103,16 @@ def elsewhere(key: str) -> str:
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
 
+    words = [quoted(o) for o in overrides]
     with hydra_alone():
+        if GlobalHydra.instance().is_initialized():  # inside a verb: by the same search path
+            cfg = hydra.compose(CONFIG_NAME, words, return_hydra_config=True)
+            return finish(cfg, cfg.hydra.runtime.choices)
         search_here_first()
         with hydra.initialize_config_dir(str(shipped("conf")), version_base=VERSION_BASE, job_name="tsad"):
-            cfg = hydra.compose(CONFIG_NAME, [quoted(o) for o in overrides], return_hydra_config=True)
+            cfg = hydra.compose(CONFIG_NAME, words, return_hydra_config=True)
         return finish(cfg, cfg.hydra.runtime.choices)
 
 

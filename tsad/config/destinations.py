@@ -93,13 +93,13 @@ def check_destinations(frozen: Mapping[str, Any], now: Mapping[str, Mapping[str,
     for group, key, value in _told(frozen):
         if not value or now.get(group, {}).get(key) == value or _mark(group, key, value) in kept:
             continue
-        if key in SENT[group][0] and _stays_here(value):
+        if key in SENT[group][0] and stays_here(value):
             continue
         if not any(told.get(key) == value for told in shipped(group)):
             raise _refused(group, key, value)
 
 
-def _stays_here(value: Any) -> bool:
+def stays_here(value: Any) -> bool:
     """Whether addresses are all of this machine."""
     texts = value if isinstance(value, list) else [value]
     return all(isinstance(text, str) and bool(_HERE.fullmatch(text) or _FILE.fullmatch(text)) for text in texts)

@@ -117,6 +117,7 @@ ADDED = {
         Addition("max_channels", "pictures", True), Addition("max_channels", "submit_key", ""),
         Addition("max_channels", "instruction", "instruction_{language}.md"),
     ),
+    "tracking": (Addition("system_metrics", "tensorboard", False),),
     "adapter": tuple(Addition("replay_share", key, value) for key, value in LATER.items()),
 }
 # What was written out before a detector had values of its own; null stands for the same now.

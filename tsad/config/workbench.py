@@ -11,6 +11,7 @@ from tsad.config.groups import Composed
 from tsad.config.tuning import adapter_for
 from tsad.core.context import Context
 from tsad.core.errors import ConfigError, TsadError
+from tsad.tracking.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
     from tsad.detectors.base import Detector
@@ -106,6 +107,7 @@ class Workbench(Composed):
             source.close()
         detector = self.make_detector()
         adapter_for(self.adapter, detector)
+        require_tensorboard(self.tracking)
         self._check_strategy(detector)
         for name in self.review.beside:
             self._build_beside(name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tsad.core.control import Silent, Switch
 
 if TYPE_CHECKING:
-    from tsad.core.protocols import Control, Progress
+    from tsad.core.protocols import Control, Listener, Progress
     from tsad.core.serving import Serving
 
 T = TypeVar("T")
@@ -24,11 +24,15 @@ class Context:
         progress: where long work says how far it is.
         control: what long work asks at every safe point.
         serving: what answers HTTP for it; ``None`` = nothing does.
+        job: id of the service's job that the call is; "" = it is none.
+        listener: what hears how training goes while it goes on; ``None`` = nobody does.
     """
 
     progress: Progress = field(default_factory=Silent)
     control: Control = field(default_factory=Switch)
     serving: Serving | None = None
+    job: str = ""
+    listener: Listener | None = None
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)  # what is made may share too
 

@@ -56,3 +56,13 @@ def set_environment(timeout_seconds: float | None = None, home: Path | None = No
         os.environ["COMP_LINE"] = line
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def set_devices(visible: str) -> None:
+    """Which GPUs CUDA shows to this process, before anything has asked for one."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible
+
+
+def taken(name: str) -> str:
+    """The value of a variable that is for this process alone: processes that it starts do not get it; "" = not set."""
+    return os.environ.pop(name, "")

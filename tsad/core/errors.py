@@ -25,6 +25,10 @@ class ConfigError(TsadError):
     """An unknown key, a wrong type or an impossible combination in the configuration."""
 
 
+class UnknownNameError(ConfigError):
+    """A name that nothing has."""
+
+
 class SourceError(TsadError):
     """A source that cannot be read: missing folder, binary file, unreachable server."""
 
@@ -145,5 +149,33 @@ class MissingPackageError(TsadError):
     """An optional package that this verb needs is not installed."""
 
 
+class UploadError(TsadError):
+    """A file that somebody hands in and that cannot be taken: cut, damaged, a path for a name, not of that type."""
+
+
+class UploadTooLargeError(UploadError):
+    """A file that is larger than uploads may be, as it is or unpacked."""
+
+
 class StorageError(TsadError):
     """A file that cannot be written: disk full, read-only folder."""
+
+
+class JobError(TsadError):
+    """A job that is not in the state for what is asked of it."""
+
+
+class UnknownJobError(JobError):
+    """There is no job of that id."""
+
+
+class JobRefusedError(ConfigError):
+    """What a job may not be asked: a verb that serves or waits, a secret, a class, a file outside the roots."""
+
+
+class TooManyJobsError(JobError):
+    """So many jobs wait that no more are taken."""
+
+
+class QueueError(TsadError):
+    """The queue of jobs cannot be reached."""

@@ -55,6 +55,16 @@ class Progress(Protocol):
         """One line for whoever watches: something long has begun, ended or waits."""
 
 
+class Listener(Protocol):
+    """Hears the figures of training while it goes on: a job's live curve, event files for TensorBoard."""
+
+    def heard(self, values: Mapping[str, float], step: int) -> None:
+        """Take figures of one step, e.g. ``train_loss``; NaN and infinity may be among them.
+
+        Called from any thread, and waited for: it answers at once.
+        """
+
+
 class Control(Protocol):
     """What long work asks at every safe point, i.e. where it may end or wait without losing anything."""
 

@@ -32,7 +32,7 @@ class Asked(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Part(Result):
+class ProgressPart(Result):
     """A part of the work that goes on; ``total`` is ``None`` where nobody knows how much there is."""
 
     name: str
@@ -50,7 +50,7 @@ class Progressing(Result):
     """
 
     at: str
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ProgressPart, ...] = ()
     rate: float | None = None
     seconds_left: float | None = None
 

@@ -23,7 +23,7 @@ from tsad.loop.datasets import latest_training
 from tsad.loop.detections import SeriesDetected, hand_out, loaded_detections, record_detections
 from tsad.loop.drawing import contested, draw_queue, unreviewed
 from tsad.loop.gold import find_gold, fix_gold
-from tsad.loop.opening import open_loop, standalone
+from tsad.loop.opening import once, open_loop
 from tsad.loop.pool import EarlierReviews, ScoredSeries
 from tsad.loop.queue import keep_queue
 from tsad.loop.reading import Reading, source_state
@@ -72,40 +72,46 @@ def score_series(bench: Workbench, version: str, points: Sequence[str] | None, o
         RegistryError: no such version.
         SourceError: nothing could be read, or (``source.write_back=true``) the source does not take the detections.
     """
-    with standalone(open_loop(bench), DETECT.name) as (loop, step):
-        loaded = continuing(bench, _asked(bench, loop, version))
-        reading = read_series(bench, bench.make_source().select(points) if points else None)
-        detections = reading.outward(loaded_detections(bench.context, loaded, reading.series))
-        rows = record_detections(bench, step, reading.series, detections)
-        reading.record(step)
-        step.tags({"tsad.model_version": loaded.origin.model_version})
-        for one, detection in zip(reading.series, detections, strict=True):
-            bench.context.control.safe_point()
-            hand_out(one, detection, Path(output) if output else None, reading.source)
-        scored = SeriesScored(
-            model_version=loaded.origin.model_version, threshold=loaded.threshold, series=len(rows),
-            intervals=sum(len(d.intervals) for d in detections), rows=tuple(rows), output=output,
-            written_back=reading.source.describe() if reading.source.write_back else None, outage=reading.outage(),
-        )
-        step.result(scored.to_json())
-    return scored
+    with open_loop(bench).lock() as loop:
+
+        def work(step: StepRun) -> SeriesScored:
+            loaded = continuing(bench, _asked(bench, loop, version))
+            reading = read_series(bench, bench.make_source().select(points) if points else None)
+            detections = reading.outward(loaded_detections(bench.context, loaded, reading.series))
+            rows = record_detections(bench, step, reading.series, detections)
+            reading.record(step)
+            step.tags({"tsad.model_version": loaded.origin.model_version})
+            for one, detection in zip(reading.series, detections, strict=True):
+                bench.context.control.safe_point()
+                hand_out(one, detection, Path(output) if output else None, reading.source)
+            return SeriesScored(
+                model_version=loaded.origin.model_version, threshold=loaded.threshold, series=len(rows),
+                intervals=sum(len(d.intervals) for d in detections), rows=tuple(rows), output=output,
+                written_back=reading.source.describe() if reading.source.write_back else None,
+                outage=reading.outage(),
+            )  # fmt: skip
+
+        return once(loop, DETECT.name, SeriesScored, work)[1]
 
 
 def score_history(
     bench: Workbench, version: str, points: Sequence[str] | None, output: str | None, stretch: Stretch
 ) -> Backfilled:
     """Score history in chunks with a version; arguments and errors as for :func:`score_series`."""
-    with standalone(open_loop(bench), DETECT.name) as (loop, step):
-        loaded = _asked(bench, loop, version)
-        source = bench.make_source()
-        origin = loaded.origin
-        identity = f"{origin.model_version} {origin.config_hash} {bench.downsample!r}"
-        history = history_of(source, source.select(points), stretch, identity)
-        folder = Path(output) if output else None
-        scored = backfill(Scoring(bench, loop, step, loaded, folder), source, history)
-        step.table([chunk.table_row() for chunk in scored.rows], "chunks.json")
-        step.result(scored.to_json())
-    return scored
+    with open_loop(bench).lock() as loop:
+
+        def work(step: StepRun) -> Backfilled:
+            loaded = _asked(bench, loop, version)
+            source = bench.make_source()
+            origin = loaded.origin
+            identity = f"{origin.model_version} {origin.config_hash} {bench.downsample!r}"
+            history = history_of(source, source.select(points), stretch, identity)
+            folder = Path(output) if output else None
+            scored = backfill(Scoring(bench, loop, step, loaded, folder), source, history)
+            step.table([chunk.table_row() for chunk in scored.rows], "chunks.json")
+            return scored
+
+        return once(loop, DETECT.name, Backfilled, work)[1]
 
 
 @dataclass(frozen=True, eq=False)

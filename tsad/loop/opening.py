@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tsad.config.workbench import Workbench
+from tsad.core.results import Result
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore, StepRun
+
+R = TypeVar("R", bound=Result)
 
 
 def open_loop(bench: Workbench) -> LoopStore:
@@ -17,7 +20,24 @@ def open_loop(bench: Workbench) -> LoopStore:
     from tsad.tracking.runs import LoopStore
     from tsad.tracking.store import open_store
 
-    return LoopStore(open_store(bench.tracking, bench.home), bench.loop.name, bench.loop.lease)
+    loop = LoopStore(open_store(bench.tracking, bench.home), bench.loop.name, bench.loop.lease)
+    loop.job = bench.context.job
+    return loop
+
+
+def once(held: LoopStore, name: str, kind: type[R], work: Callable[[StepRun], R]) -> tuple[str, R]:
+    """A run of a verb outside any iteration, under the loop's lock: its id, and what the work answered.
+
+    Of a service's job that was killed and is begun again, the run that it had finished is the answer: nothing is
+    done twice.
+    """
+    done = held.finished_for_job(name)
+    if done is not None:
+        return done.run_id, kind.from_json(done.result)
+    with held.run(name) as step:
+        result = work(step)
+        step.result(result.to_json())
+    return step.run_id, result
 
 
 @contextmanager

@@ -75,11 +75,19 @@ def standing_of(reviews: Reviews, shown: WindowFilter, batch: BatchDone | None =
         acceptance=acceptance_of(reviewed), people=people_of(reviewed),
         minutes=minutes_of(a.seconds for a in answers), agreement=agreement_of(judgements_of(reviewed)),
         audits=audits_of(reviews.loop, reviewed, reviews.own.review.agreement_iou),
-        windows=tuple(_row(r, reviews.numbers[r.window.window_id]) for r in reviewed if shown.passes(r)), batch=batch,
+        windows=windows_of(reviews, shown), batch=batch,
     )  # fmt: skip
 
 
-def _row(reviewed: ReviewedWindow, iteration: int) -> WindowStanding:
+def windows_of(reviews: Reviews, shown: WindowFilter) -> tuple[WindowStanding, ...]:
+    """The windows of all queues that pass the filter."""
+    return tuple(
+        window_standing(r, reviews.numbers[r.window.window_id]) for r in reviews.reviewed if shown.passes(r)
+    )
+
+
+def window_standing(reviewed: ReviewedWindow, iteration: int) -> WindowStanding:
+    """How a window stands; ``iteration``: whose queue it was last in."""
     choice, window = reviewed.choice, reviewed.window
     people = sorted({a.annotator for a in reviewed.annotations if not a.batch and not a.skipped})
     return WindowStanding(

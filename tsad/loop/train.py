@@ -24,11 +24,13 @@ from tsad.loop.champion import Candidate, load_registered, log_candidate, regist
 from tsad.loop.datasets import dataset_record, fetch, latest_training
 from tsad.loop.explain import LearningGap, learning_gap
 from tsad.loop.model_notes import note_version
-from tsad.loop.opening import open_loop, standalone
+from tsad.loop.opening import once, open_loop
+from tsad.loop.overheard import overheard
 from tsad.loop.pull import DATASET
 from tsad.loop.results import Registered, Trained
 from tsad.loop.runner import Stage, Turn, record_of, result_of
 from tsad.loop.scoring import judged_series, score_windows, truth_mask
+from tsad.tracking.tensorboard import require_tensorboard
 from tsad.training.processes import rank_of_launch
 
 if TYPE_CHECKING:
@@ -70,16 +72,21 @@ def train_challenger(bench: Workbench, dataset: str) -> Challenger:
         TrainingError: an option of ``adapter`` that the detector's tuner cannot honour.
     """
     adapter_for(bench.adapter, bench.make_detector())
+    require_tensorboard(bench.tracking)
     loop = open_loop(bench)
     version = latest_training(loop) if dataset == "latest" else fetch(loop, dataset)
     if version is None:
         raise DatasetError(f"loop {loop.name} has no dataset version", "Run tsad iterate first: people review windows.")
     if rank := rank_of_launch():
         return _helped(bench, loop, version, rank)
-    with standalone(loop, TRAIN.name) as (held, step):
-        outcome = fit(bench, held, step, version, bench.home / "work" / step.run_id / "train")
-        number = _register(bench, held, step.run_id, outcome)
-        step.result(outcome.to_json())
+    with loop.lock() as held:
+
+        def work(step: StepRun) -> Trained:
+            return fit(bench, held, step, version, bench.home / "work" / step.run_id / "train")
+
+        run_id, outcome = once(held, TRAIN.name, Trained, work)
+        # Looked up by the run: a kill in between, or a job that is begun again, makes no second version.
+        number = _register(bench, held, run_id, outcome)
     positive = sum(bool(r.intervals) for r in version.windows)
     learning = learning_gap(bench, len(version.windows), positive, outcome)
     return Challenger(registry_of(bench, loop).name, number, outcome, learning)
@@ -195,8 +202,8 @@ def _fit_adapter(
     options = adapter_for(bench.adapter, detector)
     start = kept if options.start_from == "champion" else None
     call = TuningCall(folder=work, start_adapter=start, context=bench.context)
-    with step.system_metrics():
-        outcome = tuner_of(detector).fit(detector, version, options, call, step)
+    with overheard(bench, step) as recorder:
+        outcome = tuner_of(detector).fit(detector, version, options, call, recorder)
     metrics = dict(outcome.metrics)
     if outcome.adapter is None:
         return _Adapter(kept, False, outcome.reason, metrics)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp
 
 from tsad import __version__
 from tsad.service.errors import install
+from tsad.service.requests import RequestDone, Requests
+
+Heard = tuple[Callable[[RequestDone], None], ...]
 
 TEXT = {"type": "string"}
 ERROR = {
@@ -17,9 +22,17 @@ ERROR = {
 }  # fmt: skip
 
 
-def make_app(*routers: APIRouter) -> FastAPI:
-    """An application of these routers; ``/openapi.json`` describes it, and needs no token."""
-    app = Application(title="tsad", version=__version__, docs_url=None, redoc_url=None)  # their pages come from a CDN
+def make_app(*routers: APIRouter, heard: Heard = ()) -> FastAPI:
+    """An application of these routers; ``/openapi.json`` describes it, and needs no token.
+
+    Args:
+        heard: each is told of every answered request.
+    """
+    app = Application(
+        title="tsad", version=__version__, docs_url=None, redoc_url=None,  # their pages come from a CDN
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+    )  # fmt: skip
+    app.state.heard = heard
     install(app)
     for router in routers:
         app.include_router(router)
@@ -27,7 +40,11 @@ def make_app(*routers: APIRouter) -> FastAPI:
 
 
 class Application(FastAPI):
-    """FastAPI whose description has our one body of every error instead of its own."""
+    """FastAPI whose requests have ids, and whose description has our one body of every error instead of its own."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """See :class:`starlette.applications.Starlette`; around all of it, so that no answer is without its id."""
+        return Requests(super().build_middleware_stack(), self.state.heard)
 
     def openapi(self) -> dict[str, Any]:
         """See :class:`fastapi.FastAPI`."""

@@ -13,21 +13,37 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tsad.core.errors import (
+    CacheError,
     ClaimError,
     ConfigError,
+    DatasetError,
     DetectorError,
+    EmbeddingError,
+    InUseError,
+    JobError,
     LabelError,
+    LoopError,
+    MissingPackageError,
+    QueueError,
     RegistryError,
     ReviewError,
     SeriesError,
     SourceError,
+    StorageError,
     TimeUpError,
+    TooManyJobsError,
     TrackingError,
     TsadError,
     UnexplainedError,
+    UnknownJobError,
     UnknownLoopError,
+    UnknownNameError,
+    UnknownPointError,
     UnknownVersionError,
+    UploadError,
+    UploadTooLargeError,
 )
+from tsad.core.labels import labels
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -36,10 +52,12 @@ log = logging.getLogger("tsad")
 
 # The first class that an error is of decides.
 STATUSES: tuple[tuple[type[TsadError], int], ...] = (
-    (ClaimError, 409), (UnknownVersionError, 404), (UnknownLoopError, 404), (RegistryError, 503), (TrackingError, 503),
-    (SourceError, 503), (ReviewError, 422),
-    (SeriesError, 422), (ConfigError, 422), (DetectorError, 422), (UnexplainedError, 422), (LabelError, 422),
-    (TimeUpError, 503),
+    (UnknownNameError, 404), (UnknownPointError, 404), (UnknownLoopError, 404), (UnknownJobError, 404),
+    (UnknownVersionError, 404), (TooManyJobsError, 429), (JobError, 409), (QueueError, 503), (ClaimError, 409),
+    (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422), (SeriesError, 422),
+    (ConfigError, 422), (DetectorError, 422), (UnexplainedError, 422), (LabelError, 422), (TimeUpError, 503),
+    (UploadTooLargeError, 413), (UploadError, 422), (InUseError, 409), (StorageError, 507), (LoopError, 409),
+    (DatasetError, 422), (EmbeddingError, 422), (CacheError, 503), (MissingPackageError, 501),
 )  # fmt: skip
 
 
@@ -73,7 +91,7 @@ def status_of(error: TsadError) -> int:
 
 def body_of(error: TsadError) -> dict[str, Any]:
     """What an answer says of an error: its name, what was found, what to do, and a number to find it by in the log."""
-    number = uuid.uuid4().hex[:12]
+    number = labels().get("request_id") or uuid.uuid4().hex[:16]
     return {"code": type(error).__name__, "message": error.found, "remedy": error.remedy, "request_id": number}
 
 

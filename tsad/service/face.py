@@ -54,11 +54,11 @@ class Face:
     def whole(self, standing: Standing, bench: Any) -> Iterator[str]:
         """The whole service; raises as :meth:`hooks`, and ConfigError where nobody has said which verbs there are."""
         require_packages()
-        from tsad.service.site import whole
+        from tsad.service.whole import whole_service
 
         if self._verbs is None:
             raise ConfigError("nothing says which verbs there are", "Start the service with the tsad command.")
-        with whole(standing, bench, self._verbs) as url:
+        with whole_service(standing, bench, self._verbs) as url:
             yield url
 
 

@@ -17,17 +17,19 @@ from tsad.core.serving import Address
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-CONNECTIONS = 256  # open ones at a time; the next is told 503
+CONNECTIONS = 256
 START_SECONDS = 30.0
+MESSAGE = 1 << 16  # bytes of one message of a WebSocket
 BACKLOG = 2048
 
 
 @contextmanager
-def running(app: FastAPI, at: Address, grace: float = 30.0) -> Iterator[str]:
+def running(app: FastAPI, at: Address, grace: float = 30.0, connections: int = CONNECTIONS) -> Iterator[str]:
     """Serve while the block runs; gives the URL.
 
     Args:
         grace: seconds in which requests that are being answered may end.
+        connections: open ones at a time; the next is told 503.
 
     Raises:
         ConfigError: the address is taken, or none of this machine's.
@@ -35,8 +37,9 @@ def running(app: FastAPI, at: Address, grace: float = 30.0) -> Iterator[str]:
     listener = _listener(at)
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
-        timeout_graceful_shutdown=round(grace), limit_concurrency=CONNECTIONS, timeout_keep_alive=30, backlog=BACKLOG,
+        app, log_config=None, access_log=False, server_header=False, lifespan="off",
+        ws="auto", ws_max_size=MESSAGE, timeout_graceful_shutdown=round(grace), limit_concurrency=connections,
+        timeout_keep_alive=30, backlog=BACKLOG,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="tsad-service", daemon=True)
@@ -45,6 +48,7 @@ def running(app: FastAPI, at: Address, grace: float = 30.0) -> Iterator[str]:
         _await(server, thread)
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
+        app.state.stopping = True  # answers without an end look at it, and end
         server.should_exit = True
         thread.join(grace + 5)
         listener.close()

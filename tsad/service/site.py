@@ -1,30 +1,16 @@
-"""The whole service: what every part of it is given, and all parts put together, started and ended in order."""
+"""What every part of the service is given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from fastapi import APIRouter, Depends
 
 from tsad.config.workbench import Workbench
 from tsad.core.options import ServiceOptions
 from tsad.core.serving import Standing, Verbs
 from tsad.loop.continuing import as_its_loop_has_it
-from tsad.service.access import token_needed
-from tsad.service.app import make_app
-from tsad.service.health import health
-from tsad.service.prediction import label_studio_backends, of_predictions
-from tsad.service.predictor import predicting
-from tsad.service.running import running
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-PREFIX = "/api/v1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,32 +46,6 @@ class Site:
             ConfigError: an override that does not fit. TrackingError: the store cannot be reached.
         """
         own = [word for word in self.standing.overrides if not word.startswith("loop.name=")]
-        named = f"loop.name={name or self.bench.loop.name}"
+        named = f"loop.name={json.dumps(name or self.bench.loop.name, ensure_ascii=False)}"  # a text, whatever it says
         bench: Workbench = self.verbs.bench(verb, [*own, named, *overrides])
         return as_its_loop_has_it(bench)
-
-
-@contextmanager
-def whole(standing: Standing, bench: Workbench, verbs: Verbs) -> Iterator[str]:
-    """Serve everything while the block runs; gives the URL.
-
-    Raises:
-        ConfigError: nothing can listen there.
-    """
-    site = Site(bench, verbs, standing)
-    with ExitStack() as parts, running(_application(site, parts), standing.at, standing.bounds.seconds) as url:
-        yield url
-
-
-def _application(site: Site, parts: ExitStack) -> FastAPI:
-    """All routers; parts that work beside them are entered into ``parts``, and end in the other order."""
-    api = APIRouter(prefix=PREFIX, dependencies=[Depends(token_needed(site.standing.token))])
-    predictor = parts.enter_context(predicting(site))
-    for router in (*of_predictions(site, predictor), *_of_api(site, parts)):
-        api.include_router(router)
-    return make_app(health(site), api, label_studio_backends(site, predictor))
-
-
-def _of_api(site: Site, parts: ExitStack) -> list[APIRouter]:
-    """What lies under ``/api/v1`` and wants the token."""
-    return []

@@ -99,6 +99,11 @@ class Inventory:
         store = open_store(bench.tracking, bench.home)
         return [LoopStore(store, name, bench.loop.lease) for name in store.loops()]
 
+    @property
+    def loop_names(self) -> list[str]:
+        """Names of all loops, oldest first."""
+        return [loop.name for loop in self.loops]
+
     @cached_property
     def open_sources(self) -> dict[str, list[str]]:
         """Source of each open iteration, in words -> the iterations that read it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ConfigError, InUseError
+from tsad.core.errors import ConfigError, InUseError, UnknownNameError
 from tsad.core.results import Result
 from tsad.loop.common import load_series
 from tsad.steps.about import DatasetAbout, ExportAbout, SeriesAbout, UploadAbout, User
@@ -42,11 +42,17 @@ class Wanted:
         what: a kind, or ``all``.
         names: names, patterns, or beginnings of hashes; empty = all.
         from_source: part of, or a pattern for, the description of the source that it came from.
+        exact: names are names in full: no patterns, no beginnings, and of several series of one name none.
     """
 
     what: str
     names: Sequence[str]
     from_source: str | None
+    exact: bool = False
+
+    def means(self, name: str, asset: Asset) -> bool:
+        """Whether an asset is called so."""
+        return asset.name == name if self.exact else asset.called(name)
 
     @property
     def kinds(self) -> Sequence[str]:
@@ -157,21 +163,25 @@ def found(inventory: Inventory, wanted: Wanted) -> dict[str, list[Asset]]:
     """What is asked for, by kind.
 
     Raises:
-        ConfigError: a name that nothing has.
+        UnknownNameError: a name that nothing has. ConfigError: with ``exact``: series of several sources have it.
     """
     kinds, names, source = wanted.kinds, wanted.names, wanted.from_source
     there = {kind: [a for a in inventory.assets(kind) if a.comes_from(source)] for kind in kinds}
     everything = [asset for assets in there.values() for asset in assets]
     for name in names:
-        if not any(asset.called(name) for asset in everything):
+        called = [asset for asset in everything if wanted.means(name, asset)]
+        if wanted.exact and len({asset.source for asset in called if asset.kind == SERIES}) > 1:
+            remedy = "Say which, by a part of its name: from_source=..."
+            raise ConfigError(f"{len(called)} sources have a series {name!r}", remedy)
+        if not called:
             near = difflib.get_close_matches(name, [a.name for a in everything], n=3, cutoff=0.5)
             kind = "series, upload, dataset version or export" if len(kinds) > 1 else TITLES[kinds[0]]
             origin = f" from {source}" if source else ""
             remedy = f"Nearest: {', '.join(near)}." if near else "`tsad data` lists what there is."
-            raise ConfigError(f"there is no {kind} {name!r}{origin}", remedy)
+            raise UnknownNameError(f"there is no {kind} {name!r}{origin}", remedy)
     if not names:
         return there
-    return {kind: [a for a in assets if any(a.called(n) for n in names)] for kind, assets in there.items()}
+    return {kind: [a for a in assets if any(wanted.means(n, a) for n in names)] for kind, assets in there.items()}
 
 
 def delete_assets(bench: Workbench, wanted: Wanted, force: bool, dry_run: bool) -> Deletion:

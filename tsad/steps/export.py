@@ -15,6 +15,7 @@ from tsad.core.names import cell
 from tsad.core.results import Result
 from tsad.core.reviews import DatasetVersion, ReviewedWindow
 from tsad.core.times import format_time
+from tsad.files.atomic import atomic, storage
 from tsad.files.hashing import digest_of_file, digest_of_text
 from tsad.loop.datasets import fetch, latest_training
 from tsad.loop.opening import open_loop
@@ -30,6 +31,7 @@ class Exported(Result):
     Attributes:
         rows: intervals (``csv``), tasks (``label_studio``), or questions with their answers.
         files: how many were written, with what lies ``beside`` it: a folder of pictures, ``dataset_info.json``.
+        export: name of the record that ``tsad data`` lists.
     """
 
     path: str
@@ -38,6 +40,7 @@ class Exported(Result):
     rows: int
     files: int = 1
     beside: tuple[str, ...] = ()
+    export: str = ""
 
 
 def export_dataset(bench: Workbench, output: str, format: str, dataset: str) -> Exported:
@@ -50,25 +53,27 @@ def export_dataset(bench: Workbench, output: str, format: str, dataset: str) -> 
         dataset: hash of a dataset version, training or gold; ``latest`` = the newest training one.
 
     Raises:
-        DatasetError: no such dataset version; see also ``training_rows.write_rows``.
+        DatasetError: no such dataset version. StorageError: disk full, read-only folder; see also ``training_rows.write_rows``.
     """
     loop = open_loop(bench)
     version = latest_training(loop) if dataset == "latest" else fetch(loop, dataset)
     if version is None:
         raise DatasetError(f"loop {loop.name} has no dataset version", "Run tsad iterate first: people review windows.")
     path = Path(output)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     if format in ROWS:
         written = write_rows(bench, version, path, format)
     else:
-        rows = _write_csv(version, path) if format == "csv" else _write_label_studio(bench, version, path)
+        with atomic(path) as draft:
+            rows = _write_csv(version, draft) if format == "csv" else _write_label_studio(bench, version, draft)
         written = Written(rows, (), 1, path.stat().st_size)
-    _record(loop, path, format, version, written)
-    return Exported(str(path), format, version.digest, written.rows, written.files, written.beside)
+    name = _record(loop, path, format, version, written)
+    return Exported(str(path), format, version.digest, written.rows, written.files, written.beside, name)
 
 
-def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, written: Written) -> None:
-    """Keep what was written where; the same content at the same place is one export."""
+def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, written: Written) -> str:
+    """Keep what was written where; the same content at the same place is one export. Its name."""
     from tsad.tracking.assets import EXPORT, keep
 
     record, place, digest = loop.find_dataset(version.digest), str(path.absolute()), digest_of_file(path)
@@ -76,7 +81,7 @@ def _record(loop: LoopStore, path: Path, format: str, version: DatasetVersion, w
         "path": place, "format": format, "dataset": version.digest, "rows": written.rows, "bytes": written.bytes,
         "sha256": digest, "source": record.source if record else "",
     }  # fmt: skip
-    keep(loop, EXPORT, digest_of_text(f"{place}|{digest}")[:12], about)
+    return keep(loop, EXPORT, digest_of_text(f"{place}|{digest}")[:12], about).name
 
 
 def _write_csv(version: DatasetVersion, path: Path) -> int:

@@ -19,7 +19,9 @@ from tsad.detectors.llm.detector import LanguageDetector
 from tsad.detectors.llm.pretrain_options import LanguagePretrainOptions
 from tsad.detectors.patch.pretrain_options import PretrainOptions
 from tsad.loop.opening import open_loop, standalone
+from tsad.loop.overheard import overheard
 from tsad.steps.sets import open_sets
+from tsad.tracking.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,6 +63,7 @@ def pretrain_weights(bench: Workbench, keys: PretrainKeys) -> Pretrained:
             in ``output``.
         SourceError: a set that cannot be read.
     """
+    require_tensorboard(bench.tracking)
     kind = bench.detector_kind
     if issubclass(kind, LanguageDetector):
         return _language(bench, keys, kind)
@@ -73,9 +76,9 @@ def pretrain_weights(bench: Workbench, keys: PretrainKeys) -> Pretrained:
     folder = Path(keys.output).expanduser()
     labelled = _labelled(bench, keys.validate_on, keys.validate_points)
     seen = Validation(labelled, keys.device, keys.network.length * 7 // 8)
-    with standalone(open_loop(bench), "PRETRAIN") as (_, step), step.system_metrics():
+    with standalone(open_loop(bench), "PRETRAIN") as (_, step), overheard(bench, step) as recorder:
         step.params({"validate_on": keys.validate_on, "validate_points": keys.validate_points})
-        metrics = pretrain(keys, folder, context=bench.context, check=seen, recorder=step)
+        metrics = pretrain(keys, folder, context=bench.context, check=seen, recorder=recorder)
         step.result(dict(metrics))
         for name in WEIGHTS:
             step.file(folder / name, "weights")
@@ -93,8 +96,8 @@ def _language(bench: Workbench, keys: PretrainKeys, kind: type[LanguageDetector]
     untrained(kind, keys.language, folder, keys.seed)
     given = {key: value for key, value in bench.detector_config.items() if key != "_target_"}
     detector = kind(**{**given, "weights": str(folder)})
-    with standalone(open_loop(bench), "PRETRAIN") as (_, step), step.system_metrics():
-        metrics = pretrain(detector, teaching_of(keys), folder, context=bench.context, recorder=step)
+    with standalone(open_loop(bench), "PRETRAIN") as (_, step), overheard(bench, step) as recorder:
+        metrics = pretrain(detector, teaching_of(keys), folder, context=bench.context, recorder=recorder)
         step.result(dict(metrics))
         for name in WEIGHTS:
             step.file(folder / name, "weights")

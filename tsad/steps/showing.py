@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, UnknownPointError
@@ -23,11 +23,13 @@ from tsad.loop.opening import open_loop
 from tsad.steps.about import DatasetAbout, SeriesAbout
 from tsad.steps.assets import DATASETS, SERIES, UPLOADS, Asset, Inventory
 from tsad.steps.catalogue import TITLES, Listing, Wanted, found
+from tsad.steps.uploads import reading_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tsad.core.reviews import DatasetVersion
+    from tsad.sources.cache import Kept
     from tsad.tracking.runs import LoopStore
 
 STEP = "DATA"
@@ -92,25 +94,43 @@ def show_asset(bench: Workbench, wanted: Wanted, output: Path | None) -> Shown:
         ConfigError: there is none, or there are several.
         StorageError: ``output`` cannot be written.
     """
-    from tsad.tracking.assets import files_of
-
     inventory = Inventory(bench)
     asset = _only(found(inventory, wanted))
+    shown, version = _told(inventory, asset)
     figure: Figure | None = None
-    members: tuple[SeriesAbout, ...] = ()
-    points: tuple[PointInDataset, ...] = ()
     if asset.kind == SERIES:
         figure = _series_figure(bench, inventory, asset)
-    elif asset.kind == DATASETS and asset.loop is not None:
+    elif version is not None:
+        figure = _dataset_figure(asset, version)
+    plot = _keep(asset.loop or open_loop(bench), figure, asset, output) if figure is not None else None
+    return replace(shown, plot=plot)
+
+
+def tell_asset(bench: Workbench, wanted: Wanted) -> Shown:
+    """As :func:`show_asset`, in figures alone: nothing is drawn, and nothing is kept.
+
+    Raises:
+        ConfigError: there is none, or there are several.
+    """
+    inventory = Inventory(bench)
+    return _told(inventory, _only(found(inventory, wanted)))[0]
+
+
+def _told(inventory: Inventory, asset: Asset) -> tuple[Shown, DatasetVersion | None]:
+    """What is known of an asset, and the dataset version that it is."""
+    from tsad.tracking.assets import files_of
+
+    members: tuple[SeriesAbout, ...] = ()
+    points: tuple[PointInDataset, ...] = ()
+    version: DatasetVersion | None = None
+    if asset.kind == DATASETS and asset.loop is not None:
         version = fetch(asset.loop, asset.name)
         points = _points(version)
-        figure = _dataset_figure(asset, version)
     elif asset.kind == UPLOADS and asset.loop is not None and asset.record is not None:
         files_of(asset.loop, asset.record)  # from a server: now they can be read
         own = [a.about for a in inventory.assets(SERIES) if a.source == asset.source]
         members = tuple(about for about in own if isinstance(about, SeriesAbout))
-    plot = _keep(asset.loop or open_loop(bench), figure, asset, output) if figure is not None else None
-    return Shown(asset.kind, asset.name, Listing.of({asset.kind: [asset]}), members, points, plot)
+    return Shown(asset.kind, asset.name, Listing.of({asset.kind: [asset]}), members, points), version
 
 
 def _only(assets: Mapping[str, list[Asset]]) -> Asset:
@@ -128,7 +148,10 @@ def _series_figure(bench: Workbench, inventory: Inventory, asset: Asset) -> Figu
     """The series with its labels, and with what people said of it in the loops' reviewed windows."""
     from tsad.plots import series_figure
 
-    series = _series_of(bench, asset)
+    assert asset.kept is not None  # every series that is listed is kept somewhere
+    own = [u for u in inventory.assets(UPLOADS) if u.source == asset.source]
+    keys = own[0].record.about.get("keys") if own and own[0].record is not None else None
+    series = kept_series(bench, asset.kept, keys)
     said = [
         interval
         for loop in inventory.loops
@@ -143,20 +166,29 @@ def _series_figure(bench: Workbench, inventory: Inventory, asset: Asset) -> Figu
     return series_figure(series, truth=series.labels or (), annotation=people, title=title)
 
 
-def _series_of(bench: Workbench, asset: Asset) -> Series:
-    """The series as the cache holds it, its pieces in one; that of an upload from its file."""
+def kept_series(bench: Workbench, kept: Kept, keys: Mapping[str, Any] | None = None) -> Series:
+    """The series as the cache holds it, its pieces in one; that of an upload from its file.
+
+    Args:
+        keys: of ``source=csv``, with which the upload was registered.
+
+    Raises:
+        UnknownPointError: the cache holds nothing of it any more. SourceError: its file cannot be read.
+    """
     from tsad.sources.cache.entries import load_content
     from tsad.sources.cache.join import Piece, rows_of
 
-    if asset.kept is None or not asset.kept.paths:
-        ((read,), _) = gather(bench.csv_at(Path(asset.source.removeprefix("csv:"))).read([asset.name]))
+    if not kept.paths:
+        reader = reading_as(bench, keys) if keys else bench
+        ((read,), _) = gather(reader.csv_at(Path(kept.source.removeprefix("csv:"))).read([kept.point_id]))
         return read.series
-    contents = [content for path in asset.kept.paths if len((content := load_content(path)).series)]
+    contents = [content for path in kept.paths if len((content := load_content(path)).series)]
     spans = [(int(c.series.timestamps[0]), int(c.series.timestamps[-1]) + 1) for c in contents]
     pieces = [Piece(content, span, "cache") for content, span in zip(contents, spans, strict=True)]
-    found, _ = rows_of(pieces, (asset.kept.start, asset.kept.end))
+    found, _ = rows_of(pieces, (kept.start, kept.end))
     if found is None:
-        raise UnknownPointError(f"the cache holds nothing of {asset.name} any more", "`tsad data` lists what there is.")
+        remedy = "`tsad data` lists what there is."
+        raise UnknownPointError(f"the cache holds nothing of {kept.point_id} any more", remedy)
     return found
 
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tsad.config.composing import option
+from tsad.config.parts import part
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError, TsadError
 from tsad.core.reading import SeriesStream
 from tsad.core.results import Result
 from tsad.loop.opening import open_loop
+from tsad.sources.quality import assess
 from tsad.steps.assets import about_series
+from tsad.steps.ingest import SeriesQuality
+
+if TYPE_CHECKING:
+    from tsad.sources.base import Source
+
+
+PLACES = ("_target_", "root", "labels")  # keys of a source that say where files lie, not how they are read
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +50,8 @@ class Registration(Result):
         upload: name of what was kept of them; ``None`` where no file is valid.
         files, series, points: kept.
         root: the folder that ``source.root`` reads them from.
+        quality: what each series is like, and what was found; one that is refused there is kept and named.
+        overrides: words that let any verb read them.
     """
 
     path: str
@@ -48,6 +61,8 @@ class Registration(Result):
     series: int = 0
     points: int = 0
     root: str | None = None
+    quality: tuple[SeriesQuality, ...] = ()
+    overrides: tuple[str, ...] = ()
 
     @property
     def refused(self) -> tuple[FileChecked, ...]:
@@ -62,10 +77,13 @@ class Registration(Result):
         return SourceError(f"no file of {self.path} is valid: {why}", "Mend them, or set source's keys.")
 
 
-def register(bench: Workbench, path: Path) -> Registration:
+def register(bench: Workbench, path: Path, called: str = "") -> Registration:
     """Keep the valid CSV files of ``path`` (a file, a folder, a glob) as an upload; the others are named with reasons.
 
     They are read as ``source=csv`` reads them, with the keys of this config's source where that is one.
+
+    Args:
+        called: what people call it; "" = by the path.
 
     Raises:
         SourceError: nothing there.
@@ -81,18 +99,53 @@ def register(bench: Workbench, path: Path) -> Registration:
         refused = (FileChecked(name, False, None, None, None, str(error)) for name, error in named.refused.items())
         checked = (*(_stage(bench, file, base, staged) for file in given), *refused)
         if not any(file.registered for file in checked):
-            return Registration(str(path), checked)
-        series = [about_series(read.series) for read in SeriesStream(bench.csv_at(staged).read())]
+            return Registration(called or str(path), checked)
+        series, quality = _assessed(bench, staged)
         files = sorted(p for p in staged.rglob("*") if p.is_file())
-        name = _content_hash(files, staged)
+        keys = _keys_of(bench)
+        name = _content_hash(files, staged, keys)
         about = {
-            "name": path.name, "files": len(files), "series": len(series), "points": sum(r["points"] for r in series),
-            "labels": _labels(series), "bytes": sum(p.stat().st_size for p in files),
+            "name": called or path.name, "keys": keys, "files": len(files), "series": len(series),
+            "points": sum(r["points"] for r in series), "labels": _labels(series),
+            "bytes": sum(p.stat().st_size for p in files),
         }  # fmt: skip
         loop = open_loop(bench)
         record = keep(loop, UPLOAD, name, about, staged, series)
     root = str(files_of(loop, record))
-    return Registration(str(path), checked, name, len(files), len(series), about["points"], root)
+    words = [f"source.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()]
+    return Registration(
+        called or str(path), checked, name, len(files), len(series), about["points"], root, quality,
+        ("source=csv", f"source.root={root}", *words),
+    )  # fmt: skip
+
+
+def reading_as(bench: Workbench, keys: Mapping[str, Any]) -> Workbench:
+    """The same workbench, reading CSV files with these keys of ``source=csv`` over its own.
+
+    Raises:
+        ConfigError: a key that is none of it, a value that does not fit, or where files lie, which is not asked for.
+    """
+    csv = option("source", "csv")
+    if wrong := sorted(set(PLACES) & set(keys)):
+        raise ConfigError(f"source.{wrong[0]} is given for files that are handed in", "They are read where they lie.")
+    own = bench.source_config if bench.source_config.get("_target_") == csv["_target_"] else csv
+    config = {**own, **keys, "labels": None}
+
+    def at(place: Path) -> Source:
+        made: Source = part("source", {**config, "root": str(place)}).build()
+        return made
+
+    at(Path())  # what does not fit is said now
+    return replace(bench, csv_at=at, configs={**bench.configs, "source": config})
+
+
+def _assessed(bench: Workbench, folder: Path) -> tuple[list[dict[str, Any]], tuple[SeriesQuality, ...]]:
+    """A row about each series of the files, and what it is like."""
+    rows, found = [], []
+    for read in SeriesStream(bench.csv_at(folder).read()):
+        rows.append(about_series(read.series))
+        found.append(SeriesQuality.from_json(assess(read.series, bench.quality).as_json()))
+    return rows, tuple(found)
 
 
 def _patterns(bench: Workbench, path: Path) -> Sequence[str]:
@@ -130,9 +183,18 @@ def _labels(series: Sequence[dict[str, Any]]) -> int | None:
     return sum(given) if given else None
 
 
-def _content_hash(files: Sequence[Path], base: Path) -> str:
-    """12 hex digits of the SHA-256 of names and contents."""
+def _keys_of(bench: Workbench) -> dict[str, Any]:
+    """Keys of ``source=csv`` that this config has otherwise than its YAML: the files cannot be read without them."""
+    csv, own = option("source", "csv"), bench.source_config
+    if own.get("_target_") != csv["_target_"]:
+        return {}
+    return {key: value for key, value in own.items() if key not in PLACES and value != csv.get(key)}
+
+
+def _content_hash(files: Sequence[Path], base: Path, keys: Mapping[str, Any]) -> str:
+    """12 hex digits of the SHA-256 of names and contents, and of how they are read where that is not the usual way."""
     from tsad.files.hashing import digest_of_file
 
     lines = [f"{p.relative_to(base).as_posix()} {digest_of_file(p)}" for p in files]
+    lines += [json.dumps(dict(keys), sort_keys=True)] if keys else []
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:12]

@@ -16,6 +16,7 @@ from tsad.tracking.registry import Registry, Version
 from tsad.tracking.runs import LoopStore
 from tsad.tracking.states import tag_is
 from tsad.tracking.steps import RESULT
+from tsad.tracking.store import Store
 
 UPLOAD, EXPORT = "upload", "export"
 FILES = "files"  # folder of an upload's artifacts
@@ -93,6 +94,12 @@ def files_of(loop: LoopStore, record: AssetRecord) -> Path:
     """As :func:`place_of`; a copy that is not there yet is made."""
     place = place_of(loop, record)
     return place if place.is_dir() else fetch_artifacts(loop.store, record.run_id, FILES, place.parent)
+
+
+def upload_folders(store: Store) -> list[Path]:
+    """Where the files of all uploads of a store are read from."""
+    loops = [LoopStore(store, name) for name in store.loops()]
+    return [place_of(loop, record) for loop in loops for record in assets(loop, UPLOAD)]
 
 
 def size_of(loop: LoopStore, run_id: str, path: str | None = None) -> int:

@@ -44,6 +44,7 @@ class Experiment:
         self._lock = LoopLock(locks, name)
         self._token: Token | None = None  # only the LoopStore that ``lock`` yields has one
         self._experiment_id, self._is_loop = "", False
+        self.job = ""  # id of the service's job that works on it; every run that it makes says so
         # by iteration, the records of its finished steps: what is finished never changes
         self.finished_steps: dict[str, dict[str, Any]] = {}
 
@@ -116,6 +117,8 @@ class Experiment:
     def create_run(self, name: str, tags: Mapping[str, str]) -> str:
         """A new RUNNING run of this loop; returns its id."""
         every = {LOOP: self.name, "tsad.place": self.place, "mlflow.source.name": "tsad"}
+        if self.job:
+            every["tsad.job"] = self.job
         run = self.store.client.create_run(self.experiment_id, tags={**every, **tags}, run_name=name)
         run_id = str(run.info.run_id)
         try:

@@ -24,6 +24,8 @@ from tsad.tracking.guard import Client
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tsad.core.protocols import Listener
+
 PARAM_LENGTH = 500  # the least that any MLflow server in use takes
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
@@ -84,10 +86,12 @@ class MetricBuffer:
         if full or self._failure:
             self.flush()
 
-    def add_aside(self, values: Mapping[str, float], step: int) -> None:
-        """Add from a helper thread: a failure is raised by the next call of the thread that works."""
+    def add_aside(self, values: Mapping[str, float], step: int, listeners: Sequence[Listener] = ()) -> None:
+        """Add from a helper thread, and tell; a failure is raised by the next call of the thread that works."""
         try:
             self.add(values, step)
+            for listener in listeners:
+                listener.heard(values, step)
         except TsadError as error:
             self._failure = error
 

@@ -84,9 +84,18 @@ class LoopStore(Experiment):
         with self.heartbeat(run_id):
             yield from StepRun(self.store, run_id, name, 1).work()
 
-    def finished_runs(self, name: str) -> list[StepRecord]:
-        """Runs of a verb outside any iteration that have finished, oldest first, with what they answered."""
-        runs = self.search(f"{tag_is('tsad.kind', 'run')} AND {tag_is('tsad.step', name)}")
+    def finished_for_job(self, name: str) -> StepRecord | None:
+        """The run of that verb which an earlier attempt of this job has finished: it is not done again."""
+        return next(iter(self.finished_runs(name, self.job)), None) if self.job else None
+
+    def finished_runs(self, name: str, job: str = "") -> list[StepRecord]:
+        """Runs of a verb outside any iteration that have finished, oldest first, with what they answered.
+
+        Args:
+            job: only those of that job of the service.
+        """
+        of_job = f" AND {tag_is('tsad.job', job)}" if job else ""
+        runs = self.search(f"{tag_is('tsad.kind', 'run')} AND {tag_is('tsad.step', name)}{of_job}")
         return [
             StepRecord(
                 run.info.run_id, name, json.loads(read_text(self.store, run.info.run_id, RESULT)),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import TsadError
 from tsad.tracking.artifacts import fetch_artifacts
@@ -16,6 +16,9 @@ from tsad.tracking.logged_models import discard
 from tsad.tracking.recorder import RunRecorder, plain
 from tsad.tracking.store import Store
 from tsad.tracking.system_metrics import sampled
+
+if TYPE_CHECKING:
+    from tsad.core.protocols import Listener
 
 RESULT = "result.json"
 
@@ -62,12 +65,20 @@ class StepRun(RunRecorder):
         self._client.log_param(self._claims_run, key, value)
 
     @contextmanager
-    def system_metrics(self, seconds: float = 5.0) -> Iterator[None]:
-        """Sample CPU, memory and GPU into this run while the block works; nothing where ``tracking`` says so."""
+    def system_metrics(self, seconds: float = 5.0, listeners: Sequence[Listener] = ()) -> Iterator[None]:
+        """Sample CPU, memory and GPU into this run while the block works; nothing where ``tracking`` says so.
+
+        Args:
+            listeners: hear the samples too.
+        """
         if not self.store.options.system_metrics:
             yield
             return
-        with sampled(self._metrics.add_aside, seconds):
+
+        def record(values: Mapping[str, float], step: int) -> None:
+            self._metrics.add_aside(values, step, listeners)
+
+        with sampled(record, seconds):
             yield
 
     def close(self) -> None:

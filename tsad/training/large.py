@@ -65,7 +65,8 @@ class LargeTuner:
         the adapter of the lowest one is kept.
 
         Args:
-            recorder: receives ``train_loss``, ``learning_rate``, ``grad_norm`` and ``validation_*`` as they come.
+            recorder: receives ``train_loss``, ``learning_rate``, ``grad_norm``, ``examples_per_second`` and
+                ``validation_*`` at every evaluation; the call's listener hears of steps between them too.
 
         Raises:
             TrainingError: a detector that makes no rows, gold windows, no row that fits, a full GPU, options that

@@ -17,6 +17,7 @@ from tsad.core.control import StopRequested
 from tsad.core.errors import TrainingError
 from tsad.core.options import AdapterOptions
 from tsad.core.protocols import Recorder, Trainable
+from tsad.core.pulse import Pulse
 from tsad.core.reviews import DatasetVersion, Purpose
 from tsad.core.tuning import Tuned, TuningCall
 from tsad.training import checkpoints
@@ -105,6 +106,7 @@ class Session(ABC):
         self.folder, self.context = call.folder / "checkpoint", call.context
         self.windows, self.masks = [r.window for r in version.windows], masks(version)
         self.figures: dict[str, float] = {}
+        self.pulse = Pulse(call.context, options.batch_size)
         self.validation: Validation | None = None
         if chosen := parts.validation:
             windows, truths = [self.windows[k] for k in chosen], [self.masks[k] for k in chosen]
@@ -148,8 +150,10 @@ class Session(ABC):
         with self.context.progress.task("training", options.steps, state.step) as reached:
             while state.step < options.steps:
                 self.safe_point()
-                norm = self.step()
+                with self.pulse.step():
+                    norm = self.step()
                 state.step += 1
+                self.pulse.tell({"loss": state.losses[-1], **self._stride(norm)}, state.step)
                 if state.step % options.eval_every == 0 or state.step == options.steps:
                     self._evaluate(norm)
                 if self.validation and state.stale >= options.patience:
@@ -217,8 +221,7 @@ class Session(ABC):
         state = self.state
         state.train_loss = sum(state.losses) / len(state.losses)
         state.losses = []
-        rate = learning_rate(state.step - 1, self.options)
-        values = {"train_loss": state.train_loss, "learning_rate": rate, "grad_norm": norm}
+        values = {"train_loss": state.train_loss, **self._stride(norm), **self.pulse.rate()}
         if self.validation:
             scored = self.score()
             values |= scored
@@ -229,6 +232,10 @@ class Session(ABC):
         else:
             state.best_step = state.step
         self.recorder.metrics(values, state.step)
+
+    def _stride(self, norm: float) -> dict[str, float]:
+        """How the last step was taken; ``norm``: of its gradient, before clipping."""
+        return {"learning_rate": learning_rate(self.state.step - 1, self.options), "grad_norm": norm}
 
     def score(self) -> dict[str, float]:
         """Metrics of the validation windows; none where there are none."""

@@ -57,7 +57,8 @@ class SmallTuner:
         than what is in use is for the gate on the gold set to say.
 
         Args:
-            recorder: receives ``train_loss``, ``learning_rate``, ``grad_norm`` and ``validation_*`` as they come.
+            recorder: receives ``train_loss``, ``learning_rate``, ``grad_norm``, ``examples_per_second`` and
+                ``validation_*`` at every evaluation; the call's listener hears of steps between them too.
 
         Raises:
             TrainingError: gold windows, options that cannot be honoured, a loss that is not finite, a foreign

@@ -17,6 +17,7 @@ from tsad.steps.about import DatasetAbout, ExportAbout, SeriesAbout, UploadAbout
 from tsad.steps.assets import SERIES
 from tsad.steps.catalogue import TITLES, Deletion, Listing, Wanted, delete_assets, list_assets
 from tsad.steps.importing import Imported, import_adapter
+from tsad.steps.quality_page import counts
 from tsad.steps.showing import Shown, show_asset
 from tsad.steps.uploads import Registration, register
 from tsad.verbs.console import Console
@@ -177,6 +178,8 @@ def _present_registration(registration: Registration, console: Console) -> None:
         f"registered upload {registration.upload}: {registration.files} files, {registration.series} series, "
         f"{registration.points} points{refused}"
     )
+    kinds = ", ".join(f"{number} {kind}" for kind, number in counts(registration.quality).items() if number)
+    console.say(f"quality of its series: {kinds}")
     console.say(f"use it with any verb: tsad ingest source=csv source.root={registration.root}")
 
 

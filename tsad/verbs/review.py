@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, model_validator
+from typing import Any
 
 from tsad.config.composing import override_key
 from tsad.config.workbench import Workbench
-from tsad.core.option_model import Options, Refusal
-from tsad.core.reviews import ReviewState
-from tsad.core.types import EmbeddingName
-from tsad.loop.review_batch import AuditFigures, BatchDone, BatchOrder, carry_out
-from tsad.loop.review_cluster import Likeness, answer_given, cluster_of
+from tsad.loop.review_batch import AuditFigures, BatchDone
+from tsad.loop.review_order import ReviewWords, reviewed_as
 from tsad.loop.review_page import keep_page
-from tsad.loop.reviewing import ReviewStanding, WindowStanding, standing_of
-from tsad.loop.reviews import reviews_of
-from tsad.review.batch import WindowFilter
+from tsad.loop.reviewing import ReviewStanding, WindowStanding
 from tsad.verbs.console import Console
 
 MOST_WINDOWS = 40  # listed for people; -o json has all
@@ -27,66 +19,10 @@ DIGITS = 8  # of a window's id
 SPARE = ("strategy", "version", "kinds", "people")
 
 
-WindowId = Annotated[str, Field(pattern=r"^[0-9a-f]{4,16}$")]
-
-
-class ReviewKeys(Options):
+class ReviewKeys(ReviewWords):
     """Own keys of ``tsad review``."""
 
-    action: Literal["show", "accept", "reject", "same", "return"]
-    above: float | None = Field(ge=0, le=1)
-    below: float | None = Field(ge=0, le=1)
-    audit: float = Field(ge=0, le=1)
-    like: str | None
-    within: float = Field(ge=0, le=2)
-    embedding: EmbeddingName
-    batch: Annotated[str, Field(pattern=r"^[0-9a-f]{4,32}$")] | None
-    window: list[WindowId] | WindowId | None
-    state: Literal["pending", "accepted", "corrected", "annotated", "skipped", "conflict"] | None
-    score_above: float | None
-    score_below: float | None
-    version: str | None
-    point: str | None
-    kind: str | None
     page: bool
-
-    @model_validator(mode="after")
-    def _bounded(self) -> ReviewKeys:
-        needed = {"accept": "above", "reject": "below"}.get(self.action, "")
-        for key in ("above", "below"):
-            given = getattr(self, key) is not None
-            if given != (key == needed) and (given or not self.like):
-                verb, example = ("needs", f"e.g. {key}=0.9") if key == needed else ("does not take", "Leave it out")
-                raise Refusal(f"{{action}}={self.action} {verb} {{{key}}}", f"{example}; see tsad review --help.")
-        answers = bool(needed) or self.action == "same"
-        if self.audit and not answers:
-            raise Refusal(
-                "{audit}={0} with {action}={1}", "It goes with accept, reject and same.", self.audit, self.action
-            )
-        if self.like and self.window:
-            raise Refusal("{window} and {like} both say which windows", "Leave one of them out.")
-        if self.action == "same" and not self.like:
-            raise Refusal("{action}=same needs {like}", "Name the window whose answer is given to those like it.")
-        if answers and self.like and not self.audit:
-            raise Refusal(
-                "{action}={0} of all that look like {like} without an audit",
-                "Keep a share of them for people, e.g. audit=0.2: the error rate is not known otherwise.", self.action,
-            )  # fmt: skip
-        if self.action == "return" and self.filter.plain and not self.like:
-            raise Refusal(
-                "{action}=return of all windows",
-                "Say which: {batch}=RUN of the action that answered them, {window}=ID, or {state}, {point}, ...",
-            )
-        return self
-
-    @property
-    def filter(self) -> WindowFilter:
-        """Which windows are meant, by the verb's own keys."""
-        names = (self.window,) if isinstance(self.window, str) else tuple(self.window or ()) or None
-        return WindowFilter(
-            ReviewState(self.state.upper()) if self.state else None, self.score_above, self.score_below, None,
-            self.version, self.point, self.kind, names, self.batch,
-        )  # fmt: skip
 
 
 keys_model = ReviewKeys
@@ -99,22 +35,12 @@ def run(bench: Workbench, keys: ReviewKeys, console: Console) -> ReviewStanding:
         LoopError: no iteration has a queue, or (with an action) the queue has become a dataset version.
         ReviewError: Label Studio unreachable, token refused, project gone; a reviewer that takes no batch actions.
     """
-    reviews, done, meant = reviews_of(bench), None, keys.filter
-    if "detector" in map(override_key, bench.overrides):  # the group, typed: what that detector proposed
-        meant = replace(meant, detector=bench.detector_kind.name)
-    like = ""
-    if keys.like:
-        cluster = cluster_of(reviews, Likeness(keys.like, keys.within, keys.embedding))
-        like, meant = cluster.of, replace(meant, window=cluster.windows)
-    if keys.action != "show":
-        action = answer_given(reviews, like) if keys.action == "same" else keys.action
-        bound = keys.above if action == "accept" else keys.below
-        done = carry_out(reviews, BatchOrder(action, meant, bound, keys.audit, like))
-        reviews = reviews_of(bench)
-    standing = standing_of(reviews, WindowFilter() if done else meant, done)
+    # The group, typed: what that detector proposed.
+    typed = "detector" in map(override_key, bench.overrides)
+    reviews, standing = reviewed_as(bench, keys, bench.detector_kind.name if typed else None)
     if keys.page:
         keep_page(reviews.iteration.recorder, standing)
-    listed = not meant.plain and done is None
+    listed = standing.batch is None and (typed or bool(keys.like) or not keys.filter.plain)
     return console.answer(standing, lambda result, out: _present(result, out, listed))
 
 

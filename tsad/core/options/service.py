@@ -17,6 +17,7 @@ class ServiceOptions(Options):
     pending: int = Field(ge=1)
     attempts: int = Field(ge=1)
     stop_seconds: float = Field(gt=0)
+    spare: bool
     roots: list[str]
     upload_gb: float = Field(gt=0)
     models_mb: float = Field(gt=0)
@@ -26,6 +27,14 @@ class ServiceOptions(Options):
     clients: int = Field(ge=1)
     log_mb: float = Field(gt=0)
     logs: int = Field(ge=0)
+    mlflow_url: str
+
+    @field_validator("mlflow_url")
+    @classmethod
+    def _a_page(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise Refusal("{key} is {0}", "It starts with http:// or https://.", repr(url))
+        return url
 
     @field_validator("queue")
     @classmethod

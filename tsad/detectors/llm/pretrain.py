@@ -19,6 +19,7 @@ from tsad.core.control import StopRequested
 from tsad.core.errors import ConfigError
 from tsad.core.intervals import runs_of
 from tsad.core.protocols import Recorder
+from tsad.core.pulse import Pulse
 from tsad.detectors import checkpoint_file
 from tsad.detectors.llm import measure
 from tsad.detectors.llm.codec import Mark
@@ -105,7 +106,7 @@ class _Run:
         import torch
 
         self.detector, self.teaching, self.folder, self.context = detector, teaching, folder, context
-        self.recorder = recorder
+        self.recorder, self.pulse, self.stride = recorder, Pulse(context, teaching.batch_size), dict[str, float]()
         torch.manual_seed(teaching.seed)
         self.network = detector.network()
         for name, parameter in self.network.named_parameters():
@@ -140,8 +141,10 @@ class _Run:
         with self.context.progress.task("pre-training", teaching.steps, state.step) as reached:
             while state.step < teaching.steps and not self._late():
                 self._safe_point()
-                self._step()
+                with self.pulse.step():
+                    self.stride = self._step()
                 state.step += 1
+                self.pulse.tell(self.stride, state.step)
                 if state.step % teaching.save_every == 0 and state.step < teaching.steps:
                     self._save()
                 reached(state.step)
@@ -162,17 +165,18 @@ class _Run:
         risen, fallen = min(1.0, (step + 1) / teaching.warmup), 0.49 * (1 + np.cos(np.pi * done)) + 0.02
         return float(teaching.learning_rate * risen * fallen)
 
-    def _step(self) -> None:
+    def _step(self) -> dict[str, float]:
+        """One step of the optimiser: its ``loss``, ``learning_rate`` and ``grad_norm`` before clipping."""
         import torch
 
-        taught = self._taught()
+        taught, rate = self._taught(), self._rate()
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = rate
         batch = self.detector.collate(self._rows(taught))
         loss = self.network(**batch).loss
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         self.optimiser.step()
         state, value = self.state, float(loss.detach())
         state.losses.append(value)
@@ -180,6 +184,7 @@ class _Run:
             state.plain.append(value)
         if len(state.plain) == RECENT and (state.share or np.mean(state.plain) < self.teaching.language.plain_loss):
             state.share = min(1.0, state.share + 1 / self.teaching.language.ramp)
+        return {"loss": value, "learning_rate": rate, "grad_norm": float(norm)}
 
     def _taught(self) -> Taught:
         """What the next batch is of."""
@@ -227,7 +232,7 @@ class _Run:
         write_file(self.folder / RECIPE, (json.dumps(told, indent=1) + "\n").encode())
         self._checkpoint()
         if self.recorder is not None:
-            self.recorder.metrics(figures, self.state.step)
+            self.recorder.metrics({**self.stride, **figures, **self.pulse.rate()}, self.state.step)
         log.info("step %d: loss %.4f, F1 %.3f (chance %.3f), at IoU 0.5 %.3f (%.3f)", self.state.step, figures["loss"],
                  figures["f1"], figures["chance_f1"], figures["f1_iou50"], figures["chance_f1_iou50"])  # fmt: skip
         self.network.train()

@@ -20,6 +20,7 @@ from tsad.core.context import Context
 from tsad.core.control import StopRequested
 from tsad.core.errors import ConfigError, StorageError
 from tsad.core.protocols import Recorder
+from tsad.core.pulse import Pulse
 from tsad.detectors import checkpoint_file
 from tsad.detectors.devices import resolve_device
 from tsad.detectors.patch.crops import ExampleStream, Seen, held_out
@@ -93,6 +94,7 @@ class _Run:
         self.stream = ExampleStream(recipe.seed, recipe.batch_size, _seen(model), workers=options.workers)
         self.first, self.recipe = _restore(folder, recipe, model, self.optimiser, self.stream)
         self.step, self.losses = self.first, deque[float](maxlen=100)
+        self.pulse = Pulse(context, recipe.batch_size)
         self.started = time.monotonic()
 
     def run(self, check: Check | None, recorder: Recorder | None) -> dict[str, float]:
@@ -105,13 +107,16 @@ class _Run:
             while self.step < self.recipe.steps:
                 self._safe_point()
                 self._mind_the_clock()
-                batch = self.stream.batch(device)
-                self.losses.append(_step(network, self.optimiser, self.recipe, self.step, batch))
+                with self.pulse.step():
+                    batch = self.stream.batch(device)
+                    stride = _step(network, self.optimiser, self.recipe, self.step, batch)
+                self.losses.append(stride["loss"])
                 self.step += 1
+                self.pulse.tell(stride, self.step)
                 if self.step % self.options.save_every == 0 or self.step == self.recipe.steps:
                     figures = self._save(validation, check)
                     if recorder is not None:
-                        recorder.metrics(figures, self.step)
+                        recorder.metrics({**stride, **figures, **self.pulse.rate()}, self.step)
                 reached(self.step)
         self.stream.close()
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
@@ -237,7 +242,8 @@ def _optimiser(model: PatchModel, recipe: Recipe) -> torch.optim.Optimizer:
 
 def _step(
     model: PatchModel, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, batch: dict[str, torch.Tensor]
-) -> float:
+) -> dict[str, float]:
+    """One step of the optimiser: its ``loss``, ``learning_rate`` and ``grad_norm`` before clipping."""
     import torch
 
     share = min(1.0, (step + 1) / recipe.warmup, (recipe.steps - step) / recipe.cooldown)
@@ -247,10 +253,10 @@ def _step(
     with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         loss = model(**batch).loss
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    return float(loss.detach())
+    return {"loss": float(loss.detach()), "learning_rate": recipe.learning_rate * share, "grad_norm": float(norm)}
 
 
 def save(model: PatchModel, folder: Path, recipe: Recipe, step: int) -> None:

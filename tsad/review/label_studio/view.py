@@ -11,10 +11,10 @@ from tsad.core.intervals import runs_of
 from tsad.core.reduction import kept_positions
 from tsad.core.series import Series, Window
 from tsad.core.types import BoolArray, FloatArray, IntArray
+from tsad.plots.little import PAUSE
 
 MOST_POINTS = 10_000  # beyond these the editor gets slow
 MOST_GAPS = 60  # marked in one task, the longest ones: each is a region
-PAUSE = 3.0  # sampling intervals without a point that are a gap
 
 
 @dataclass(frozen=True)
