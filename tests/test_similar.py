@@ -16,11 +16,13 @@ from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, Interval, Origin, Proposal
 from tsad.core.windows import cut
-from tsad.loop.alike import considered, judged_spots, surest, whole_windows
+from tsad.loop.alike import Spot, considered, judged_spots, surest
 from tsad.loop.common import load_series
+from tsad.loop.datasets import latest_training
 from tsad.loop.iteration import iterate
 from tsad.loop.opening import open_loop
-from tsad.loop.similar import SIMILAR, Similar
+from tsad.loop.similar import SIMILAR, Similar, similar_rows
+from tsad.loop.units import review_units, unit_called, units_of
 from tsad.plots.alike import look_alikes_figure
 from tsad.sources.cache import states_folder
 from tsad.tracking.artifacts import list_artifacts
@@ -41,13 +43,12 @@ def span(start: int, stop: int, score: float = 0.5) -> Interval:
 def test_what_is_compared() -> None:
     one = plain()
     candidates = (span(90, 110), span(300, 301), span(250, 251))
-    spots = considered([one], [Detection("P", None, candidates[:1], PROPOSING, 0.5, candidates)], 100)
+    spots = considered([Detection("P", None, candidates[:1], PROPOSING, 0.5, candidates)], cut(one, 100))
     views = [(s.window.start, s.view.start, s.view.stop) for s in spots]
     assert views == [(0, 70, 130), (300, 284, 317), (200, 234, 267)]
-    assert len(considered([one], [Detection("P", None, (span(90, 110),), PROPOSING, 0.5)], 100)) == 1
-    windows = whole_windows([one], 100)
-    assert len(windows) == 4 and spots[0].meets(windows[0]) and spots[0].meets(windows[1])
-    assert not spots[0].meets(windows[2]) and not spots[0].meets(whole_windows([plain("Q")], 100)[0])
+    assert len(considered([Detection("P", None, (span(90, 110),), PROPOSING, 0.5)], cut(one, 100))) == 1
+    windows = [Spot(window, window) for window in (*cut(one, 100), *cut(plain("Q"), 100))]
+    assert [spots[0].meets(window) for window in windows] == [True, True, *[False] * 6]
     window = cut(one, 100)[1]
     choice = Choice(window, 0.5, "mix", proposals=(Proposal((span(110, 115, 0.2), span(150, 160, 0.9)), PROPOSING),))
     assert surest(choice).span == (150 * SECOND, 160 * SECOND)
@@ -112,12 +113,49 @@ def test_the_nearest_stretches_are_listed_drawn_and_kept(
     whole = call("similar", one, of=window.window_id, nearest=99)
     assert whole.compared == len(whole.nearest) == 19 and whole.model_version == ""
     assert whole.nearest[0].probability is None
+    printed = similar_rows(whole)[0]["window"]
+    assert len(printed) == 8
+    for name in (printed, whole.nearest[0].window):  # what the table prints is taken as it is
+        assert call("similar", one, of=name).start == whole.nearest[0].start
+    with pytest.raises(LoopError, match=f"no window of the source has the id {'0' * 16}"):
+        call("similar", one, of="0" * 16)
     with pytest.raises(LoopError, match="considers nothing at A@1"):
         call("similar", one, of="A@1")
     with pytest.raises(EmbeddingError, match="embedding=shape"):
         call("similar", one, of="A@121", embedding="base")
     with pytest.raises(ConfigError, match="nearest"):
         call("similar", one, of="A@121", nearest=0)
+
+
+@pytest.mark.usefixtures("stocked")
+def test_windows_cut_from_a_remainder_are_windows_too(bench: Make, tmp_path: Path) -> None:
+    bursts(tmp_path / "set")
+    iterate(bench(*words(tmp_path)))
+    longer = bench(*(w.replace("length=160", "length=300") for w in words(tmp_path)))
+    loop, series = open_loop(longer), load_series(longer)
+    reviewed = {r.window.window_id for r in latest_training(loop).windows}
+    units = review_units(longer, loop, series)
+    assert reviewed <= {w.window_id for w in units}, "what people have answered is a window as they saw it"
+    assert sum(map(len, units)) == sum(map(len, series))
+    rest = [w for w in units if w.window_id not in {v.window_id for s in series for v in cut(s, 300)} | reviewed]
+    assert rest, "what lies beside them is a window of its own"
+    for window in (rest[0], next(w for w in units if w.window_id in reviewed)):
+        alike = call("similar", longer, of=window.window_id)
+        assert (alike.point_id, int(alike.start)) == (window.point_id, window.start)
+        assert alike.compared == len(units) - 1
+
+
+def test_units_are_what_was_asked_and_the_cut_of_the_rest() -> None:
+    one = plain()
+    asked = [(110 * SECOND, 150 * SECOND), (140 * SECOND, 170 * SECOND), (900 * SECOND, 990 * SECOND)]
+    spans = [(w.start, w.stop) for w in units_of(one, 100, asked)]
+    assert spans == [(0, 110), (110, 150), (150, 250), (250, 350), (350, 400)]
+    assert [w.start for w in units_of(one, 100, [])] == [0, 100, 200, 300]
+    windows = [w for k in range(90) for w in cut(plain(f"P{k}"), 100)]
+    assert unit_called(windows, windows[7].window_id) is windows[7]
+    twice = next(w.window_id[:1] for w in windows)
+    with pytest.raises(LoopError, match=rf"windows begin with {twice} \([0-9a-f]{{16}}, .*Give more digits"):
+        unit_called(windows, twice)
 
 
 def test_panels_are_drawn_for_what_there_is() -> None:

@@ -9,9 +9,8 @@ import numpy as np
 
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.reviews import Choice, ReviewedWindow
-from tsad.core.series import Series, Window
+from tsad.core.series import Window
 from tsad.core.types import Detection, FloatArray, Interval
-from tsad.core.windows import cut
 from tsad.embeddings.kept import KeptEmbedding
 from tsad.embeddings.stretches import around
 
@@ -49,24 +48,26 @@ def spot_in(window: Window, interval: Interval | None) -> Spot | None:
     return Spot(window, around(window.series, int(runs[0, 0]), int(runs[0, 1])), interval) if len(runs) else None
 
 
-def whole_windows(series: Iterable[Series], length: int) -> list[Spot]:
-    """Every window of the series as a whole."""
-    return [Spot(window, window) for one in series for window in cut(one, length)]
+def considered(detections: Sequence[Detection], windows: Sequence[Window]) -> list[Spot]:
+    """Everything that a version considers: its candidates, or what it proposes where it makes none.
 
-
-def considered(series: Sequence[Series], detections: Sequence[Detection], length: int) -> list[Spot]:
-    """Everything that a version considers in the series: its candidates, or what it proposes where it makes none."""
+    Args:
+        windows: all of each series that was detected in, in order and without a gap.
+    """
+    by_point: dict[str, list[Window]] = {}
+    for window in windows:
+        by_point.setdefault(window.point_id, []).append(window)
     spots: list[Spot] = []
-    for one, detection in zip(series, detections, strict=True):
-        windows = cut(one, length)
-        starts = np.array([w.start for w in windows])
+    for detection in detections:
+        own = by_point[detection.point_id]
+        series, starts = own[0].series, np.array([w.start for w in own])
         intervals = detection.intervals if detection.candidates is None else detection.candidates
         for interval in intervals:
-            runs = intervals_to_runs([interval], one.timestamps)
+            runs = intervals_to_runs([interval], series.timestamps)
             if len(runs):
                 middle = int(runs[0].sum() - 1) // 2
-                owner = windows[int(np.searchsorted(starts, middle, side="right")) - 1]
-                spots.append(Spot(owner, around(one, int(runs[0, 0]), int(runs[0, 1])), interval))
+                owner = own[int(np.searchsorted(starts, middle, side="right")) - 1]
+                spots.append(Spot(owner, around(series, int(runs[0, 0]), int(runs[0, 1])), interval))
     return spots
 
 

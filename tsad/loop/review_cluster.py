@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +13,7 @@ from tsad.core.types import EmbeddingName
 from tsad.loop.alike import Spot, distances, spot_in, surest
 from tsad.loop.embedding import embedding_of
 from tsad.loop.reviews import Reviews
-
-WINDOW_ID = re.compile(r"[0-9a-f]{4,16}")
+from tsad.loop.units import WINDOW_ID
 
 
 @dataclass(frozen=True)
