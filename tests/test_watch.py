@@ -356,7 +356,7 @@ def test_a_server_that_calls_no_local_address_is_told_of_with_what_to_set(
 
 def test_options_that_cannot_be_honoured_are_refused(options: Callable[..., Any]) -> None:
     for words, found in (
-        (["watch.url=example.org", "watch.webhook=true"], r"watch\.url is 'example\.org'.*It is an address such as http"),
+        (["watch.url=example.org", "watch.webhook=true"], r"watch\.url is 'example\.org'.*an address such as http"),
         (["watch.url=https://a.example:77777", "watch.webhook=true"], "Port out of range"),
         (["watch.url=https://name:pass@a.example", "watch.webhook=true"], r"watch\.url holds a login or a query"),
         (["watch.url=http://x"], "nobody listens there"),

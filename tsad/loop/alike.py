@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tsad.core.intervals import intervals_to_runs
-from tsad.core.reviews import Choice, ReviewedWindow
+from tsad.core.reviews import ReviewedWindow
 from tsad.core.series import Window
 from tsad.core.types import Detection, FloatArray, Interval
 from tsad.embeddings.kept import KeptEmbedding
-from tsad.embeddings.stretches import around
+from tsad.embeddings.stretches import Usual, around
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +71,6 @@ def considered(detections: Sequence[Detection], windows: Sequence[Window]) -> li
     return spots
 
 
-def surest(choice: Choice) -> Spot:
-    """Where the champion is surest in a window of a queue; the whole window where it proposes nothing."""
-    best = max(choice.proposal or (), key=lambda i: i.score, default=None)
-    return spot_in(choice.window, best) or Spot(choice.window, choice.window)
-
-
 def judged_spots(reviewed: Iterable[ReviewedWindow]) -> list[Spot]:
     """What people have confirmed or drawn, and what they have rejected of what was proposed."""
     spots = []
@@ -86,8 +80,14 @@ def judged_spots(reviewed: Iterable[ReviewedWindow]) -> list[Spot]:
     return [spot for spot in spots if spot is not None]
 
 
-def distances(embedding: KeptEmbedding, of: Sequence[Spot], others: Sequence[Spot]) -> tuple[FloatArray, int]:
-    """From the nearest of ``of`` to each of the others, 0..2, and how many vectors were kept from before. [N]."""
-    table, kept = embedding.of([spot.view for spot in (*of, *others)])
+def distances(
+    embedding: KeptEmbedding, of: Sequence[Spot], others: Sequence[Spot], known: Mapping[str, Usual] | None = None
+) -> tuple[FloatArray, int]:
+    """From the nearest of ``of`` to each of the others, 0..2, and how many vectors were kept from before. [N].
+
+    Args:
+        known: level and spread of whole series by point, where spots lie in mere excerpts of them.
+    """
+    table, kept = embedding.of([spot.view for spot in (*of, *others)], known)
     near = table.nearest(np.arange(len(of), dtype=np.int64))
     return near[len(of) :], kept

@@ -37,8 +37,8 @@ def waiting_queue(bench: Workbench, loop: LoopStore) -> list[Choice]:
 def review_units(bench: Workbench, loop: LoopStore, series: Sequence[Series]) -> list[Window]:
     """All of the series in windows, each series' in order: as people have them where they were asked, cut elsewhere.
 
-    An answer is about its stretch of time: what a later cut leaves of a window beside it is a window of its own, with an
-    id of its own. Windows whose points the source no longer has are cut anew.
+    An answer is about its stretch of time: what a later cut leaves of a window beside it is a window with an id of its
+    own. Windows whose points the source no longer has are cut anew.
     """
     version = latest_training(loop)
     asked = [choice.window for choice in waiting_queue(bench, loop)]

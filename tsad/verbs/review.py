@@ -106,6 +106,10 @@ def run(bench: Workbench, keys: ReviewKeys, console: Console) -> ReviewStanding:
     if keys.like:
         cluster = cluster_of(reviews, Likeness(keys.like, keys.within, keys.embedding))
         like, meant = cluster.of, replace(meant, window=cluster.windows)
+        if cluster.mixed:
+            bench.context.progress.note(
+                f"{len(cluster.mixed)} windows show something else beside what looks like it: not among them"
+            )
     if keys.action != "show":
         action = answer_given(reviews, like) if keys.action == "same" else keys.action
         bound = keys.above if action == "accept" else keys.below
