@@ -44,7 +44,7 @@ class HiddenEmbedding:
         """A vector of each stretch of values, of length 1; zeros for what does not vary. [L] each -> [N, D]."""
         states = self._raw.embed(stretches)
         centre, spread = self._usual
-        away = np.where(states.any(axis=1)[:, None], (states - centre) / spread, 0.0)
+        away = np.where(states.any(axis=1, keepdims=True), (states - centre) / spread, 0.0)
         lengths = np.linalg.norm(away, axis=1, keepdims=True)
         return np.asarray(away / np.where(lengths > TINY, lengths, 1.0))
 

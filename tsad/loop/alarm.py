@@ -156,7 +156,8 @@ def _explained(
 
     examined = next(iter(loaded.detector.examine([series])))
     look = look_at(series, examined)
-    detection = proposer.under(loaded.origin).detection(series, examined, look, scored=loaded.detector.scored)
+    proposing = proposer.under(loaded.origin, language)
+    detection = proposing.detection(series, examined, look, scored=loaded.detector.scored)
     proposed = those_touching(detection.intervals, series, asked)
     stretches = [(interval, True) for interval in proposed]
     if not proposed:
