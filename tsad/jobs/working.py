@@ -26,6 +26,7 @@ from tsad.jobs.folder import JobFolder, Progressing, ProgressPart
 from tsad.jobs.job import PEOPLE_WORDS, STOPPED_WORDS, SUCCEEDED_WORDS
 from tsad.jobs.listening import JobListener
 from tsad.jobs.locks import held, job_lock, slot_lock
+from tsad.jobs.logs import logged
 
 if TYPE_CHECKING:
     from tsad.config.checked import Settings
@@ -123,6 +124,7 @@ def working(call: JobCall | None, checked: Settings, progress: Progress, control
         except ClaimError as error:
             raise NotOurs from error
         at_work = JobAtWork(progress, control, call.id, folder)
+        locks.enter_context(logged(checked.home, checked.service, call.id, checked.loop.name))
         at_work.progress = JobProgress(progress, folder, at_work.tell)
         at_work.control = JobControl(control, folder, lambda state: _turned(runs, at_work, state))
         yield from _worked(runs, record, at_work, folder)

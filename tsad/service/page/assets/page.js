@@ -4,6 +4,7 @@
   const PANELS = [["loss", /loss/], ["quality", /f1|precision|recall|auc|vus|accuracy/], ["learning rate", /learning_rate/],
     ["gradient norm", /grad/], ["speed", /per_second|seconds/], ["machine", /./]];
   const STROKES = ["#2f81f7", "#d29922", "#3fb950", "#f778ba", "#a371f7", "#ff7b72", "#56d4dd", "#9da7b3"];
+  const WHOLE = [1, 2, 5].flatMap(n => [0, 1, 2, 3, 4, 5, 6].map(e => n * 10 ** e)).sort((a, b) => a - b); // no half steps
   const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const axis = label => ({ label, stroke: css("--fg"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line") } });
 
@@ -11,7 +12,7 @@
     const names = Object.keys(series);
     const options = {
       width: Math.max(260, host.clientWidth), height, cursor: { drag: { setScale: false } },
-      scales: { x: { time: false } }, axes: [axis(label), { ...axis(""), size: 62 }],
+      scales: { x: { time: false } }, axes: [{ ...axis(label), incrs: WHOLE }, { ...axis(""), size: 62 }],
       series: [{ label }, ...names.map((name, k) => ({
         label: name, stroke: STROKES[k % STROKES.length], width: 2, spanGaps: true, points: { show: x.length < 40, size: 6 },
         value: (_, v) => v == null ? "–" : Number(v).toPrecision(4) }))],
