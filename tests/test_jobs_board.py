@@ -554,3 +554,14 @@ def test_a_timetable_ends_with_its_service(stocked: None, bench: Callable[..., W
     thread.join(10)
     assert not thread.is_alive()
     board.close()
+
+
+def test_what_the_service_was_started_with_is_its_jobs_too(stocked: None, bench: Callable[..., Workbench]) -> None:
+    own = ("source=synthetic", "source.series=2", "loop.name=plant", "threshold.default=0.9")
+    board = JobBoard(bench(*own), Asking())
+    try:
+        job = board.submit("detect", ["loop.name=other", *SMALL]).job
+    finally:
+        board.close()
+    assert job.loop == "other"
+    assert job.overrides == ("threshold.default=0.9", "loop.name=other", *SMALL)

@@ -91,6 +91,7 @@ def day(home: Path, studio: Studio) -> Iterator[Day]:
         "LABEL_STUDIO_API_KEY": studio.token, "PYTHONUNBUFFERED": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }  # fmt: skip
+    home.mkdir(exist_ok=True)
     log = (home / "serve.log").open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "tsad", "serve", "port=0", "-o", "json", f"review.url={studio.url}"],
