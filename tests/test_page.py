@@ -30,8 +30,8 @@ from tsad.verbs.asking import Asking
 TOKEN = "correct-horse"
 RUNNING = Job(
     id="a" * 32, verb="train", overrides=("loop.name=<b>plant</b>",), loop="plant", state="running", queue="cpu",
-    attempt=1, created="2026-11-30T02:00:00.123+00:00", started="2026-11-30T02:00:01+00:00", ended=None, seconds=65.0, exit="",
-    answer=None, error=None, host="here", asked="", url="",
+    attempt=1, created="2026-11-30T02:00:00.123+00:00", started="2026-11-30T02:00:01+00:00", ended=None, seconds=65.0,
+    exit="", answer=None, error=None, host="here", asked="", url="",
     progress=Progressing("2026-11-30T02:01:00+00:00", (ProgressPart("training", 60, 15),), 0.5, 90.0),
 )  # fmt: skip
 FAILED = replace(
