@@ -20,9 +20,10 @@ import httpx
 import pytest
 from live_kit import QUICK, TOKEN, Folders, Listener, client, listening, serving, wait_for
 
+from tsad.core.control import Silent, Switch
 from tsad.core.serving import Address
 from tsad.jobs.folder import JobFolder
-from tsad.jobs.listening import JobListener
+from tsad.jobs.working import JobAtWork
 from tsad.service.tail import Lines, pages
 
 JOB = "a1b2c3"
@@ -278,6 +279,11 @@ def test_a_job_that_ended_without_a_word_ends_its_streams(jobs: Folders, url: st
     jobs.job("none", "stopped")
     with listening(url, "none") as stream:
         assert [event.name for event in stream] == ["end"]
+    tell(jobs.job("b2"), 1)
+    with listening(url, "b2") as stream:
+        next(stream)
+        del jobs.states["b2"]
+        assert next(stream).data == {"job": "b2", "state": "deleted"}
 
 
 def test_silence_is_filled_so_that_both_sides_know_of_each_other(jobs: Folders, url: str) -> None:
@@ -324,7 +330,7 @@ def test_questions_that_make_no_sense_are_refused_by_name(jobs: Folders, url: st
 
 def test_history_is_paged_by_ids_and_current_holds_the_newest_of_each_figure(jobs: Folders, url: str) -> None:
     folder = jobs.job(JOB)
-    listener = JobListener(lambda kind, values: folder.append(kind, values) and None)
+    listener = JobAtWork(Silent(), Switch(), JOB, folder)
     listener.heard({"train_loss": 1.0, "learning_rate": 0.1}, 10)
     folder.append("note", {"text": "half way"})
     listener.heard({"train_loss": 0.5, "grad_norm": float("inf")}, 20)

@@ -152,7 +152,9 @@ def run_verb(
     aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
     watched = progress.command(verb, waits(module))
     with watched, aside, working(call.job, checked, progress, call.control) as work:
-        context = Context(progress=work.progress, control=work.control, serving=Face(Asking()), job=work.id)
+        context = Context(
+            progress=work.progress, control=work.control, serving=Face(Asking()), job=work.id, listener=work.listener
+        )
         bench = workbench(checked, context)
         if job is not None and makes_loops(module):
             bench = bench.named(loop_of_job(checked, job))

@@ -24,7 +24,9 @@ from tsad.core.results import Result
 from tsad.files.atomic import write_file
 from tsad.jobs.folder import JobFolder, Progressing, ProgressPart
 from tsad.jobs.job import PEOPLE_WORDS, STOPPED_WORDS, SUCCEEDED_WORDS
+from tsad.jobs.listening import JobListener
 from tsad.jobs.locks import held, job_lock, slot_lock
+from tsad.jobs.logs import logged
 
 if TYPE_CHECKING:
     from tsad.config.checked import Settings
@@ -77,12 +79,13 @@ class JobAtWork:
 
     Attributes:
         id: of the job; "" = this call is none.
-        progress, control: of the call's context.
+        progress, control, listener: of the call's context.
     """
 
     def __init__(self, progress: Progress, control: Switch, job_id: str = "", folder: JobFolder | None = None) -> None:
         self.id, self.progress, self.control = job_id, progress, control
         self._folder, self._telling = folder, threading.Lock()
+        self.listener = JobListener(self.tell) if folder is not None else None
 
     def tell(self, kind: str, values: Mapping[str, Any]) -> None:
         """Tell an event to whoever watches; a full disk is no reason to end the work."""
@@ -121,6 +124,7 @@ def working(call: JobCall | None, checked: Settings, progress: Progress, control
         except ClaimError as error:
             raise NotOurs from error
         at_work = JobAtWork(progress, control, call.id, folder)
+        locks.enter_context(logged(checked.home, checked.service, call.id, checked.loop.name))
         at_work.progress = JobProgress(progress, folder, at_work.tell)
         at_work.control = JobControl(control, folder, lambda state: _turned(runs, at_work, state))
         yield from _worked(runs, record, at_work, folder)

@@ -19,6 +19,8 @@ from tsad.core.errors import (
     DatasetError,
     DetectorError,
     EmbeddingError,
+    EngineError,
+    FileNameError,
     InUseError,
     JobError,
     LabelError,
@@ -33,6 +35,7 @@ from tsad.core.errors import (
     TimeUpError,
     TooManyJobsError,
     TrackingError,
+    TrainingError,
     TsadError,
     UnexplainedError,
     UnknownJobError,
@@ -55,7 +58,8 @@ STATUSES: tuple[tuple[type[TsadError], int], ...] = (
     (UnknownNameError, 404), (UnknownPointError, 404), (UnknownLoopError, 404), (UnknownJobError, 404),
     (UnknownVersionError, 404), (TooManyJobsError, 429), (JobError, 409), (QueueError, 503), (ClaimError, 409),
     (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422), (SeriesError, 422),
-    (ConfigError, 422), (DetectorError, 422), (UnexplainedError, 422), (LabelError, 422), (TimeUpError, 503),
+    (ConfigError, 422), (FileNameError, 422), (EngineError, 503), (DetectorError, 422), (TrainingError, 422),
+    (UnexplainedError, 422), (LabelError, 422), (TimeUpError, 503),
     (UploadTooLargeError, 413), (UploadError, 422), (InUseError, 409), (StorageError, 507), (LoopError, 409),
     (DatasetError, 422), (EmbeddingError, 422), (CacheError, 503), (MissingPackageError, 501),
 )  # fmt: skip
@@ -125,3 +129,14 @@ def _answer(request: Request, error: TsadError, status: int, headers: Mapping[st
     if status >= 500:
         log.warning("%s %s (%s): %s", request.method, request.url.path, body["request_id"], error)
     return JSONResponse(body, status, dict(headers))
+
+
+def table() -> list[tuple[str, int, str]]:
+    """Every error that an answer may name: its code (the command line's name of it, too), its status, what it means."""
+    kinds, found = [TsadError], list[type[TsadError]]()
+    while kinds:
+        kind = kinds.pop()
+        found.append(kind)
+        kinds += kind.__subclasses__()
+    own = [kind for kind in found if kind.__module__ == TsadError.__module__ and kind is not TsadError]
+    return sorted((kind.__name__, status_of(kind("")), (kind.__doc__ or "").partition("\n")[0]) for kind in own)

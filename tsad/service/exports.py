@@ -15,9 +15,9 @@ from tsad.core.names import safe_name
 from tsad.loop.datasets import latest_training
 from tsad.loop.opening import open_loop
 from tsad.service.answers import LoopName, answer, asked_loop
-from tsad.service.asked import Asked, asked, described
 from tsad.service.downloads import EITHER, At, archive, download, lying
 from tsad.service.errors import RequestRefused, documented
+from tsad.service.json_bodies import Asked, asked, described
 from tsad.steps.assets import EXPORTS, Inventory, state_of_export
 from tsad.steps.export import export_dataset
 

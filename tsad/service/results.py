@@ -14,9 +14,9 @@ from pydantic import Field
 from tsad.core.errors import JobError, UnknownNameError
 from tsad.core.results import Result
 from tsad.service.answers import Limit, Offset, answer, page
-from tsad.service.asked import Asked, asked, described
 from tsad.service.downloads import ARCHIVE, FILE, archive, download
 from tsad.service.errors import documented
+from tsad.service.json_bodies import Asked, asked, described
 
 if TYPE_CHECKING:
     from tsad.jobs.board import JobBoard

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "mlflow", "label-studio", "label-studio-sdk", "torch", "transformers", "peft", "accelerate", "bitsandbytes",
-    "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "numba", "hydra-core", "pydantic", "fastapi", "starlette", "uvicorn",
-    "huey", "redis", "python-multipart", "apache-iotdb", "sqlalchemy",
+    "numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "numba", "hydra-core", "pydantic", "fastapi", "starlette",
+    "uvicorn", "huey", "redis", "python-multipart", "apache-iotdb", "sqlalchemy",
 )  # fmt: skip
 SECONDS = 5.0  # for which one look at the devices serves everybody who asks; and nvidia-smi may take
 MIB = 1 << 20

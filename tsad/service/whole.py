@@ -14,6 +14,7 @@ from tsad.jobs.folder import JobFolder
 from tsad.service.access import token_needed
 from tsad.service.app import make_app
 from tsad.service.data import data
+from tsad.service.exports import exports
 from tsad.service.fanout import Fanout
 from tsad.service.health import health
 from tsad.service.jobs import dispatching, jobs
@@ -26,10 +27,13 @@ from tsad.service.predictor import Predictor, predicting
 from tsad.service.prometheus import Figures, Gauge, prometheus
 from tsad.service.queue import queue
 from tsad.service.requests import log_access
+from tsad.service.results import results
 from tsad.service.running import running
+from tsad.service.schemas import schemas
 from tsad.service.series import series
 from tsad.service.site import Site
 from tsad.service.sockets import sockets
+from tsad.service.system import system
 from tsad.service.uploads import uploads
 
 if TYPE_CHECKING:
@@ -65,8 +69,8 @@ def _application(site: Site, board: JobBoard, fanout: Fanout, predictor: Predict
     looking, figures = Looking(site), Figures({"jobs": lambda: _counted(board)})
     training = Training(board, fanout, lambda job: JobFolder(site.home, job))
     api = APIRouter(prefix=PREFIX, dependencies=needs_token)
-    parts = (loops(looking), jobs(board), live(training), *of_predictions(site, predictor))
-    for router in (*parts, data(site), uploads(site), series(site), queue(site)):
+    work = (loops(looking), jobs(board), results(board), live(training), *of_predictions(site, predictor))
+    for router in (*work, *_of_data(site), schemas(site), system(site)):
         api.include_router(router)
     others = APIRouter(dependencies=needs_token)
     for router in (prometheus(figures), page(site, looking, board)):
@@ -74,6 +78,11 @@ def _application(site: Site, board: JobBoard, fanout: Fanout, predictor: Predict
     heard = (log_access, figures.answered)
     socket = sockets(training, token, f"{PREFIX}/ws")
     return make_app(health(site), api, others, label_studio_backends(site, predictor), socket, heard=heard)
+
+
+def _of_data(site: Site) -> list[APIRouter]:
+    """What lies in the store and in its sources."""
+    return [data(site), uploads(site), series(site), queue(site), exports(site)]
 
 
 def _counted(board: JobBoard) -> Iterator[Gauge]:

@@ -53,7 +53,8 @@ def export_dataset(bench: Workbench, output: str, format: str, dataset: str) -> 
         dataset: hash of a dataset version, training or gold; ``latest`` = the newest training one.
 
     Raises:
-        DatasetError: no such dataset version. StorageError: disk full, read-only folder; see also ``training_rows.write_rows``.
+        DatasetError: no such dataset version. StorageError: disk full, read-only folder; see also
+            ``training_rows.write_rows``.
     """
     loop = open_loop(bench)
     version = latest_training(loop) if dataset == "latest" else fetch(loop, dataset)
