@@ -56,6 +56,7 @@ def main() -> None:
         with service(home) as (server, token, pid):
             ours = Target(server, "/api/v1/predict", {"Authorization": f"Bearer {token}"}, question, model_seconds)
             rates = measured("tsad serve", ours, given.clients, given.requests)
+            processor(ours, pid, given.requests)
             if given.memory:
                 memory(ours, pid, given.memory)
         if not given.no_peer:
@@ -179,18 +180,38 @@ def memory(target: Target, pid: int, requests: int) -> None:
     print(f"memory, {requests} requests in {time.perf_counter() - begun:.0f} s: {parts}")
 
 
-def resident(pid: int) -> dict[str, float]:
-    """MB of the process that answers HTTP and of the one with the models."""
-    found = {"web": _resident(pid)}
+def processor(target: Target, pid: int, requests: int) -> None:
+    """What a request costs the service's processes, which depends less on what else the machine does."""
+    bodies, tally = [target.body(number) for number in range(97)], Tally()
+    before = used(pid)
+    ask(target, bodies, requests, tally)
+    spent = {name: 1000 * (seconds - before[name]) / requests for name, seconds in used(pid).items()}
+    own = 1000 * sum(tally.own) / requests
+    both = f"web {spent['web']:.1f} ms, models {spent['models']:.1f} ms"
+    print(f"processor time of a request: {both}; the model's own time by the clock {own:.1f} ms", flush=True)
+
+
+def used(pid: int) -> dict[str, float]:
+    """Processor seconds of both processes."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    fields = {name: Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for name, one in both(pid).items()}
+    return {name: (int(stat[11]) + int(stat[12])) / ticks for name, stat in fields.items()}
+
+
+def both(pid: int) -> dict[str, int]:
+    """The process that answers HTTP, and the one with the models."""
+    found = {"web": pid}
     for child in Path(f"/proc/{pid}/task").glob("*/children"):
         for other in child.read_text().split():
             if b"model_work" in Path(f"/proc/{other}/cmdline").read_bytes():
-                found["models"] = _resident(int(other))
+                found["models"] = int(other)
     return found
 
 
-def _resident(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+def resident(pid: int) -> dict[str, float]:
+    """Resident MB of both processes."""
+    page = os.sysconf("SC_PAGE_SIZE") / 1e6
+    return {name: int(Path(f"/proc/{one}/statm").read_text().split()[1]) * page for name, one in both(pid).items()}
 
 
 def champion(home: Path, detector: str) -> None:

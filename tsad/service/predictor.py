@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.series import Series
-from tsad.service.asked import AppendAsked, Broken, Question
+from tsad.service.asked import AppendAsked, Broken, PredictAsked, Question, parsed, question_of
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
@@ -108,8 +108,15 @@ def predicting(site: Site) -> Iterator[Predictor]:
     )  # fmt: skip
     gate = Gate(bounds)
     history = PredictionHistory(site.home / "service" / "predictions", options.history_days)
+    warm_door()
     with history.written(), ModelProcess(setup).running() as process:
         try:
             yield Predictor(process, gate, history)
         finally:
             gate.close()
+
+
+def warm_door() -> None:
+    """Read a series as requests bring them: that loads libraries, which takes a second in which nobody is answered."""
+    for stamps in ("[1, 2, 3]", '["2026-01-01", "2026-01-02", "2026-01-03"]'):
+        question_of(parsed(PredictAsked, f'{{"timestamps": {stamps}, "values": [1, 2, 3]}}'))
