@@ -38,7 +38,7 @@ MB = 1024**2
 def train(home: str, job: str, seconds: float) -> None:
     """Append what a training tells, each event with the moment it was told at (monotonic clock)."""
     folder, began = JobFolder(Path(home), job), time.monotonic()
-    told = [
+    told: list[tuple[float, str, dict[str, Any]]] = [
         (STEP, "metrics", {"step": 1, "loss": 0.123456, "learning_rate": 1e-3, "grad_norm": 0.98765}),
         (BAR, "progress", {"parts": [{"name": "training", "total": 1000, "count": 1}], "rate": 3.2}),
         (SYSTEM, "metrics", {"step": 1, **{f"system/figure_{k}": 1234.5678 for k in range(6)}}),
