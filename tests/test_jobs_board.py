@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from jobs_kit import SMALL, Said, at_work, board, died, emptied, states, taken_f
 from tsad.config.workbench import Workbench
 from tsad.core.control import Silent, StopRequested, Switch
 from tsad.core.errors import ConfigError, JobError, JobRefusedError, TooManyJobsError, TsadError, UnknownJobError
+from tsad.core.options.service import due_at
 from tsad.jobs import devices
 from tsad.jobs.board import JobBoard
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.recovery import in_hand, recover, settle, taking
+from tsad.jobs.schedules import Timetable
 from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs
 from tsad.verbs.asking import Asking
 
@@ -505,3 +508,60 @@ def test_jobs_are_found_by_what_they_are(board: JobBoard) -> None:
     assert board.named(ids[2][:12]) == ids[2]
     with pytest.raises(UnknownJobError, match="no job has an id"):
         board.named("zz")
+
+
+# ---- by the clock
+
+
+def test_what_is_due_is_submitted_once(stocked: None, bench: Callable[..., Workbench]) -> None:
+    due = "{cron: '*/5 6 * * 1-5', verb: ingest, overrides: [source=synthetic, source.points=300]}"
+    wrong = "{cron: '0 6 * * *', verb: serve}"
+    made = bench(f"service.schedules=[{due},{wrong}]")
+    board, other = JobBoard(made, Asking()), JobBoard(made, Asking())
+    before = datetime(2026, 11, 30, 5, 59, 40, tzinfo=UTC)  # a Monday
+    timetable, second = Timetable(board, before), Timetable(other, before)
+    assert timetable.submit_due(before) == []
+    (job_id,) = timetable.submit_due(before + timedelta(seconds=30))
+    assert second.submit_due(before + timedelta(seconds=30)) == [job_id]  # the other service of the store
+    assert timetable.submit_due(before + timedelta(minutes=1)) == []
+    assert timetable.submit_due(before) == []  # the clock was set back
+    assert timetable.submit_due(before + timedelta(seconds=30)) == [job_id]
+    with at_work(board, job_id) as work:
+        work.answered(Said())
+    (later,) = timetable.submit_due(before + timedelta(minutes=7))
+    assert later != job_id and board.get(later).verb == "ingest"
+    assert timetable.submit_due(before + timedelta(hours=30)) == []  # a night asleep: five minutes are made up for
+    for one in (board, other):
+        one.close()
+
+
+def test_times_of_cron_are_checked(bench: Callable[..., Workbench]) -> None:
+    assert due_at("0 6 * * *", datetime(2026, 1, 1, 6, 0, tzinfo=UTC))
+    assert not due_at("0 6 * * *", datetime(2026, 1, 1, 6, 1, tzinfo=UTC))
+    for cron in ("0 6 * *", "61 * * * *", "x * * * *", "*/0 * * * *", "@daily"):
+        with pytest.raises(ConfigError, match=r"service\.schedules.*is no time of cron"):
+            bench(f"service.schedules=[{{cron: '{cron}', verb: ingest}}]")
+    with pytest.raises(ConfigError, match="overides"):
+        bench("service.schedules=[{cron: '* * * * *', verb: ingest, overides: []}]")
+
+
+def test_a_timetable_ends_with_its_service(stocked: None, bench: Callable[..., Workbench]) -> None:
+    board = JobBoard(bench("service.schedules=[{cron: '0 0 1 1 *', verb: ingest}]"), Asking())
+    stop = threading.Event()
+    thread = threading.Thread(target=Timetable(board, datetime.now(UTC)).follow, args=(stop,))
+    thread.start()
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    board.close()
+
+
+def test_what_the_service_was_started_with_is_its_jobs_too(stocked: None, bench: Callable[..., Workbench]) -> None:
+    own = ("source=synthetic", "source.series=2", "loop.name=plant", "threshold.default=0.9")
+    board = JobBoard(bench(*own), Asking())
+    try:
+        job = board.submit("detect", ["loop.name=other", *SMALL]).job
+    finally:
+        board.close()
+    assert job.loop == "other"
+    assert job.overrides == ("threshold.default=0.9", "loop.name=other", *SMALL)

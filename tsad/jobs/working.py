@@ -7,7 +7,6 @@ freed by the kernel when the process dies; that it is dead then says so to whoev
 from __future__ import annotations
 
 import json
-import math
 import threading
 import time
 import traceback
@@ -25,12 +24,13 @@ from tsad.core.results import Result
 from tsad.files.atomic import write_file
 from tsad.jobs.folder import JobFolder, Progressing, ProgressPart
 from tsad.jobs.job import PEOPLE_WORDS, STOPPED_WORDS, SUCCEEDED_WORDS
+from tsad.jobs.listening import JobListener
 from tsad.jobs.locks import held, job_lock, slot_lock
 from tsad.jobs.logs import logged
 
 if TYPE_CHECKING:
     from tsad.config.checked import Settings
-    from tsad.core.protocols import Listener, Progress
+    from tsad.core.protocols import Progress
     from tsad.tracking.jobs import JobRecord, JobRuns
 
 VARIABLE, SLOT_VARIABLE = "TSAD_JOB", "TSAD_JOB_SLOT"
@@ -79,28 +79,19 @@ class JobAtWork:
 
     Attributes:
         id: of the job; "" = this call is none.
-        progress, control: of the call's context.
+        progress, control, listener: of the call's context.
     """
 
     def __init__(self, progress: Progress, control: Switch, job_id: str = "", folder: JobFolder | None = None) -> None:
         self.id, self.progress, self.control = job_id, progress, control
         self._folder, self._telling = folder, threading.Lock()
+        self.listener = JobListener(self.tell) if folder is not None else None
 
     def tell(self, kind: str, values: Mapping[str, Any]) -> None:
         """Tell an event to whoever watches; a full disk is no reason to end the work."""
         if self._folder is not None:
             with self._telling, suppress(TsadError):
                 self._folder.append(kind, values)
-
-    @property
-    def listener(self) -> Listener | None:
-        """What hears how training goes; ``None`` where nobody can look at it."""
-        return self if self._folder is not None else None
-
-    def heard(self, values: Mapping[str, float], step: int) -> None:
-        """See :class:`~tsad.core.protocols.Listener`; what JSON has no number for becomes ``null``."""
-        told = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
-        self.tell("metrics", {"step": step, **told})
 
     def answered(self, result: Result) -> None:
         """Keep what the verb answered: from now on the job is done, whatever becomes of this process."""

@@ -56,8 +56,10 @@ def running(app: FastAPI, at: Address, grace: float = 30.0, connections: int = C
 
 def _listener(at: Address) -> socket.socket:
     try:
-        family, kind, *_, where = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        family, kind, protocol, _, where = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
+        # With the protocol: asyncio sends small answers at once only on sockets that say they are TCP's, else each
+        # waits for the client's acknowledgement of its headers, 40 ms.
+        listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(where)
