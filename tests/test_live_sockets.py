@@ -100,7 +100,9 @@ def test_the_token_comes_in_one_of_four_ways(url: str, how: str) -> None:
         assert socket.subprotocol == ("tsad" if offered else None), "the token is not said back"
 
 
-@pytest.mark.parametrize("how", ["wrong header", "wrong message", "no json", "in the address", "nothing"])
+@pytest.mark.parametrize(
+    "how", ["wrong header", "wrong message", "half a sign", "no json", "in the address", "nothing"]
+)
 def test_nobody_else_hears_anything(jobs: Folders, url: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsad.service.sockets.TOKEN_SECONDS", 0.3)
     address = f"{url}/api/v1/ws?token={TOKEN}".replace("http", "ws")
@@ -108,6 +110,8 @@ def test_nobody_else_hears_anything(jobs: Folders, url: str, how: str, monkeypat
     with connect(address, additional_headers=headers, proxy=None) as socket:
         if how == "wrong message":
             say(socket, token="wrong")
+        elif how == "half a sign":
+            socket.send('{"token": "\\ud800"}')
         elif how == "no json":
             socket.send("[" * 5000)
         elif how == "in the address":
