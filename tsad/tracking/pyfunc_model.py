@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -257,10 +257,7 @@ def load_version(registry: Registry, version: Version, *, allowed: Collection[st
             "Somebody has changed its files: restore them from a backup, or go back with `tsad rollback`.",
         )
     loaded = load_folder(model / "artifacts" / DETECTOR, model / "artifacts" / ADAPTER, version.label, allowed)
-    return LoadedVersion(
-        loaded.detector, loaded.threshold, loaded.threshold_options, loaded.origin, loaded.adapter, loaded.proposer,
-        keep,
-    )
+    return replace(loaded, _keep=keep)
 
 
 def load_folder(
