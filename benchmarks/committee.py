@@ -22,6 +22,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -131,7 +132,7 @@ def speed(bench: Workbench, sets: Sequence[LabelledSet], members: Sequence[str],
     points = sum(map(len, series))
     print(f"{len(series)} series, {points} points\n{'':<44}{'windows/s':>10}{'shown to the second':>22}", flush=True)
     described = [{"name": name, **option("detector", name)} for name in members]
-    given = {"members": described, "when_failing": "stop"}
+    given: dict[str, Any] = {"members": described, "when_failing": "stop"}
     asked: dict[str, Detector] = {name: bench.detector_named(name) for name in members}
     asked[COMMITTEE] = Committee(**given, second_opinion=[], windows_per_hour=0.0)
     for budget in budgets if second else ():
