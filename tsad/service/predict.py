@@ -69,6 +69,11 @@ def predict(site: Site, predictor: Predictor) -> APIRouter:
         question = await read_aside(body, lambda data: questions_of(parsed(BatchAsked, data)))
         return await _answered(request, predictor, question)
 
+    @router.get("/predict/models", responses=documented(401, 500, 503))
+    def models() -> dict[str, Any]:
+        """Versions in memory, the last one asked for at the end; ``restarts`` of the process with them."""
+        return {"items": predictor.models(), "restarts": predictor.process.restarts}
+
     return router
 
 

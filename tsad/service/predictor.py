@@ -75,6 +75,15 @@ class Predictor:
             raise RequestRefused(404, f"nothing is held of {point_id}", "Its first values begin it.")
         return {"point_id": point_id, "loop": frame.about["loop"]}
 
+    def models(self) -> list[dict[str, Any]]:
+        """The versions that are held in memory; blocks.
+
+        Raises:
+            RequestRefused: 503: the process has died.
+        """
+        frame = self.process.ask("models", {}, until=time.monotonic() + self.gate.bounds.seconds).result()
+        return list(frame.about["models"])
+
     def _begin(self, question: Question, until: float) -> Future[Frame]:
         arrays = [a for one in question.series if isinstance(one, Series) for a in (one.timestamps, one.values)]
         wanted = question.wanted
