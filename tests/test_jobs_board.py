@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from jobs_kit import SMALL, Said, at_work, board, died, emptied, states, taken_file  # noqa: F401 - a fixture
+from jobs_kit import SMALL, Said, at_work, awaited, board, died, emptied, states, taken_file  # noqa: F401 - a fixture
 
 from tsad.config.workbench import Workbench
 from tsad.core.control import Silent, StopRequested, Switch
@@ -18,10 +18,12 @@ from tsad.core.errors import ConfigError, JobError, JobRefusedError, TooManyJobs
 from tsad.core.options.service import due_at
 from tsad.jobs import devices
 from tsad.jobs.board import JobBoard
-from tsad.jobs.folder import JobFolder
+from tsad.jobs.courier import PROGRESS, carrying
+from tsad.jobs.folder import JobFolder, Progressing
 from tsad.jobs.recovery import in_hand, recover, settle, taking
 from tsad.jobs.schedules import Timetable
 from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs
+from tsad.tracking.jobs import JobRuns, NewJob
 from tsad.verbs.asking import Asking
 
 # ruff: noqa: F811 - the fixture is imported
@@ -297,10 +299,7 @@ def test_it_pauses_and_goes_on(board: JobBoard) -> None:
 
     thread = threading.Thread(target=job)
     thread.start()
-    until = time.monotonic() + 20
-    while board.get(job_id).state != "paused" and time.monotonic() < until:
-        time.sleep(0.05)
-    assert board.get(job_id).state == "paused" and not passed.is_set()
+    assert awaited(lambda: board.get(job_id).state == "paused") and not passed.is_set()
     board.resume(job_id)
     thread.join(20)
     assert passed.is_set() and states(board, job_id) == ["running", "paused", "running", "succeeded"]
@@ -471,6 +470,28 @@ def test_another_hosts_job_is_alive_while_its_heart_beats(board: JobBoard, monke
     emptied(board)
     board.runs.lease = 0.0
     assert recover(board) == [job_id]
+
+
+def test_another_host_is_asked_by_the_run_and_says_how_far_it_is(
+    stocked: None, bench: Callable[..., Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsad.jobs.courier.SECONDS", 0.05)
+    board = JobBoard(bench("service.queue=redis://127.0.0.1:1/0"), Asking())
+    record = board.runs.create(NewJob("ingest", SMALL, "default", "cpu", "digest"))
+    there = JobRuns(board.runs.store)  # the same store, and folders of another host
+    there.place, folder = "there/2", JobFolder(tmp_path / "elsewhere", record.id)
+    with carrying(there, folder, record.id, True):
+        folder.write_progress(Progressing("2026-11-30T00:00:00+00:00", (), 2.0, 7.0))
+        board.pause(record.id)
+        assert awaited(lambda: folder.asked().pause)
+        board.resume(record.id)
+        board.checkpoint(record.id)
+        assert awaited(lambda: not folder.asked().pause and folder.asked().checkpoints == 1)
+        assert awaited(lambda: board.runs.require(record.id).tags.get(PROGRESS))
+        board.runs.begin(record.id, "1 0.00")
+        progress = board.get(record.id).progress
+        assert progress is not None and progress.seconds_left == 7.0
+    board.close()
 
 
 # ---- afterwards

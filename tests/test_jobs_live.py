@@ -17,6 +17,9 @@ from tsad.core.context import Context
 from tsad.core.labels import labels
 from tsad.jobs.board import JobBoard
 from tsad.jobs.logs import log_file
+from tsad.service.counts import counted
+from tsad.service.fanout import Fanout
+from tsad.service.prometheus import Figures
 from tsad.service.tail import pages
 
 
@@ -45,6 +48,15 @@ def test_what_a_job_says_is_in_the_service_s_log_with_its_ids(board: JobBoard) -
     (line,) = [json.loads(text) for text in log_file(board.home).read_text().splitlines() if "half way" in text]
     assert (line["job"], line["loop"]) == (job, board.bench.loop.name)
     assert labels() == {}
+
+
+def test_prometheus_is_told_of_jobs_and_queues(board: JobBoard) -> None:
+    submitted(board)
+    fanout = Fanout(board.home, lambda job: board.get(job).state)
+    text = Figures(counted(board, fanout)).text().decode()
+    for line in ('tsad_jobs{state="pending"} 1.0', 'tsad_jobs{state="failed"} 0.0', "tsad_listeners 0.0",
+                 'tsad_queue_depth{queue="cpu"} 1.0', 'tsad_up{part="queues"} 1.0'):  # fmt: skip
+        assert line in text.splitlines()
 
 
 def test_a_call_that_is_no_job_tells_nobody() -> None:

@@ -34,7 +34,8 @@ def test_no_request_that_the_description_allows_is_answered_otherwise(tmp_path: 
             [
                 str(Path(sys.executable).with_name("st")), "run", f"{up['url']}/openapi.json", "--no-color",
                 "-H", f"Authorization: Bearer {token}", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing",
-                "--max-examples", "2", "--max-time", "90", "--exclude-path-regex", ENDLESS, "--continue-on-failure",
+                "--max-examples", "2", "--max-time", "90", "--request-timeout", "60", "--exclude-path-regex", ENDLESS,
+                "--continue-on-failure",
             ],
             cwd=tmp_path, capture_output=True, text=True, timeout=300,
             env=environment | {"no_proxy": "127.0.0.1", "PYTHONPATH": ""},

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "service.md"
 PATIENCE = 600.0  # a busy machine takes its time
+EAGER = {'"sampling.windows=40"': '"sampling.windows=40", "adapter.min_positive=5"'}  # trains on little
 SHOTS = os.environ.get("TSAD_SHOTS")
 
 
@@ -74,11 +75,11 @@ def block(name: str) -> str:
 
 
 def write_series(path: Path) -> None:
-    """A daily rhythm with twelve level shifts of an hour, minutely."""
+    """A daily rhythm with forty level shifts of half an hour, minutely."""
     rng, length = np.random.default_rng(5), 12_000
     values = np.sin(np.arange(length) * 2 * np.pi / 1440) + rng.normal(0, 0.08, length)
-    for start in rng.integers(0, length // 60 - 1, 12) * 60:
-        values[start : start + 60] += 2.5
+    for start in rng.choice(length // 120 - 1, 40, replace=False) * 120 + 40:
+        values[start : start + 30] += 2.5
     stamps = np.datetime64("2026-03-01T00:00:00") + np.arange(length) * np.timedelta64(60, "s")
     lines = [f"{t}Z,{v:.4f}" for t, v in zip(stamps, values, strict=True)]
     path.write_text("\n".join(["timestamp,value", *lines]) + "\n")
@@ -128,13 +129,13 @@ def test_a_site_s_day_over_http_alone(day: Day, studio: Studio, browser: Browser
     registration = uploaded["registration"]
     assert registration["points"] == 12_000, uploaded
     day.said["ROOT"] = registration["root"]
-    job = json.loads(day.type("iterate", plant=loop))
+    job = json.loads(day.type("iterate", plant=loop, **EAGER))
     ended = day.ended(job["id"])
     assert (ended["state"], ended["exit"]) == ("succeeded", "people have to review first"), ended
     assert answer_all(studio, loop) > 0
     queue = json.loads(day.type("queue", plant=loop))
     assert queue["total"] > 0 and all(item["state"] == "ACCEPTED" for item in queue["items"]), queue["items"][:2]
-    job = json.loads(day.type("iterate", plant=loop))
+    job = json.loads(day.type("iterate", plant=loop, **EAGER))
     day.said["JOB"] = job["id"]
     watch_and_stop(day, browser, job["id"])
     assert json.loads(day.type("retry"))["state"] == "pending"

@@ -18,6 +18,7 @@ from tsad.config.composing import flatten, override_key
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ClaimError, JobError, JobRefusedError, QueueError, TooManyJobsError, UnknownJobError
 from tsad.files.hashing import digest_of_parts
+from tsad.jobs.courier import leave
 from tsad.jobs.devices import CPU, gpu_queue, gpus
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.job import STOPPED_WORDS, Job, job_of
@@ -180,7 +181,9 @@ class JobBoard:
                     raise JobError(f"job {job_id} is just ending", "Try again in a second.")
                 folder = JobFolder(self.home, job_id)
                 folder.answer.unlink(missing_ok=True)
-                folder.ask(stop=False, pause=False)
+                asked = folder.ask(stop=False, pause=False)
+                if self.queues.shared:
+                    leave(self.runs, job_id, asked)
                 self.runs.wait(mine, "", mine.attempt)
             self._put(record)
         return self.get(job_id)
@@ -272,7 +275,9 @@ class JobBoard:
         record = self._record(job_id)
         if not record.open:
             raise JobError(f"job {job_id} has ended: {record.exit or record.state}", "Only an open job can be asked.")
-        JobFolder(self.home, job_id).ask(stop, pause, checkpoint)
+        asked = JobFolder(self.home, job_id).ask(stop, pause, checkpoint)
+        if self.queues.shared:
+            leave(self.runs, job_id, asked)
         return self._job(record)
 
     @contextmanager

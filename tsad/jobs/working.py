@@ -22,6 +22,7 @@ from tsad.core.environment import taken
 from tsad.core.errors import ClaimError, TsadError
 from tsad.core.results import Result
 from tsad.files.atomic import write_file
+from tsad.jobs.courier import carrying, fetch
 from tsad.jobs.folder import JobFolder, Progressing, ProgressPart
 from tsad.jobs.job import PEOPLE_WORDS, STOPPED_WORDS, SUCCEEDED_WORDS
 from tsad.jobs.listening import JobListener
@@ -127,6 +128,7 @@ def working(call: JobCall | None, checked: Settings, progress: Progress, control
         locks.enter_context(logged(checked.home, checked.service, call.id, checked.loop.name))
         at_work.progress = JobProgress(progress, folder, at_work.tell)
         at_work.control = JobControl(control, folder, lambda state: _turned(runs, at_work, state))
+        locks.enter_context(carrying(runs, folder, call.id, bool(checked.service.queue)))
         yield from _worked(runs, record, at_work, folder)
 
 
@@ -145,6 +147,7 @@ def _ours(runs: JobRuns, folder: JobFolder, job_id: str) -> JobRecord:
         raise NotOurs
     if finish_answered(runs, folder, record):
         raise NotOurs
+    fetch(runs, folder, record)
     if folder.asked().stop:
         runs.end(job_id, "stopped", STOPPED_WORDS)
         raise NotOurs

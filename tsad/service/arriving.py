@@ -57,6 +57,7 @@ def kept(bench: Workbench, place: Place, most: int, source: str) -> Uploaded:
         registration = _registered(bench, ready, given[0].name if len(given) == 1 else f"{len(given)} files")
     finally:
         Place(ready).forget()
+        _let_go()
     place.clear()
     place.say(REGISTERED, upload=registration.upload or "")
     known = {named for file in registration.checked for named in (file.file, _stem(file.file))}
@@ -75,6 +76,13 @@ def refusals(place: Place) -> Iterator[None]:
         with suppress(StorageError):  # the disk is full: the answer says so
             place.say(REFUSED, problem=found)
         raise
+
+
+def _let_go() -> None:
+    """Give back the memory that reading took: a service lives on, and its allocator would keep it."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
 
 
 def _registered(bench: Workbench, ready: Path, called: str) -> Registration:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
+from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from tsad.core.errors import (
@@ -103,31 +104,40 @@ def install(app: FastAPI) -> None:
     """Every error of the application as that body; what nobody has foreseen tells nothing of the inside."""
 
     @app.exception_handler(TsadError)
-    async def named(request: Request, error: TsadError) -> JSONResponse:
+    async def named(request: Request, error: TsadError) -> Response:
         return _answer(request, error, status_of(error), error.headers if isinstance(error, RequestRefused) else {})
 
     @app.exception_handler(HTTPException)
-    async def of_http(request: Request, error: HTTPException) -> JSONResponse:
+    async def of_http(request: Request, error: HTTPException) -> Response:
         refusal = RequestRefused(error.status_code, str(error.detail), "See /openapi.json for what there is.")
         return _answer(request, refusal, error.status_code, dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
         # Not what was sent: it may hold a token.
         where = ", ".join(sorted({".".join(map(str, one["loc"])) for one in error.errors()}))
         refusal = RequestRefused(422, f"the request does not fit: {where}", "See /openapi.json.")
         return _answer(request, refusal, 422, {})
 
     @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+    async def unforeseen(request: Request, error: Exception) -> Response:
         log.error("%s %s: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
         return _answer(request, TsadError("something nobody has foreseen", "See the service's log."), 500, {})
 
 
-def _answer(request: Request, error: TsadError, status: int, headers: Mapping[str, str]) -> JSONResponse:
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>tsad: {code}</title>
+<link rel="stylesheet" href="/assets/page.css"><main><h1>{code}</h1><p class="error">{message}. {remedy}</p>
+<p><a href="/">Overview</a> <span class="quiet">request {request_id}</span></p></main></html>"""
+
+
+def _answer(request: Request, error: TsadError, status: int, headers: Mapping[str, str]) -> Response:
+    """As JSON; as a page where a browser has asked for one."""
     body = body_of(error)
     if status >= 500:
         log.warning("%s %s (%s): %s", request.method, request.url.path, body["request_id"], error)
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
+        page = PAGE.format(**{key: escape(str(value)) for key, value in body.items()})
+        return HTMLResponse(page, status, dict(headers))
     return JSONResponse(body, status, dict(headers))
 
 

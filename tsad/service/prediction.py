@@ -33,7 +33,7 @@ def working(predictor: Predictor) -> dict[str, Callable[[], bool]]:
     return {"models": lambda: predictor.process.pid is not None, "history": lambda: not predictor.history.problem}
 
 
-def counted(predictor: Predictor) -> Iterator[Gauge]:
+def predictions_counted(predictor: Predictor) -> Iterator[Gauge]:
     """What Prometheus is told of predictions."""
     inside, process = predictor.gate.inside, predictor.process
     yield Gauge("tsad_predict_inside", "Requests for predictions that wait or are worked on", "", {"": inside})

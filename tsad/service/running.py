@@ -38,8 +38,8 @@ def running(app: FastAPI, at: Address, grace: float = 30.0, connections: int = C
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="off",
-        ws="auto", ws_max_size=MESSAGE, timeout_graceful_shutdown=round(grace), limit_concurrency=connections,
-        timeout_keep_alive=30, backlog=BACKLOG,
+        ws="auto", ws_max_size=MESSAGE, ws_per_message_deflate=False, timeout_graceful_shutdown=round(grace),
+        limit_concurrency=connections, timeout_keep_alive=30, backlog=BACKLOG,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="tsad-service", daemon=True)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,10 @@ from tsad.config.composing import option
 from tsad.config.parts import part
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, SourceError, TsadError
-from tsad.core.reading import SeriesStream
+from tsad.core.options import QualityOptions
+from tsad.core.reading import SeriesRead, SeriesStream
 from tsad.core.results import Result
+from tsad.files.atomic import storage
 from tsad.loop.opening import open_loop
 from tsad.sources.quality import assess
 from tsad.steps.assets import about_series
@@ -97,10 +99,16 @@ def register(bench: Workbench, path: Path, called: str = "") -> Registration:
     with tempfile.TemporaryDirectory() as scratch:
         staged = Path(scratch) / "files"  # what is checked is what is kept, whatever happens to the original
         refused = (FileChecked(name, False, None, None, None, str(error)) for name, error in named.refused.items())
-        checked = (*(_stage(bench, file, base, staged) for file in given), *refused)
+        read = [_stage(bench, file, base, staged) for file in given]
+        checked = (*(one.checked for one in read), *refused)
         if not any(file.registered for file in checked):
             return Registration(called or str(path), checked)
-        series, quality = _assessed(bench, staged)
+        # Among others a file's points are called otherwise: then all are read as they lie.
+        alone = len(checked) == 1 and given[0].parent == base
+        if alone:
+            series, quality = read[0].series, read[0].quality
+        else:
+            series, quality = _assessed(SeriesStream(bench.csv_at(staged).read()), bench.quality)
         files = sorted(p for p in staged.rglob("*") if p.is_file())
         keys = _keys_of(bench)
         name = _content_hash(files, staged, keys)
@@ -110,7 +118,8 @@ def register(bench: Workbench, path: Path, called: str = "") -> Registration:
             "bytes": sum(p.stat().st_size for p in files),
         }  # fmt: skip
         loop = open_loop(bench)
-        record = keep(loop, UPLOAD, name, about, staged, series)
+        with storage(loop.home):
+            record = keep(loop, UPLOAD, name, about, staged, series)
     root = str(files_of(loop, record))
     words = [f"source.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()]
     return Registration(
@@ -139,12 +148,23 @@ def reading_as(bench: Workbench, keys: Mapping[str, Any]) -> Workbench:
     return replace(bench, csv_at=at, configs={**bench.configs, "source": config})
 
 
-def _assessed(bench: Workbench, folder: Path) -> tuple[list[dict[str, Any]], tuple[SeriesQuality, ...]]:
-    """A row about each series of the files, and what it is like."""
+@dataclass(frozen=True, eq=False)
+class _Staged:
+    """A file that was copied and read: a row about each of its series, and what it is like."""
+
+    checked: FileChecked
+    series: list[dict[str, Any]]
+    quality: tuple[SeriesQuality, ...]
+
+
+def _assessed(
+    stream: Iterable[SeriesRead], options: QualityOptions
+) -> tuple[list[dict[str, Any]], tuple[SeriesQuality, ...]]:
+    """A row about each series, and what it is like."""
     rows, found = [], []
-    for read in SeriesStream(bench.csv_at(folder).read()):
+    for read in stream:
         rows.append(about_series(read.series))
-        found.append(SeriesQuality.from_json(assess(read.series, bench.quality).as_json()))
+        found.append(SeriesQuality.from_json(assess(read.series, options).as_json()))
     return rows, tuple(found)
 
 
@@ -157,24 +177,26 @@ def _patterns(bench: Workbench, path: Path) -> Sequence[str]:
     return source.glob
 
 
-def _stage(bench: Workbench, file: Path, base: Path, staged: Path) -> FileChecked:
+def _stage(bench: Workbench, file: Path, base: Path, staged: Path) -> _Staged:
     """Copy the file, read the copy, and take it away again where it is not valid."""
     copy = staged / file.relative_to(base)
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, copy)
+    with storage(copy):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
     stream = SeriesStream(bench.csv_at(copy).read())
     try:
-        series = [about_series(read.series) for read in stream]
+        series, quality = _assessed(stream, bench.quality)
         errors: list[TsadError] = list(stream.summary.failures.values())
     except TsadError as error:
-        series, errors = [], (list(stream.summary.failures.values()) if stream.ended else []) or [error]
+        series, quality, errors = [], (), (list(stream.summary.failures.values()) if stream.ended else []) or [error]
     why = str(errors[0]).replace(str(copy), file.name).removeprefix(f"csv:{file.name}: ") if errors else ""
     if errors:
         copy.unlink()
-    return FileChecked(
+    checked = FileChecked(
         file=str(file.relative_to(base)), registered=not errors, series=len(series) or None,
         points=sum(r["points"] for r in series) or None, labels=_labels(series), why_not=why,
     )  # fmt: skip
+    return _Staged(checked, series, quality)
 
 
 def _labels(series: Sequence[dict[str, Any]]) -> int | None:
