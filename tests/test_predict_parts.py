@@ -88,16 +88,16 @@ def test_errors_of_work_and_of_its_beginning_leave_the_place_free() -> None:
         gate = Gate(BOUNDS)
         for error in (StorageError("full"), ZeroDivisionError()):
             with pytest.raises(type(error)):
-                await gate.run(lambda until, error=error: _raise(error))
+                await gate.work(lambda until, error=error: _raise(error))
             with pytest.raises(type(error)), gate.admitted():
                 await gate.turn(lambda until, error=error: _raise(error))
         with pytest.raises(RequestRefused):
-            await gate.run(lambda until: _raise(KeyboardInterrupt()))
+            await gate.work(lambda until: _raise(KeyboardInterrupt()))
         await asyncio.sleep(0.05)
-        assert gate.inside == 0 and 0 < await gate.run(lambda until: until - time.monotonic()) <= 0.3
+        assert gate.inside == 0 and 0 < await gate.work(lambda until: until - time.monotonic()) <= 0.3
         gate.close()
         with pytest.raises(RequestRefused, match="stopping"):
-            await gate.run(lambda until: 1)
+            await gate.work(lambda until: 1)
 
     asyncio.run(look())
 
