@@ -586,3 +586,26 @@ def test_what_the_service_was_started_with_is_its_jobs_too(stocked: None, bench:
         board.close()
     assert job.loop == "other"
     assert job.overrides == ("threshold.default=0.9", "loop.name=other", *SMALL)
+
+
+def test_lists_follow_what_others_do(board: JobBoard, bench: Callable[..., Workbench]) -> None:
+    other = JobBoard(board.bench, Asking())
+    first = board.submit("ingest", SMALL).job.id
+    assert [job.id for job in board.list()[0]] == [first]
+    second = other.submit("clean", []).job.id
+    with at_work(other, first) as work:
+        assert [job.state for job in board.list()[0]] == ["pending", "running"]
+        work.answered(Said())
+    third = other.submit("ingest", SMALL).job.id
+    other.stop(third)  # begun and ended between two looks
+    assert [(job.id, job.state) for job in board.list()[0]] == [
+        (third, "stopped"), (second, "pending"), (first, "succeeded"),
+    ]  # fmt: skip
+    other.stop(second)
+    other.delete(second)  # open when it was seen
+    assert [job.id for job in board.list()[0]] == [third, first]
+    board.delete(first)
+    assert [job.id for job in board.list()[0]] == [third]
+    other.retry(third)
+    assert [job.state for job in board.list()[0]] == ["pending"]
+    other.close()
