@@ -444,7 +444,10 @@ def test_a_new_champion_takes_over_under_load_without_a_failed_request(plant: Wo
     assert {version for _, version in answers} == {f"{MODEL}:1", newest}
 
 
-def test_label_studio_s_backend_answers_on_the_same_app_from_the_same_process(served: Served) -> None:
+def test_label_studio_s_backend_answers_on_the_same_app_from_the_same_process(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     form = (
         '<View><TimeSeriesLabels name="label" toName="ts"><Label value="Anomaly"/></TimeSeriesLabels>'
         '<TimeSeries name="ts" valueType="json" value="$series" timeColumn="time" timeFormat="%Y-%m-%d %H:%M:%S.%L">'
@@ -458,6 +461,9 @@ def test_label_studio_s_backend_answers_on_the_same_app_from_the_same_process(se
         assert http.post(f"/backend/{LOOP}/setup", json={}).json() == {"model_version": f"{MODEL}:1"}
         assert http.get(f"/backend/{LOOP}/versions").json()["versions"] == [f"{MODEL}:1"]
         answer = http.post(f"/backend/{LOOP}/predict", json={"tasks": [task], "label_config": form})
+        picture = http.post(f"/backend/{LOOP}/predict", json={"tasks": [{"id": 6, "data": {}}], "label_config": form})
+        assert "no time series" in picture.json()["results"][0]["error"]["message"]
+        _until(lambda: "task 6 is not pre-annotated" in caplog.text)
         refused(http.post("/backend/nowhere/predict", json={"tasks": [task], "label_config": form}), 404)
         refused(http.post("/backend/nowhere/setup", json={}), 404)
         assert http.post("/backend/nowhere/webhook").status_code == 200

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import tsad
 from tsad.core import errors
 from tsad.core.errors import TsadError
+from tsad.core.labels import labelled, labels
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 
@@ -112,6 +113,11 @@ class ModelProcess:
         """Requests that wait for their answer."""
         return len(self._asked)
 
+    @property
+    def writing(self) -> bool:
+        """Whether something is being sent: another message would wait."""
+        return self._writing.locked()
+
     def ask(
         self, kind: str, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]] = (), *, until: float
     ) -> Future[Frame]:
@@ -126,7 +132,8 @@ class ModelProcess:
         """
         number, future = next(self._numbers), Future[Frame]()
         future.set_running_or_notify_cancel()
-        data = Frame.of({**about, "kind": kind, "id": number, "until": until}, arrays).packed()
+        told = {**about, "kind": kind, "id": number, "until": until, "labels": dict(labels())}
+        data = Frame.of(told, arrays).packed()
         with self._lock:
             pipe = self._pipe
             if pipe is None:
@@ -185,6 +192,10 @@ class ModelProcess:
         about = frame.about
         if "states" in about:
             self.states = about["states"]
+            return
+        if "log" in about:
+            with labelled(**about["labels"]):
+                log.log(about["log"], "%s", about["text"])
             return
         with self._lock:
             asked = self._asked.pop(about["id"], None)

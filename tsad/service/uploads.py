@@ -43,15 +43,39 @@ RAW: dict[str, Any] = {"requestBody": {"required": True, "content": {"applicatio
 TransferId = Annotated[str, PathPart(pattern=ID, description="Of the transfer; the client chooses it.")]
 
 
+class Door:
+    """Where transfers arrive, and what lets them in."""
+
+    def __init__(self, site: Site) -> None:
+        self.site, self.most = site, int(site.options.upload_gb * GB)
+        self.transfers = Transfers(site.home / "service" / "uploads" / "incoming")
+        self._checking = CapacityLimiter(CHECKED_AT_ONCE)
+
+    async def through(self, bench: Workbench, place: Place, keys: str) -> JSONResponse:
+        """What has arrived, validated and kept; the answer says what it is like."""
+        uploaded = await to_thread.run_sync(lambda: kept(bench, place, self.most, keys), limiter=self._checking)
+        return answer(uploaded, 201, {"Location": f"/api/v1/uploads/{uploaded.registration.upload}"})
+
+
 def uploads(site: Site) -> APIRouter:
     """``POST /uploads``, ``PUT /uploads/{transfer}`` and how far they are."""
-    router, most = APIRouter(tags=["uploads"]), int(site.options.upload_gb * GB)
-    transfers = Transfers(site.home / "service" / "uploads" / "incoming")
-    checking = CapacityLimiter(CHECKED_AT_ONCE)
+    router, door = APIRouter(tags=["uploads"]), Door(site)
+    _forms(router, door)
+    _parts(router, door)
 
-    async def through_the_door(bench: Workbench, place: Place, keys: str) -> JSONResponse:
-        uploaded = await to_thread.run_sync(lambda: kept(bench, place, most, keys), limiter=checking)
-        return answer(uploaded, 201, {"Location": f"/api/v1/uploads/{uploaded.registration.upload}"})
+    @router.get("/uploads/{transfer}/progress", responses=documented(401, 404, 422))
+    def progress(transfer: TransferId) -> JSONResponse:
+        """How far a transfer is, and so where to go on with one that was cut."""
+        found = door.transfers.find(transfer)
+        if found is None:
+            raise RequestRefused(404, f"there is no transfer {transfer}", "It is forgotten a day after it has ended.")
+        return answer(found)
+
+    return router
+
+
+def _forms(router: APIRouter, door: Door) -> None:
+    site, most, transfers = door.site, door.most, door.transfers
 
     @router.post("/uploads", status_code=201, openapi_extra=FORM, responses=documented(*REFUSALS))
     async def post(
@@ -72,7 +96,11 @@ def uploads(site: Site) -> APIRouter:
                 receiver.finish()
             finally:
                 receiver.close()
-            return await through_the_door(bench, place, receiver.fields.get("source", ""))
+            return await door.through(bench, place, receiver.fields.get("source", ""))
+
+
+def _parts(router: APIRouter, door: Door) -> None:
+    site, most, transfers = door.site, door.most, door.transfers
 
     @router.put(
         "/uploads/{transfer}", status_code=201, openapi_extra=RAW,
@@ -86,7 +114,7 @@ def uploads(site: Site) -> APIRouter:
         """Hand in one file in parts, each with its ``Content-Range``; one that was cut goes on where it stands."""
         bench = await run_in_threadpool(of_loop, site, loop)
         begin, total = _range(content_range) if content_range is not None else (0, _length(request))
-        part = Part(plain_name(name), begin, total, most)
+        part = FilePart(plain_name(name), begin, total, most)
         check_length(request, most)
         if total is not None and total > most:
             raise too_large(name, most)
@@ -96,21 +124,11 @@ def uploads(site: Site) -> APIRouter:
                 stands = await run_in_threadpool(place.say, RECEIVING)
                 return answer(stands, 202, {"Range": f"bytes=0-{received - 1}"})
             async with contextmanager_in_threadpool(refusals(place)):
-                return await through_the_door(bench, place, source)
-
-    @router.get("/uploads/{transfer}/progress", responses=documented(401, 404, 422))
-    def progress(transfer: TransferId) -> JSONResponse:
-        """How far a transfer is, and so where to go on with one that was cut."""
-        found = transfers.find(transfer)
-        if found is None:
-            raise RequestRefused(404, f"there is no transfer {transfer}", "It is forgotten a day after it has ended.")
-        return answer(found)
-
-    return router
+                return await door.through(bench, place, source)
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """A part of a file that comes by itself: where it begins, how long the whole file is, and may be."""
 
     name: str
@@ -174,7 +192,7 @@ def _range(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[3])
 
 
-async def _appended(request: Request, place: Place, part: Part) -> int:
+async def _appended(request: Request, place: Place, part: FilePart) -> int:
     """Write what comes of a part; bytes of the file that there are now. What was cut stays, to be gone on with."""
     await run_in_threadpool(_prepare, place, part)
     reached = part.begin
@@ -186,7 +204,7 @@ async def _appended(request: Request, place: Place, part: Part) -> int:
     return reached
 
 
-def _prepare(place: Place, part: Part) -> None:
+def _prepare(place: Place, part: FilePart) -> None:
     """Make the place ready for a part.
 
     Raises:

@@ -257,10 +257,7 @@ def load_version(registry: Registry, version: Version, *, allowed: Collection[st
             "Somebody has changed its files: restore them from a backup, or go back with `tsad rollback`.",
         )
     loaded = load_folder(model / "artifacts" / DETECTOR, model / "artifacts" / ADAPTER, version.label, allowed)
-    return LoadedVersion(
-        loaded.detector, loaded.threshold, loaded.threshold_options, loaded.origin, loaded.adapter, loaded.proposer,
-        _keep=keep,
-    )
+    return replace(loaded, _keep=keep)
 
 
 def load_folder(
