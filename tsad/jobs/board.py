@@ -21,6 +21,7 @@ from tsad.files.hashing import digest_of_parts
 from tsad.jobs.courier import leave
 from tsad.jobs.devices import CPU, gpu_queue, gpus
 from tsad.jobs.folder import JobFolder
+from tsad.jobs.index import JobIndex
 from tsad.jobs.job import STOPPED_WORDS, Job, job_of
 from tsad.jobs.locks import held, job_lock, submitting
 from tsad.jobs.queues import JobQueues
@@ -59,6 +60,7 @@ class JobBoard:
     woken: Callable[[], None] = lambda: None
     queues: JobQueues = field(init=False)
     _runs: JobRuns | None = field(init=False, default=None)
+    _index: JobIndex = field(init=False, default_factory=JobIndex)
     _opening: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -108,7 +110,10 @@ class JobBoard:
         self, state: str = "", verb: str = "", loop: str = "", limit: int = 50, offset: int = 0
     ) -> tuple[list[Job], int]:
         """Jobs without their answers, newest first, and how many there are in all; "" = any."""
-        records = list(self.runs.newest(state, verb, loop))
+        records = [
+            record for record in self._index.records(self.runs)
+            if state in ("", record.state) and verb in ("", record.verb) and loop in ("", record.loop)
+        ]  # fmt: skip
         return [self._job(record, whole=False) for record in records[offset : offset + limit]], len(records)
 
     def counts(self) -> dict[str, int]:
@@ -116,7 +121,7 @@ class JobBoard:
         from tsad.tracking.jobs import STATES
 
         found = dict.fromkeys(STATES, 0)
-        for record in self.runs.newest():
+        for record in self._index.records(self.runs):
             found[record.state] += 1
         return found
 
@@ -198,6 +203,7 @@ class JobBoard:
             if record is None or record.open:
                 raise JobError(f"job {job_id} has not ended", "Stop it first.")
             self.runs.delete(job_id)
+            self._index.forget(job_id)
             shutil.rmtree(JobFolder(self.home, job_id).path, ignore_errors=True)
 
     def log(self, job_id: str) -> Path | str:
