@@ -82,6 +82,11 @@ def results(board: JobBoard) -> APIRouter:
             raise UnknownNameError(f"job {job_id} has no file {name!r}", "GET /api/v1/jobs/{id}/results lists them.")
         return download(partial(file_at_hand, board.runs.store, file), name.rpartition("/")[2])
 
+    _deletes(router, board)
+    return router
+
+
+def _deletes(router: APIRouter, board: JobBoard) -> None:
     @router.post(
         "/delete", openapi_extra=described(JobsToDelete),
         responses=documented(400, 401, 404, 408, 409, 413, 422, 503),
@@ -95,5 +100,3 @@ def results(board: JobBoard) -> APIRouter:
         for job_id in ids:
             board.delete(job_id)
         return answer(JobsDeleted(ids))
-
-    return router

@@ -47,56 +47,9 @@ def uploads(site: Site) -> APIRouter:
     """``POST /uploads``, ``PUT /uploads/{transfer}`` and how far they are."""
     router, most = APIRouter(tags=["uploads"]), int(site.options.upload_gb * GB)
     transfers = Transfers(site.home / "service" / "uploads" / "incoming")
-    checking = CapacityLimiter(CHECKED_AT_ONCE)
-
-    async def through_the_door(bench: Workbench, place: Place, keys: str) -> JSONResponse:
-        uploaded = await to_thread.run_sync(lambda: kept(bench, place, most, keys), limiter=checking)
-        return answer(uploaded, 201, {"Location": f"/api/v1/uploads/{uploaded.registration.upload}"})
-
-    @router.post("/uploads", status_code=201, openapi_extra=FORM, responses=documented(*REFUSALS))
-    async def post(
-        request: Request, transfer: Annotated[str | None, Query(pattern=ID)] = None, loop: LoopName = ""
-    ) -> JSONResponse:
-        """Hand in CSV files, gzipped ones, or zip files of them, as a form; the answer says what each is like."""
-        bench = await run_in_threadpool(of_loop, site, loop)
-        check_length(request, most + SLACK)
-        async with (
-            contextmanager_in_threadpool(transfers.working(transfer)) as place,
-            contextmanager_in_threadpool(refusals(place)),
-        ):
-            await run_in_threadpool(place.begin, "", _length(request))
-            receiver = Receiver(request.headers.get("content-type", ""), place.files, most, frozenset({"source"}))
-            try:
-                async for piece in pieces(request):
-                    await run_in_threadpool(receiver.feed, piece)
-                receiver.finish()
-            finally:
-                receiver.close()
-            return await through_the_door(bench, place, receiver.fields.get("source", ""))
-
-    @router.put(
-        "/uploads/{transfer}", status_code=201, openapi_extra=RAW,
-        responses={202: {"description": "More is to come"}, **documented(*REFUSALS, 416)},
-    )  # fmt: skip
-    async def put(
-        request: Request, transfer: TransferId, name: Annotated[str, Query(max_length=400)], loop: LoopName = "",
-        source: Annotated[str, Query(description="Keys of source=csv as JSON.", max_length=10_000)] = "",
-        content_range: Annotated[str | None, Header(description="bytes FIRST-LAST/TOTAL of this part.")] = None,
-    ) -> JSONResponse:  # fmt: skip
-        """Hand in one file in parts, each with its ``Content-Range``; one that was cut goes on where it stands."""
-        bench = await run_in_threadpool(of_loop, site, loop)
-        begin, total = _range(content_range) if content_range is not None else (0, _length(request))
-        part = Part(plain_name(name), begin, total, most)
-        check_length(request, most)
-        if total is not None and total > most:
-            raise too_large(name, most)
-        async with contextmanager_in_threadpool(transfers.working(transfer)) as place:
-            received = await _appended(request, place, part)
-            if total is not None and received < total:
-                stands = await run_in_threadpool(place.say, RECEIVING)
-                return answer(stands, 202, {"Range": f"bytes=0-{received - 1}"})
-            async with contextmanager_in_threadpool(refusals(place)):
-                return await through_the_door(bench, place, source)
+    entry = Entry(site, most, transfers, CapacityLimiter(CHECKED_AT_ONCE))
+    _forms(router, entry)
+    _parts(router, entry)
 
     @router.get("/uploads/{transfer}/progress", responses=documented(401, 404, 422))
     def progress(transfer: TransferId) -> JSONResponse:
@@ -109,8 +62,84 @@ def uploads(site: Site) -> APIRouter:
     return router
 
 
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """Where uploads come in.
+
+    Attributes:
+        most: bytes of one, unpacked. checking: so many are taken through the door at a time.
+    """
+
+    site: Site
+    most: int
+    transfers: Transfers
+    checking: CapacityLimiter
+
+    async def bench(self, loop: str) -> Workbench:
+        """The workbench whose source says how files are read. Raises ConfigError: no loop can be called so."""
+        return await run_in_threadpool(of_loop, self.site, loop)
+
+    async def received(self, request: Request, place: Place) -> str:
+        """The form's files are in the place; gives the keys of the source that came with them."""
+        receiver = Receiver(request.headers.get("content-type", ""), place.files, self.most, frozenset({"source"}))
+        try:
+            async for piece in pieces(request):
+                await run_in_threadpool(receiver.feed, piece)
+            receiver.finish()
+        finally:
+            receiver.close()
+        return receiver.fields.get("source", "")
+
+    async def keep(self, bench: Workbench, place: Place, keys: str) -> JSONResponse:
+        """What is in the place, taken through the door."""
+        uploaded = await to_thread.run_sync(lambda: kept(bench, place, self.most, keys), limiter=self.checking)
+        return answer(uploaded, 201, {"Location": f"/api/v1/uploads/{uploaded.registration.upload}"})
+
+
+def _forms(router: APIRouter, entry: Entry) -> None:
+    @router.post("/uploads", status_code=201, openapi_extra=FORM, responses=documented(*REFUSALS))
+    async def post(
+        request: Request, transfer: Annotated[str | None, Query(pattern=ID)] = None, loop: LoopName = ""
+    ) -> JSONResponse:
+        """Hand in CSV files, gzipped ones, or zip files of them, as a form; the answer says what each is like."""
+        bench = await entry.bench(loop)
+        check_length(request, entry.most, SLACK)
+        async with (
+            contextmanager_in_threadpool(entry.transfers.working(transfer)) as place,
+            contextmanager_in_threadpool(refusals(place)),
+        ):
+            await run_in_threadpool(place.begin, "", _length(request))
+            return await entry.keep(bench, place, await entry.received(request, place))
+
+
+def _parts(router: APIRouter, entry: Entry) -> None:
+    @router.put(
+        "/uploads/{transfer}", status_code=201, openapi_extra=RAW,
+        responses={202: {"description": "More is to come"}, **documented(*REFUSALS, 416)},
+    )  # fmt: skip
+    async def put(
+        request: Request, transfer: TransferId, name: Annotated[str, Query(max_length=400)], loop: LoopName = "",
+        source: Annotated[str, Query(description="Keys of source=csv as JSON.", max_length=10_000)] = "",
+        content_range: Annotated[str | None, Header(description="bytes FIRST-LAST/TOTAL of this part.")] = None,
+    ) -> JSONResponse:  # fmt: skip
+        """Hand in one file in parts, each with its ``Content-Range``; one that was cut goes on where it stands."""
+        bench = await entry.bench(loop)
+        begin, total = _range(content_range) if content_range is not None else (0, _length(request))
+        part = FilePart(plain_name(name), begin, total, entry.most)
+        check_length(request, entry.most)
+        if total is not None and total > entry.most:
+            raise too_large(name, entry.most)
+        async with contextmanager_in_threadpool(entry.transfers.working(transfer)) as place:
+            received = await _appended(request, place, part)
+            if total is not None and received < total:
+                stands = await run_in_threadpool(place.say, RECEIVING)
+                return answer(stands, 202, {"Range": f"bytes=0-{received - 1}"})
+            async with contextmanager_in_threadpool(refusals(place)):
+                return await entry.keep(bench, place, source)
+
+
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """A part of a file that comes by itself: where it begins, how long the whole file is, and may be."""
 
     name: str
@@ -151,13 +180,16 @@ async def pieces(request: Request) -> AsyncIterator[bytes]:
         yield bytes(held)
 
 
-def check_length(request: Request, most: int) -> None:
+def check_length(request: Request, most: int, slack: int = 0) -> None:
     """Refuse a body that says itself that it is larger, before any of it is read.
+
+    Args:
+        slack: bytes beside the files themselves.
 
     Raises:
         UploadTooLargeError: it is.
     """
-    if (length := _length(request)) is not None and length > most:
+    if (length := _length(request)) is not None and length > most + slack:
         raise too_large("the upload", most)
 
 
@@ -174,7 +206,7 @@ def _range(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[3])
 
 
-async def _appended(request: Request, place: Place, part: Part) -> int:
+async def _appended(request: Request, place: Place, part: FilePart) -> int:
     """Write what comes of a part; bytes of the file that there are now. What was cut stays, to be gone on with."""
     await run_in_threadpool(_prepare, place, part)
     reached = part.begin
@@ -186,7 +218,7 @@ async def _appended(request: Request, place: Place, part: Part) -> int:
     return reached
 
 
-def _prepare(place: Place, part: Part) -> None:
+def _prepare(place: Place, part: FilePart) -> None:
     """Make the place ready for a part.
 
     Raises:
