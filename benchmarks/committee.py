@@ -2,13 +2,17 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.committee --data ../shared/data --sets NAB MSCMD AIOPS_KPI
     OMP_NUM_THREADS=1 python -m benchmarks.committee --data ../shared/data --members patch poly chatts_tiny --noise
+    OMP_NUM_THREADS=1 python -m benchmarks.committee speed --sets NAB --members patch poly chatts_tiny qwen_vl_tiny \\
+        --second chatts_tiny qwen_vl_tiny --per-hour 0 0.01 1
 
 Protocol of ``tsad learning_curve leave_out=true``: default weights of everybody are fitted on the other sets and on
 synthetic series, then reviews correct them. The member to compare with is the one whose interval F1 on the *other*
 sets is highest before any review: it is chosen before anything of the set is scored. Printed per set and number of
 reviewed windows: interval F1 of the committee and of that member, the difference paired by seed with its 95% interval
 over seeds; the same of the mean of the sets; what each member counts in the committee's log odds after the most
-reviews (``--noise`` adds one that says nothing); windows of 512 points per second of each member.
+reviews (``--noise`` adds one that says nothing); windows of 512 points per second of each member. ``speed``: these
+alone, of the committee, and of the committee that asks the members in ``--second`` for a second opinion under each
+budget of windows per hour of a series' own time, with the share of the points that they were shown.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -120,6 +125,27 @@ def counted(proposer: Proposer, members: Sequence[str]) -> dict[str, float]:
     return {members[0]: float(rest), "together": float(together), **{k: float(v) for k, v in own.items()}}
 
 
+def speed(bench: Workbench, sets: Sequence[LabelledSet], members: Sequence[str], second: Sequence[str],
+          budgets: Sequence[float]) -> None:  # fmt: skip
+    """Print windows per second of each member, of all of them, and of a second opinion under each budget."""
+    series = [one for part in sets for one, _ in part.labelled()]
+    points = sum(map(len, series))
+    print(f"{len(series)} series, {points} points\n{'':<44}{'windows/s':>10}{'shown to the second':>22}", flush=True)
+    described = [{"name": name, **option("detector", name)} for name in members]
+    given: dict[str, Any] = {"members": described, "when_failing": "stop"}
+    asked: dict[str, Detector] = {name: bench.detector_named(name) for name in members}
+    asked[COMMITTEE] = Committee(**given, second_opinion=[], windows_per_hour=0.0)
+    for budget in budgets if second else ():
+        name = f"second opinion {', '.join(second)}, {budget:g}/h"
+        asked[name] = Committee(**given, second_opinion=list(second), windows_per_hour=budget)
+    for name, detector in asked.items():
+        begun, shown = time.perf_counter(), list[float]()
+        for told in detector.examine(series):
+            shown += [float(np.sum(o.asked)) for o in told.opinions if o.name in second and o.asked is not None]
+        share = f"{sum(shown) / points / len(second):>21.1%}" if name.startswith("second") else ""
+        print(f"{name:<44}{points / WINDOW / (time.perf_counter() - begun):>10.1f} {share}", flush=True)
+
+
 def made(bench: Workbench, members: Sequence[str], noise: bool) -> dict[str, Detector]:
     """The members by name, then the committee of all of them."""
     parts = {name: bench.detector_named(name) for name in members}
@@ -173,17 +199,25 @@ def row(name: str, count: int, ours: FloatArray, other: FloatArray, members: str
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["gain", "speed"], default="gain")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="of labelled sets")
     parser.add_argument("--sets", nargs="*", help="names of its folders; none = all")
     parser.add_argument("--members", nargs="+", default=["patch", "poly", "nearest_neighbour"])
     parser.add_argument("--reviews", type=int, nargs="+", default=[0, 25, 100])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--noise", action="store_true", help="one more member, whose scores are drawn at random")
+    parser.add_argument("--points", type=int, default=0, help="of each series, the first so many; 0 = all")
+    parser.add_argument("--second", nargs="*", default=[], help="members that give a second opinion (speed)")
+    parser.add_argument("--per-hour", type=float, nargs="+", default=[0.01, 1.0], help="their budgets (speed)")
     given = parser.parse_args()
     bench = workbench(settings(compose()))
     folders = [str(p) for p in sorted(given.data.iterdir()) if p.is_dir() and (not given.sets or p.name in given.sets)]
     print(f"load {os.getloadavg()[0]:.1f}; members {', '.join(given.members)}{' and noise' * given.noise}", flush=True)
-    compared = Compared(made(bench, given.members, given.noise), open_sets(bench, folders, 0))
+    sets = open_sets(bench, folders, given.points)
+    if given.what == "speed":
+        speed(bench, sets, given.members, given.second, given.per_hour)
+        return
+    compared = Compared(made(bench, given.members, given.noise), sets)
     compare(compared, given.members, given.reviews, given.seeds, bench.windows.length)
 
 

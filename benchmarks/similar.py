@@ -123,7 +123,7 @@ def measure(one: LabelledSet, detector: Detector, names: Sequence[str], most: in
     labelled = [series for series, _ in one.labelled()][:most]
     candidates = candidates_of(detector, labelled)
     for name in names:
-        model = KeptEmbedding(ShapeEmbedding() if name == "shape" else base_embedding(detector), folder)
+        model = KeptEmbedding(ShapeEmbedding() if name == "shape" else base_embedding(detector, folder), folder)
         table, _ = model.of(candidates.views)
         for queries_of, queries, named in drawn(candidates):
             figures = precision(candidates, table.distances(queries), queries, named)

@@ -7,7 +7,8 @@
 Windows of 256 points, of the generator (seeds no training uses) and of the sets in ``--data``. ``held_out``: interval
 F1 at any overlap and at IoU 0.5, one to one, each beside its chance (the same answers held against other windows, ten
 turns), the gain over chance with 95% bootstrap over windows; beside an untrained network, everything marked, and
-``patch`` on the same windows; windows per second. Thresholds are chosen on other windows. ``lora``: before and after.
+``patch`` on the same windows; windows per second. Thresholds are chosen on other windows. ``lora``: before and after,
+means over draws of the reviewed windows, the least and the most that one of them gains.
 ``decoding``: constrained against unconstrained answers of intervals: how many parse, tokens per second.
 """
 
@@ -171,26 +172,42 @@ def _write_card(one: str, sections: list[str], args: argparse.Namespace) -> None
 
 
 def lora(args: argparse.Namespace) -> None:
-    """Before and after LoRA on so many reviewed windows; thresholds from the reviewed ones."""
-    print("| set | detector | reviewed | F1, any: before | after | F1, IoU 0.5: before | after | seconds |")
-    print("|---|---|---|---|---|---|---|---|")
+    """Before and after LoRA on so many reviewed windows, means over draws; thresholds from the reviewed ones."""
+    print("| set | detector | reviewed | F1, any (chance): before | after | F1, IoU 0.5 (chance): before | after | "
+          "gain, any | gain, IoU 0.5 | seconds |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for name, learn, score in lessons(bench_of("patch"), args.data, args.count):
+        if name == "synthetic" and args.sets_only:
+            continue
+        score = Lesson(score.values[: args.scored], score.labels[: args.scored])
         for one in args.detectors:
             bench = bench_of(one, *_weights(args), *args.overrides)
             detector = bench.make_detector()
             assert isinstance(detector, LanguageDetector)
-            base = detector.network()
             for count in args.reviews:
-                part = Lesson(learn.values[:: max(1, len(learn) // count)][:count],
-                              learn.labels[:: max(1, len(learn) // count)][:count])  # fmt: skip
-                before, _ = reached(detector, base, part, score)
-                began = time.perf_counter()
-                after = _adapted(bench, detector, part, score)
-                seconds = time.perf_counter() - began
-                print(
-                    f"| {name} | {one} | {count} | {before['f1']:.3f} | {after['f1']:.3f} | {before['f1_iou50']:.3f} | "
-                    f"{after['f1_iou50']:.3f} | {seconds:.0f} |", flush=True,
-                )  # fmt: skip
+                if count > len(learn):
+                    print(f"| {name} | {one} | {count} | only {len(learn)} windows to learn from |", flush=True)
+                    continue
+                pairs, began = [], time.perf_counter()
+                for seed in range(args.seeds):
+                    rows = np.sort(np.random.default_rng((SEED, seed, count)).permutation(len(learn))[:count])
+                    part = Lesson(learn.values[rows], learn.labels[rows])
+                    before, _ = reached(detector, detector.network(), part, score)
+                    pairs.append((before, _adapted(bench, detector, part, score)))
+                cells = [*_means(pairs), f"{(time.perf_counter() - began) / args.seeds:.0f}"]
+                print(f"| {name} | {one} | {count} | {' | '.join(cells)} |", flush=True)
+
+
+def _means(pairs: list[tuple[Figures, Figures]]) -> list[str]:
+    """Figures before and after with their chance, at any overlap and at IoU 0.5; gains with lowest and highest."""
+    cells, gains = [], []
+    for name in ("f1", "f1_iou50"):
+        for told in zip(*pairs, strict=True):
+            mean, chance = (float(np.mean([f[key] for f in told])) for key in (name, f"chance_{name}"))
+            cells.append(f"{mean:.3f} ({chance:.3f})")
+        gained = np.array([after[name] - before[name] for before, after in pairs])
+        gains.append(f"{gained.mean():+.3f} [{gained.min():+.3f}, {gained.max():+.3f}]")
+    return [*cells, *gains]
 
 
 def _adapted(bench: Workbench, detector: LanguageDetector, part: Lesson, score: Lesson) -> Figures:
@@ -245,6 +262,9 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", type=Path, default=[])
     parser.add_argument("--reviews", nargs="+", type=int, default=[25, 50, 100])
     parser.add_argument("--count", type=int, default=256)
+    parser.add_argument("--seeds", type=int, default=3, help="draws of the reviewed windows (lora)")
+    parser.add_argument("--scored", type=int, default=256, help="windows that are scored, at most (lora)")
+    parser.add_argument("--sets-only", action="store_true", help="no synthetic windows (lora)")
     parser.add_argument("--weights", default="")
     parser.add_argument("--card", action="store_true", help="write README.md beside the weights")
     parser.add_argument("--overrides", nargs="*", default=[])

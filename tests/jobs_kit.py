@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,3 +71,11 @@ def emptied(board: JobBoard, queue: str = "cpu") -> list[str]:
 
 def taken_file(home: Path, job_id: str) -> Path:
     return home / "service" / "jobs" / job_id / "taken"
+
+
+def awaited(ask: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """What is asked for, as soon as it is true."""
+    until = time.monotonic() + seconds
+    while not (found := ask()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return found

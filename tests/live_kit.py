@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from fastapi import APIRouter, Depends
 
-from tsad.core.errors import TsadError
+from tsad.core.errors import TsadError, UnknownJobError
 from tsad.core.serving import Address
 from tsad.jobs.folder import JobFolder
 from tsad.service.access import token_needed
@@ -50,7 +50,7 @@ class Folders:
 
     def get(self, job_id: str) -> Known:
         if job_id not in self.states:
-            raise RequestRefused(404, f"there is no job {job_id}")
+            raise UnknownJobError(f"there is no job {job_id}")
         return Known(job_id, self.states[job_id])
 
     def list(self, state: str = "", verb: str = "", loop: str = "", limit: int = 50, offset: int = 0) -> Any:
@@ -77,7 +77,7 @@ class Folders:
         return self._ask(job_id, checkpoint=True)
 
     def state(self, job_id: str) -> str:
-        return self.states.get(job_id, "deleted")
+        return self.get(job_id).state
 
     def job(self, job_id: str, state: str = "running") -> JobFolder:
         """A job more, and its folder."""

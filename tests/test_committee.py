@@ -17,7 +17,7 @@ from tsad.core.errors import ConfigError, DetectorError, TsadError, WeightsError
 from tsad.core.option_model import Options
 from tsad.core.protocols import Trainable
 from tsad.core.series import Series
-from tsad.core.types import FloatArray, Interval
+from tsad.core.types import FloatArray, Interval, Origin
 from tsad.detectors.base import Detector
 from tsad.detectors.committee.detector import Committee
 from tsad.detectors.committee.second import budget, in_doubt
@@ -201,6 +201,23 @@ def test_a_member_that_fails_is_named_or_left_out(
     assert "faulty not asked" in detection.intervals[0].note and "robust_zscore" in detection.intervals[0].note
     assert "faulty" in caplog.text
     assert going_on.config_hash == committee("poly", faulty, "robust_zscore").config_hash
+
+
+def test_a_note_says_what_is_rarest_and_who_agrees_in_the_language_of_the_project() -> None:
+    both, one = committee("robust_zscore", "poly"), series()
+    rater, origin = default_proposer(both.rated_as), Origin("committee", "c:1")
+    for language, rare, unit in (("en", "1 in ", "%"), ("zh", "才有", "%")):
+        (detection,) = both.detect([one], rater.under(origin, language))
+        first = max(detection.intervals, key=lambda i: i.score)
+        *_, evidence, votes = first.note.split("; ")
+        assert rare in evidence or "1 point in" in evidence, evidence
+        assert votes.startswith("robust_zscore ") and ", poly " in votes and unit in votes
+        told = {c.note.split("; ")[-1] for c in detection.candidates or ()}
+        assert all(note.startswith("robust_zscore ") for note in told), "a mere candidate has the votes alone"
+    (silent,) = committee("robust_zscore", "poly", second_opinion=["poly"], windows_per_hour=0.0).detect(
+        [one], rater.under(origin, "zh")
+    )
+    assert "poly 未询问" in silent.intervals[0].note
 
 
 def test_a_second_opinion_is_asked_about_doubts_alone_within_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,23 +172,43 @@ def patch() -> PatchDetector:
     return PatchDetector(**{k: v for k, v in given.items() if k != "_target_"})
 
 
-def test_the_base_model_embeds_a_stretch_by_itself(patch: PatchDetector) -> None:
+def test_the_base_model_embeds_a_stretch_by_itself(patch: PatchDetector, tmp_path: Path) -> None:
     stretches = [bumps(0, "spike"), bumps(1, "spike"), bumps(0, "wave"), np.full(40, 3.0), np.tile(bumps(2, "step"), 9)]
-    model = base_embedding(patch)
-    assert isinstance(model, HiddenEmbedding) and model.identity == f"base:{patch.base_reference()['sha256']}"
+    model = base_embedding(patch, tmp_path)
+    assert isinstance(model, HiddenEmbedding) and model.identity.endswith(f":{patch.base_reference()['sha256']}")
     vectors = model.embed(stretches)
     assert vectors.shape == (5, 256) and not vectors[3].any() and np.isfinite(vectors).all()
     assert np.allclose(model.embed(stretches[1:2])[0], vectors[1], atol=1e-4), "whatever it is embedded beside"
     table = Embedded(model.identity, vectors)
     away = table.distances(np.array([0]))[0]
     assert away[1] == min(away[[1, 2, 4]]) and away[3] == FARTHEST
+    few = Embedded(model.identity, vectors[:2]).distances(np.array([0]))[0]
+    assert few[1] == pytest.approx(away[1]), "whatever it is compared beside"
+    assert len(list(tmp_path.glob("embedding_*"))) == 1, "what is usual for the network is kept"
 
 
-def test_a_detector_without_a_base_says_so(patch: PatchDetector) -> None:
+def test_directions_are_taken_from_what_is_usual_for_the_network(tmp_path: Path) -> None:
+    asked = list[int]()
+
+    def states(stretches: Sequence[FloatArray]) -> FloatArray:
+        asked.append(len(stretches))
+        means = np.array([np.nanmean(np.abs(np.diff(v))) for v in stretches])
+        return np.column_stack((np.full(len(means), 7.0), 100 + means, -means)) * (means > 0)[:, None]
+
+    first = HiddenEmbedding("d", states, tmp_path).embed([np.arange(9.0) * 1e3, np.arange(9.0) * 1e-3, np.zeros(4)])
+    assert np.allclose(np.linalg.norm(first, axis=1), [1, 1, 0])
+    assert first[0] @ first[1] < 0, "on either side of the usual, not both near (7, 100, 0)"
+    assert asked == [3, 72]
+    again = HiddenEmbedding("d", states, tmp_path).embed([np.arange(9.0) * 1e3])
+    assert np.allclose(again[0], first[0]) and asked == [3, 72, 1], "kept for the next process"
+    assert HiddenEmbedding("e", states, tmp_path).identity != HiddenEmbedding("d", states, tmp_path).identity
+
+
+def test_a_detector_without_a_base_says_so(tmp_path: Path) -> None:
     from tsad.detectors.robust_zscore import RobustZScore
 
     plain = RobustZScore(half=6.0, window=0)
     with pytest.raises(EmbeddingError, match="robust_zscore has no base model"):
-        base_embedding(plain)
+        base_embedding(plain, tmp_path)
     with pytest.raises(DetectorError, match="embedding=shape"):
         plain.hidden_states([np.zeros(4)])

@@ -6,19 +6,24 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from jobs_kit import SMALL, Said, at_work, board, died, emptied, states, taken_file  # noqa: F401 - a fixture
+from jobs_kit import SMALL, Said, at_work, awaited, board, died, emptied, states, taken_file  # noqa: F401 - a fixture
 
 from tsad.config.workbench import Workbench
 from tsad.core.control import Silent, StopRequested, Switch
 from tsad.core.errors import ConfigError, JobError, JobRefusedError, TooManyJobsError, TsadError, UnknownJobError
+from tsad.core.options.service import due_at
 from tsad.jobs import devices
 from tsad.jobs.board import JobBoard
-from tsad.jobs.folder import JobFolder
+from tsad.jobs.courier import PROGRESS, carrying
+from tsad.jobs.folder import JobFolder, Progressing
 from tsad.jobs.recovery import in_hand, recover, settle, taking
+from tsad.jobs.schedules import Timetable
 from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs
+from tsad.tracking.jobs import JobRuns, NewJob
 from tsad.verbs.asking import Asking
 
 # ruff: noqa: F811 - the fixture is imported
@@ -294,10 +299,7 @@ def test_it_pauses_and_goes_on(board: JobBoard) -> None:
 
     thread = threading.Thread(target=job)
     thread.start()
-    until = time.monotonic() + 20
-    while board.get(job_id).state != "paused" and time.monotonic() < until:
-        time.sleep(0.05)
-    assert board.get(job_id).state == "paused" and not passed.is_set()
+    assert awaited(lambda: board.get(job_id).state == "paused") and not passed.is_set()
     board.resume(job_id)
     thread.join(20)
     assert passed.is_set() and states(board, job_id) == ["running", "paused", "running", "succeeded"]
@@ -470,6 +472,28 @@ def test_another_hosts_job_is_alive_while_its_heart_beats(board: JobBoard, monke
     assert recover(board) == [job_id]
 
 
+def test_another_host_is_asked_by_the_run_and_says_how_far_it_is(
+    stocked: None, bench: Callable[..., Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsad.jobs.courier.SECONDS", 0.05)
+    board = JobBoard(bench("service.queue=redis://127.0.0.1:1/0"), Asking())
+    record = board.runs.create(NewJob("ingest", SMALL, "default", "cpu", "digest"))
+    there = JobRuns(board.runs.store)  # the same store, and folders of another host
+    there.place, folder = "there/2", JobFolder(tmp_path / "elsewhere", record.id)
+    with carrying(there, folder, record.id, True):
+        folder.write_progress(Progressing("2026-11-30T00:00:00+00:00", (), 2.0, 7.0))
+        board.pause(record.id)
+        assert awaited(lambda: folder.asked().pause)
+        board.resume(record.id)
+        board.checkpoint(record.id)
+        assert awaited(lambda: not folder.asked().pause and folder.asked().checkpoints == 1)
+        assert awaited(lambda: board.runs.require(record.id).tags.get(PROGRESS))
+        board.runs.begin(record.id, "1 0.00")
+        progress = board.get(record.id).progress
+        assert progress is not None and progress.seconds_left == 7.0
+    board.close()
+
+
 # ---- afterwards
 
 
@@ -505,3 +529,60 @@ def test_jobs_are_found_by_what_they_are(board: JobBoard) -> None:
     assert board.named(ids[2][:12]) == ids[2]
     with pytest.raises(UnknownJobError, match="no job has an id"):
         board.named("zz")
+
+
+# ---- by the clock
+
+
+def test_what_is_due_is_submitted_once(stocked: None, bench: Callable[..., Workbench]) -> None:
+    due = "{cron: '*/5 6 * * 1-5', verb: ingest, overrides: [source=synthetic, source.points=300]}"
+    wrong = "{cron: '0 6 * * *', verb: serve}"
+    made = bench(f"service.schedules=[{due},{wrong}]")
+    board, other = JobBoard(made, Asking()), JobBoard(made, Asking())
+    before = datetime(2026, 11, 30, 5, 59, 40, tzinfo=UTC)  # a Monday
+    timetable, second = Timetable(board, before), Timetable(other, before)
+    assert timetable.submit_due(before) == []
+    (job_id,) = timetable.submit_due(before + timedelta(seconds=30))
+    assert second.submit_due(before + timedelta(seconds=30)) == [job_id]  # the other service of the store
+    assert timetable.submit_due(before + timedelta(minutes=1)) == []
+    assert timetable.submit_due(before) == []  # the clock was set back
+    assert timetable.submit_due(before + timedelta(seconds=30)) == [job_id]
+    with at_work(board, job_id) as work:
+        work.answered(Said())
+    (later,) = timetable.submit_due(before + timedelta(minutes=7))
+    assert later != job_id and board.get(later).verb == "ingest"
+    assert timetable.submit_due(before + timedelta(hours=30)) == []  # a night asleep: five minutes are made up for
+    for one in (board, other):
+        one.close()
+
+
+def test_times_of_cron_are_checked(bench: Callable[..., Workbench]) -> None:
+    assert due_at("0 6 * * *", datetime(2026, 1, 1, 6, 0, tzinfo=UTC))
+    assert not due_at("0 6 * * *", datetime(2026, 1, 1, 6, 1, tzinfo=UTC))
+    for cron in ("0 6 * *", "61 * * * *", "x * * * *", "*/0 * * * *", "@daily"):
+        with pytest.raises(ConfigError, match=r"service\.schedules.*is no time of cron"):
+            bench(f"service.schedules=[{{cron: '{cron}', verb: ingest}}]")
+    with pytest.raises(ConfigError, match="overides"):
+        bench("service.schedules=[{cron: '* * * * *', verb: ingest, overides: []}]")
+
+
+def test_a_timetable_ends_with_its_service(stocked: None, bench: Callable[..., Workbench]) -> None:
+    board = JobBoard(bench("service.schedules=[{cron: '0 0 1 1 *', verb: ingest}]"), Asking())
+    stop = threading.Event()
+    thread = threading.Thread(target=Timetable(board, datetime.now(UTC)).follow, args=(stop,))
+    thread.start()
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    board.close()
+
+
+def test_what_the_service_was_started_with_is_its_jobs_too(stocked: None, bench: Callable[..., Workbench]) -> None:
+    own = ("source=synthetic", "source.series=2", "loop.name=plant", "threshold.default=0.9")
+    board = JobBoard(bench(*own), Asking())
+    try:
+        job = board.submit("detect", ["loop.name=other", *SMALL]).job
+    finally:
+        board.close()
+    assert job.loop == "other"
+    assert job.overrides == ("threshold.default=0.9", "loop.name=other", *SMALL)

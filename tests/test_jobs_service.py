@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 from fastapi import APIRouter
-from jobs_kit import SMALL, Said, at_work, board, emptied  # noqa: F401 - a fixture
+from jobs_kit import SMALL, Said, at_work, awaited, board, emptied  # noqa: F401 - a fixture
 from verbs_kit import call
 
 from tsad.config.workbench import Workbench
@@ -59,14 +59,6 @@ def http(board: JobBoard) -> Iterator[Http]:
     router.include_router(jobs(board))
     with running(make_app(router), HERE, 2.0) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         yield Http(client)
-
-
-def awaited(ask: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """What is asked for, as soon as it is true."""
-    until = time.monotonic() + seconds
-    while not (found := ask()) and time.monotonic() < until:
-        time.sleep(0.05)
-    return found
 
 
 # ---- over HTTP, nobody works

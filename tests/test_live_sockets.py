@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from live_kit import QUICK, TOKEN, Folders, serving, wait_for
-from test_live_streams import end, tell
+from test_live_streams import end, small_buffers, tell
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -33,12 +34,13 @@ def url(jobs: Folders) -> Iterator[str]:
 @contextmanager
 def opened(url: str, headers: dict[str, str] | None = None, **how: Any) -> Iterator[ClientConnection]:
     address = url.replace("http", "ws") + "/api/v1/ws"
-    with connect(address, additional_headers=BEARER if headers is None else headers, proxy=None, **how) as socket:
+    how = {"proxy": None, "close_timeout": 0.5, **how}
+    with connect(address, additional_headers=BEARER if headers is None else headers, **how) as socket:
         yield socket
 
 
 def hear(socket: ClientConnection) -> dict[str, Any]:
-    return dict(json.loads(socket.recv(10)))
+    return dict(json.loads(socket.recv(30)))
 
 
 def say(socket: ClientConnection, **values: Any) -> None:
@@ -98,7 +100,9 @@ def test_the_token_comes_in_one_of_four_ways(url: str, how: str) -> None:
         assert socket.subprotocol == ("tsad" if offered else None), "the token is not said back"
 
 
-@pytest.mark.parametrize("how", ["wrong header", "wrong message", "no json", "in the address", "nothing"])
+@pytest.mark.parametrize(
+    "how", ["wrong header", "wrong message", "half a sign", "no json", "in the address", "nothing"]
+)
 def test_nobody_else_hears_anything(jobs: Folders, url: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsad.service.sockets.TOKEN_SECONDS", 0.3)
     address = f"{url}/api/v1/ws?token={TOKEN}".replace("http", "ws")
@@ -106,6 +110,8 @@ def test_nobody_else_hears_anything(jobs: Folders, url: str, how: str, monkeypat
     with connect(address, additional_headers=headers, proxy=None) as socket:
         if how == "wrong message":
             say(socket, token="wrong")
+        elif how == "half a sign":
+            socket.send('{"token": "\\ud800"}')
         elif how == "no json":
             socket.send("[" * 5000)
         elif how == "in the address":
@@ -162,11 +168,13 @@ def test_so_many_jobs_one_socket_hears_and_no_more(
 
 def test_a_slow_socket_is_cut_with_a_word(jobs: Folders) -> None:
     folder = jobs.job("a1")
-    with serving(jobs, replace(QUICK, keep=20)) as url, opened(url, max_queue=1) as socket:
+    with serving(jobs, replace(QUICK, keep=5)) as url, opened(url, max_queue=1, sock=small_buffers(url)) as socket:
         hear(socket)
         say(socket, action="subscribe", job="a1")
-        for _ in range(60):
-            tell(folder, 10, filler="x" * 40_000)
+        assert hear(socket)["event"] == "subscribed"
+        for _ in range(50):
+            tell(folder, 1, filler="x" * 200_000)
+            time.sleep(0.005)
         heard = [hear(socket)]
         while heard[-1]["event"] != "cut":
             heard.append(hear(socket))

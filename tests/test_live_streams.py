@@ -20,9 +20,10 @@ import httpx
 import pytest
 from live_kit import QUICK, TOKEN, Folders, Listener, client, listening, serving, wait_for
 
+from tsad.core.control import Silent, Switch
 from tsad.core.serving import Address
 from tsad.jobs.folder import JobFolder
-from tsad.jobs.listening import JobListener
+from tsad.jobs.working import JobAtWork
 from tsad.service.tail import Lines, pages
 
 JOB = "a1b2c3"
@@ -222,19 +223,19 @@ def test_half_a_line_is_no_event_yet_and_a_broken_one_none(jobs: Folders, url: s
 
 def test_a_client_that_takes_nothing_is_cut_with_a_word_and_catches_up(jobs: Folders) -> None:
     folder = jobs.job(JOB)
-    with serving(jobs, replace(QUICK, keep=20, send=10.0)) as url, plain_socket(url, JOB) as raw:
+    with serving(jobs, replace(QUICK, keep=5, send=30.0)) as url, plain_socket(url, JOB) as raw:
         wait_for(lambda: b"\r\n\r\n" in raw.recv(4096))
         told = 0
-        while told < 400:  # more than the buffers of both sides hold
-            tell(folder, 10, filler="x" * 40_000)
-            told += 10
-            time.sleep(0.01)
+        while told < 50:  # more than the buffers of both sides hold
+            tell(folder, 1, filler="x" * 200_000)
+            told += 1
+            time.sleep(0.005)
         received = b""
         while piece := raw.recv(1 << 20):
             received += piece
             if b"event: cut" in received and received.endswith(b"0\r\n\r\n"):
                 break
-        assert b'"code": "TooSlowError"' in received and b"more than 20 events" in received
+        assert b'"code": "TooSlowError"' in received and b"more than 5 events" in received
         last = max(int(p.split(b"\n")[0]) for p in received.split(f"id: {JOB}:".encode())[1:])
         assert last < told
         end(folder)
@@ -278,6 +279,11 @@ def test_a_job_that_ended_without_a_word_ends_its_streams(jobs: Folders, url: st
     jobs.job("none", "stopped")
     with listening(url, "none") as stream:
         assert [event.name for event in stream] == ["end"]
+    tell(jobs.job("b2"), 1)
+    with listening(url, "b2") as stream:
+        next(stream)
+        del jobs.states["b2"]
+        assert next(stream).data == {"job": "b2", "state": "deleted"}
 
 
 def test_silence_is_filled_so_that_both_sides_know_of_each_other(jobs: Folders, url: str) -> None:
@@ -324,7 +330,7 @@ def test_questions_that_make_no_sense_are_refused_by_name(jobs: Folders, url: st
 
 def test_history_is_paged_by_ids_and_current_holds_the_newest_of_each_figure(jobs: Folders, url: str) -> None:
     folder = jobs.job(JOB)
-    listener = JobListener(lambda kind, values: folder.append(kind, values) and None)
+    listener = JobAtWork(Silent(), Switch(), JOB, folder)
     listener.heard({"train_loss": 1.0, "learning_rate": 0.1}, 10)
     folder.append("note", {"text": "half way"})
     listener.heard({"train_loss": 0.5, "grad_norm": float("inf")}, 20)
@@ -403,14 +409,20 @@ def free_port() -> int:
 
 
 def plain_socket(url: str, job: str) -> socket.socket:
-    """A client that reads only when it is told to, with small buffers."""
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    raw.settimeout(10)
-    raw.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+    """A client that reads only when it is told to."""
+    raw = small_buffers(url)
     raw.sendall(
         f"GET /api/v1/stream/metrics?job={job} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
     )
+    return raw
+
+
+def small_buffers(url: str) -> socket.socket:
+    """A connection that takes little ahead."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.settimeout(30)
+    raw.connect(("127.0.0.1", int(url.rpartition(":")[2])))
     return raw
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tsad.config import compose, settings, workbench
-from tsad.core.errors import MissingPackageError, WeightsError
+from tsad.core.errors import MissingPackageError, StorageError, WeightsError
 from tsad.core.series import Series
 from tsad.detectors.llm.chatts.checkpoint import ChatTSCheckpoint
 from tsad.detectors.llm.chatts.graft import graft
@@ -153,6 +154,21 @@ def test_what_cannot_be_grafted_is_refused_by_name(tmp_path: Path, monkeypatch: 
     with pytest.raises(MissingPackageError, match=r"gguf is not installed.*\[llm\]"):
         graft(tmp_path / "x.gguf", tmp_path / "made")
     assert not (tmp_path / "made").exists()
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import PreTrainedModel
+
+    def full(self: Any, folder: Path) -> None:
+        (folder / "config.json").write_text("{}", encoding="utf-8")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", full)
+    with pytest.raises(StorageError, match=r"made.*No space left.*Free space"):
+        graft(plain, tmp_path / "made")
+    assert not list(tmp_path.iterdir()), "what the disk could not take leaves nothing that is taken for a checkpoint"
 
 
 def test_nobody_has_made_it_yet(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def test_samples_are_voted_on_and_kept_answers_ask_nobody(tmp_path: Path) -> Non
         (interval,) = detector.candidates(series())
         assert (interval.start, interval.end, interval.score) == (40 * S, 44 * S, pytest.approx(1, abs=0.2))
         assert len(told.bodies) == 3 and len({body["seed"] for body in told.bodies}) == 3
-        again = text(told.url, samples=3).keeping_answers(tmp_path).candidates(series())
-        assert again == (interval,) and len(told.bodies) == 3
+        again = text(told.url, samples=3, timeout=60.0, retries=5).keeping_answers(tmp_path).candidates(series())
+        assert again == (interval,) and len(told.bodies) == 3, "however patiently it is asked"
         other = text(told.url, samples=3, model="n").keeping_answers(tmp_path)
         with pytest.raises(EngineError, match="does not have the model n"):
             other.candidates(series())
@@ -157,6 +157,11 @@ def test_nobody_there_and_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TSAD_ENGINE_URL", raising=False)
     with pytest.raises(EngineError, match=r"nobody says where the server is.*TSAD_ENGINE_URL"):
         text("").candidates(series())
+    for wrong, words in (("http://x:99999/v1", "Port out of range"), ("http://u:secret@x/v1", "holds a login")):
+        monkeypatch.setenv("TSAD_ENGINE_URL", wrong)
+        with pytest.raises(EngineError, match=rf"variable TSAD_ENGINE_URL.*{words}") as refused:
+            text("").candidates(series())
+        assert "secret" not in str(refused.value)
 
 
 def test_a_fault_that_passes_is_asked_again_and_one_that_stays_is_counted() -> None:
@@ -238,7 +243,11 @@ def test_chatts_is_refused_and_so_are_flags(options: Callable[..., Settings]) ->
         workbench(options("detector=text", "prompt=range")).make_detector()
     with pytest.raises(DetectorError, match=r"engine.model is empty"):
         workbench(options("detector=text", "prompt=range", "engine=openai")).make_detector()
-    for wrong, words in (("ftp://x", "It is an address"), ("http://u:p@x/v1", "login"), ("http://x/v1?key=1", "query")):
+    for wrong, words in (
+        ("ftp://x", "It is an address"), ("http://u:p@x/v1", "login"), ("http://x/v1?key=1", "query"),
+        ("http://x:99999/v1", "Port out of range.*It is an address such as"), ("http://x:0/v1", "It is an address"),
+        ("http://x:port/v1", "Port could not be cast.*'port'.*It is an address"), ("http://[::1/v1", "Invalid IPv6"),
+    ):  # fmt: skip
         with pytest.raises((ConfigError, DetectorError), match=words):
             text(wrong)
     made = workbench(options("detector=text", "prompt=detailed", *asked)).make_detector()
@@ -250,7 +259,10 @@ def test_a_version_keeps_the_model_and_never_the_address() -> None:
         kept = json.loads(json.dumps(text(told.url, token_env="SECRET_THING").describe()))
         assert kept["engine"]["model"] == "m" and kept["engine"]["url"] == kept["engine"]["token_env"] == ""
         built: Any = build(kept, DetectorBase)  # type: ignore[type-abstract]
-        assert built.config_hash == text("http://elsewhere/v1").config_hash
+        assert built.config_hash == text("http://elsewhere/v1", timeout=600.0, retries=9).config_hash
+        one, patient = text(told.url), text(told.url, timeout=600.0, retries=9)
+        assert one.identity == patient.identity, "answers are the same however long they are waited for"
+        assert one.identity != text(told.url, logprobs=False).identity, "which makes other confidences"
         reached = built.on_engine(EngineOptions(**engine(told.url)))
         assert len(reached.candidates(series())) == 1
         here = built.on_engine(EngineOptions(**IN_PROCESS))

@@ -271,13 +271,16 @@ def test_the_verb_is_tracked_and_validates_on_labelled_sets(
     values[100:108] += 9
     rows = "".join(f"{k},{v},{int(100 <= k < 108)}\n" for k, v in enumerate(values))
     write(tmp_path / "toys" / "a.csv", "timestamp,value,label\n" + rows)
-    result = call("pretrain", bench(), **options(tmp_path / "out", [str(tmp_path / "toys")])).optimised
+    watched = bench("tracking.tensorboard=true")
+    result = call("pretrain", watched, **options(tmp_path / "out", [str(tmp_path / "toys")])).optimised
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     (found,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert found.data.params["seed"] == "0" and found.data.params["network.layers"] == "1"
     assert found.data.params["learning_rate"] == "0.001"
     assert result == found.data.metrics["mean/vus_pr"] == found.data.metrics["toys/vus_pr"] > 0
     assert len(client.get_metric_history(found.info.run_id, "toys/auc_pr")) == 2
+    (events,) = (home / "tensorboard").glob(f"*/pretrain-{found.info.run_id[:8]}/events.out.tfevents.*")
+    assert b"toys/auc_pr" in events.read_bytes() and b"system/process_memory" in events.read_bytes()
     kept = {a.path for a in client.list_artifacts(found.info.run_id)}
     assert {"weights", "validation.png", "result.json"} <= kept
     assert {a.path for a in client.list_artifacts(found.info.run_id, "weights")} == {

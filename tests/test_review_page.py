@@ -199,6 +199,17 @@ def test_a_kind_named_by_one_detector_alone_is_told_at_the_shared_region() -> No
     assert [layer.intervals for layer in layers_of(replace(asked, proposals=(asked.proposals[0], named)))] == [()]
 
 
+def test_a_member_of_a_committee_that_agrees_is_named_by_the_votes_alone() -> None:
+    asked = choice(Window(series(), 100, 200), (CHAMPION, ((10, 20, 0.5),)), (OTHER, ((10, 20, 0.7), (40, 50, 0.2))))
+    (voted,) = (replace(i, note="patch 50%, chatts 70%") for i in asked.proposals[0].intervals)
+    own = replace(asked.proposals[0], intervals=(voted,))
+    member = replace(asked.proposals[1], origin=replace(own.origin, detector="chatts"))
+    made = convert.task(replace(asked, proposals=(own, member)), FORM, OPTIONS, "p")
+    assert made["predictions"][0]["result"][0]["meta"]["text"] == ["patch 50%, chatts 70%"]
+    (layer,) = layers_of(replace(asked, proposals=(own, member)))
+    assert len(layer.intervals) == 1, "what it says beside is drawn all the same"
+
+
 # --- kinds and languages -----------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, Request
-from live_kit import HERE, TOKEN, client
+from live_kit import HERE, TOKEN, client, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 from tracking_rig import SPAWN
 
@@ -92,6 +92,10 @@ def lines(home: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log_file(home).read_text(encoding="utf-8").splitlines()]
 
 
+def accesses(home: Path, request_id: str) -> list[dict[str, Any]]:
+    return [x for x in lines(home) if x["logger"] == "tsad.access" and x["request_id"] == request_id]
+
+
 def test_an_id_goes_with_a_request_from_its_answer_to_the_log(url: str, tmp_path: Path) -> None:
     with client(url) as http:
         given = http.get("/api/v1/champion", headers={"X-Request-ID": "my-own.id_7"})
@@ -104,8 +108,9 @@ def test_an_id_goes_with_a_request_from_its_answer_to_the_log(url: str, tmp_path
         for path, status in (("/api/v1/jobs/a1", 200), ("/nothing", 404), ("/api/v1/broken", 500)):
             answer = http.get(path)
             assert answer.status_code == status
-            assert answer.headers["X-Request-ID"] in {line.get("request_id") for line in lines(tmp_path)}
-    (access,) = [x for x in lines(tmp_path) if x.get("request_id") == "my-own.id_7" and x["logger"] == "tsad.access"]
+            number = answer.headers["X-Request-ID"]
+            wait_for(lambda number=number: accesses(tmp_path, number))
+    (access,) = wait_for(lambda: accesses(tmp_path, "my-own.id_7"))
     assert {k: access[k] for k in ("method", "path", "route", "status", "client", "level", "message")} == {
         "method": "GET", "path": "/api/v1/champion", "route": "/api/v1/champion", "status": 503, "client": "127.0.0.1",
         "level": "INFO", "message": "GET /api/v1/champion 503",
@@ -142,8 +147,9 @@ def test_no_secret_is_in_the_log_however_it_comes(url: str, tmp_path: Path) -> N
             http.get("/api/v1/champion", auth=("x", TOKEN)),
         ]
     assert {a.status_code for a in answers} == {200, 401, 400, 500, 503}
-    text = log_file(tmp_path).read_text(encoding="utf-8")
-    assert text.count('"tsad.access"') == len(answers)
+    read = log_file(tmp_path).read_text
+    wait_for(lambda: read(encoding="utf-8").count('"tsad.access"') == len(answers))  # told once they are answered
+    text = read(encoding="utf-8")
     for secret in (TOKEN, "wrong-but-secret", "query-secret", "body-secret", "cookie-secret", "pass-word"):
         assert secret not in text, secret
     assert "/api/v1/jobs/***" in text, "it is masked where it is part of an address"
@@ -249,6 +255,7 @@ def test_prometheus_is_told_of_requests_and_of_what_the_parts_count(url: str) ->
         for path in ("/api/v1/jobs/a1", "/api/v1/jobs/b2", "/api/v1/champion", "/made/up/1", "/made/up/2"):
             http.get(path)
         http.request("BREW", "/api/v1/jobs/a1")
+        wait_for(lambda: 'method="unknown"' in http.get("/metrics").text)
         answer = http.get("/metrics")
         with client(url, "") as nobody:
             assert nobody.get("/metrics").status_code == 401

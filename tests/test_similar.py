@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +15,20 @@ from verbs_kit import call
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ConfigError, EmbeddingError, LoopError, RegistryError
+from tsad.core.overview import overview_of
 from tsad.core.reviews import Choice, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.types import Detection, Interval, Origin, Proposal
-from tsad.core.windows import cut
-from tsad.loop.alike import considered, judged_spots, surest, whole_windows
+from tsad.core.windows import cut, excerpts
+from tsad.embeddings.stretches import Usual, stretches_of
+from tsad.loop.alike import Spot, considered, judged_spots
 from tsad.loop.common import load_series
+from tsad.loop.datasets import latest_training
 from tsad.loop.iteration import iterate
 from tsad.loop.opening import open_loop
-from tsad.loop.similar import SIMILAR, Similar
+from tsad.loop.review_cluster import Likeness, cluster_of
+from tsad.loop.similar import SIMILAR, Similar, similar_rows
+from tsad.loop.units import review_units, unit_called, units_of
 from tsad.plots.alike import look_alikes_figure
 from tsad.sources.cache import states_folder
 from tsad.tracking.artifacts import list_artifacts
@@ -41,20 +49,69 @@ def span(start: int, stop: int, score: float = 0.5) -> Interval:
 def test_what_is_compared() -> None:
     one = plain()
     candidates = (span(90, 110), span(300, 301), span(250, 251))
-    spots = considered([one], [Detection("P", None, candidates[:1], PROPOSING, 0.5, candidates)], 100)
+    spots = considered([Detection("P", None, candidates[:1], PROPOSING, 0.5, candidates)], cut(one, 100))
     views = [(s.window.start, s.view.start, s.view.stop) for s in spots]
     assert views == [(0, 70, 130), (300, 284, 317), (200, 234, 267)]
-    assert len(considered([one], [Detection("P", None, (span(90, 110),), PROPOSING, 0.5)], 100)) == 1
-    windows = whole_windows([one], 100)
-    assert len(windows) == 4 and spots[0].meets(windows[0]) and spots[0].meets(windows[1])
-    assert not spots[0].meets(windows[2]) and not spots[0].meets(whole_windows([plain("Q")], 100)[0])
+    assert len(considered([Detection("P", None, (span(90, 110),), PROPOSING, 0.5)], cut(one, 100))) == 1
+    windows = [Spot(window, window) for window in (*cut(one, 100), *cut(plain("Q"), 100))]
+    assert [spots[0].meets(window) for window in windows] == [True, True, *[False] * 6]
     window = cut(one, 100)[1]
     choice = Choice(window, 0.5, "mix", proposals=(Proposal((span(110, 115, 0.2), span(150, 160, 0.9)), PROPOSING),))
-    assert surest(choice).span == (150 * SECOND, 160 * SECOND)
-    assert surest(Choice(window, 0.5, "mix", proposals=(Proposal((), PROPOSING),))).interval is None
     reviewed = ReviewedWindow(choice, (), ReviewState.CORRECTED, (span(112, 113), span(190, 192)))
     starts = sorted(s.span[0] // SECOND for s in judged_spots([reviewed]))
     assert starts == [112, 150, 190], "confirmed, drawn and rejected"
+
+
+def proposing(series: Series, window: int, *spans: tuple[int, int]) -> Choice:
+    """One of the windows of 200 points, with proposals at these positions of it."""
+    own = cut(series, 200)[window]
+    shown = tuple(span(own.start + a, own.start + b) for a, b in spans)
+    return Choice(own, 0.5, "mix", proposals=(Proposal(shown, PROPOSING),), overview=overview_of(series))
+
+
+def reviews_with(one: Workbench, choices: Sequence[Choice]) -> Any:
+    reviewed = [ReviewedWindow(c, (), ReviewState.PENDING, ()) for c in choices]
+    return SimpleNamespace(own=one, reviewed=reviewed, current=reviewed)
+
+
+def test_an_answer_goes_where_all_that_is_proposed_looks_like_what_was_answered(bench: Make) -> None:
+    values = np.random.default_rng(0).normal(scale=0.05, size=1000)
+    for window in range(5):
+        values[window * 200 + 50] += 9  # a spike in each
+    values[330:370] += 6  # a step beside it in the second
+    values[930] += 9  # and a second spike in the last
+    one = Series("P", np.arange(1000, dtype=np.int64) * SECOND, values[:, None])
+    spike, step = (50, 51), (130, 170)
+    choices = [proposing(one, 0, spike), proposing(one, 1, spike, step), proposing(one, 2, spike), proposing(one, 3),
+               proposing(one, 4, spike, (130, 131))]  # fmt: skip
+    ids = [c.window.window_id for c in choices]
+    reviews = reviews_with(bench(), choices)
+    cluster = cluster_of(reviews, Likeness(ids[0], 0.7))
+    assert set(cluster.windows) == {ids[0], ids[2], ids[4]} and cluster.mixed == (ids[1],)
+    both = cluster_of(reviews, Likeness(ids[1], 0.7))
+    assert set(both.windows) == {ids[0], ids[1], ids[2], ids[4]} and both.mixed == (), "each looks like a part of it"
+    named = cluster_of(reviews, Likeness("P@1970-01-01T00:05:40Z", 0.7))
+    assert named.windows == (ids[1],) and named.mixed == (), "the step that was named, not the spike beside it"
+    assert cluster_of(reviews, Likeness(ids[3], 2.0)).windows == (ids[3],), "without a proposal: whole windows"
+
+
+def test_which_channel_is_compared_does_not_depend_on_the_excerpt(bench: Make) -> None:
+    rng = np.random.default_rng(1)
+    table = rng.normal(scale=(0.001, 0.05), size=(2000, 2))
+    table[1000:, 0] += np.sin(np.arange(1000) / 3) * 5  # a channel that swings, but not where the windows lie
+    for at, turn in ((250, 1), (650, -1)):
+        table[at] += (turn, 3)  # what stands out: the spike of the other; of the excerpts alone that of the first
+    whole = Series("P", np.arange(2000, dtype=np.int64) * SECOND, table, ("a", "b"))
+    choices = [proposing(whole, 1, (50, 51)), proposing(whole, 3, (50, 51))]
+    kept = [replace(c, window=w) for c, w in zip(choices, excerpts([c.window for c in choices], 20), strict=True)]
+    assert all(len(c.window.series) < 300 for c in kept)
+    ids = {c.window.window_id for c in choices}
+    assert set(cluster_of(reviews_with(bench(), kept), Likeness(min(ids), 0.7)).windows) == ids
+    usual, seen = Usual.of(whole), Usual.seen_in(overview_of(whole))
+    assert np.allclose(usual.level, seen.level, atol=0.2) and 0.8 < (seen.spread / usual.spread).min() < 2
+    (own,), (mistaken,) = stretches_of([kept[0].window], {"P": seen}), stretches_of([kept[0].window])
+    assert np.array_equal(own, choices[0].window.values[:, 1])
+    assert np.array_equal(mistaken, choices[0].window.values[:, 0])
 
 
 def bursts(folder: Path) -> Path:
@@ -112,12 +169,49 @@ def test_the_nearest_stretches_are_listed_drawn_and_kept(
     whole = call("similar", one, of=window.window_id, nearest=99)
     assert whole.compared == len(whole.nearest) == 19 and whole.model_version == ""
     assert whole.nearest[0].probability is None
+    printed = similar_rows(whole)[0]["window"]
+    assert len(printed) == 8
+    for name in (printed, whole.nearest[0].window):  # what the table prints is taken as it is
+        assert call("similar", one, of=name).start == whole.nearest[0].start
+    with pytest.raises(LoopError, match=f"no window of the source has the id {'0' * 16}"):
+        call("similar", one, of="0" * 16)
     with pytest.raises(LoopError, match="considers nothing at A@1"):
         call("similar", one, of="A@1")
     with pytest.raises(EmbeddingError, match="embedding=shape"):
         call("similar", one, of="A@121", embedding="base")
     with pytest.raises(ConfigError, match="nearest"):
         call("similar", one, of="A@121", nearest=0)
+
+
+@pytest.mark.usefixtures("stocked")
+def test_windows_cut_from_a_remainder_are_windows_too(bench: Make, tmp_path: Path) -> None:
+    bursts(tmp_path / "set")
+    iterate(bench(*words(tmp_path)))
+    longer = bench(*(w.replace("length=160", "length=300") for w in words(tmp_path)))
+    loop, series = open_loop(longer), load_series(longer)
+    reviewed = {r.window.window_id for r in latest_training(loop).windows}
+    units = review_units(longer, loop, series)
+    assert reviewed <= {w.window_id for w in units}, "what people have answered is a window as they saw it"
+    assert sum(map(len, units)) == sum(map(len, series))
+    rest = [w for w in units if w.window_id not in {v.window_id for s in series for v in cut(s, 300)} | reviewed]
+    assert rest, "what lies beside them is a window of its own"
+    for window in (rest[0], next(w for w in units if w.window_id in reviewed)):
+        alike = call("similar", longer, of=window.window_id)
+        assert (alike.point_id, int(alike.start)) == (window.point_id, window.start)
+        assert alike.compared == len(units) - 1
+
+
+def test_units_are_what_was_asked_and_the_cut_of_the_rest() -> None:
+    one = plain()
+    asked = [(110 * SECOND, 150 * SECOND), (140 * SECOND, 170 * SECOND), (900 * SECOND, 990 * SECOND)]
+    spans = [(w.start, w.stop) for w in units_of(one, 100, asked)]
+    assert spans == [(0, 110), (110, 150), (150, 250), (250, 350), (350, 400)]
+    assert [w.start for w in units_of(one, 100, [])] == [0, 100, 200, 300]
+    windows = [w for k in range(90) for w in cut(plain(f"P{k}"), 100)]
+    assert unit_called(windows, windows[7].window_id) is windows[7]
+    twice = next(w.window_id[:1] for w in windows)
+    with pytest.raises(LoopError, match=rf"windows begin with {twice} \([0-9a-f]{{16}}, .*Give more digits"):
+        unit_called(windows, twice)
 
 
 def test_panels_are_drawn_for_what_there_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from test_review_label_studio import FakeServer
 from test_review_people import answer
 
 from tsad.config.workbench import Workbench
-from tsad.core.callbacks import SECRET_HEADER
+from tsad.core.callbacks import SECRET_HEADER, WEBHOOK_PATH
 from tsad.core.context import Context
 from tsad.core.control import Silent, Switch
 from tsad.core.errors import ConfigError, LoopError, ReviewError
@@ -24,6 +25,7 @@ from tsad.loop.iteration import iterate
 from tsad.loop.opening import open_loop
 from tsad.loop.pull import DATASET
 from tsad.loop.readiness import Readiness
+from tsad.loop.reviews import reviews_of
 from tsad.loop.watching import readiness_of, watch
 from tsad.review.label_studio.reviewer import LabelStudioReviewer
 from tsad.service.face import Face
@@ -256,6 +258,23 @@ def test_a_server_that_is_away_is_asked_again_later(
     assert next(failures, None) is None and "Label Studio is away. Start it." in told[0]
 
 
+def test_what_was_completed_is_told_though_the_next_iteration_fails(
+    waiting: Workbench, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for row in open_rows(fake):
+        answer(row, 1, False)
+    one = watched(waiting)
+
+    def away(*_: Any) -> Any:
+        raise ReviewError("Label Studio is away", "Start it.")
+
+    monkeypatch.setattr(LabelStudioReviewer, "push", away)  # of the second iteration
+    loop = open_loop(waiting)
+    thread = stop_when(one, lambda: len(loop.iterations()) == 2 and loop.iterations()[1].state == "FAILED")
+    assert watch(one).completed == (1,)
+    thread.join()
+
+
 def test_what_no_waiting_mends_is_an_error_at_once(waiting: Workbench) -> None:
     with pytest.raises(LoopError, match=r"it differs in sampling\.windows"):
         watch(replace(watched(waiting), overrides=("sampling.windows=7", "loop.name=people"), config_yaml=(
@@ -300,6 +319,28 @@ def test_a_webhook_is_connected_heard_and_taken_away_again(
         watch(watched(waiting, webhook=True))
 
 
+def test_webhooks_of_killed_watchers_are_taken_away_at_the_next_start(
+    waiting: Workbench, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as alive, socket.create_server(("127.0.0.1", 0)) as gone:
+        here, dead = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in (alive, gone))
+        gone.close()
+        headers = {SECRET_HEADER: "s"}
+        foreign = {"url": f"{dead}/other", "headers": headers}
+        for number, hook in enumerate((
+            {"url": dead + WEBHOOK_PATH, "headers": headers}, {"url": here + WEBHOOK_PATH, "headers": headers},
+            foreign, {"url": dead + WEBHOOK_PATH, "headers": {}}, {"url": "http://[half" + WEBHOOK_PATH, "headers": {}},
+        )):  # fmt: skip
+            fake.connected[100 + number] = hook
+        reviewer = reviews_of(waiting).reviewer
+        reviewer.connect("webhook", "http://127.0.0.1:9", "new")
+        assert len(fake.connected) == 6, "loopback of a Label Studio on another machine is not this one's"
+        monkeypatch.setattr(fake, "url", "http://127.0.0.1:8080")
+        reviewer.connect("webhook", "http://127.0.0.1:9", "newer")
+        reviewer.disconnect("webhook", "http://127.0.0.1:9")
+    assert sorted(fake.connected) == [101, 102, 103, 104], "the dead one of ours alone"
+
+
 def test_a_server_that_calls_no_local_address_is_told_of_with_what_to_set(
     waiting: Workbench, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,14 +356,17 @@ def test_a_server_that_calls_no_local_address_is_told_of_with_what_to_set(
 
 def test_options_that_cannot_be_honoured_are_refused(options: Callable[..., Any]) -> None:
     for words, found in (
-        (["watch.url=example.org", "watch.webhook=true"], "It starts with http"),
+        (["watch.url=example.org", "watch.webhook=true"], r"watch\.url is 'example\.org'.*an address such as http"),
+        (["watch.url=https://a.example:77777", "watch.webhook=true"], "Port out of range"),
+        (["watch.url=https://name:pass@a.example", "watch.webhook=true"], r"watch\.url holds a login or a query"),
         (["watch.url=http://x"], "nobody listens there"),
         (["watch.webhook=true", "watch.host=0.0.0.0"], "which nobody can call"),
         (["watch.pause=soon"], "watch.pause"),
         (["watch.agreement=2"], "at most 1"),
     ):
-        with pytest.raises(ConfigError, match=found):
+        with pytest.raises(ConfigError, match=found) as refused:
             options(*words)
+        assert "pass@" not in str(refused.value), "a login is never repeated"
     assert options("watch.pause=6h").watch.pause == "6h"
 
 

@@ -35,6 +35,7 @@ from tsad.config import (
     CONFIG_NAME,
     VERSION_BASE,
     check_sweep,
+    compose,
     explained,
     finish,
     home,
@@ -114,7 +115,7 @@ class Invocation:
 def main() -> None:
     """Run ``tsad`` with the words of the command line and exit: 0, 1 for an error, 3 where people have to act, 130."""
     os.umask(os.umask(0o077) | 0o077)  # what a run leaves is its owner's alone, as are the processes that it starts
-    job = job_of_process()
+    job = job_of_process(_prepare)
     words = job.words if job is not None else None
     call = Invocation(own_options(sys.argv[1:] if words is None else words), job)
     atexit.register(gc.freeze)  # or Python goes through millions of dead objects before the prompt is back: seconds
@@ -132,6 +133,13 @@ def main() -> None:
     except Exception as error:
         _fail(call, *_parts(error, call.options.words))
         sys.exit(FAILED)
+
+
+def _prepare() -> None:
+    """What any verb would do first: its modules imported, a config composed and checked once."""
+    for verb in options_of("task"):
+        verb_module(verb)
+    settings(compose())
 
 
 def run_verb(

@@ -163,6 +163,9 @@ def test_a_webhook_is_registered_once_and_taken_away(waiting: Workbench, studio:
     reviewer.connect("webhook", "http://127.0.0.1:9", "another")
     (hook,) = studio.call("GET", "/api/webhooks/", params={"project": project_of(waiting)})
     assert (hook["send_payload"], hook["headers"]) == (False, {"X-Tsad-Secret": "another"})
-    reviewer.disconnect("webhook", "http://127.0.0.1:9")
-    reviewer.disconnect("webhook", "http://127.0.0.1:9")
+    reviewer.connect("webhook", "http://127.0.0.1:11", "next")  # where nobody listens any more was a killed watcher
+    (hook,) = studio.call("GET", "/api/webhooks/", params={"project": project_of(waiting)})
+    assert hook["url"].startswith("http://127.0.0.1:11/")
+    reviewer.disconnect("webhook", "http://127.0.0.1:11")
+    reviewer.disconnect("webhook", "http://127.0.0.1:11")
     assert studio.call("GET", "/api/webhooks/", params={"project": project_of(waiting)}) == []

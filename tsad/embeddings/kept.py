@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tsad.core.errors import StorageError
 from tsad.core.protocols import Embedding
 from tsad.core.series import Window
 from tsad.core.types import FloatArray
-from tsad.embeddings.stretches import stretches_of
+from tsad.embeddings.stretches import Usual, stretches_of
 from tsad.embeddings.table import Embedded
 from tsad.files.atomic import atomic
 from tsad.files.hashing import digest_of_text
@@ -39,9 +39,13 @@ class KeptEmbedding:
     embedding: Embedding
     folder: Path
 
-    def of(self, windows: Sequence[Window]) -> tuple[Embedded, int]:
-        """The vectors of the windows, and how many of them were kept from before."""
-        stretches = stretches_of(windows)
+    def of(self, windows: Sequence[Window], known: Mapping[str, Usual] | None = None) -> tuple[Embedded, int]:
+        """The vectors of the windows, and how many of them were kept from before.
+
+        Args:
+            known: level and spread of whole series by point, for windows over mere excerpts of them.
+        """
+        stretches = stretches_of(windows, known)
         keys = [key_of(values) for values in stretches]
         vectors = self._read()
         missing = {key: values for key, values in zip(keys, stretches, strict=True) if key not in vectors}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tsad.core.overview import SeriesOverview
 from tsad.core.series import Series, Window
 from tsad.core.types import FloatArray
 
@@ -32,7 +33,22 @@ class Usual:
         level = np.array([np.median(column[own]) if own.any() else 0.0 for column, own in columns])
         away = np.where(known, values - level, 0.0)
         spread = np.sqrt((away**2).sum(axis=0) / np.maximum(counts, 1))
-        return cls(level, np.where(spread > 1e-12 * (1 + np.abs(level)), spread, 1.0))
+        return cls(level, _not_still(level, spread))
+
+    @classmethod
+    def seen_in(cls, overview: SeriesOverview) -> Usual:
+        """About the same of a series that is known in little: of the lowest and highest value of each stretch."""
+        ends = np.concatenate((overview.low, overview.high))
+        known = np.isfinite(ends)
+        columns = zip(ends.T, known.T, strict=True)
+        level = np.array([np.median(column[own]) if own.any() else 0.0 for column, own in columns])
+        away = np.where(known, ends - level, 0.0)
+        return cls(level, _not_still(level, np.sqrt((away**2).sum(axis=0) / np.maximum(known.sum(axis=0), 1))))
+
+
+def _not_still(level: FloatArray, spread: FloatArray) -> FloatArray:
+    """Spreads, 1 where nothing varies."""
+    return np.where(spread > 1e-12 * (1 + np.abs(level)), spread, 1.0)
 
 
 def around(series: Series, start: int, stop: int) -> Window:
@@ -41,18 +57,22 @@ def around(series: Series, start: int, stop: int) -> Window:
     return Window(series, max(0, start - margin), min(len(series), stop + margin))
 
 
-def stretches_of(windows: Sequence[Window]) -> list[FloatArray]:
+def stretches_of(windows: Sequence[Window], known: Mapping[str, Usual] | None = None) -> list[FloatArray]:
     """The values that stand for each window, [L] of each: of several channels those of the one that moves most in it.
 
     A channel moves by its largest deviation from the series' median, in its deviations over the whole series.
+
+    Args:
+        known: of series by point, for windows over mere excerpts of them, of which another channel may move most.
     """
-    usual = _usual(windows)
+    wide, known = [w for w in windows if w.values.shape[1] > 1], known or {}
+    usual = _usual([w for w in wide if w.point_id not in known])
     made = []
     for window in windows:
         values = window.values
         channel = 0
         if values.shape[1] > 1:
-            own = usual[id(window.series)]
+            own = known[window.point_id] if window.point_id in known else usual[id(window.series)]
             moved = np.abs(np.nan_to_num((values - own.level) / own.spread))
             channel = int(moved.max(axis=0).argmax())
         made.append(np.ascontiguousarray(values[:, channel], np.float64))

@@ -43,14 +43,9 @@ class Embedded:
 
     @cached_property
     def directions(self) -> FloatArray:
-        """[N, D] of length 1, about the mean of all where the embedding is not of length 1 itself; 0 stays 0."""
+        """[N, D] of length 1; 0 stays 0."""
         vectors = np.asarray(self.vectors, np.float64)
         lengths = np.linalg.norm(vectors, axis=1)
-        given = lengths > 0
-        if given.any() and not np.allclose(lengths[given], 1.0, atol=1e-3):
-            centre, spread = vectors[given].mean(axis=0), vectors[given].std(axis=0)
-            vectors = np.where(given[:, None], (vectors - centre) / np.where(spread > 1e-9, spread, 1.0), 0.0)
-            lengths = np.linalg.norm(vectors, axis=1)
         return vectors / np.where(lengths > 1e-12, lengths, 1.0)[:, None]
 
     def distances(self, rows: IntArray) -> FloatArray:

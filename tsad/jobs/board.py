@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tsad.config.composing import flatten
+from tsad.config.composing import flatten, override_key
 from tsad.config.workbench import Workbench
 from tsad.core.errors import ClaimError, JobError, JobRefusedError, QueueError, TooManyJobsError, UnknownJobError
 from tsad.files.hashing import digest_of_parts
+from tsad.jobs.courier import leave
 from tsad.jobs.devices import CPU, gpu_queue, gpus
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.job import STOPPED_WORDS, Job, job_of
@@ -79,6 +80,8 @@ class JobBoard:
     def submit(self, verb: str, overrides: Sequence[str] = (), key: str = "") -> Submitted:
         """Have a verb run; the same verb with the same overrides is one job while it is open.
 
+        What the service itself was started with (``review.url=...``) is the job's too, where that says nothing else.
+
         Args:
             key: what the client calls it: the same key is the same job, ever. "" = nothing.
 
@@ -87,8 +90,9 @@ class JobBoard:
             JobError: the key was given to another job.
             TooManyJobsError: ``service.pending`` wait already.
         """
-        loop, queue = self._checked(verb, overrides)
-        digest, key = digest_of_parts("job", verb, *overrides), digest_of_parts("key", key) if key else ""
+        words = (*self._inherited(overrides), *overrides)
+        loop, queue = self._checked(verb, overrides, words)
+        digest, key = digest_of_parts("job", verb, *words), digest_of_parts("key", key) if key else ""
         with submitting(self.home), self.queues.submitting():
             known = self._known(digest, key)
             if known is not None:
@@ -96,7 +100,7 @@ class JobBoard:
             self._check_room()
             from tsad.tracking.jobs import NewJob
 
-            made = self.runs.create(NewJob(verb, tuple(overrides), loop, queue, digest, key))
+            made = self.runs.create(NewJob(verb, words, loop, queue, digest, key))
             self._put(made)
         return Submitted(self._job(made), True)
 
@@ -177,7 +181,9 @@ class JobBoard:
                     raise JobError(f"job {job_id} is just ending", "Try again in a second.")
                 folder = JobFolder(self.home, job_id)
                 folder.answer.unlink(missing_ok=True)
-                folder.ask(stop=False, pause=False)
+                asked = folder.ask(stop=False, pause=False)
+                if self.queues.shared:
+                    leave(self.runs, job_id, asked)
                 self.runs.wait(mine, "", mine.attempt)
             self._put(record)
         return self.get(job_id)
@@ -204,8 +210,14 @@ class JobBoard:
         """Let connections go."""
         self.queues.close()
 
-    def _checked(self, verb: str, overrides: Sequence[str]) -> tuple[str, str]:
-        """Loop and queue of a job that may be asked."""
+    def _inherited(self, overrides: Sequence[str]) -> tuple[str, ...]:
+        """Of the words that the service was started with those that a job has, too: no key and no group of its own."""
+        keys = {override_key(word) for word in overrides}
+        own = [word for word in self.bench.overrides if override_key(word).partition(".")[0] != "tracking"]
+        return tuple(w for w in own if not {override_key(w), override_key(w).partition(".")[0]} & keys)
+
+    def _checked(self, verb: str, overrides: Sequence[str], words: Sequence[str]) -> tuple[str, str]:
+        """Loop and queue of a job that may be asked; ``words`` are those of the service and its own."""
         if len(overrides) > MOST_WORDS or sum(map(len, overrides)) > MOST_LENGTH:
             found = f"{len(overrides)} overrides are too much for a job"
             raise JobRefusedError(found, "Write them into an experiment's YAML.")
@@ -213,7 +225,7 @@ class JobBoard:
         kept = [self.home / "service" / name for name in ("uploads", "exports")]
         roots = [Path(root) for root in self.bench.service.roots]
         check_paths(overrides, [*roots, *kept], self._own() | self._uploads())
-        checked: Settings = self.verbs.check(verb, list(overrides))
+        checked: Settings = self.verbs.check(verb, list(words))
         return checked.loop.name, self._queue(verb, checked)
 
     def _uploads(self) -> frozenset[str]:
@@ -263,7 +275,9 @@ class JobBoard:
         record = self._record(job_id)
         if not record.open:
             raise JobError(f"job {job_id} has ended: {record.exit or record.state}", "Only an open job can be asked.")
-        JobFolder(self.home, job_id).ask(stop, pause, checkpoint)
+        asked = JobFolder(self.home, job_id).ask(stop, pause, checkpoint)
+        if self.queues.shared:
+            leave(self.runs, job_id, asked)
         return self._job(record)
 
     @contextmanager

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tsad.core.errors import TsadError
@@ -20,6 +21,7 @@ from tsad.jobs.folder import JobFolder
 from tsad.jobs.locks import held, slot_lock, worked_on
 from tsad.jobs.process import Slot, Starter, end_group
 from tsad.jobs.recovery import recover, settle, taking
+from tsad.jobs.schedules import Timetable
 from tsad.jobs.working import BUSY
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class Dispatcher:
         names = [slot.name for slot in self.slots]
         threads = [threading.Thread(target=self._serve, args=(slot,), name=f"tsad-{slot.name}") for slot in self.slots]
         threads.append(threading.Thread(target=self._mend, name="tsad-recovery"))
+        timetable = Timetable(self._board, datetime.now(UTC))
+        threads.append(threading.Thread(target=timetable.follow, args=(self._stop,), name="tsad-schedules"))
         self._board.bench.context.progress.note(f"jobs: {', '.join(names) or 'none are begun here'}")
         for thread in threads:
             thread.daemon = True

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.results import Result
+from tsad.jobs.courier import PROGRESS
 from tsad.jobs.folder import JobFolder, Progressing
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def _progress(folder: JobFolder, record: JobRecord, host: str) -> Progressing | 
     """How far it is, told by the attempt that goes on."""
     if record.state not in ("running", "paused"):
         return None
-    if host == socket.gethostname() or "tsad.job.progress" not in record.tags:
+    if host == socket.gethostname() or not record.tags.get(PROGRESS):
         return folder.progress()
-    return Progressing.from_json(json.loads(record.tags["tsad.job.progress"]))
+    return Progressing.from_json(json.loads(record.tags[PROGRESS]))
 
 
 def _answer(runs: JobRuns, folder: JobFolder, record: JobRecord) -> Mapping[str, Any] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tsad.core.environment import set_devices, set_environment
@@ -16,8 +17,11 @@ from tsad.jobs.working import JobCall
 SPARE = "spare"  # in the place of a job's id
 
 
-def job_of_process() -> JobCall | None:
+def job_of_process(prepare: Callable[[], None]) -> JobCall | None:
     """The job that this process is for: told by its environment, or, for a spare one, when it is needed.
+
+    Args:
+        prepare: what a spare process does while nobody waits for it.
 
     Raises:
         SystemExit: nobody needs it any more.
@@ -26,6 +30,7 @@ def job_of_process() -> JobCall | None:
     if call is None or call.id != SPARE:
         return call
     _import()
+    prepare()
     line = sys.stdin.readline()
     if not line:
         raise SystemExit(0)

@@ -22,13 +22,16 @@ from tsad.core.environment import taken
 from tsad.core.errors import ClaimError, TsadError
 from tsad.core.results import Result
 from tsad.files.atomic import write_file
+from tsad.jobs.courier import carrying, fetch
 from tsad.jobs.folder import JobFolder, Progressing, ProgressPart
 from tsad.jobs.job import PEOPLE_WORDS, STOPPED_WORDS, SUCCEEDED_WORDS
+from tsad.jobs.listening import JobListener
 from tsad.jobs.locks import held, job_lock, slot_lock
+from tsad.jobs.logs import logged
 
 if TYPE_CHECKING:
     from tsad.config.checked import Settings
-    from tsad.core.protocols import Listener, Progress
+    from tsad.core.protocols import Progress
     from tsad.tracking.jobs import JobRecord, JobRuns
 
 VARIABLE, SLOT_VARIABLE = "TSAD_JOB", "TSAD_JOB_SLOT"
@@ -77,27 +80,19 @@ class JobAtWork:
 
     Attributes:
         id: of the job; "" = this call is none.
-        progress, control: of the call's context.
+        progress, control, listener: of the call's context.
     """
 
     def __init__(self, progress: Progress, control: Switch, job_id: str = "", folder: JobFolder | None = None) -> None:
         self.id, self.progress, self.control = job_id, progress, control
         self._folder, self._telling = folder, threading.Lock()
+        self.listener = JobListener(self.tell) if folder is not None else None
 
     def tell(self, kind: str, values: Mapping[str, Any]) -> None:
         """Tell an event to whoever watches; a full disk is no reason to end the work."""
         if self._folder is not None:
             with self._telling, suppress(TsadError):
                 self._folder.append(kind, values)
-
-    @property
-    def listener(self) -> Listener | None:
-        """What hears how training goes; ``None`` where nobody can look at it."""
-        return self if self._folder is not None else None
-
-    def heard(self, values: Mapping[str, float], step: int) -> None:
-        """See :class:`~tsad.core.protocols.Listener`."""
-        self.tell("metrics", {**values, "step": step})
 
     def answered(self, result: Result) -> None:
         """Keep what the verb answered: from now on the job is done, whatever becomes of this process."""
@@ -130,8 +125,10 @@ def working(call: JobCall | None, checked: Settings, progress: Progress, control
         except ClaimError as error:
             raise NotOurs from error
         at_work = JobAtWork(progress, control, call.id, folder)
+        locks.enter_context(logged(checked.home, checked.service, call.id, checked.loop.name))
         at_work.progress = JobProgress(progress, folder, at_work.tell)
         at_work.control = JobControl(control, folder, lambda state: _turned(runs, at_work, state))
+        locks.enter_context(carrying(runs, folder, call.id, bool(checked.service.queue)))
         yield from _worked(runs, record, at_work, folder)
 
 
@@ -150,6 +147,7 @@ def _ours(runs: JobRuns, folder: JobFolder, job_id: str) -> JobRecord:
         raise NotOurs
     if finish_answered(runs, folder, record):
         raise NotOurs
+    fetch(runs, folder, record)
     if folder.asked().stop:
         runs.end(job_id, "stopped", STOPPED_WORDS)
         raise NotOurs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -13,23 +12,23 @@ from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError, UnexplainedError
 from tsad.core.intervals import intervals_to_runs
 from tsad.core.results import Result
-from tsad.core.series import Series
+from tsad.core.series import Series, Window
 from tsad.core.times import format_time, parse_moment
 from tsad.core.types import Interval
-from tsad.core.windows import cut
 from tsad.loop.champion import load_named
 from tsad.loop.common import read_series
 from tsad.loop.continuing import as_its_loop_has_it
 from tsad.loop.opening import open_loop
+from tsad.loop.units import WINDOW_ID, review_units, unit_called
 
 if TYPE_CHECKING:
     from tsad.detectors.evidence.examined import Examined
     from tsad.detectors.proposals.proposer import Look, Proposer
     from tsad.detectors.proposals.reasons import Language
     from tsad.tracking.pyfunc_model import LoadedVersion
+    from tsad.tracking.runs import LoopStore
 
 ALIKE = 3  # reviewed candidates that are told of
-WINDOW_ID = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +101,7 @@ class Explanation(Result):
 
 
 def explain_alarm(bench: Workbench, of: str, version: str, language: Language) -> Explanation:
-    """Explain an interval (``POINT@TIME``: any instant inside it) or a window (its id, as its task has it).
+    """Explain an interval (``POINT@TIME``: any instant inside it) or a window (its id; the first digits will do).
 
     Raises:
         LoopError: ``of`` names neither; or nothing is proposed or considered there any more.
@@ -114,8 +113,8 @@ def explain_alarm(bench: Workbench, of: str, version: str, language: Language) -
     loop = open_loop(bench)
     loaded = load_named(bench, loop, version, "Run tsad iterate first.")
     proposer = _proposer_of(loaded)
-    series, asked = place_asked(bench, of)
-    return _explained(of, series, asked, loaded, proposer, language)
+    asked = place_asked(bench, loop, of)
+    return _explained(of, asked.series, (asked.start, asked.stop), loaded, proposer, language)
 
 
 def explained_intervals(
@@ -146,21 +145,19 @@ def _proposer_of(loaded: LoadedVersion) -> Proposer:
     return cast("Proposer", proposer)
 
 
-def place_asked(bench: Workbench, of: str) -> tuple[Series, tuple[int, int]]:
-    """The series, and the positions asked about: those of a window by its id, one point of ``POINT@TIME``.
+def is_window_id(of: str) -> bool:
+    """Whether ``of`` means a window, by its id or the first digits of it."""
+    return WINDOW_ID.fullmatch(of) is not None
+
+
+def place_asked(bench: Workbench, loop: LoopStore, of: str) -> Window:
+    """What is asked about: a window by its id, one point by ``POINT@TIME``.
 
     Raises:
         LoopError: ``of`` names neither.
     """
-    if WINDOW_ID.fullmatch(of):
-        for series in read_series(bench).series:
-            for window in cut(series, bench.windows.length):
-                if window.window_id == of:
-                    return series, (window.start, window.stop)
-        raise LoopError(
-            f"no window of the source has the id {of}",
-            "Ids stand in the task's data (window_id); windows.length has to be that of the queue.",
-        )
+    if is_window_id(of):
+        return unit_called(review_units(bench, loop, read_series(bench).series), of)
     point, at, moment = of.rpartition("@")
     if not at:
         raise LoopError(
@@ -172,7 +169,7 @@ def place_asked(bench: Workbench, of: str) -> tuple[Series, tuple[int, int]]:
     if not place >= 0 or instant >= int(series.timestamps[-1]) + series.step:
         first, last = (format_time(int(series.timestamps[k]), series.time_kind) for k in (0, -1))
         raise LoopError(f"{moment} lies outside {point}, which reaches from {first} to {last}", "Give a time inside.")
-    return series, (place, place + 1)
+    return Window(series, place, place + 1)
 
 
 def _explained(
@@ -183,7 +180,8 @@ def _explained(
 
     examined = next(iter(loaded.detector.examine([series])))
     look = look_at(series, examined)
-    detection = proposer.under(loaded.origin).detection(series, examined, look, scored=loaded.detector.scored)
+    proposing = proposer.under(loaded.origin, language)
+    detection = proposing.detection(series, examined, look, scored=loaded.detector.scored)
     proposed = those_touching(detection.intervals, series, asked)
     stretches = [(interval, True) for interval in proposed]
     if not proposed:

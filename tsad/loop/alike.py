@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tsad.core.intervals import intervals_to_runs
-from tsad.core.reviews import Choice, ReviewedWindow
-from tsad.core.series import Series, Window
+from tsad.core.reviews import ReviewedWindow
+from tsad.core.series import Window
 from tsad.core.types import Detection, FloatArray, Interval
-from tsad.core.windows import cut
 from tsad.embeddings.kept import KeptEmbedding
-from tsad.embeddings.stretches import around
+from tsad.embeddings.stretches import Usual, around
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,31 +48,27 @@ def spot_in(window: Window, interval: Interval | None) -> Spot | None:
     return Spot(window, around(window.series, int(runs[0, 0]), int(runs[0, 1])), interval) if len(runs) else None
 
 
-def whole_windows(series: Iterable[Series], length: int) -> list[Spot]:
-    """Every window of the series as a whole."""
-    return [Spot(window, window) for one in series for window in cut(one, length)]
+def considered(detections: Sequence[Detection], windows: Sequence[Window]) -> list[Spot]:
+    """Everything that a version considers: its candidates, or what it proposes where it makes none.
 
-
-def considered(series: Sequence[Series], detections: Sequence[Detection], length: int) -> list[Spot]:
-    """Everything that a version considers in the series: its candidates, or what it proposes where it makes none."""
+    Args:
+        windows: all of each series that was detected in, in order and without a gap.
+    """
+    by_point: dict[str, list[Window]] = {}
+    for window in windows:
+        by_point.setdefault(window.point_id, []).append(window)
     spots: list[Spot] = []
-    for one, detection in zip(series, detections, strict=True):
-        windows = cut(one, length)
-        starts = np.array([w.start for w in windows])
+    for detection in detections:
+        own = by_point[detection.point_id]
+        series, starts = own[0].series, np.array([w.start for w in own])
         intervals = detection.intervals if detection.candidates is None else detection.candidates
         for interval in intervals:
-            runs = intervals_to_runs([interval], one.timestamps)
+            runs = intervals_to_runs([interval], series.timestamps)
             if len(runs):
                 middle = int(runs[0].sum() - 1) // 2
-                owner = windows[int(np.searchsorted(starts, middle, side="right")) - 1]
-                spots.append(Spot(owner, around(one, int(runs[0, 0]), int(runs[0, 1])), interval))
+                owner = own[int(np.searchsorted(starts, middle, side="right")) - 1]
+                spots.append(Spot(owner, around(series, int(runs[0, 0]), int(runs[0, 1])), interval))
     return spots
-
-
-def surest(choice: Choice) -> Spot:
-    """Where the champion is surest in a window of a queue; the whole window where it proposes nothing."""
-    best = max(choice.proposal or (), key=lambda i: i.score, default=None)
-    return spot_in(choice.window, best) or Spot(choice.window, choice.window)
 
 
 def judged_spots(reviewed: Iterable[ReviewedWindow]) -> list[Spot]:
@@ -85,8 +80,14 @@ def judged_spots(reviewed: Iterable[ReviewedWindow]) -> list[Spot]:
     return [spot for spot in spots if spot is not None]
 
 
-def distances(embedding: KeptEmbedding, of: Sequence[Spot], others: Sequence[Spot]) -> tuple[FloatArray, int]:
-    """From the nearest of ``of`` to each of the others, 0..2, and how many vectors were kept from before. [N]."""
-    table, kept = embedding.of([spot.view for spot in (*of, *others)])
+def distances(
+    embedding: KeptEmbedding, of: Sequence[Spot], others: Sequence[Spot], known: Mapping[str, Usual] | None = None
+) -> tuple[FloatArray, int]:
+    """From the nearest of ``of`` to each of the others, 0..2, and how many vectors were kept from before. [N].
+
+    Args:
+        known: level and spread of whole series by point, where spots lie in mere excerpts of them.
+    """
+    table, kept = embedding.of([spot.view for spot in (*of, *others)], known)
     near = table.nearest(np.arange(len(of), dtype=np.int64))
     return near[len(of) :], kept

@@ -68,7 +68,8 @@ def load_registered(bench: Workbench, registry: Registry, version: Version) -> L
     from tsad.tracking.pyfunc_model import load_version
 
     loaded = load_version(registry, version, allowed=(str(bench.detector_config["_target_"]),))
-    return replace(loaded, detector=remembering(bench, loaded.detector.on_engine(bench.engine)))
+    detector, language = remembering(bench, loaded.detector.on_engine(bench.engine)), bench.label_studio().language
+    return replace(loaded, detector=detector, language=language)
 
 
 def remembering(bench: Workbench, detector: Detector) -> Detector:

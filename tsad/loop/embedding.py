@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
@@ -24,12 +25,13 @@ def embedding_of(bench: Workbench, name: EmbeddingName) -> KeptEmbedding:
     """
     from tsad.sources.cache import states_folder
 
-    made: Embedding = ShapeEmbedding() if name == "shape" else base_embedding(bench.make_detector())
-    return KeptEmbedding(made, states_folder(bench.home))
+    folder = states_folder(bench.home)
+    made: Embedding = ShapeEmbedding() if name == "shape" else base_embedding(bench.make_detector(), folder)
+    return KeptEmbedding(made, folder)
 
 
-def base_embedding(detector: Detector) -> HiddenEmbedding:
-    """That of a detector's base model.
+def base_embedding(detector: Detector, folder: Path) -> HiddenEmbedding:
+    """That of a detector's base model; what is usual for it is kept in the folder.
 
     Raises:
         EmbeddingError: it has none.
@@ -39,4 +41,4 @@ def base_embedding(detector: Detector) -> HiddenEmbedding:
             f"embedding=base: detector {detector.name} has no base model that embeds",
             "Use embedding=shape, or detector=patch.",
         )
-    return HiddenEmbedding(detector.base_reference()["sha256"], detector.hidden_states)
+    return HiddenEmbedding(detector.base_reference()["sha256"], detector.hidden_states, folder)

@@ -101,9 +101,11 @@ class Terms:
 
     Attributes:
         enough: windows to learn from of the open queue that have to be judged; ``None`` = ``review.min_reviewed``.
+        completed: told the number of every iteration that is completed, at once: what follows it may fail.
     """
 
     enough: int | None = None
+    completed: Callable[[int], None] | None = None
 
     def of(self, bench: Workbench) -> Workbench:
         """The workbench under them; whoever decides when to go on waits outside, not under the loop's lock."""
@@ -166,17 +168,20 @@ def _iterated(bench: Workbench, new: bool, agree: Agree | None) -> LoopState | N
     with _resumable(asked, loop), loop.lock() as held:
         draw_history(held)  # of a loop of before, or killed between an iteration's end and its point
         iteration, first = _taken_up(asked, bench, held, new), bench
+        completed = None
         if agree is not None:
             terms = agree(bench, held, iteration)
             if terms is None:
                 return None
-            first, bench = terms.of(bench), Terms().of(bench)
+            first, bench, completed = terms.of(bench), Terms().of(bench), terms.completed
         while iteration is not None or not has_ended(bench, held):
             bench.context.control.safe_point()
             iteration = iteration or _begin(bench, held)
             turn = Turn(first, held, iteration, partial(undecided_in, held), partial(carried_over, first, held))
             if not _advance(turn):
                 break
+            if completed is not None and iteration.state == COMPLETED:
+                completed(iteration.number)
             iteration, first = None, bench
     return _state(bench, loop, done)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +35,11 @@ class ScoredSeries:
     series: Sequence[Series]
     detections: Sequence[Detection]
     runs: ThresholdOptions
+
+    @cached_property
+    def usual(self) -> Mapping[str, Usual]:
+        """Level and spread of each whole series by point: what is kept of reviewed windows are excerpts."""
+        return {one.point_id: Usual.of(one) for one in self.series}
 
     def peaks(self, windows: Sequence[Window]) -> FloatArray:
         """How likely each window holds an anomaly, [K]: its highest candidate's probability, else its highest score."""
@@ -83,7 +89,7 @@ def pool_of(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries, b
     return Pool(
         windows, peaks, doubts_of(peaks, threshold), scored.dissent(windows) if "dissent" in asked else None,
         _likeness(bench, windows, scored, before) if "likeness" in asked else None,
-        _embedded(bench, windows, before) if "embedded" in asked else None, groups, answered,
+        _embedded(bench, windows, scored, before) if "embedded" in asked else None, groups, answered,
     )  # fmt: skip
 
 
@@ -91,7 +97,7 @@ def _twins(
     windows: Sequence[Window], scored: ScoredSeries, before: EarlierReviews, within: float
 ) -> tuple[IntArray, BoolArray]:
     """Groups of windows that are all but the same, and which of them people have answered in another one. [N], [N]."""
-    known = {s.point_id: Usual.of(s) for s in scored.series}
+    known = scored.usual
     outlines = outlines_of([*(r.window for r in before.reviewed), *windows], known)
     count = len(before.reviewed)
     return twins_of(outlines[:count], outlines[count:], within)
@@ -103,14 +109,15 @@ def _likeness(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries,
     known = [(k, spot) for k, spot in enumerate(scored.surest(windows)) if spot is not None]
     if known and references:
         model = embedding_of(bench, bench.strategy.embedding)
-        away, _ = distances(model, references, [spot for _, spot in known])
+        away, _ = distances(model, references, [spot for _, spot in known], scored.usual)
         likeness[[k for k, _ in known]] = likeness_of(away)
     return likeness
 
 
-def _embedded(bench: Workbench, windows: Sequence[Window], before: EarlierReviews) -> Embedded:
+def _embedded(bench: Workbench, windows: Sequence[Window], scored: ScoredSeries, before: EarlierReviews) -> Embedded:
     """The windows, and after them those that people have reviewed."""
-    return embedding_of(bench, bench.strategy.embedding).of([*windows, *(r.window for r in before.reviewed)])[0]
+    every = [*windows, *(r.window for r in before.reviewed)]
+    return embedding_of(bench, bench.strategy.embedding).of(every, scored.usual)[0]
 
 
 def _along(series: Series, detection: Detection) -> FloatArray:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tsad.core.errors import LoopError
-from tsad.core.reviews import Purpose, ReviewedWindow, ReviewState
+from tsad.core.reviews import Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.times import parse_moment
 from tsad.core.types import EmbeddingName
-from tsad.loop.alike import Spot, distances, spot_in, surest
+from tsad.embeddings.stretches import Usual
+from tsad.loop.alike import Spot, distances, spot_in
 from tsad.loop.embedding import embedding_of
 from tsad.loop.reviews import Reviews
-
-WINDOW_ID = re.compile(r"[0-9a-f]{4,16}")
+from tsad.loop.units import WINDOW_ID
 
 
 @dataclass(frozen=True)
@@ -34,33 +33,50 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Windows that look like one: their ids and that one's, in full."""
+    """Windows that look like one: their ids and that one's, in full.
+
+    Attributes:
+        mixed: ids of windows that show something like it and something else beside it. An answer is about all of a
+            window, so they are not among ``windows``.
+    """
 
     of: str
     windows: tuple[str, ...]
+    mixed: tuple[str, ...] = ()
 
 
 def cluster_of(reviews: Reviews, likeness: Likeness) -> Cluster:
     """The windows of the newest queue that look like the one that is named, itself among them where it is queued.
 
-    Where the champion proposes something in it, the surest proposals are compared, each in its surroundings, with
-    windows that propose something too; else whole windows with those that propose nothing. Blind windows are not among
-    them.
+    Where the champion proposes something in it, proposals are compared, each in its surroundings: a window looks like
+    it where all that is proposed in it does. Else whole windows are, with those that propose nothing. Blind windows are
+    not among them.
 
     Raises:
         LoopError: no such window was ever queued.
         EmbeddingError: the detector has no base model to embed with.
     """
-    reference = _spot(reviews, likeness.like)
-    members = [
-        spot for r in reviews.current if r.choice.purpose is Purpose.TRAIN
-        if (spot := surest(r.choice)) and (spot.interval is None) == (reference.interval is None)
-    ]  # fmt: skip
+    references = _references(reviews, likeness.like)
+    window, proposes = references[0].window, references[0].interval is not None
+    open_ones = [r.choice for r in reviews.current if r.choice.purpose is Purpose.TRAIN]
+    members = [spot for choice in open_ones for spot in _shown(choice) if (spot.interval is not None) == proposes]
     if not members:
-        return Cluster(reference.window.window_id, ())
-    away, _ = distances(embedding_of(reviews.own, likeness.embedding), [reference], members)
-    near = tuple(s.window.window_id for s, d in zip(members, away.tolist(), strict=True) if d <= likeness.within)
-    return Cluster(reference.window.window_id, near)
+        return Cluster(window.window_id, ())
+    overviews = {r.choice.overview.point_id: r.choice.overview for r in reviews.reviewed if r.choice.overview}
+    known = {point: Usual.seen_in(overview) for point, overview in overviews.items()}
+    away, _ = distances(embedding_of(reviews.own, likeness.embedding), references, members, known)
+    near: dict[str, list[bool]] = {}
+    for spot, distance in zip(members, away.tolist(), strict=True):
+        near.setdefault(spot.window.window_id, []).append(distance <= likeness.within)
+    mixed = [name for name, alike in near.items() if any(alike) and not all(alike) and name != window.window_id]
+    own = [name for name, alike in near.items() if all(alike) or name == window.window_id]
+    return Cluster(window.window_id, tuple(own), tuple(mixed))
+
+
+def _shown(choice: Choice) -> list[Spot]:
+    """Everything that is proposed in a window; the whole window where nothing is."""
+    spots = [spot_in(choice.window, interval) for interval in choice.proposal or ()]
+    return [spot for spot in spots if spot is not None] or [Spot(choice.window, choice.window)]
 
 
 def answer_given(reviews: Reviews, like: str) -> Literal["accept", "reject"]:
@@ -86,11 +102,13 @@ def answer_given(reviews: Reviews, like: str) -> Literal["accept", "reject"]:
     )
 
 
-def _spot(reviews: Reviews, like: str) -> Spot:
+def _references(reviews: Reviews, like: str) -> list[Spot]:
+    """What others are compared with: the proposal at the instant that is named, else all that is proposed there."""
     one = _named(reviews, like)
     at = _moment(like, one)
     inside = [p for p in one.choice.proposal or () if at is not None and p.start <= at < p.end]
-    return (spot_in(one.window, inside[0]) if inside else None) or surest(one.choice)
+    named = spot_in(one.window, inside[0]) if inside else None
+    return _shown(one.choice) if named is None else [named]
 
 
 def _named(reviews: Reviews, like: str) -> ReviewedWindow:

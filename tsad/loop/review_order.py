@@ -107,6 +107,10 @@ def reviewed_as(bench: Workbench, words: ReviewWords, detector: str | None = Non
     if words.like:
         cluster = cluster_of(reviews, Likeness(words.like, words.within, words.embedding))
         like, meant = cluster.of, replace(meant, window=cluster.windows)
+        if cluster.mixed:
+            bench.context.progress.note(
+                f"{len(cluster.mixed)} windows show something else beside what looks like it: not among them"
+            )
     if words.action != "show":
         action = answer_given(reviews, like) if words.action == "same" else words.action
         bound = words.above if action == "accept" else words.below

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tsad.config.workbench import Workbench
 from tsad.core.errors import LoopError
+from tsad.core.labels import labelled
 from tsad.core.results import Result
 from tsad.loop.results import Undecided
 
@@ -93,7 +94,9 @@ def run(turn: Turn, stage: Stage[R]) -> R | None:
     if known is not None:
         return known
     turn.bench.context.control.safe_point()
-    with turn.bench.context.progress.task(f"iteration {turn.iteration.number}, {stage.name.lower()}"):
+    number = turn.iteration.number
+    about = labelled(loop=turn.loop.name, iteration=str(number))
+    with about, turn.bench.context.progress.task(f"iteration {number}, {stage.name.lower()}"):
         prepared = stage.prepare(turn)
         if prepared is None:
             return None

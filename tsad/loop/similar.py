@@ -15,19 +15,17 @@ from tsad.core.reviews import ReviewedWindow
 from tsad.core.series import Series
 from tsad.core.times import format_time
 from tsad.core.types import EmbeddingName, Interval
-from tsad.loop.alarm import place_asked, those_touching
-from tsad.loop.alike import Spot, considered, distances, spot_in, whole_windows
+from tsad.loop.alarm import is_window_id, place_asked, those_touching
+from tsad.loop.alike import Spot, considered, distances, spot_in
 from tsad.loop.champion import load_named
 from tsad.loop.common import read_series
 from tsad.loop.continuing import as_its_loop_has_it
 from tsad.loop.datasets import latest_training
-from tsad.loop.detect import DETECT, continuing
+from tsad.loop.detect import continuing
 from tsad.loop.detections import loaded_detections
 from tsad.loop.embedding import embedding_of
 from tsad.loop.opening import open_loop
-from tsad.loop.pull import DATASET
-from tsad.loop.queue import queue_of
-from tsad.loop.runner import finished
+from tsad.loop.units import review_units, waiting_queue
 
 if TYPE_CHECKING:
     from tsad.tracking.runs import LoopStore
@@ -116,7 +114,8 @@ def look_alikes(
         raise LoopError(f"there is nothing that {of} could be compared with", "Bring more series, or longer ones.")
     away, kept = distances(model, [field.of], others)
     near = _one_per_window(others, away, count)
-    reviews, queued = _reviews(loop), _queued(bench, loop)
+    reviews = _reviews(loop)
+    queued = [Spot(choice.window, choice.window) for choice in waiting_queue(bench, loop)]
     kind = field.of.window.series.time_kind
     start, end = (format_time(at, kind) for at in field.of.span)
     listed = tuple(_row(others[k], float(away[k]), reviews, queued) for k in near)
@@ -128,28 +127,27 @@ def look_alikes(
 
 
 def _field(bench: Workbench, loop: LoopStore, of: str, version: str) -> _Field:
-    series, asked = place_asked(bench, of)
-    everything = read_series(bench).series
-    length = bench.windows.length
-    if asked[1] - asked[0] > 1 or length == 1:
-        others = whole_windows(everything, length)
-        own = next(s for s in others if s.window.point_id == series.point_id and s.window.start == asked[0])
-        return _Field(own, others, "")
+    asked, everything = place_asked(bench, loop, of), read_series(bench).series
+    windows = review_units(bench, loop, everything)
+    if is_window_id(of):
+        spots = [Spot(window, window) for window in windows]
+        return _Field(next(s for s in spots if s.window.window_id == asked.window_id), spots, "")
     loaded = continuing(bench, load_named(bench, loop, version, "Run tsad iterate first."))
     detections = loaded_detections(bench.context, loaded, everything)
-    own_detection = next(d for d in detections if d.point_id == series.point_id)
-    chosen = those_touching(own_detection.intervals, series, asked)
-    chosen = chosen or those_touching(own_detection.candidates or (), series, asked)
+    own_detection = next(d for d in detections if d.point_id == asked.point_id)
+    touched = (asked.start, asked.stop)
+    chosen = those_touching(own_detection.intervals, asked.series, touched)
+    chosen = chosen or those_touching(own_detection.candidates or (), asked.series, touched)
     if not chosen:
         raise LoopError(
             f"{loaded.origin.model_version} considers nothing at {of}",
             "Give the id of its window instead (window_id in the task's data), or a time inside an interval.",
         )
     best: Interval = max(chosen, key=lambda i: i.score)
-    window = next(s.window for s in whole_windows([series], length) if s.window.start <= asked[0] < s.window.stop)
+    window = next(w for w in windows if w.point_id == asked.point_id and w.start <= asked.start < w.stop)
     own_spot = spot_in(window, best)
     assert own_spot is not None, "it covers the instant asked about"
-    return _Field(own_spot, considered(everything, detections, length), loaded.origin.model_version)
+    return _Field(own_spot, considered(detections, windows), loaded.origin.model_version)
 
 
 def _one_per_window(spots: Sequence[Spot], away: np.ndarray, count: int) -> list[int]:
@@ -183,16 +181,6 @@ def _judgement(spot: Spot, reviews: Iterable[ReviewedWindow]) -> str:
 def _reviews(loop: LoopStore) -> Sequence[ReviewedWindow]:
     version = latest_training(loop)
     return version.windows if version is not None else ()
-
-
-def _queued(bench: Workbench, loop: LoopStore) -> list[Spot]:
-    """Windows that wait for people."""
-    iteration = loop.open_iteration()
-    drawn = iteration.finished(DETECT.name) if iteration else None
-    if iteration is None or drawn is None or finished(iteration, DATASET) is not None:
-        return []
-    own = bench.thaw(iteration.config_yaml)
-    return [Spot(c.window, c.window) for c in queue_of(own, drawn)]
 
 
 def _recorded(loop: LoopStore, result: Similar, spots: Sequence[Spot]) -> Similar:

@@ -8,7 +8,7 @@ away is asked again later.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -148,7 +148,6 @@ class _Watcher:
     asked: Workbench
     looks: _Looks
     _completed: list[int] = field(default_factory=list)
-    _before: Collection[int] = ()  # iterations that were completed when the last turn began
     _last: Readiness | None = None
     _told: str = ""
     _failures: int = 0
@@ -193,16 +192,14 @@ class _Watcher:
         self._last = self.looks.of(bench, loop, iteration)
         if not self._last.ready:
             return None
-        self._before = {it.number for it in loop.iterations() if not it.open}
         at = "" if iteration is None else f" iteration {iteration.number}"
         self._tell(f"begins:{at} {self._last.why}")
-        return Terms(self._last.enough)
+        return Terms(self._last.enough, self._completed.append)
 
     def _note(self, state: LoopState | None) -> None:
         """What the turn has led to."""
         if state is None:
             return
-        self._completed += [done.iteration for done in state.iterations if done.iteration not in self._before]
         if state.exhausted and self._last is not None:
             self.looks.tried = self._last.source_state
         self._last = self.looks.look()

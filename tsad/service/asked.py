@@ -171,6 +171,9 @@ def series_asked(asked: SeriesAsked, piece: bool = False) -> Series:
     stamps, kind = _times(asked, len(values), where)
     width = values.shape[1]
     channels = asked.channels or (["value"] if width == 1 else [f"c{k}" for k in range(1, width + 1)])
+    if len(stamps) != len(values) or len(channels) != width:
+        found = f"{where}: {len(stamps)} timestamps and {len(channels)} names of channels for values {values.shape}"
+        raise SeriesError(found, "Send a row of values for each timestamp, and a name for each of its columns.")
     if len(set(channels)) != len(channels):
         raise SeriesError(f"{where}: two channels have the same name", "Give each its own.")
     return validate(RawSeries(asked.point_id, stamps, values, channels, kind, source=SOURCE), piece=piece)

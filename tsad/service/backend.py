@@ -48,7 +48,8 @@ def _loop(loop: str) -> str:
 
 def _add(router: APIRouter, token: str, gate: Gate, most: int, of: Of) -> None:
     needs_token = [Depends(token_needed(token))]
-    asked, failures = documented(400, 401, 404, 408, 413, 422, 429, 500, 503), documented(401, 404, 422, 500, 503)
+    asked = documented(400, 401, 404, 408, 409, 413, 422, 429, 500, 501, 503)
+    failures = documented(401, 404, 409, 422, 500, 501, 503)
 
     def of_request(request: Request) -> tuple[Predicting, Callable[[], None]]:
         return of(str(request.path_params.get("loop", "")))
@@ -74,11 +75,11 @@ def _add(router: APIRouter, token: str, gate: Gate, most: int, of: Of) -> None:
     @router.post("/predict", dependencies=needs_token, responses=asked)
     async def predict(request: Request) -> dict[str, Any]:
         """A prediction for each task."""
-        gate.require_room()
-        body = await json_of(request, most)
-        tasks, template = _tasks(body), str(body.get("label_config") or "")
-        model = of_request(request)[0]
-        results = await gate.run(lambda until: model.predict(tasks, template, until))
+        with gate.admitted():
+            body = await json_of(request, most)
+            tasks, template = _tasks(body), str(body.get("label_config") or "")
+            model = of_request(request)[0]
+            results = await gate.work(lambda until: model.predict(tasks, template, until))
         return {"results": results, "model_version": next((r["model_version"] for r in results if "result" in r), "")}
 
     @router.post("/webhook")

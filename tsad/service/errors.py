@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
+from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from tsad.core.errors import (
@@ -19,6 +20,8 @@ from tsad.core.errors import (
     DatasetError,
     DetectorError,
     EmbeddingError,
+    EngineError,
+    FileNameError,
     InUseError,
     JobError,
     LabelError,
@@ -33,6 +36,7 @@ from tsad.core.errors import (
     TimeUpError,
     TooManyJobsError,
     TrackingError,
+    TrainingError,
     TsadError,
     UnexplainedError,
     UnknownJobError,
@@ -55,7 +59,8 @@ STATUSES: tuple[tuple[type[TsadError], int], ...] = (
     (UnknownNameError, 404), (UnknownPointError, 404), (UnknownLoopError, 404), (UnknownJobError, 404),
     (UnknownVersionError, 404), (TooManyJobsError, 429), (JobError, 409), (QueueError, 503), (ClaimError, 409),
     (RegistryError, 503), (TrackingError, 503), (SourceError, 503), (ReviewError, 422), (SeriesError, 422),
-    (ConfigError, 422), (DetectorError, 422), (UnexplainedError, 422), (LabelError, 422), (TimeUpError, 503),
+    (ConfigError, 422), (FileNameError, 422), (EngineError, 503), (DetectorError, 422), (TrainingError, 422),
+    (UnexplainedError, 422), (LabelError, 422), (TimeUpError, 503),
     (UploadTooLargeError, 413), (UploadError, 422), (InUseError, 409), (StorageError, 507), (LoopError, 409),
     (DatasetError, 422), (EmbeddingError, 422), (CacheError, 503), (MissingPackageError, 501),
 )  # fmt: skip
@@ -99,29 +104,49 @@ def install(app: FastAPI) -> None:
     """Every error of the application as that body; what nobody has foreseen tells nothing of the inside."""
 
     @app.exception_handler(TsadError)
-    async def named(request: Request, error: TsadError) -> JSONResponse:
+    async def named(request: Request, error: TsadError) -> Response:
         return _answer(request, error, status_of(error), error.headers if isinstance(error, RequestRefused) else {})
 
     @app.exception_handler(HTTPException)
-    async def of_http(request: Request, error: HTTPException) -> JSONResponse:
+    async def of_http(request: Request, error: HTTPException) -> Response:
         refusal = RequestRefused(error.status_code, str(error.detail), "See /openapi.json for what there is.")
         return _answer(request, refusal, error.status_code, dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
         # Not what was sent: it may hold a token.
         where = ", ".join(sorted({".".join(map(str, one["loc"])) for one in error.errors()}))
         refusal = RequestRefused(422, f"the request does not fit: {where}", "See /openapi.json.")
         return _answer(request, refusal, 422, {})
 
     @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+    async def unforeseen(request: Request, error: Exception) -> Response:
         log.error("%s %s: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
         return _answer(request, TsadError("something nobody has foreseen", "See the service's log."), 500, {})
 
 
-def _answer(request: Request, error: TsadError, status: int, headers: Mapping[str, str]) -> JSONResponse:
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>tsad: {code}</title>
+<link rel="stylesheet" href="/assets/page.css"><main><h1>{code}</h1><p class="error">{message}. {remedy}</p>
+<p><a href="/">Overview</a> <span class="quiet">request {request_id}</span></p></main></html>"""
+
+
+def _answer(request: Request, error: TsadError, status: int, headers: Mapping[str, str]) -> Response:
+    """As JSON; as a page where a browser has asked for one."""
     body = body_of(error)
     if status >= 500:
         log.warning("%s %s (%s): %s", request.method, request.url.path, body["request_id"], error)
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
+        page = PAGE.format(**{key: escape(str(value)) for key, value in body.items()})
+        return HTMLResponse(page, status, dict(headers))
     return JSONResponse(body, status, dict(headers))
+
+
+def table() -> list[tuple[str, int, str]]:
+    """Every error that an answer may name: its code (the command line's name of it, too), its status, what it means."""
+    kinds, found = [TsadError], list[type[TsadError]]()
+    while kinds:
+        kind = kinds.pop()
+        found.append(kind)
+        kinds += kind.__subclasses__()
+    own = [kind for kind in found if kind.__module__ == TsadError.__module__ and kind is not TsadError]
+    return sorted((kind.__name__, status_of(kind("")), (kind.__doc__ or "").partition("\n")[0]) for kind in own)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
-from tsad.core.errors import TsadError
+from tsad.core.errors import TsadError, UnknownJobError
 from tsad.jobs.folder import JobFolder
 from tsad.service.errors import RequestRefused
-from tsad.service.tail import ENDED, Tail, Told, pages
+from tsad.service.tail import ENDED, GONE, Tail, Told, pages
 
 log = logging.getLogger("tsad")
 
@@ -175,6 +175,8 @@ class Fanout:
         tail.looked_up, last = time.monotonic(), tail.last
         try:
             state = await run_in_threadpool(self._state, tail.job)
+        except UnknownJobError:
+            state = GONE
         except TsadError:
             return  # the store does not answer: the events alone tell
         if state in ENDED and tail.last == last:

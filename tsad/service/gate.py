@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from typing import TypeVar
 
 from tsad.core.serving import Bounds
@@ -35,18 +36,14 @@ class Gate:
         """Requests that wait or are worked on, with work that goes on though nobody waits for it any more."""
         return self._admitted + self._abandoned
 
-    async def run(self, work: Callable[[float], T]) -> T:
+    async def work(self, work: Callable[[float], T]) -> T:
         """What work that blocks gives, on a thread of its own; it is told until when (``time.monotonic()``).
 
         Raises:
-            RequestRefused: 429: too many wait already; 503: it took too long, or the service stops.
+            RequestRefused: as :meth:`turn`.
         """
-        with self.admitted():
-            return await self.work(work)
-
-    async def work(self, work: Callable[[float], T]) -> T:
-        """The same for a request that has a place; see :meth:`turn`."""
-        return await self.turn(lambda until: self._threads.submit(_contained, work, until))
+        context = copy_context()  # its thread logs with the ids of the request
+        return await self.turn(lambda until: self._threads.submit(context.run, _contained, work, until))
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -66,7 +63,7 @@ class Gate:
         """What work gives for a request that has a place: it waits for its turn.
 
         Raises:
-            RequestRefused: 503: as :meth:`run`.
+            RequestRefused: 503: it took too long, or the service stops.
         """
         until = time.monotonic() + self.bounds.seconds
         try:

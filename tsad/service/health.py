@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from tsad.service.site import Site
 
 
-def health(site: Site) -> APIRouter:
-    """``/health`` and ``/ready``."""
+def health(site: Site, parts: Mapping[str, Callable[[], bool]] | None = None) -> APIRouter:
+    """``/health`` and ``/ready``.
+
+    Args:
+        parts: of the service itself by name, and whether each works.
+    """
     router = APIRouter(tags=["operation"])
 
     @router.get("/health")
@@ -27,6 +32,7 @@ def health(site: Site) -> APIRouter:
     def ready() -> JSONResponse:
         """Each dependency by name: ``up``, or ``down`` in which case the status is 503."""
         states = {"store": _state(lambda: _store(site)), "label_studio": _state(lambda: _label_studio(site))}
+        states |= {name: "up" if works() else "down" for name, works in (parts or {}).items()}
         well = all(state != "down" for state in states.values())
         return JSONResponse({"status": "ready" if well else "not ready", "depends_on": states}, 200 if well else 503)
 

@@ -165,7 +165,7 @@ def live(training: Training) -> APIRouter:
     _figures(router, training)
     _stream(router, training)
 
-    @router.post("/training/control", responses=documented(400, 401, 404, 408, 409, 413, 422), openapi_extra={
+    @router.post("/training/control", responses=documented(400, 401, 403, 404, 408, 409, 413, 422), openapi_extra={
         "requestBody": {"required": True, "content": {"application/json": {"schema": ControlBody.model_json_schema()}}},
     })  # fmt: skip
     async def control(request: Request) -> dict[str, Any]:

@@ -9,14 +9,8 @@ from pathlib import Path
 
 from tsad.core.options import ServiceOptions
 from tsad.files.json_lines import JsonLines, logged_to
+from tsad.jobs.logs import MB, log_file
 from tsad.service.requests import access
-
-MB = 10**6
-
-
-def log_file(home: Path) -> Path:
-    """Where the log of the services of a store lies."""
-    return home / "service" / "logs" / "service.jsonl"
 
 
 @contextmanager

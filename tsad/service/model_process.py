@@ -27,6 +27,7 @@ import numpy.typing as npt
 import tsad
 from tsad.core import errors
 from tsad.core.errors import TsadError
+from tsad.core.labels import labelled, labels
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 
@@ -87,15 +88,20 @@ class ModelProcess:
     @contextmanager
     def running(self) -> Iterator[ModelProcess]:
         """The process, for as long as the block takes; what is asked at the end is not answered any more."""
-        keeper = threading.Thread(target=self._keep, name="tsad-models", daemon=True)
+        keepers = [
+            threading.Thread(target=self._keep, name="tsad-models", daemon=True),
+            threading.Thread(target=self._watch, name="tsad-models-watch", daemon=True),
+        ]  # fmt: skip
         self._start()
-        keeper.start()
+        for keeper in keepers:
+            keeper.start()
         try:
             yield self
         finally:
             self._closing.set()
             self._end()
-            keeper.join()
+            for keeper in keepers:
+                keeper.join()
 
     @property
     def pid(self) -> int | None:
@@ -106,6 +112,11 @@ class ModelProcess:
     def asked(self) -> int:
         """Requests that wait for their answer."""
         return len(self._asked)
+
+    @property
+    def writing(self) -> bool:
+        """Whether something is being sent: another message would wait."""
+        return self._writing.locked()
 
     def ask(
         self, kind: str, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]] = (), *, until: float
@@ -121,7 +132,8 @@ class ModelProcess:
         """
         number, future = next(self._numbers), Future[Frame]()
         future.set_running_or_notify_cancel()
-        data = Frame.of({**about, "kind": kind, "id": number, "until": until}, arrays).packed()
+        told = {**about, "kind": kind, "id": number, "until": until, "labels": dict(labels())}
+        data = Frame.of(told, arrays).packed()
         with self._lock:
             pipe = self._pipe
             if pipe is None:
@@ -172,21 +184,18 @@ class ModelProcess:
         """Until the pipe ends."""
         pipe = self._pipe
         assert pipe is not None
-        looked = time.monotonic()
-        try:
+        with suppress(EOFError, OSError):
             while True:
-                if pipe.poll(TICK):
-                    self._answered(Frame.unpacked(pipe.recv_bytes()))
-                if time.monotonic() - looked > TICK:
-                    looked = time.monotonic()
-                    self._end_what_hangs(looked)
-        except (EOFError, OSError):
-            return
+                self._answered(Frame.unpacked(pipe.recv_bytes()))
 
     def _answered(self, frame: Frame) -> None:
         about = frame.about
         if "states" in about:
             self.states = about["states"]
+            return
+        if "log" in about:
+            with labelled(**about["labels"]):
+                log.log(about["log"], "%s", about["text"])
             return
         with self._lock:
             asked = self._asked.pop(about["id"], None)
@@ -197,12 +206,15 @@ class ModelProcess:
         else:
             asked.future.set_result(frame)
 
-    def _end_what_hangs(self, now: float) -> None:
-        with self._lock:
-            hangs = any(now > asked.until + PATIENCE for asked in self._asked.values())
-        if hangs and self._process is not None:
-            log.error("a prediction goes on %.0f s after its time was up: its process is ended", PATIENCE)
-            self._process.kill()
+    def _watch(self) -> None:
+        """End the process where work does not end."""
+        while not self._closing.wait(TICK):
+            with self._lock:
+                hangs = any(time.monotonic() > asked.until + PATIENCE for asked in self._asked.values())
+            process = self._process
+            if hangs and process is not None:
+                log.error("a prediction goes on %.0f s after its time was up: its process is ended", PATIENCE)
+                process.kill()
 
     def _mourn(self) -> None:
         """The process is gone: what it was asked fails."""

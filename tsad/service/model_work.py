@@ -23,6 +23,7 @@ from tsad.core.context import Context
 from tsad.core.control import Silent
 from tsad.core.environment import set_environment
 from tsad.core.errors import TimeUpError, TsadError
+from tsad.core.labels import labelled, labels
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.loop.on_the_spot import OnTheSpot
@@ -45,6 +46,18 @@ class Notes(Silent):
         log.info("%s", text)
 
 
+class ToTheService(logging.Handler):
+    """Messages go over the pipe into the service's own log, with the ids of the request that they are of."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self._work = work
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See :class:`logging.Handler`."""
+        self._work.send(Frame({"log": record.levelno, "text": self.format(record), "labels": dict(labels())}))
+
+
 @dataclass(eq=False)
 class Work:
     """Answers the service's requests, each on a thread."""
@@ -58,6 +71,10 @@ class Work:
 
     def answer(self, frame: Frame) -> None:
         """Answer one request; an error of the work is an answer."""
+        with labelled(**frame.about["labels"]):
+            self._answer(frame)
+
+    def _answer(self, frame: Frame) -> None:
         about = frame.about
         try:
             require_time(about["until"])
@@ -66,8 +83,8 @@ class Work:
             made = Frame({"error": error_told(error)})
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             log.error("a request for %s failed: %s", about["kind"], type(error).__name__, exc_info=error)
-            made = Frame({"unforeseen": True, "error": error_told(TsadError("something nobody has foreseen"))})
-        self._send(Frame({**made.about, "id": about["id"]}, made.body))
+            made = Frame({"error": error_told(TsadError("something nobody has foreseen", "See the service's log."))})
+        self.send(Frame({**made.about, "id": about["id"]}, made.body))
         self.tell()
 
     def tell(self) -> None:
@@ -75,9 +92,9 @@ class Work:
         states = self.models.states()
         if states != self.told:
             self.told = states
-            self._send(Frame({"states": states}))
+            self.send(Frame({"states": states}))
 
-    def _send(self, frame: Frame) -> None:
+    def send(self, frame: Frame) -> None:
         with self.writing, suppress(OSError):  # the service is gone: so is this process, soon
             self.pipe.send_bytes(frame.packed())
 
@@ -167,10 +184,6 @@ def main(descriptor: int) -> None:
     """Answer until the service closes the pipe, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(os.umask(0o077) | 0o077)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.handlers[:], log.propagate = [handler], False
-    log.setLevel(logging.INFO)
     set_environment()
     pipe = Connection(descriptor)
     asked = Frame.unpacked(pipe.recv_bytes()).about
@@ -178,6 +191,8 @@ def main(descriptor: int) -> None:
     bench = workbench(settings(compose(words), words), Context(progress=Notes()))
     models = ReadyModels(bench, asked["most"], asked["seconds"])
     work = Work(models, PointStreams(bench.home / "service" / "points", asked["points"]), pipe)
+    log.handlers[:], log.propagate = [ToTheService(work)], False
+    log.setLevel(logging.INFO)
     threads = ThreadPoolExecutor(asked["threads"], thread_name_prefix="tsad-predict")
     threading.Thread(target=_follow, args=(work, asked), name="tsad-champions", daemon=True).start()
     with suppress(EOFError, OSError):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tsad.service.predictor import Predictor
     from tsad.service.site import Site
 
-FAILURES = documented(400, 401, 404, 408, 413, 415, 422, 429, 500, 503)
+FAILURES = documented(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503)
 COLUMNS = ("point_id", "start", "end", "score", "label", "note", "model_version")
 JSON_TYPE, CSV_TYPE = "application/json", "text/csv"
 
@@ -51,23 +51,28 @@ def predict(site: Site, predictor: Predictor) -> APIRouter:
         The parameters are for a body of CSV, read as the service's source reads files; the answer then has items. With
         ``Accept: text/csv`` it is a table of intervals.
         """
-        predictor.gate.require_room()
-        kind, body = _type_of(request, JSON_TYPE, CSV_TYPE), await body_of(request, most)
-        if kind == CSV_TYPE:
-            series = await run_in_threadpool(series_of_csv, body, point_id, site.bench)
-            question = Question(loop, version, AnswerParts(explain=explain), series, many=True)
-        else:
-            question = await read_aside(body, lambda data: question_of(parsed(PredictAsked, data)))
-        return await _answered(request, predictor, question)
+        with predictor.gate.admitted():  # before anything of it is read: so many bodies are held at once, and no more
+            kind, body = _type_of(request, JSON_TYPE, CSV_TYPE), await body_of(request, most)
+            if kind == CSV_TYPE:
+                series = await run_in_threadpool(series_of_csv, body, point_id, site.bench)
+                question = Question(loop, version, AnswerParts(explain=explain), series, many=True)
+            else:
+                question = await read_aside(body, lambda data: question_of(parsed(PredictAsked, data)))
+            return await _answered(request, predictor, question)
 
     @router.post("/predict/batch", responses={200: _ok(ANSWERS), **FAILURES}, openapi_extra=accepts(BatchAsked))
     async def batch(request: Request) -> Response:
         """What one version says of several series, in order; where one cannot be scored its item has ``error``."""
-        predictor.gate.require_room()
-        _type_of(request, JSON_TYPE)
-        body = await body_of(request, most)
-        question = await read_aside(body, lambda data: questions_of(parsed(BatchAsked, data)))
-        return await _answered(request, predictor, question)
+        with predictor.gate.admitted():
+            _type_of(request, JSON_TYPE)
+            body = await body_of(request, most)
+            question = await read_aside(body, lambda data: questions_of(parsed(BatchAsked, data)))
+            return await _answered(request, predictor, question)
+
+    @router.get("/predict/models", responses=documented(401, 500, 503))
+    def models() -> dict[str, Any]:
+        """Versions in memory, the last one asked for at the end; ``restarts`` of the process with them."""
+        return {"items": predictor.models(), "restarts": predictor.process.restarts}
 
     return router
 
@@ -78,7 +83,7 @@ async def _answered(request: Request, predictor: Predictor, question: Question) 
     if as_table and (question.wanted.scores or question.wanted.explain):
         found = "a table of intervals has no room for scores and explanations"
         raise RequestRefused(422, found, f"Ask for {JSON_TYPE}.")
-    body = await predictor.ask(question)
+    body = await predictor.turn(question)
     if not as_table:
         return Response(body, media_type=JSON_TYPE)
     return Response(await run_in_threadpool(_table, body), media_type=CSV_TYPE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -11,6 +12,7 @@ from tsad.service.loop_models import models_of
 from tsad.service.predict import predict
 from tsad.service.predict_lines import predict_lines
 from tsad.service.predictions import predictions
+from tsad.service.prometheus import Gauge
 from tsad.service.streaming import streaming
 
 if TYPE_CHECKING:
@@ -24,6 +26,20 @@ def of_predictions(site: Site, predictor: Predictor) -> list[APIRouter]:
         predict(site, predictor), predict_lines(site, predictor), streaming(site, predictor),
         predictions(predictor.history),
     ]  # fmt: skip
+
+
+def working(predictor: Predictor) -> dict[str, Callable[[], bool]]:
+    """The parts that predictions depend on, for ``/ready``."""
+    return {"models": lambda: predictor.process.pid is not None, "history": lambda: not predictor.history.problem}
+
+
+def predictions_counted(predictor: Predictor) -> Iterator[Gauge]:
+    """What Prometheus is told of predictions."""
+    inside, process = predictor.gate.inside, predictor.process
+    yield Gauge("tsad_predict_inside", "Requests for predictions that wait or are worked on", "", {"": inside})
+    about = "Times that the process with the models was started again"
+    yield Gauge("tsad_predict_restarts", about, "", {"": process.restarts})
+    yield Gauge("tsad_predictions_lost", "Predictions that could not be kept", "", {"": predictor.history.lost})
 
 
 def label_studio_backends(site: Site, predictor: Predictor) -> APIRouter:

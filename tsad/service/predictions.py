@@ -25,7 +25,7 @@ def predictions(history: PredictionHistory) -> APIRouter:
     """``GET`` and ``DELETE /predictions``."""
     router = APIRouter(tags=["predict"])
 
-    @router.get("/predictions", responses=documented(401, 422, 500))
+    @router.get("/predictions", responses=documented(401, 422, 500, 507))
     def listed(
         which: Annotated[PredictionFilter, Depends(_which)],
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -36,7 +36,7 @@ def predictions(history: PredictionHistory) -> APIRouter:
         state = {"problem": history.problem, "lost": history.lost}
         return {"items": items, "total": total, "limit": limit, "offset": offset, **state}
 
-    @router.delete("/predictions", responses=documented(401, 422, 500))
+    @router.delete("/predictions", responses=documented(401, 422, 500, 507))
     def pruned(before: date) -> dict[str, int]:
         """Delete the predictions of all days (UTC) before that one."""
         days, size = history.prune(before)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tsad.core.series import Series
-from tsad.service.asked import AppendAsked, Broken, Question
+from tsad.service.asked import AppendAsked, Broken, PredictAsked, Question, parsed, question_of
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
@@ -33,19 +33,14 @@ class Predictor:
     gate: Gate
     history: PredictionHistory
 
-    async def ask(self, question: Question) -> bytes:
-        """The answer to a question, as JSON; it is kept in the history.
+    async def turn(self, question: Question) -> bytes:
+        """The answer to a question that the gate has let in, as JSON; it is kept in the history.
 
         Raises:
-            RequestRefused: 429: too many ask; 503: it took too long, or the process has died.
+            RequestRefused: 503: it took too long, or the process has died.
             TsadError: of the work: no such loop or version, a series that the detector cannot score.
         """
-        with self.gate.admitted():
-            return await self.turn(question)
-
-    async def turn(self, question: Question) -> bytes:
-        """The same for a request that the gate has let in already."""
-        if question.points <= SMALL:
+        if question.points <= SMALL and not self.process.writing:
             frame = await self.gate.turn(lambda until: self._begin(question, until))
         else:
             frame = await self.gate.work(lambda until: self._begin(question, until).result())
@@ -53,13 +48,12 @@ class Predictor:
         return bytes(frame.body)
 
     async def append(self, asked: AppendAsked, series: Series) -> bytes:
-        """What the newest values of a point have changed, as JSON; see :meth:`ask`."""
+        """What the newest values of a point have changed, as JSON; see :meth:`turn`."""
         about = {
             "loop": asked.loop, "version": str(asked.version), "series": _told(series), "scores": asked.scores,
         }  # fmt: skip
         arrays = (series.timestamps, series.values)
-        with self.gate.admitted():
-            frame = await self.gate.turn(lambda until: self.process.ask("append", about, arrays, until=until))
+        frame = await self.gate.turn(lambda until: self.process.ask("append", about, arrays, until=until))
         self.history.keep(frame.about["kept"], "points")
         return bytes(frame.body)
 
@@ -74,6 +68,15 @@ class Predictor:
         if not frame.about["known"]:
             raise RequestRefused(404, f"nothing is held of {point_id}", "Its first values begin it.")
         return {"point_id": point_id, "loop": frame.about["loop"]}
+
+    def models(self) -> list[dict[str, Any]]:
+        """The versions that are held in memory; blocks.
+
+        Raises:
+            RequestRefused: 503: the process has died.
+        """
+        frame = self.process.ask("models", {}, until=time.monotonic() + self.gate.bounds.seconds).result()
+        return list(frame.about["models"])
 
     def _begin(self, question: Question, until: float) -> Future[Frame]:
         arrays = [a for one in question.series if isinstance(one, Series) for a in (one.timestamps, one.values)]
@@ -108,8 +111,15 @@ def predicting(site: Site) -> Iterator[Predictor]:
     )  # fmt: skip
     gate = Gate(bounds)
     history = PredictionHistory(site.home / "service" / "predictions", options.history_days)
+    warm_door()
     with history.written(), ModelProcess(setup).running() as process:
         try:
             yield Predictor(process, gate, history)
         finally:
             gate.close()
+
+
+def warm_door() -> None:
+    """Read a series as requests bring them: that loads libraries, which takes a second in which nobody is answered."""
+    for stamps in ("[1, 2, 3]", '["2026-01-01", "2026-01-02", "2026-01-03"]'):
+        question_of(parsed(PredictAsked, f'{{"timestamps": {stamps}, "values": [1, 2, 3]}}'))

@@ -38,8 +38,8 @@ def running(app: FastAPI, at: Address, grace: float = 30.0, connections: int = C
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="off",
-        ws="auto", ws_max_size=MESSAGE, timeout_graceful_shutdown=round(grace), limit_concurrency=connections,
-        timeout_keep_alive=30, backlog=BACKLOG,
+        ws="auto", ws_max_size=MESSAGE, ws_per_message_deflate=False, timeout_graceful_shutdown=round(grace),
+        limit_concurrency=connections, timeout_keep_alive=30, backlog=BACKLOG,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="tsad-service", daemon=True)
@@ -56,8 +56,10 @@ def running(app: FastAPI, at: Address, grace: float = 30.0, connections: int = C
 
 def _listener(at: Address) -> socket.socket:
     try:
-        family, kind, *_, where = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        family, kind, protocol, _, where = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
+        # With the protocol: asyncio sends small answers at once only on sockets that say they are TCP's, else each
+        # waits for the client's acknowledgement of its headers, 40 ms.
+        listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(where)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tsad.service.predictor import Predictor
     from tsad.service.site import Site
 
-FAILURES = documented(400, 401, 404, 408, 413, 422, 429, 500, 503)
+FAILURES = documented(400, 401, 404, 408, 409, 413, 422, 429, 500, 501, 503, 507)
 PointName = Annotated[str, Path(min_length=1, max_length=300)]
 
 
@@ -37,12 +37,12 @@ def streaming(site: Site, predictor: Predictor) -> APIRouter:
         So many of its newest values are held as ``service.stream_points`` says. Values of a time that is held replace
         those: the same request again changes nothing. Explanations are ``/predict``'s.
         """
-        predictor.gate.require_room()
-        body = await body_of(request, most)
-        asked, series = await read_aside(body, lambda data: _read(data, point_id))
-        return Response(await predictor.append(asked, series), media_type="application/json")
+        with predictor.gate.admitted():
+            body = await body_of(request, most)
+            asked, series = await read_aside(body, lambda data: _read(data, point_id))
+            return Response(await predictor.append(asked, series), media_type="application/json")
 
-    @router.delete("/predict/points/{point_id:path}", responses=documented(401, 404, 422, 500, 503))
+    @router.delete("/predict/points/{point_id:path}", responses=documented(401, 404, 409, 422, 500, 503))
     async def forget(point_id: PointName, loop: Annotated[str, Query(max_length=300)] = "") -> dict[str, Any]:
         """Forget what is held of a point: its next values begin it anew."""
         return await run_in_threadpool(predictor.forget, loop, point_id)

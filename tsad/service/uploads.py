@@ -43,18 +43,30 @@ RAW: dict[str, Any] = {"requestBody": {"required": True, "content": {"applicatio
 TransferId = Annotated[str, PathPart(pattern=ID, description="Of the transfer; the client chooses it.")]
 
 
+class Door:
+    """Where transfers arrive, and what lets them in."""
+
+    def __init__(self, site: Site) -> None:
+        self.site, self.most = site, int(site.options.upload_gb * GB)
+        self.transfers = Transfers(site.home / "service" / "uploads" / "incoming")
+        self._checking = CapacityLimiter(CHECKED_AT_ONCE)
+
+    async def through(self, bench: Workbench, place: Place, keys: str) -> JSONResponse:
+        """What has arrived, validated and kept; the answer says what it is like."""
+        uploaded = await to_thread.run_sync(lambda: kept(bench, place, self.most, keys), limiter=self._checking)
+        return answer(uploaded, 201, {"Location": f"/api/v1/uploads/{uploaded.registration.upload}"})
+
+
 def uploads(site: Site) -> APIRouter:
     """``POST /uploads``, ``PUT /uploads/{transfer}`` and how far they are."""
-    router, most = APIRouter(tags=["uploads"]), int(site.options.upload_gb * GB)
-    transfers = Transfers(site.home / "service" / "uploads" / "incoming")
-    entry = Entry(site, most, transfers, CapacityLimiter(CHECKED_AT_ONCE))
-    _forms(router, entry)
-    _parts(router, entry)
+    router, door = APIRouter(tags=["uploads"]), Door(site)
+    _forms(router, door)
+    _parts(router, door)
 
     @router.get("/uploads/{transfer}/progress", responses=documented(401, 404, 422))
     def progress(transfer: TransferId) -> JSONResponse:
         """How far a transfer is, and so where to go on with one that was cut."""
-        found = transfers.find(transfer)
+        found = door.transfers.find(transfer)
         if found is None:
             raise RequestRefused(404, f"there is no transfer {transfer}", "It is forgotten a day after it has ended.")
         return answer(found)
@@ -62,57 +74,34 @@ def uploads(site: Site) -> APIRouter:
     return router
 
 
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """Where uploads come in.
+def _forms(router: APIRouter, door: Door) -> None:
+    site, most, transfers = door.site, door.most, door.transfers
 
-    Attributes:
-        most: bytes of one, unpacked. checking: so many are taken through the door at a time.
-    """
-
-    site: Site
-    most: int
-    transfers: Transfers
-    checking: CapacityLimiter
-
-    async def bench(self, loop: str) -> Workbench:
-        """The workbench whose source says how files are read. Raises ConfigError: no loop can be called so."""
-        return await run_in_threadpool(of_loop, self.site, loop)
-
-    async def received(self, request: Request, place: Place) -> str:
-        """The form's files are in the place; gives the keys of the source that came with them."""
-        receiver = Receiver(request.headers.get("content-type", ""), place.files, self.most, frozenset({"source"}))
-        try:
-            async for piece in pieces(request):
-                await run_in_threadpool(receiver.feed, piece)
-            receiver.finish()
-        finally:
-            receiver.close()
-        return receiver.fields.get("source", "")
-
-    async def keep(self, bench: Workbench, place: Place, keys: str) -> JSONResponse:
-        """What is in the place, taken through the door."""
-        uploaded = await to_thread.run_sync(lambda: kept(bench, place, self.most, keys), limiter=self.checking)
-        return answer(uploaded, 201, {"Location": f"/api/v1/uploads/{uploaded.registration.upload}"})
-
-
-def _forms(router: APIRouter, entry: Entry) -> None:
     @router.post("/uploads", status_code=201, openapi_extra=FORM, responses=documented(*REFUSALS))
     async def post(
         request: Request, transfer: Annotated[str | None, Query(pattern=ID)] = None, loop: LoopName = ""
     ) -> JSONResponse:
         """Hand in CSV files, gzipped ones, or zip files of them, as a form; the answer says what each is like."""
-        bench = await entry.bench(loop)
-        check_length(request, entry.most, SLACK)
+        bench = await run_in_threadpool(of_loop, site, loop)
+        check_length(request, most, SLACK)
         async with (
-            contextmanager_in_threadpool(entry.transfers.working(transfer)) as place,
+            contextmanager_in_threadpool(transfers.working(transfer)) as place,
             contextmanager_in_threadpool(refusals(place)),
         ):
             await run_in_threadpool(place.begin, "", _length(request))
-            return await entry.keep(bench, place, await entry.received(request, place))
+            receiver = Receiver(request.headers.get("content-type", ""), place.files, most, frozenset({"source"}))
+            try:
+                async for piece in pieces(request):
+                    await run_in_threadpool(receiver.feed, piece)
+                receiver.finish()
+            finally:
+                receiver.close()
+            return await door.through(bench, place, receiver.fields.get("source", ""))
 
 
-def _parts(router: APIRouter, entry: Entry) -> None:
+def _parts(router: APIRouter, door: Door) -> None:
+    site, most, transfers = door.site, door.most, door.transfers
+
     @router.put(
         "/uploads/{transfer}", status_code=201, openapi_extra=RAW,
         responses={202: {"description": "More is to come"}, **documented(*REFUSALS, 416)},
@@ -123,19 +112,19 @@ def _parts(router: APIRouter, entry: Entry) -> None:
         content_range: Annotated[str | None, Header(description="bytes FIRST-LAST/TOTAL of this part.")] = None,
     ) -> JSONResponse:  # fmt: skip
         """Hand in one file in parts, each with its ``Content-Range``; one that was cut goes on where it stands."""
-        bench = await entry.bench(loop)
+        bench = await run_in_threadpool(of_loop, site, loop)
         begin, total = _range(content_range) if content_range is not None else (0, _length(request))
-        part = FilePart(plain_name(name), begin, total, entry.most)
-        check_length(request, entry.most)
-        if total is not None and total > entry.most:
-            raise too_large(name, entry.most)
-        async with contextmanager_in_threadpool(entry.transfers.working(transfer)) as place:
+        part = FilePart(plain_name(name), begin, total, most)
+        check_length(request, most)
+        if total is not None and total > most:
+            raise too_large(name, most)
+        async with contextmanager_in_threadpool(transfers.working(transfer)) as place:
             received = await _appended(request, place, part)
             if total is not None and received < total:
                 stands = await run_in_threadpool(place.say, RECEIVING)
                 return answer(stands, 202, {"Range": f"bytes=0-{received - 1}"})
             async with contextmanager_in_threadpool(refusals(place)):
-                return await entry.keep(bench, place, source)
+                return await door.through(bench, place, source)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tsad.core.serving import Standing, Verbs
 from tsad.jobs.folder import JobFolder
 from tsad.service.access import token_needed
 from tsad.service.app import make_app
+from tsad.service.counts import counted
 from tsad.service.data import data
 from tsad.service.exports import exports
 from tsad.service.fanout import Fanout
@@ -22,9 +23,9 @@ from tsad.service.live import Training, live
 from tsad.service.logs import logging_to_file
 from tsad.service.loops import Looking, loops
 from tsad.service.page.pages import page
-from tsad.service.prediction import label_studio_backends, of_predictions
+from tsad.service.prediction import label_studio_backends, of_predictions, predictions_counted, working
 from tsad.service.predictor import Predictor, predicting
-from tsad.service.prometheus import Figures, Gauge, prometheus
+from tsad.service.prometheus import Figures, prometheus
 from tsad.service.queue import queue
 from tsad.service.requests import log_access
 from tsad.service.results import results
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from tsad.jobs.board import JobBoard
 
 PREFIX = "/api/v1"
-STATES = ("pending", "running", "paused", "succeeded", "failed", "stopped")
 
 
 @contextmanager
@@ -66,7 +66,8 @@ def whole_service(standing: Standing, bench: Workbench, verbs: Verbs) -> Iterato
 def _application(site: Site, board: JobBoard, fanout: Fanout, predictor: Predictor) -> FastAPI:
     """All routers, what wants the token apart from what does not."""
     needs_token, token = [Depends(token_needed(site.standing.token))], site.standing.token
-    looking, figures = Looking(site), Figures({"jobs": lambda: _counted(board)})
+    looking = Looking(site)
+    figures = Figures({**counted(board, fanout), "predictions": lambda: predictions_counted(predictor)})
     training = Training(board, fanout, lambda job: JobFolder(site.home, job))
     api = APIRouter(prefix=PREFIX, dependencies=needs_token)
     work = (loops(looking), jobs(board), results(board), live(training), *of_predictions(site, predictor))
@@ -77,15 +78,10 @@ def _application(site: Site, board: JobBoard, fanout: Fanout, predictor: Predict
         others.include_router(router)
     heard = (log_access, figures.answered)
     socket = sockets(training, token, f"{PREFIX}/ws")
-    return make_app(health(site), api, others, label_studio_backends(site, predictor), socket, heard=heard)
+    well, backends = health(site, working(predictor)), label_studio_backends(site, predictor)
+    return make_app(well, api, others, backends, socket, heard=heard)
 
 
 def _of_data(site: Site) -> list[APIRouter]:
     """What lies in the store and in its sources."""
     return [data(site), uploads(site), series(site), queue(site), exports(site)]
-
-
-def _counted(board: JobBoard) -> Iterator[Gauge]:
-    """Jobs for Prometheus, by their state."""
-    counts = {state: float(board.list(state=state, limit=1)[1]) for state in STATES}
-    yield Gauge("tsad_jobs", "Jobs by state", "state", counts)

@@ -71,7 +71,6 @@ class JobRecord:
         exit: how it ended, in words. error: ``code``, ``message`` and ``remedy``.
         process: of the newest attempt, see :func:`~tsad.tracking.claims.this_process`.
         claim: of the newest attempt; ``None`` = it was never begun. closed: whether that one has ended by itself.
-        asked: what a job on another host was asked to do, as text.
     """
 
     id: str
@@ -241,9 +240,9 @@ class JobRuns(Experiment):
         except TrackingError:
             return None
 
-    def ask(self, job_id: str, asked: str) -> None:
-        """Leave a word for a job of another host, which has no folder here."""
-        self._tag(job_id, {"asked": asked})
+    def say(self, job_id: str, words: Mapping[str, str]) -> None:
+        """Leave words of a job for other hosts, which have not its folder."""
+        self._tag(job_id, words)
 
     def delete(self, job_id: str) -> None:
         """Delete the job's run, as MLflow deletes: it can be restored there."""

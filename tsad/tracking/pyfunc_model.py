@@ -15,9 +15,9 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -65,7 +65,7 @@ class AnyDetector(Protocol):
 class AnyProposer(Protocol):
     """What makes proposals of a detector's scores; built like the detector."""
 
-    def under(self, origin: Origin) -> Proposing: ...
+    def under(self, origin: Origin, language: Literal["en", "zh"] = "en") -> Proposing: ...
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class LoadedVersion:
         threshold_options: how its scores become intervals, where there is no proposer.
         proposer: what makes calibrated proposals of a detector's scores; ``None`` = points above the threshold.
         adapter: peft folder; ``None`` for an unadapted base.
+        language: of the notes that people read beside proposals, en | zh.
     """
 
     detector: Any
@@ -86,6 +87,7 @@ class LoadedVersion:
     origin: Origin
     adapter: Path | None
     proposer: AnyProposer | None = None
+    language: Literal["en", "zh"] = "en"
     _keep: object = field(default=None, repr=False, compare=False)  # a temporary folder lives as long as this does
 
     def score(self, series: Sequence[Series]) -> list[FloatArray]:
@@ -100,7 +102,7 @@ class LoadedVersion:
     def proposing(self) -> Proposing:
         """What its detector proposes by."""
         if self.proposer is not None:
-            return self.proposer.under(self.origin)
+            return self.proposer.under(self.origin, self.language)
         return PointThreshold(self.threshold, self.threshold_options, self.origin)
 
 
@@ -255,10 +257,7 @@ def load_version(registry: Registry, version: Version, *, allowed: Collection[st
             "Somebody has changed its files: restore them from a backup, or go back with `tsad rollback`.",
         )
     loaded = load_folder(model / "artifacts" / DETECTOR, model / "artifacts" / ADAPTER, version.label, allowed)
-    return LoadedVersion(
-        loaded.detector, loaded.threshold, loaded.threshold_options, loaded.origin, loaded.adapter, loaded.proposer,
-        keep,
-    )
+    return replace(loaded, _keep=keep)
 
 
 def load_folder(

@@ -13,15 +13,19 @@ from tsad.config.workbench import Workbench
 from tsad.core.control import StopRequested
 from tsad.core.errors import TsadError
 from tsad.core.hosts import is_loopback
+from tsad.core.masking import mask_urls
 from tsad.core.option_model import Options, Refusal
 from tsad.core.results import Result
 from tsad.core.serving import Address, Bounds, Standing
 from tsad.files.secret import kept_secret, secret_in
+from tsad.jobs.board import JobBoard
+from tsad.jobs.dispatch import Dispatcher
 from tsad.loop.hearing import serving
 from tsad.loop.hints import Hints
 from tsad.loop.live_champion import LiveChampion
 from tsad.loop.on_the_spot import OnTheSpot
 from tsad.loop.watching import named_for_watching
+from tsad.verbs.asking import Asking
 from tsad.verbs.console import Console
 
 WAITS = True  # no line now and then
@@ -32,7 +36,7 @@ MB = 10**6
 class ServeKeys(Options):
     """Own keys of ``tsad serve``."""
 
-    only: Literal["", "backend"]
+    only: Literal["", "backend", "worker"]
     host: str
     port: int = Field(ge=0, le=65535)
     token_env: str
@@ -90,7 +94,15 @@ class SiteUp(Result):
     open: bool
 
 
-def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp | SiteUp:
+@dataclass(frozen=True, eq=False)
+class WorkerUp(Result):
+    """A host that works on jobs and answers nothing; the queues that it takes them from, one entry for each place."""
+
+    queue: str
+    slots: tuple[str, ...]
+
+
+def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp | SiteUp | WorkerUp:
     """Serve until Ctrl-C or SIGTERM; what is being answered then is answered.
 
     Raises:
@@ -100,6 +112,8 @@ def run(bench: Workbench, keys: ServeKeys, console: Console) -> ServeUp | SiteUp
     """
     if not keys.only:
         return _whole(bench, keys, console)
+    if keys.only == "worker":
+        return _worker(bench, console)
     bench = named_for_watching(bench)
     token, place = _token(bench, keys.token_env)
     champion, hints = LiveChampion(bench, keys.poll_seconds), Hints(bench.home, bench.loop.name)
@@ -132,6 +146,18 @@ def _whole(bench: Workbench, keys: ServeKeys, console: Console) -> SiteUp:
     return up
 
 
+def _worker(bench: Workbench, console: Console) -> WorkerUp:
+    board = JobBoard(bench, Asking())
+    board.queues.check()
+    dispatcher = Dispatcher(board)
+    with dispatcher.dispatching():
+        up = WorkerUp(mask_urls(bench.service.queue) or "the store's own", tuple(s.name for s in dispatcher.slots))
+        console.answer(up, _present_worker)
+        _until_stopped(bench, console)
+    board.close()
+    return up
+
+
 def _until_stopped(bench: Workbench, console: Console) -> None:
     try:
         while True:
@@ -147,6 +173,10 @@ def _token(bench: Workbench, variable: str) -> tuple[str, str]:
         path = bench.home / "service" / "token"
         return kept_secret(path), str(path)
     return secret_in(variable, "token_env", ": one is made and kept in the store"), f"${variable}"
+
+
+def _present_worker(up: WorkerUp, console: Console) -> None:
+    console.say(f"works on jobs of the queue {up.queue}: {', '.join(up.slots) or 'none'}   (Ctrl-C ends it)")
 
 
 def _present_site(up: SiteUp, console: Console) -> None:

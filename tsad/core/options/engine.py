@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from tsad.core.option_model import Options, Refusal
+from tsad.core.option_model import Options
+from tsad.core.urls import http_address
 
+EXAMPLE = "http://127.0.0.1:8000/v1"  # of an address
 # What versions and configs stand for that are older than the group.
 IN_PROCESS: dict[str, Any] = {
     "kind": "transformers", "url": "", "model": "", "token_env": "", "timeout": 60.0, "retries": 2, "logprobs": True,
 }  # fmt: skip
-ADDRESS: dict[str, Any] = {"url": "", "token_env": ""}  # of a version that is kept: where the server is, is not its own
+# How a server is reached, which is no part of a version: where it is, and how patiently it is asked.
+REACHED: dict[str, Any] = {key: IN_PROCESS[key] for key in ("url", "token_env", "timeout", "retries")}
 
 
 class EngineOptions(Options):
@@ -41,17 +43,13 @@ class EngineOptions(Options):
     @field_validator("url")
     @classmethod
     def _address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if "@" in url or parts.query:  # before anything is said of it: it may hold a password
-            raise Refusal("{key} holds a login or a query", "Put the token into the variable that token_env names.")
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise Refusal("{key} is {0}", "It is an address such as http://127.0.0.1:8000/v1.", url)
-        return url.rstrip("/")
+        return http_address(url, EXAMPLE, "Put the token into the variable that token_env names.")
 
 
 def without_address(engine: Mapping[str, Any]) -> dict[str, Any]:
-    """What a registered version keeps of its engine: which model answered, not where.
+    """What a registered version keeps of its engine: which model answered, not where, nor how long it was waited for.
 
-    Who can write to a store must not choose where a token is sent; and servers move.
+    Who can write to a store must not choose where a token is sent; and servers move. Its answers are the same however
+    often they were asked for, so what is kept of them and the version's hash do not depend on it.
     """
-    return {**engine, **ADDRESS}
+    return {**engine, **REACHED}

@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from tsad.core.option_model import Options, Refusal
+
+
+class Schedule(Options):
+    """One of ``service.schedules``: a job that is submitted by the clock."""
+
+    cron: str
+    verb: str
+    overrides: list[str] = Field(default=[])
+
+    @field_validator("cron")
+    @classmethod
+    def _a_time(cls, cron: str) -> str:
+        try:
+            due_at(cron, datetime.now(UTC))
+        except ValueError as error:
+            found = "{key} is {0}, which is no time of cron: {1}"
+            remedy = "Give minute, hour, day, month and weekday, e.g. '0 6 * * 1-5'."
+            raise Refusal(found, remedy, cron, error) from None
+        return cron
+
+
+def due_at(cron: str, minute: datetime) -> bool:
+    """Whether a time of cron is that minute, UTC; where both day and weekday are given, both have to fit.
+
+    Raises:
+        ValueError: it is no time of cron.
+    """
+    from huey import crontab
+
+    fields = cron.split()
+    if len(fields) != 5:
+        raise ValueError(f"it has {len(fields)} fields, not 5")
+    minutes, hours, days, months, weekdays = fields
+    return bool(crontab(minutes, hours, days, months, weekdays, strict=True)(minute))
 
 
 class ServiceOptions(Options):
@@ -18,6 +53,7 @@ class ServiceOptions(Options):
     attempts: int = Field(ge=1)
     stop_seconds: float = Field(gt=0)
     spare: bool
+    schedules: list[Schedule]
     roots: list[str]
     upload_gb: float = Field(gt=0)
     models_mb: float = Field(gt=0)

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tsad.core.option_model import Options, Refusal
 from tsad.core.options.duration import Duration
+from tsad.core.urls import http_address
 
 
 class WatchOptions(Options):
@@ -26,10 +27,8 @@ class WatchOptions(Options):
 
     @field_validator("url")
     @classmethod
-    def _an_address(cls, url: str) -> str:
-        if url and not url.startswith(("http://", "https://")):
-            raise Refusal("{key} is {0}", "It starts with http:// or https://.", repr(url))
-        return url.rstrip("/")
+    def _address(cls, url: str) -> str:
+        return http_address(url, "https://tsad.example.org", "The webhook's secret travels in a header: leave it out.")
 
     @model_validator(mode="after")
     def _heard_somewhere(self) -> WatchOptions:

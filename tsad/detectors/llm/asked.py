@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from tsad.core.errors import DetectorError
 from tsad.core.intervals import confidence_along, merge, point_ends
 from tsad.core.option_model import Options, Refusal
-from tsad.core.options.engine import IN_PROCESS, EngineOptions, without_address
+from tsad.core.options.engine import IN_PROCESS, REACHED, EngineOptions, without_address
 from tsad.core.options.prompt import PromptOptions
 from tsad.core.series import Series
 from tsad.core.types import ANOMALY, FloatArray, Interval
@@ -121,9 +121,8 @@ class AskedDetector(Detector):
         own = self.settings.engine
         if not own.kind == engine.kind == "openai":
             return self
-        reached = {"url": engine.url, "token_env": engine.token_env, "timeout": engine.timeout,
-                   "retries": engine.retries}  # fmt: skip
         other = self._twin()
+        reached = {key: getattr(engine, key) for key in REACHED}
         other.settings = self.settings.model_copy(update={"engine": own.model_copy(update=reached)})
         return other
 

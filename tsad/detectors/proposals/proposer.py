@@ -16,7 +16,7 @@ from tsad.core.intervals import intervals_to_runs, runs_to_intervals
 from tsad.core.protocols import Examining
 from tsad.core.series import Series
 from tsad.core.types import BoolArray, Detection, FloatArray, IntArray, Interval, Origin, Proposal
-from tsad.detectors.evidence.examined import Examined, Opinion
+from tsad.detectors.evidence.examined import Examined
 from tsad.detectors.proposals.boundaries import USUAL, Margins, best_pairs, drawn_inside, learned_margins, widened
 from tsad.detectors.proposals.calibrator import Calibrator, from_json, logit, mixed, sigmoid, to_json, trust
 from tsad.detectors.proposals.candidates import Candidates, find_candidates
@@ -24,6 +24,8 @@ from tsad.detectors.proposals.choose import USUAL_GAP, Rated, best_threshold, jo
 from tsad.detectors.proposals.features import committee, memory
 from tsad.detectors.proposals.features.context import day_of
 from tsad.detectors.proposals.features.table import FIRST_EDITION, features_of
+from tsad.detectors.proposals.notes import with_reasons, with_votes
+from tsad.detectors.proposals.reasons import Language
 from tsad.files.hashing import digest_of_text
 
 if TYPE_CHECKING:
@@ -127,9 +129,9 @@ class Proposer(ProposerBase):
         runs, probability = propose(Rated(rated.runs[left], rated.probability[left]), level, self.gap)
         return widened(runs, self.margins, total, rated.runs[~left]), probability
 
-    def under(self, origin: Origin) -> CalibratedProposing:
-        """What :meth:`Detector.detect` proposes by."""
-        return CalibratedProposing(self, origin)
+    def under(self, origin: Origin, language: Language = "en") -> CalibratedProposing:
+        """What :meth:`Detector.detect` proposes by; language: of the notes."""
+        return CalibratedProposing(self, origin, language)
 
     def rejected(self, point_id: str, timestamps: IntArray, runs: IntArray) -> BoolArray:
         """Which candidates lie, by more than half, where people have looked and said no. timestamps [T] ns UTC. [K]."""
@@ -153,6 +155,7 @@ class CalibratedProposing:
 
     proposer: Proposer
     origin: Origin
+    language: Language = "en"
 
     @property
     def threshold(self) -> float:
@@ -172,28 +175,15 @@ class CalibratedProposing:
         else:
             proposed, candidates = (_with_kind(one, said, examined) for said in (proposed, candidates))
         if examined.opinions:
-            proposed, candidates = (_with_votes(one, said, examined.opinions) for said in (proposed, candidates))
+            proposed = with_reasons(one, proposed, examined, self.language)
+            proposed, candidates = (
+                with_votes(one, said, examined.opinions, self.language) for said in (proposed, candidates)
+            )
         scores = examined.scores if scored else None
         opinions = tuple(Proposal(o.intervals, replace(self.origin, detector=o.name)) for o in examined.opinions)
         return Detection(
             one.point_id, scores, proposed, self.origin, self.threshold, candidates, examined.state, opinions
         )
-
-
-def _with_votes(
-    series: Series, intervals: Sequence[Interval], opinions: Sequence[Opinion]
-) -> tuple[Interval, ...]:
-    """The intervals with what each member says of them, and a language model why, at the end of their notes."""
-    runs = intervals_to_runs(intervals, series.timestamps)
-    voted = []
-    for interval, (start, stop) in zip(intervals, runs, strict=True):
-        told = ((o.name, o.vote(int(start), int(stop)), o.reason(interval.start, interval.end)) for o in opinions)
-        votes = ", ".join(
-            f"{name} {'not asked' if vote is None else f'{vote:.0%}'}{f' ({reason})' if reason else ''}"
-            for name, vote, reason in told
-        )
-        voted.append(replace(interval, note="; ".join(text for text in (interval.note, votes) if text)))
-    return tuple(voted)
 
 
 def described(intervals: Sequence[Interval], own: Sequence[Interval]) -> tuple[Interval, ...]:

@@ -73,6 +73,11 @@ def reasons_of(series: Series, examined: Examined, run: tuple[int, int], languag
     Args:
         run: half-open positions. language: en | zh.
     """
+    return (*values_of(series, run, language), *rarest(series, examined, run, language)[:MOST])
+
+
+def rarest(series: Series, examined: Examined, run: tuple[int, int], language: Language = "en") -> tuple[str, ...]:
+    """Sentences on the evidence inside a stretch, the rarest first; arguments as for :func:`reasons_of`."""
     start, stop = run
     period = max((c.period.points for c in examined.channels), default=0.0)
     found: list[tuple[float, str]] = []
@@ -87,7 +92,7 @@ def reasons_of(series: Series, examined: Examined, run: tuple[int, int], languag
             text = (en if language == "en" else zh).format(v=f"{height:.1f}", p=round(period))
             found.append((height / 2, text))
     found.sort(key=lambda item: -item[0])
-    return (*values_of(series, run, language), *(text for _, text in found[:MOST]))
+    return tuple(text for _, text in found)
 
 
 def values_of(series: Series, run: tuple[int, int], language: Language = "en") -> tuple[str, ...]:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
 from tsad.core.callbacks import SECRET_HEADER, WEBHOOK_PATH
 from tsad.core.errors import ConfigError
+from tsad.core.hosts import is_loopback
 from tsad.review.label_studio.client import Client
 
 ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 TITLE, USER = "tsad", "tsad"
 TIMEOUT = 100.0  # seconds that Label Studio waits for a prediction
+REFUSED_WITHIN = 1.0  # seconds; who says nothing for so long may be there
+log = logging.getLogger("tsad")
 
 
 def add_webhook(client: Client, project: int, url: str, secret: str) -> None:
     """Have answers told to ``url``: the secret in a header of its own, nothing of what was answered; twice is once.
+
+    What killed watchers have left is taken away: an annotator's submit waits for every call that Label Studio makes.
 
     Raises:
         ConfigError: Label Studio calls no address of this kind.
@@ -24,6 +35,10 @@ def add_webhook(client: Client, project: int, url: str, secret: str) -> None:
     remedy = "Or leave it out: watch.webhook=false looks every watch.poll_seconds."
     number = _number(client, "webhooks", project, url + WEBHOOK_PATH)
     client.connect("webhooks", fields, number, _refused(client, url, remedy))
+    for other in client.connections("webhooks", project):
+        if _is_ours(other) and other["url"] != fields["url"] and _is_dead(client, str(other["url"])):
+            client.disconnect("webhooks", int(other["id"]))
+            log.info("the webhook %s, where nobody listens any more, is taken away", other["url"])
 
 
 def remove_webhook(client: Client, project: int, url: str) -> None:
@@ -52,6 +67,26 @@ def remove_backend(client: Client, project: int, url: str) -> None:
     number = _number(client, "ml", project, url)
     if number is not None:
         client.disconnect("ml", number)
+
+
+def _is_ours(webhook: Mapping[str, Any]) -> bool:
+    """Whether a watcher made it."""
+    return str(webhook["url"]).endswith(WEBHOOK_PATH) and SECRET_HEADER in (webhook.get("headers") or {})
+
+
+def _is_dead(client: Client, url: str) -> bool:
+    """Whether connections are refused there; who is silent, or cannot be asked from this machine, may be alive."""
+    to = urlsplit(url)
+    host = to.hostname or ""
+    if is_loopback(host) and not is_loopback(urlsplit(client.url).hostname or ""):
+        return False  # Label Studio's own machine, which is not this one
+    try:
+        socket.create_connection((host, to.port or (443 if to.scheme == "https" else 80)), REFUSED_WITHIN).close()
+    except ConnectionRefusedError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _number(client: Client, kind: str, project: int, url: str) -> int | None:

@@ -46,12 +46,16 @@ def champions(choice: Choice) -> tuple[Interval, ...]:
 
 
 def _noted(choice: Choice, own: Proposal) -> tuple[Interval, ...]:
-    """Its intervals; the note of each says who else proposes the very same points, how surely and as which kind."""
+    """Its intervals; the note of each says who else proposes the very same points, how surely and as which kind.
+
+    A committee's own note holds the votes of its members already, whose proposals bear its version.
+    """
     noted = []
     for interval in own.intervals:
         equal = [
             f"= {layer_name(p.origin)} {i.score:.2f} {'' if i.label in (ANOMALY, interval.label) else i.label}".rstrip()
-            for p in choice.proposals if p is not own
+            for p in choice.proposals
+            if p is not own and p.origin.model_version != choice.proposals[0].origin.model_version
             for i in p.intervals if _points(choice, i) == _points(choice, interval) != ()
         ]  # fmt: skip
         noted.append(replace(interval, note="; ".join(text for text in (interval.note, *equal) if text)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsad.core.errors import MissingPackageError, WeightsError
 from tsad.detectors.llm.chatts.tiny import PATCH
+from tsad.files.atomic import new_folder
 from tsad.files.locate import install_extra
 
 if TYPE_CHECKING:
@@ -18,18 +19,19 @@ LAYERS, EMBEDDING = 5, 16  # of the encoder, as in the published checkpoints
 
 
 def graft(language_model: Path, folder: Path, *, seed: int = 0) -> None:
-    """Write the checkpoint: config, tokenizer with ``<ts>`` and ``<ts/>``, weights in safetensors.
+    """Write the checkpoint, whole or not at all: config, tokenizer with ``<ts>`` and ``<ts/>``, weights in safetensors.
 
     The encoder starts by fan-in, with an output as large as the embeddings of words, so that the language model is not
     drowned before anything is learned.
 
     Args:
         language_model: a GGUF file of a Llama or Qwen model, or a folder as transformers writes it.
-        folder: of the checkpoint; made.
+        folder: of the checkpoint; made, and what was in it before is gone.
         seed: of the encoder's weights.
 
     Raises:
         WeightsError: no language model, or one of another family.
+        StorageError: disk full, read-only folder.
         MissingPackageError: a GGUF file without the package ``gguf``.
     """
     import torch
@@ -56,9 +58,9 @@ def graft(language_model: Path, folder: Path, *, seed: int = 0) -> None:
         raise WeightsError(f"{language_model} does not fit its own config: {', '.join(strange[:3])}", "Load it anew.")
     torch.manual_seed(seed)
     _wake_encoder(network, plain.get_input_embeddings().weight, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(folder)
-    network.to(torch.bfloat16).save_pretrained(folder)
+    with new_folder(folder) as fresh:  # half a checkpoint would be taken for a damaged one, or for one that is there
+        tokenizer.save_pretrained(fresh)
+        network.to(torch.bfloat16).save_pretrained(fresh)
 
 
 def _fields(plain: Any, tokenizer: Any) -> dict[str, Any]:

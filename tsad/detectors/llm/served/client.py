@@ -13,7 +13,9 @@ import httpx
 
 from tsad.core.errors import EngineError
 from tsad.core.hosts import is_loopback
-from tsad.core.options.engine import EngineOptions
+from tsad.core.option_model import Refusal
+from tsad.core.options.engine import EXAMPLE, EngineOptions
+from tsad.core.urls import http_address
 
 log = logging.getLogger("tsad")
 CONNECT_SECONDS = 5.0
@@ -44,7 +46,7 @@ class Server:
 
     def __init__(self, engine: EngineOptions, asked: str) -> None:
         self.engine, self.asked = engine, asked
-        self.url = engine.url or os.environ.get(URL_VARIABLE, "").rstrip("/")
+        self.url = engine.url or _url_of_environment()
         if not self.url:
             raise EngineError(
                 f"nobody says where the server is that has the model {engine.model}",
@@ -198,6 +200,14 @@ class Server:
             f"the server at {self.url} gave no answer within {self.engine.timeout:g} s",
             "Raise engine.timeout, lower detector.batch_size or detector.length, or see what keeps it.",
         )
+
+
+def _url_of_environment() -> str:
+    """The address for versions that no config goes with; "" for none."""
+    try:
+        return http_address(os.environ.get(URL_VARIABLE, ""), EXAMPLE, f"Put the token into {TOKEN_VARIABLE}.")
+    except Refusal as error:
+        raise EngineError(*error.in_words({"key": f"the environment variable {URL_VARIABLE}"})) from error
 
 
 def _nature(text: str) -> str:

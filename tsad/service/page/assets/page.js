@@ -2,17 +2,19 @@
 // Charts of iterations, curves of a job while it trains, and its log. Everything else is drawn by the server.
 (() => {
   const PANELS = [["loss", /loss/], ["quality", /f1|precision|recall|auc|vus|accuracy/], ["learning rate", /learning_rate/],
-    ["gradient norm", /grad/], ["speed", /per_second|seconds/], ["machine", /./]];
+    ["gradient norm", /grad/], ["speed", /per_second|seconds/], ["load, %", /percentage/], ["memory, MB", /megabytes/], ["others", /./]];
   const STROKES = ["#2f81f7", "#d29922", "#3fb950", "#f778ba", "#a371f7", "#ff7b72", "#56d4dd", "#9da7b3"];
   const WHOLE = [1, 2, 5].flatMap(n => [0, 1, 2, 3, 4, 5, 6].map(e => n * 10 ** e)).sort((a, b) => a - b); // no half steps
   const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const axis = label => ({ label, stroke: css("--fg"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line") } });
 
+  const short = v => v && (Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5) ? v.toExponential(1) : String(+v.toPrecision(4));
+
   function draw(host, x, series, label, height) {
     const names = Object.keys(series);
     const options = {
       width: Math.max(260, host.clientWidth), height, cursor: { drag: { setScale: false } },
-      scales: { x: { time: false } }, axes: [{ ...axis(label), incrs: WHOLE }, { ...axis(""), size: 62 }],
+      scales: { x: { time: false } }, axes: [{ ...axis(label), incrs: WHOLE }, { ...axis(""), size: 62, values: (_, ticks) => ticks.map(short) }],
       series: [{ label }, ...names.map((name, k) => ({
         label: name, stroke: STROKES[k % STROKES.length], width: 2, spanGaps: true, points: { show: x.length < 40, size: 6 },
         value: (_, v) => v == null ? "–" : Number(v).toPrecision(4) }))],
@@ -30,10 +32,13 @@
   // A job's figures: name -> step -> value; redrawn at most four times a second.
   function curves(host) {
     const job = host.dataset.job, figures = new Map(), charts = new Map(), state = document.getElementById("curves-state");
-    let waiting = false;
+    let waiting = false, newest = 0;
     const panel = name => PANELS.find(([, of]) => of.test(name))[0];
     function add(values) {
       const step = values.step ?? 0;
+      // Another training of the same job begins at the first step again; one that goes on from a checkpoint does not.
+      if ("loss" in values && step < newest / 2) for (const name of [...figures.keys()]) if (!name.startsWith("system/")) figures.delete(name);
+      if ("loss" in values) newest = step;
       for (const [name, value] of Object.entries(values.figures ?? values)) {
         if (name === "step" || typeof value !== "number") continue;
         if (!figures.has(name)) figures.set(name, new Map());
