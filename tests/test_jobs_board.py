@@ -337,6 +337,21 @@ def test_a_checkpoint_is_asked_once(board: JobBoard) -> None:
         work.answered(Said())
 
 
+@pytest.mark.parametrize("what", ["stop", "pause"])
+def test_who_asks_for_checkpoints_first_hears_of_the_rest_too(board: JobBoard, what: str) -> None:
+    """As training does at every step: the look for a checkpoint is not the one that a stop needs."""
+    job_id = submitted(board)
+    with pytest.raises(StopRequested), at_work(board, job_id) as work:
+        getattr(board, what)(job_id)
+        if what == "pause":
+            threading.Timer(0.6, board.stop, [job_id]).start()
+        for _ in range(20):
+            time.sleep(0.21)  # longer than what a look stands for
+            work.control.checkpoint_asked()
+            work.control.safe_point()
+    assert states(board, job_id) == ["running", *(["paused", "running"] if what == "pause" else []), "stopped"]
+
+
 def test_a_signal_from_elsewhere_is_no_end(board: JobBoard) -> None:
     job_id = submitted(board)
     for _ in range(4):  # more often than attempts count

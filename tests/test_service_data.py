@@ -105,6 +105,16 @@ def test_points_in_pages_between_two_moments(service: Service) -> None:
     assert own["values"] == [[0.0], [1.0]] and own["total"] == 400
 
 
+def test_points_of_a_loop_s_source(service: Service) -> None:
+    whole = got(service, "/source/points", loop="plant")
+    assert [p["point"] for p in whole["items"]] == ["U1.T0", "U1.T1", "U2.T2", "U2/温度"]
+    assert whole["items"][0]["source"].startswith("csv:") and whole["total"] == 4
+    assert [p["point"] for p in got(service, "/source/points", loop="plant", name="U2*", limit=1)["items"]] == ["U2.T2"]
+    assert {s["point"] for s in got(service, "/series", loop="plant")["items"]} == {p["point"] for p in whole["items"]}
+    service.refused(service.client.get("/source/points", params={"loop": "other"}), 404)
+    service.refused(service.client.get("/series", params={"loop": "other"}), 404)
+
+
 def test_points_that_cannot_be_had(service: Service) -> None:
     ask = service.client.get
     service.refused(ask("/series/nothing/points"), 404)

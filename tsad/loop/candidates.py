@@ -38,7 +38,7 @@ class IntervalSaid(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate(Result):
+class CandidateTold(Result):
     """An interval that a detector version proposes for a window of a queue.
 
     Attributes:
@@ -93,12 +93,14 @@ class WindowTold(Result):
     purpose: str
     probability: float
     usable: bool
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateTold, ...]
     answers: tuple[AnswerSaid, ...]
     intervals: tuple[IntervalSaid, ...]
 
 
-def candidates_of(reviews: Reviews, among: WindowFilter, least: float | None, most: float | None) -> list[Candidate]:
+def candidates_of(
+    reviews: Reviews, among: WindowFilter, least: float | None, most: float | None
+) -> list[CandidateTold]:
     """What is proposed for the windows that pass, with a score in ``[least, most)``, in the queues' order.
 
     Of ``among``, detector and version are those of each candidate, not the champion's alone.
@@ -148,11 +150,11 @@ def large_picture(bench: Workbench, choice: Choice) -> str:
     return overview_picture(choice, view_of(choice.window, options.max_channels), options)
 
 
-def _candidates(reviewed: ReviewedWindow, number: int) -> Sequence[Candidate]:
+def _candidates(reviewed: ReviewedWindow, number: int) -> Sequence[CandidateTold]:
     window = reviewed.window
     kind = window.series.time_kind
     return [
-        Candidate(
+        CandidateTold(
             window.window_id, window.point_id, format_time(item.start, kind), format_time(item.end, kind), item.label,
             item.score, item.note, proposal.origin.detector, proposal.origin.model_version, at == 0,
             reviewed.state.value, number,

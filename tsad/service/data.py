@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from tsad.service.answers import Limit, Offset, Sort, answer, in_order, page
+from tsad.service.answers import Limit, Offset, Sort, answer, asked_loop, in_order, page
 from tsad.service.errors import documented
 from tsad.service.json_bodies import Asked, asked, described
 from tsad.steps.about import DatasetAbout, ExportAbout, SeriesAbout, UploadAbout
@@ -28,7 +28,10 @@ Name = Annotated[str | None, Query(description="Name, or a pattern such as U1.*"
 FromSource = Annotated[
     str | None, Query(description="Part of, or a pattern for, what it was read from.", max_length=1000)
 ]
-OfLoop = Annotated[str | None, Query(description="Only those of this loop.", max_length=200)]
+OfLoop = Annotated[
+    str | None,
+    Query(description="Only those of this loop; series: of its source.", max_length=100, pattern=r"^[\w .\-]+$"),
+]
 Force = Annotated[bool, Query(description="Also what is in use, apart from what somebody cannot do without.")]
 DryRun = Annotated[bool, Query(description="Only say what would go.")]
 
@@ -62,15 +65,27 @@ def _lists(router: APIRouter, site: Site, kind: str) -> None:
     ) -> JSONResponse:  # fmt: skip
         def meant(asset: Asset) -> bool:
             called = name is None or any(name in (n,) or fnmatchcase(n, name) for n in (asset.name, *asset.also))
+            if kind == SERIES:
+                return called and asset.comes_from(source) and own in (None, asset.source)
             return called and asset.comes_from(source) and loop in (None, asset.loop.name if asset.loop else None)
 
+        own = _source_of(site, loop) if kind == SERIES and loop is not None else None
         there = [asset.about for asset in Inventory(site.bench).assets(kind) if meant(asset)]
         return page(in_order(there, sort, fields), limit, offset)
 
     router.add_api_route(
-        f"/{kind}", listed, methods=["GET"], name=f"list {kind}", responses=documented(401, 422, 503),
+        f"/{kind}", listed, methods=["GET"], name=f"list {kind}", responses=documented(401, 404, 422, 503),
         description=f"All {TITLES[kind]} that the store holds, in pages. Fields to sort by: {', '.join(fields)}.",
     )  # fmt: skip
+
+
+def _source_of(site: Site, loop: str) -> str:
+    """What a loop reads its series from, in words.
+
+    Raises:
+        UnknownLoopError: there is none of that name.
+    """
+    return asked_loop(site, loop).make_source().describe()
 
 
 def _tells(router: APIRouter, site: Site, kind: str) -> None:

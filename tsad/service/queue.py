@@ -15,7 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from tsad.core.reviews import Choice
-from tsad.loop.candidates import Candidate, candidates_of, large_picture, no_window, small_picture, window_told
+from tsad.loop.candidates import CandidateTold, candidates_of, large_picture, no_window, small_picture, window_told
 from tsad.loop.detect import DETECT
 from tsad.loop.opening import open_loop
 from tsad.loop.queue import queue_of
@@ -53,7 +53,7 @@ Score = Annotated[float | None, Query(ge=0, le=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
-class Filter:
+class QueueFilter:
     """Which windows; what is left out lets every window pass.
 
     Attributes:
@@ -77,7 +77,7 @@ class Filter:
         return dataclasses.replace(review_words(words).filter, detector=self.detector)
 
 
-Filtered = Annotated[Filter, Depends()]
+Filtered = Annotated[QueueFilter, Depends()]
 
 
 class Queues:
@@ -117,7 +117,7 @@ def queue(site: Site) -> APIRouter:
     """``/queue`` and ``/candidates``."""
     router, queues = APIRouter(tags=["review"]), Queues()
     windows = [field.name for field in dataclasses.fields(WindowStanding)]
-    fields = [field.name for field in dataclasses.fields(Candidate)]
+    fields = [field.name for field in dataclasses.fields(CandidateTold)]
 
     @router.get("/queue", responses=REFUSALS)
     def listed(among: Filtered, sort: Sort = None, limit: Limit = 50, offset: Offset = 0) -> JSONResponse:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse, Response
 
+from tsad.core.results import Result
 from tsad.plots.little import series_picture
-from tsad.service.answers import SVG, LoopName, answer, asked_loop, picture
+from tsad.service.answers import SVG, Limit, LoopName, Offset, answer, asked_loop, page, picture
 from tsad.service.errors import documented
 from tsad.steps.points import SeriesWanted, SpanWanted, points_of, preview_of, series_wanted
 
@@ -21,6 +23,14 @@ Moment = Annotated[str, Query(description="ISO 8601 (UTC where it names no zone)
 Upload = Annotated[str, Query(description="Read it from this upload.", max_length=100)]
 FromSource = Annotated[str, Query(description="Part of what it was read from, where several have it.", max_length=1000)]
 REFUSALS = documented(401, 404, 422, 503)
+
+
+@dataclass(frozen=True, eq=False)
+class PointName(Result):
+    """A point of a source, described in words."""
+
+    point: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,9 @@ Selected = Annotated[Which, Depends()]
 
 
 def series(site: Site) -> APIRouter:
-    """``/series/{point}/points``, ``/preview`` and ``/picture``."""
+    """``/series/{point}/points``, ``/preview`` and ``/picture``; ``/source/points``."""
     router = APIRouter(tags=["data"])
+    _names(router, site)
 
     def wanted(point: str, which: Which, span: SpanWanted) -> Series:
         bench = asked_loop(site, which.loop) if which.loop else site.bench
@@ -72,3 +83,18 @@ def series(site: Site) -> APIRouter:
         return picture(series_picture(found, found.labels or ()))
 
     return router
+
+
+def _names(router: APIRouter, site: Site) -> None:
+    @router.get("/source/points", responses=REFUSALS)
+    def names(
+        loop: LoopName = "", name: Annotated[str, Query(description="A pattern of points.", max_length=300)] = "",
+        limit: Limit = 50, offset: Offset = 0,
+    ) -> JSONResponse:  # fmt: skip
+        """Names of the points that a loop's source has, whether anything of them was read yet or not."""
+        source = asked_loop(site, loop).make_source()
+        try:
+            found = [PointName(p, source.describe()) for p in source.points() if not name or fnmatchcase(p, name)]
+        finally:
+            source.close()
+        return page(found, limit, offset)

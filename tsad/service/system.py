@@ -39,7 +39,7 @@ ASKED = ("index", "name", "memory.total", "memory.used", "utilization.gpu", "dri
 
 
 @dataclass(frozen=True, eq=False)
-class Device(Result):
+class Gpu(Result):
     """A GPU as nvidia-smi tells of it; ``None`` for what it does not tell.
 
     Attributes:
@@ -81,7 +81,7 @@ class SystemInfo(Result):
     disk: int
     disk_free: int
     packages: Mapping[str, str | None]
-    devices: tuple[Device, ...]
+    devices: tuple[Gpu, ...]
 
 
 class Devices:
@@ -89,9 +89,9 @@ class Devices:
 
     def __init__(self) -> None:
         self._lock, self._at = threading.Lock(), float("-inf")
-        self._found: tuple[Device, ...] = ()
+        self._found: tuple[Gpu, ...] = ()
 
-    def now(self) -> tuple[Device, ...]:
+    def now(self) -> tuple[Gpu, ...]:
         """As they were a moment ago."""
         with self._lock:
             if time.monotonic() - self._at > SECONDS:
@@ -111,7 +111,7 @@ def system(site: Site) -> APIRouter:
     return router
 
 
-def system_info(home: Path, found: tuple[Device, ...]) -> SystemInfo:
+def system_info(home: Path, found: tuple[Gpu, ...]) -> SystemInfo:
     """What this process runs on."""
     import psutil
 
@@ -136,7 +136,7 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def devices() -> tuple[Device, ...]:
+def devices() -> tuple[Gpu, ...]:
     """The GPUs as nvidia-smi tells of them; none where it is not there, or does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
@@ -147,13 +147,13 @@ def devices() -> tuple[Device, ...]:
     except (OSError, subprocess.TimeoutExpired):
         return ()
     rows = [[cell.strip() for cell in line.split(",")] for line in told.stdout.splitlines()]
-    return tuple(_device(row) for row in rows if told.returncode == 0 and len(row) == len(ASKED))
+    return tuple(_gpu(row) for row in rows if told.returncode == 0 and len(row) == len(ASKED))
 
 
-def _device(row: list[str]) -> Device:
+def _gpu(row: list[str]) -> Gpu:
     index, name, total, used, busy, driver = row
     memory, taken, share = (_number(text) for text in (total, used, busy))
-    return Device(
+    return Gpu(
         _number(index), name, None if memory is None else memory * MIB, None if taken is None else taken * MIB,
         None if share is None else share / 100, driver,
     )  # fmt: skip

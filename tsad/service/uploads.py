@@ -83,7 +83,7 @@ def _forms(router: APIRouter, door: Door) -> None:
     ) -> JSONResponse:
         """Hand in CSV files, gzipped ones, or zip files of them, as a form; the answer says what each is like."""
         bench = await run_in_threadpool(of_loop, site, loop)
-        check_length(request, most + SLACK)
+        check_length(request, most, SLACK)
         async with (
             contextmanager_in_threadpool(transfers.working(transfer)) as place,
             contextmanager_in_threadpool(refusals(place)),
@@ -169,13 +169,16 @@ async def pieces(request: Request) -> AsyncIterator[bytes]:
         yield bytes(held)
 
 
-def check_length(request: Request, most: int) -> None:
+def check_length(request: Request, most: int, slack: int = 0) -> None:
     """Refuse a body that says itself that it is larger, before any of it is read.
+
+    Args:
+        slack: bytes beside the files themselves.
 
     Raises:
         UploadTooLargeError: it is.
     """
-    if (length := _length(request)) is not None and length > most:
+    if (length := _length(request)) is not None and length > most + slack:
         raise too_large("the upload", most)
 
 
