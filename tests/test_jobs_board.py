@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from tsad.config.workbench import Workbench
 from tsad.core.control import Silent, StopRequested, Switch
 from tsad.core.errors import ConfigError, JobError, JobRefusedError, TooManyJobsError, TsadError, UnknownJobError
 from tsad.core.options.service import due_at
-from tsad.jobs import devices
+from tsad.files.locate import shipped
+from tsad.jobs import devices, words
 from tsad.jobs.board import JobBoard
 from tsad.jobs.courier import PROGRESS, carrying
 from tsad.jobs.folder import JobFolder, Progressing
@@ -182,7 +184,18 @@ def test_what_the_services_own_config_has_is_allowed(
 def test_names_that_ship_with_tsad_are_no_files(board: JobBoard) -> None:
     assert board.submit("detect", ["detector=chatts_tiny", "detector.weights=chatts_tiny", *SMALL]).new
     assert board.submit("ingest", ["experiment=demo"]).new
+    assert board.submit("train", ["adapter=none", "adapter.start_from=base", "sampling=mix", *SMALL]).new
     assert board.submit("iterate", ["loop.name=plant 7", "review.url=http://127.0.0.1:8080"]).new
+
+
+def test_every_key_that_names_a_file_is_known() -> None:
+    told = re.compile(r"folders? (for|of|that|with|where)|file (to|in)|a (PNG |CSV )?file|a CSV|where the files")
+    line = re.compile(r"^\s*(?P<key>\w+):.*?#\s*(?P<comment>.*)$")
+    keys = set()
+    for path in sorted(shipped("conf").rglob("*.yaml")):
+        matches = map(line.match, path.read_text(encoding="utf-8").splitlines())
+        keys |= {match["key"] for match in matches if match and told.search(match["comment"])}
+    assert {"root", "output", "weights", "path"} <= keys and keys <= words.PATHS
 
 
 def test_training_goes_to_the_gpu_that_has_least_to_do(board: JobBoard) -> None:
@@ -322,6 +335,21 @@ def test_a_checkpoint_is_asked_once(board: JobBoard) -> None:
         time.sleep(0.25)
         assert work.control.checkpoint_asked() and not work.control.checkpoint_asked()
         work.answered(Said())
+
+
+@pytest.mark.parametrize("what", ["stop", "pause"])
+def test_who_asks_for_checkpoints_first_hears_of_the_rest_too(board: JobBoard, what: str) -> None:
+    """As training does at every step: the look for a checkpoint is not the one that a stop needs."""
+    job_id = submitted(board)
+    with pytest.raises(StopRequested), at_work(board, job_id) as work:
+        getattr(board, what)(job_id)
+        if what == "pause":
+            threading.Timer(0.6, board.stop, [job_id]).start()
+        for _ in range(20):
+            time.sleep(0.21)  # longer than what a look stands for
+            work.control.checkpoint_asked()
+            work.control.safe_point()
+    assert states(board, job_id) == ["running", *(["paused", "running"] if what == "pause" else []), "stopped"]
 
 
 def test_a_signal_from_elsewhere_is_no_end(board: JobBoard) -> None:
@@ -586,3 +614,26 @@ def test_what_the_service_was_started_with_is_its_jobs_too(stocked: None, bench:
         board.close()
     assert job.loop == "other"
     assert job.overrides == ("threshold.default=0.9", "loop.name=other", *SMALL)
+
+
+def test_lists_follow_what_others_do(board: JobBoard, bench: Callable[..., Workbench]) -> None:
+    other = JobBoard(board.bench, Asking())
+    first = board.submit("ingest", SMALL).job.id
+    assert [job.id for job in board.list()[0]] == [first]
+    second = other.submit("clean", []).job.id
+    with at_work(other, first) as work:
+        assert [job.state for job in board.list()[0]] == ["pending", "running"]
+        work.answered(Said())
+    third = other.submit("ingest", SMALL).job.id
+    other.stop(third)  # begun and ended between two looks
+    assert [(job.id, job.state) for job in board.list()[0]] == [
+        (third, "stopped"), (second, "pending"), (first, "succeeded"),
+    ]  # fmt: skip
+    other.stop(second)
+    other.delete(second)  # open when it was seen
+    assert [job.id for job in board.list()[0]] == [third, first]
+    board.delete(first)
+    assert [job.id for job in board.list()[0]] == [third]
+    other.retry(third)
+    assert [job.state for job in board.list()[0]] == ["pending"]
+    other.close()

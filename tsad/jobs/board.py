@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tsad.files.hashing import digest_of_parts
 from tsad.jobs.courier import leave
 from tsad.jobs.devices import CPU, gpu_queue, gpus
 from tsad.jobs.folder import JobFolder
+from tsad.jobs.index import JobIndex
 from tsad.jobs.job import STOPPED_WORDS, Job, job_of
 from tsad.jobs.locks import held, job_lock, submitting
 from tsad.jobs.queues import JobQueues
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 TRAINING = ("iterate", "train", "pretrain", "learning_curve")  # verbs that go to a GPU where there is one
 ID_LENGTH = 32
+OPEN_SECONDS = 1.0  # for which one look at which jobs are open serves everybody
 MOST_WORDS, MOST_LENGTH = 200, 20_000  # overrides of a job, and their characters together
 
 
@@ -59,6 +62,10 @@ class JobBoard:
     woken: Callable[[], None] = lambda: None
     queues: JobQueues = field(init=False)
     _runs: JobRuns | None = field(init=False, default=None)
+    _index: JobIndex = field(init=False, default_factory=JobIndex)
+    _open: frozenset[str] = field(init=False, default=frozenset())
+    _looked: float = field(init=False, default=float("-inf"))
+    _looking: threading.Lock = field(init=False, default_factory=threading.Lock)
     _opening: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -108,15 +115,26 @@ class JobBoard:
         self, state: str = "", verb: str = "", loop: str = "", limit: int = 50, offset: int = 0
     ) -> tuple[list[Job], int]:
         """Jobs without their answers, newest first, and how many there are in all; "" = any."""
-        records = list(self.runs.newest(state, verb, loop))
+        records = [
+            record for record in self._index.records(self.runs)
+            if state in ("", record.state) and verb in ("", record.verb) and loop in ("", record.loop)
+        ]  # fmt: skip
         return [self._job(record, whole=False) for record in records[offset : offset + limit]], len(records)
+
+    def is_open(self, job_id: str) -> bool:
+        """Whether the job waits or is worked on, as of a second ago; one look at the store serves all who ask."""
+        with self._looking:
+            if time.monotonic() - self._looked > OPEN_SECONDS:
+                self._open = frozenset(record.id for record in self.runs.unended()[0] if record.open)
+                self._looked = time.monotonic()
+            return job_id in self._open
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
         from tsad.tracking.jobs import STATES
 
         found = dict.fromkeys(STATES, 0)
-        for record in self.runs.newest():
+        for record in self._index.records(self.runs):
             found[record.state] += 1
         return found
 
@@ -198,6 +216,7 @@ class JobBoard:
             if record is None or record.open:
                 raise JobError(f"job {job_id} has not ended", "Stop it first.")
             self.runs.delete(job_id)
+            self._index.forget(job_id)
             shutil.rmtree(JobFolder(self.home, job_id).path, ignore_errors=True)
 
     def log(self, job_id: str) -> Path | str:

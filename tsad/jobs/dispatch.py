@@ -85,7 +85,8 @@ class Dispatcher:
         """Take one job after the other while the slot is free."""
         while not self._stop.is_set():
             try:
-                job_id = self._board.queues.take(slot.queue) if self._free(slot) else None
+                some = not self._board.queues.empty(slot.queue) and self._free(slot)
+                job_id = self._board.queues.take(slot.queue) if some else None
                 if job_id is None:
                     self._work.wait(LOOK_SECONDS)
                     self._work.clear()

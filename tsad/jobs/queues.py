@@ -56,6 +56,11 @@ class JobQueues:
             text = _text(self._storage(queue).dequeue())
         return text if text is None or _ID.fullmatch(text) else None  # what else is there is not ours
 
+    def empty(self, queue: str) -> bool:
+        """Whether nothing waits; the cheapest question."""
+        with self._guarded():
+            return not self._storage(queue).queue_size()
+
     def waiting(self, queue: str) -> list[str]:
         """Ids that wait, the next one first; some of them may have been stopped meanwhile."""
         with self._guarded():

@@ -24,7 +24,6 @@ CLOSED = ("hydra", "tracking", "service", "task", "local")  # groups that are th
 # Keys whose value is a file or a folder, whatever it looks like; all others are taken for one where they look it.
 PATHS = {
     "root", "labels", "path", "output", "folder", "weights", "sets", "template", "kinds", "instruction", "validate_on",
-    "adapter", "base", "tokenizer", "second",
 }  # fmt: skip
 NAMES = {"weights", "sets", "template", "kinds", "instruction", "labels"}  # which may also name what ships with tsad
 _LOOKS = re.compile(r"^(?:[/\\~]|\.{1,2}(?:[/\\]|$)|[A-Za-z]:[\\/]|file:|sqlite(?:\+\w+)?:)|(?:^|[/\\])\.\.(?:[/\\]|$)")

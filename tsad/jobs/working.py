@@ -23,7 +23,7 @@ from tsad.core.errors import ClaimError, TsadError
 from tsad.core.results import Result
 from tsad.files.atomic import write_file
 from tsad.jobs.courier import carrying, fetch
-from tsad.jobs.folder import JobFolder, Progressing, ProgressPart
+from tsad.jobs.folder import Asked, JobFolder, Progressing, ProgressPart
 from tsad.jobs.job import PEOPLE_WORDS, STOPPED_WORDS, SUCCEEDED_WORDS
 from tsad.jobs.listening import JobListener
 from tsad.jobs.locks import held, job_lock, slot_lock
@@ -234,11 +234,13 @@ class JobControl(Switch):
         super().__init__()
         self._signals, self._folder, self._turned = signals, folder, turned
         self._looked, self._checkpoints, self._looking = 0.0, folder.asked().checkpoints, threading.Lock()
+        self._asked = Asked()  # at the last look, whoever took it
 
     def safe_point(self) -> None:
         """See :class:`~tsad.core.protocols.Control`."""
         self._signals.safe_point()
-        if time.monotonic() - self._looked < LOOK_SECONDS:
+        known = time.monotonic() - self._looked < LOOK_SECONDS
+        if known and not (self._asked.stop or self._asked.pause):
             return
         with self._looking:
             asked = self._look()
@@ -260,8 +262,8 @@ class JobControl(Switch):
                 self._look()
         return super().checkpoint_asked()
 
-    def _look(self) -> Any:
-        asked = self._folder.asked()
+    def _look(self) -> Asked:
+        asked = self._asked = self._folder.asked()
         if asked.checkpoints > self._checkpoints:
             self._checkpoints = asked.checkpoints
             self.checkpoint()

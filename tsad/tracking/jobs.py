@@ -143,16 +143,13 @@ class JobRuns(Experiment):
             raise TrackingError(f"the store has no job {job_id}", "It was deleted.")
         return record
 
-    def newest(self, state: str = "", verb: str = "", loop: str = "") -> Iterator[JobRecord]:
-        """Jobs, newest first, read page by page as they are asked for; "" = any.
+    def newest(self, since: int = 0) -> Iterator[JobRecord]:
+        """Jobs, newest first, read page by page as they are asked for.
 
         Args:
-            state, verb, loop: only those.
+            since: created at that time or later; ms since 1970 UTC.
         """
-        wanted = {"tsad.job.state": state, "tsad.job.verb": verb, LOOP: loop}
-        if any("'" in value for value in wanted.values()):  # no job has one
-            return
-        terms = [tag_is("tsad.kind", KIND), *(tag_is(key, value) for key, value in wanted.items() if value)]
+        terms = [tag_is("tsad.kind", KIND), *([f"attributes.start_time >= {since}"] if since else [])]
         for run in self._found(" AND ".join(terms), "attributes.start_time DESC"):
             if run.data.tags.get("tsad.job.state"):
                 yield record_of_run(run)

@@ -108,7 +108,7 @@ def _read(log: Path) -> str:
 def _present_list(answer: JobList, console: Console) -> None:
     console.table([_row(job) for job in answer.jobs], "jobs", spare=("overrides", "loop"))
     more = f" of {answer.total}" if answer.total > len(answer.jobs) else ""
-    console.say(f"{len(answer.jobs)}{more} jobs" if answer.total else "no job yet")
+    console.say(f"{len(answer.jobs)}{more} {'job' if answer.total == 1 else 'jobs'}" if answer.total else "no job yet")
 
 
 def _row(job: Job) -> dict[str, Any]:
