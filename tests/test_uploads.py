@@ -26,7 +26,7 @@ from tsad.service import uploads as module
 from tsad.service.app import make_app
 from tsad.service.receiving import Receiver
 from tsad.service.running import running
-from tsad.service.transfers import Transfers
+from tsad.service.transfers import CHECKING, Transfers
 from tsad.service.uploads import uploads
 from tsad.tracking.assets import upload_folders
 from tsad.tracking.store import open_store
@@ -283,6 +283,20 @@ def test_one_request_works_on_a_transfer_at_a_time(service: Service) -> None:
     with Transfers(incoming(service)).working(TRANSFER):
         body = service.refused(send(service, ("a.csv", csv_text()), params={"transfer": TRANSFER}), 409)
     assert body["code"] == "InUseError"
+
+
+def test_a_check_that_was_killed_is_told_and_may_be_begun_again(service: Service) -> None:
+    transfers, content = Transfers(incoming(service)), csv_text().encode()
+    with transfers.working(TRANSFER) as place:
+        place.begin("p.csv", len(content))
+        place.append("p.csv", 0, content)
+        place.say(CHECKING)
+        state = service.client.get(f"/uploads/{TRANSFER}/progress").json()
+        assert (state["state"], state["received"]) == ("checking", len(content)), "somebody works on it"
+    state = service.client.get(f"/uploads/{TRANSFER}/progress").json()
+    assert state["state"] == "refused" and "send it again" in state["problem"], "nobody does any more"
+    done = service.client.put(f"/uploads/{TRANSFER}?name=p.csv", content=content)
+    assert done.status_code == 201 and left(service) == []
 
 
 def test_transfers_that_nobody_comes_back_to_are_forgotten(service: Service) -> None:
