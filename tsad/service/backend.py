@@ -41,7 +41,7 @@ def backends(token: str, of: Of, gate: Gate, most: int) -> APIRouter:
     return router
 
 
-def _loop(loop: str) -> str:
+async def _loop(loop: str) -> str:
     """Declares the loop in the path."""
     return loop
 
