@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 from data_kit import Service, csv_text, served, zip_of
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import JobRefusedError
+from tsad.core.errors import JobRefusedError, UploadError, UploadTooLargeError
 from tsad.core.serving import Address
 from tsad.files import atomic
+from tsad.files.unpack import unpack
 from tsad.jobs.board import JobBoard
 from tsad.service import transfers as moving
 from tsad.service import uploads as module
@@ -325,3 +327,22 @@ def test_an_upload_that_is_cut_in_the_middle(bench: Make, monkeypatch: pytest.Mo
             assert stands is not None and stands.state == "receiving" and 1_000_000 <= stands.received <= 2_000_000
             assert stands.total == 5_000_000
         assert {p.parent.parent.name for p in left(service)} == {"part-close-0", "part-silence-0"}
+
+
+def test_a_zip_of_another_method_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.csv", b"0\n" * 5_000_000)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(UploadError, match="another method"):
+        unpack(path, tmp_path / "out", 10**9)
+
+
+def test_a_table_of_contents_of_millions_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(40):
+            archive.writestr(f"{number}.csv", b"")
+    monkeypatch.setattr("tsad.files.unpack.MOST_FILES", 3)
+    with pytest.raises(UploadTooLargeError, match="too many files"):
+        unpack(path, tmp_path / "out", 10**9)

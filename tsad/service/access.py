@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from fastapi import Request
@@ -14,7 +14,7 @@ from tsad.service.errors import RequestRefused
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-def token_needed(token: str) -> Callable[[Request], None]:
+def token_needed(token: str) -> Callable[[Request], Awaitable[None]]:
     """What an endpoint depends on that wants the token.
 
     A browser sends a password that it knows along with whatever any page asks of us: what changes something is taken
@@ -24,7 +24,7 @@ def token_needed(token: str) -> Callable[[Request], None]:
         RequestRefused: (of what is returned) 401: there is none in the request, or another; 403: another page asks.
     """
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:  # at once, never on a thread that waits for a slow store
         if not same(given_token(request.headers.get("authorization", "")), token):
             raise RequestRefused(
                 401, "the token is missing or wrong",

@@ -9,7 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -123,7 +123,10 @@ class Place:
             return None
         if said.state != RECEIVING:
             return said
-        return replace(said, received=sum(path.stat().st_size for path in self.files.rglob("*") if path.is_file()))
+        received = 0
+        with suppress(OSError):  # it ends meanwhile
+            received = sum(path.stat().st_size for path in self.files.rglob("*") if path.is_file())
+        return replace(said, received=received)
 
     def begin(self, name: str, total: int | None) -> None:
         """Begin afresh: nothing has come yet.
