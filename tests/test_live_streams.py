@@ -330,7 +330,8 @@ def test_questions_that_make_no_sense_are_refused_by_name(jobs: Folders, url: st
 
 def test_history_is_paged_by_ids_and_current_holds_the_newest_of_each_figure(jobs: Folders, url: str) -> None:
     folder = jobs.job(JOB)
-    listener = JobAtWork(Silent(), Switch(), JOB, folder)
+    listener = JobAtWork(Silent(), Switch(), JOB, folder).listener
+    assert listener is not None
     listener.heard({"train_loss": 1.0, "learning_rate": 0.1}, 10)
     folder.append("note", {"text": "half way"})
     listener.heard({"train_loss": 0.5, "grad_norm": float("inf")}, 20)
