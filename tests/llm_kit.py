@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tsad.adapters.lora import plain_on_cpus
 from tsad.core.intervals import runs_of
 from tsad.core.reviews import ReviewedWindow
 from tsad.core.series import Window
@@ -41,9 +42,11 @@ def in_4_bits(folder: Any) -> nn.Module:
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32, llm_int8_skip_modules=["lm_head"],
     )  # fmt: skip
-    return AutoModelForCausalLM.from_pretrained(
+    network: nn.Module = AutoModelForCausalLM.from_pretrained(
         folder, quantization_config=how, device_map="cpu", dtype=torch.float32
     ).eval()
+    plain_on_cpus(network)
+    return network
 
 
 def token_logits(model: nn.Module) -> torch.Tensor:

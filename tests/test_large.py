@@ -384,3 +384,12 @@ def test_two_processes_train_as_one_does(tmp_path: Path, config: str) -> None:
     assert first["metrics"]["train_loss"] == pytest.approx(alone.metrics["train_loss"], rel=1e-4)
     assert second["metrics"]["validation_loss"] == first["metrics"]["validation_loss"]
     saved.check(tmp_path / "0" / "adapter")
+
+
+def test_four_bit_weights_are_not_repacked_for_one_kind_of_cpu() -> None:
+    from tsad.adapters.lora import plain_on_cpus
+
+    network = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    network[0].support_avx512bf16_for_cpu = True  # as bitsandbytes' layers say on such a CPU
+    plain_on_cpus(network)
+    assert network[0].support_avx512bf16_for_cpu is False and not hasattr(network[1], "support_avx512bf16_for_cpu")

@@ -175,6 +175,17 @@ def for_scoring(network: torch.nn.Module, folder: Path) -> torch.nn.Module:
     return load(network, folder) if quantised(network) else merged(network, folder)
 
 
+def plain_on_cpus(network: torch.nn.Module) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights on CPUs with AVX512-BF16, which it does at the first answer.
+
+    Its packed form (0.50) takes only layers whose outputs are a multiple of 32, so that others end in an assertion, and
+    an answer would depend on the CPU that gives it.
+    """
+    for module in network.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def quantised(network: torch.nn.Module) -> bool:
     """Whether some of its weights are integers standing for others (bitsandbytes)."""
     return any(not p.is_floating_point() for p in network.parameters())

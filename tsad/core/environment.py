@@ -54,7 +54,7 @@ def set_environment(timeout_seconds: float | None = None, home: Path | None = No
         os.environ.update(TSAD_HOME=str(home), HYDRA_FULL_ERROR="1")
     if line is not None:
         os.environ["COMP_LINE"] = line
-    for name in ("mlflow", "alembic"):
+    for name in ("mlflow", "alembic", "bitsandbytes"):  # the last one misses kernels that nobody needs
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

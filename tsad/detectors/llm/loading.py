@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tsad.adapters.lora import plain_on_cpus
 from tsad.core.errors import MissingPackageError, WeightsError
 from tsad.detectors.llm.checks import check_torchvision
 from tsad.files.locate import install_extra
@@ -92,6 +93,8 @@ def load_strictly(kind: Any, folder: Path, config: Any, form: Form) -> torch.nn.
             raise
         raise WeightsError(f"{folder} cannot be loaded: {_line(error)}", REMEDY) from error
     _check(told, folder)
+    if form.nf4:
+        plain_on_cpus(network)
     return network.eval()  # type: ignore[no-any-return]
 
 
