@@ -7,6 +7,7 @@ import io
 import stat
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from data_kit import zip_of
@@ -127,8 +128,12 @@ def test_gzip_is_counted_and_damage_said(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_named_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = archive(tmp_path, zip_of({"a.csv": "1"}))
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+    opened = Path.open
+
+    def full(self: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        if "x" in mode:
+            raise OSError(28, "No space left on device")
+        return opened(self, mode, *rest, **more)
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(StorageError, match="No space left"):
