@@ -39,7 +39,7 @@ def train(home: str, job: str, seconds: float) -> None:
     """Append what a training tells, each event with the moment it was told at (monotonic clock)."""
     folder, began = JobFolder(Path(home), job), time.monotonic()
     told: list[tuple[float, str, dict[str, Any]]] = [
-        (STEP, "metrics", {"step": 1, "loss": 0.123456, "learning_rate": 1e-3, "grad_norm": 0.98765}),
+        (STEP, "metrics", {"step": 1, "step_loss": 0.123456, "learning_rate": 1e-3, "grad_norm": 0.98765}),
         (BAR, "progress", {"parts": [{"name": "training", "total": 1000, "count": 1}], "rate": 3.2}),
         (SYSTEM, "metrics", {"step": 1, **{f"system/figure_{k}": 1234.5678 for k in range(6)}}),
         (EVALUATION, "metrics", {"step": 1, **{f"validation_{k}": 0.87654321 for k in range(8)}}),

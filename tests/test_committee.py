@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -218,6 +219,20 @@ def test_a_note_says_what_is_rarest_and_who_agrees_in_the_language_of_the_projec
         [one], rater.under(origin, "zh")
     )
     assert "poly 未询问" in silent.intervals[0].note
+
+
+def test_an_explanation_says_its_evidence_once() -> None:
+    from tsad.loop.alarm import _explained
+
+    both, one = committee("robust_zscore", "poly"), series()
+    loaded: Any = SimpleNamespace(detector=both, origin=Origin("committee", "c:1"))
+    rater = default_proposer(both.rated_as)
+    (detection,) = both.detect([one], rater.under(loaded.origin))
+    best = max(detection.intervals, key=lambda i: i.score)
+    at = int(np.searchsorted(one.timestamps, best.start))
+    (told,) = _explained("x", one, (at, at + 1), loaded, rater, "en").stretches
+    assert told.proposed and told.reasons[1] in best.note, "what people read in the task"
+    assert told.reasons[1] not in told.note and "robust_zscore " in told.note
 
 
 def test_a_second_opinion_is_asked_about_doubts_alone_within_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:

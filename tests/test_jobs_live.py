@@ -34,7 +34,7 @@ def test_what_training_tells_becomes_events_of_the_job(
     told = [told for page in pages(job, board.folder(job).events_file, 0, 1000) for told in page]
     steps = [event.values["step"] for event in told if event.kind == "metrics"]
     assert steps == list(range(1, 21))
-    assert {"step", "loss", "learning_rate", "grad_norm"} <= set(told[1].values)
+    assert {"step", "step_loss", "learning_rate", "grad_norm"} <= set(told[1].values)
     assert [event.state for event in told if event.state] == ["running", "succeeded"]
     assert [event.id for event in told] == list(range(1, len(told) + 1))
 

@@ -24,7 +24,7 @@ from tsad.tracking.runs import LoopStore
 from tsad.tracking.store import open_store
 from tsad.tracking.tensorboard import EventFiles, event_files, require_tensorboard
 
-STRIDE = {"loss", "learning_rate", "grad_norm"}
+STRIDE = {"step_loss", "learning_rate", "grad_norm"}
 
 
 class Ear:
@@ -64,7 +64,7 @@ def test_a_listener_hears_every_step_and_the_record_keeps_evaluations(tmp_path: 
     wanted = {"train_loss", "learning_rate", "grad_norm", "examples_per_second", "validation_loss", "validation_f1"}
     assert evaluations and all(wanted <= set(values) for values in evaluations)
     assert all(values["examples_per_second"] > 0 and values["grad_norm"] > 0 for values in evaluations)
-    assert not any("loss" in values for _, values in notes.rows), "steps are for those who watch"
+    assert not any("step_loss" in values for _, values in notes.rows), "steps are for those who watch"
 
 
 def test_listening_changes_nothing_of_what_is_learned(tmp_path: Path, every_step: None) -> None:
@@ -102,7 +102,8 @@ def test_pre_training_is_heard_too(tmp_path: Path, every_step: None, monkeypatch
     ear, notes = Ear(), test_pretrain.Notes()
     test_pretrain.run(tmp_path, notes, context=Context(listener=ear))
     assert [step for step, values in ear.rows if set(values) == STRIDE] == [1, 2, 3, 4, 5, 6]
-    assert all({*STRIDE, "validation_loss", "examples_per_second"} <= set(row) for row in notes.rows)
+    kept = {"loss", "learning_rate", "grad_norm", "validation_loss", "examples_per_second"}
+    assert all(kept <= set(row) and "step_loss" not in row for row in notes.rows)
 
 
 def test_what_is_recorded_is_recorded_before_it_is_told() -> None:

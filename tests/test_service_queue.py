@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from data_kit import Service, served
+from test_data import make
 from test_review_label_studio import FakeServer
 from test_review_people import answer as person
 from test_review_verb import SMALL, Make, proposing
 
+from tsad.config.workbench import Workbench
 from tsad.core.errors import ReviewError
 from tsad.loop.iteration import iterate
 from tsad.loop.opening import open_loop
@@ -19,28 +22,44 @@ from tsad.loop.review_batch import REVIEW
 from tsad.review.label_studio.reviewer import LabelStudioReviewer
 from tsad.service.queue import HELD, Queues, queue
 
-pytestmark = pytest.mark.usefixtures("stocked")
 
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+def reviewing_at(server: FakeServer, patch: pytest.MonkeyPatch) -> None:
     """Label Studio, for every reviewer that a loop makes."""
-    server = FakeServer()
-    monkeypatch.setattr(
+    patch.setattr(
         LabelStudioReviewer, "of_loop",
         classmethod(
             lambda cls, options, loop, home: cls(options, url="http://x", token="t", loop=loop, client=server)
         ),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workbench, FakeServer]:
+    """A loop whose first iteration waits for people, and where they review; made once, and never answered there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TSAD_HOME", str(tmp_path_factory.mktemp("queue") / "store"))
+        server = FakeServer()
+        reviewing_at(server, patch)
+        bench = make(*SMALL, "review=label_studio")
+        assert iterate(bench).waiting is not None
+    return bench, server
+
+
+@pytest.fixture
+def fake(waiting: tuple[Workbench, FakeServer], monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    """Where people review, for one test."""
+    server = copy.deepcopy(waiting[1])
+    reviewing_at(server, monkeypatch)
     return server
 
 
 @pytest.fixture
-def service(bench: Make, fake: FakeServer) -> Iterator[Service]:
-    """The service over a loop whose first iteration waits for people."""
-    own = bench(*SMALL, "review=label_studio")
-    assert iterate(own).waiting is not None
-    with (made := served(own, queue)).client:
+def service(
+    waiting: tuple[Workbench, FakeServer], fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Service]:
+    """The service over that loop."""
+    monkeypatch.setenv("TSAD_HOME", str(waiting[0].home))
+    with (made := served(waiting[0], queue)).client:
         yield made
 
 
@@ -164,7 +183,7 @@ def test_orders_that_do_not_fit_are_refused_before_anything_is_done(home: Any, b
         service.refused(service.client.post("/queue/actions", json=body), 422)
 
 
-def test_a_loop_without_a_queue_is_told_so(bench: Make) -> None:
+def test_a_loop_without_a_queue_is_told_so(stocked: None, bench: Make) -> None:
     with (service := served(bench("source=synthetic", "review=simulated"), queue)).client:
         assert service.refused(service.client.get("/queue"), 409)["code"] == "LoopError"
         service.refused(service.client.get("/queue/0123456789abcdef/thumbnail"), 404)
@@ -176,7 +195,7 @@ def test_a_loop_without_a_queue_is_told_so(bench: Make) -> None:
 def test_few_queues_are_held(service: Service) -> None:
     queues, bench = Queues(), service.site.bench
     window = got(service, "/queue")["items"][0]["window"]
-    assert queues.find(bench, window) is queues.find(bench, window)
-    queues._held.update({str(k): {} for k in range(HELD)})
+    assert queues.find(bench, window)[1] is queues.find(bench, window)[1]
+    queues._held.update({str(k): (bench, {}) for k in range(HELD)})
     queues.find(bench, window)
     assert len(queues._held) == HELD

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ import pytest
 from data_kit import Service, csv_text, served, zip_of
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import JobRefusedError
+from tsad.core.errors import JobRefusedError, UploadError, UploadTooLargeError
 from tsad.core.serving import Address
 from tsad.files import atomic
+from tsad.files.unpack import unpack
 from tsad.jobs.board import JobBoard
 from tsad.service import transfers as moving
 from tsad.service import uploads as module
 from tsad.service.app import make_app
 from tsad.service.receiving import Receiver
 from tsad.service.running import running
-from tsad.service.transfers import Transfers
+from tsad.service.transfers import CHECKING, Transfers
 from tsad.service.uploads import uploads
 from tsad.tracking.assets import upload_folders
 from tsad.tracking.store import open_store
@@ -283,6 +285,20 @@ def test_one_request_works_on_a_transfer_at_a_time(service: Service) -> None:
     assert body["code"] == "InUseError"
 
 
+def test_a_check_that_was_killed_is_told_and_may_be_begun_again(service: Service) -> None:
+    transfers, content = Transfers(incoming(service)), csv_text().encode()
+    with transfers.working(TRANSFER) as place:
+        place.begin("p.csv", len(content))
+        place.append("p.csv", 0, content)
+        place.say(CHECKING)
+        state = service.client.get(f"/uploads/{TRANSFER}/progress").json()
+        assert (state["state"], state["received"]) == ("checking", len(content)), "somebody works on it"
+    state = service.client.get(f"/uploads/{TRANSFER}/progress").json()
+    assert state["state"] == "refused" and "send it again" in state["problem"], "nobody does any more"
+    done = service.client.put(f"/uploads/{TRANSFER}?name=p.csv", content=content)
+    assert done.status_code == 201 and left(service) == []
+
+
 def test_transfers_that_nobody_comes_back_to_are_forgotten(service: Service) -> None:
     headers = {"content-range": "bytes 0-0/9"}
     service.client.put(f"/uploads/{TRANSFER}?name=p.csv", content=b"1", headers=headers)
@@ -325,3 +341,22 @@ def test_an_upload_that_is_cut_in_the_middle(bench: Make, monkeypatch: pytest.Mo
             assert stands is not None and stands.state == "receiving" and 1_000_000 <= stands.received <= 2_000_000
             assert stands.total == 5_000_000
         assert {p.parent.parent.name for p in left(service)} == {"part-close-0", "part-silence-0"}
+
+
+def test_a_zip_of_another_method_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.csv", b"0\n" * 5_000_000)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(UploadError, match="another method"):
+        unpack(path, tmp_path / "out", 10**9)
+
+
+def test_a_table_of_contents_of_millions_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(40):
+            archive.writestr(f"{number}.csv", b"")
+    monkeypatch.setattr("tsad.files.unpack.MOST_FILES", 3)
+    with pytest.raises(UploadTooLargeError, match="too many files"):
+        unpack(path, tmp_path / "out", 10**9)

@@ -162,9 +162,8 @@ def watch_and_stop(day: Day, browser: Browser, job: str) -> None:
     page, faults = context.new_page(), list[str]()
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"{day.url}/jobs/{job}")
-    page.wait_for_selector("#live canvas", timeout=PATIENCE * 1000)
-    text = page.inner_text("#live")
-    assert "loss" in text, text
+    page.locator("#live figure").get_by_text("step_loss").first.wait_for(timeout=PATIENCE * 1000)
+    page.locator("#live canvas").first.wait_for()
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Resume").wait_for(timeout=PATIENCE * 1000)
     until(PATIENCE, lambda: day.get(f"/api/v1/jobs/{job}")["state"] == "paused")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ from tsad.files.atomic import storage
 
 PIECE = 1 << 20  # bytes that are unpacked at a time
 MOST_FILES = 20_000  # in an archive
+ENTRY = 600  # bytes of a table of contents per file, with the longest name and what packers add
 MOST_NAME = 200  # bytes of a name, as UTF-8: file systems take 255
 MOST_DEPTH = 16  # folders within each other
 ALIEN = ("__MACOSX",)  # folders that a system's packer adds: nobody's data
@@ -108,11 +110,24 @@ def too_large(name: str, most: int, how: str = "") -> UploadTooLargeError:
 @contextmanager
 def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     """The archive; what its reader says of damage, in our words."""
+    _check_contents(archive)
     try:
         with zipfile.ZipFile(archive) as content:
             yield content
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, RuntimeError, ValueError) as error:
         raise UploadError(f"{archive.name} is no zip file that can be read ({error})", "Pack it again.") from error
+
+
+def _check_contents(archive: Path) -> None:
+    """Refuse a table of contents too long to be read: the reader makes an object of each of its entries.
+
+    Raises:
+        UploadTooLargeError: it is.
+    """
+    with archive.open("rb") as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    if end is not None and end[zipfile._ECD_SIZE] > MOST_FILES * ENTRY:  # type: ignore[attr-defined]
+        raise UploadTooLargeError(f"{archive.name} holds too many files", f"At most {MOST_FILES} are taken.")
 
 
 def _parts(archive: Path, member: zipfile.ZipInfo) -> list[str]:
@@ -124,6 +139,9 @@ def _parts(archive: Path, member: zipfile.ZipInfo) -> list[str]:
     name, kind = member.filename.removesuffix("/"), member.external_attr >> 16
     if stat.S_IFMT(kind) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise UploadError(f"{archive.name} holds {name!r}, which is a link or a device", "Pack plain files alone.")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # What unpacks the others gives all that comes of a megabyte at once: a kilobyte of bzip2 may be a gigabyte.
+        raise UploadError(f"{archive.name} is packed by another method than deflate", "Pack an ordinary zip file.")
     if member.flag_bits & 0x1:
         raise UploadError(f"{archive.name} is encrypted", "Pack it without a password.")
     parts = name.split("/")

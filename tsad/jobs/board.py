@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 TRAINING = ("iterate", "train", "pretrain", "learning_curve")  # verbs that go to a GPU where there is one
 ID_LENGTH = 32
+OPEN_SECONDS = 1.0  # for which one look at which jobs are open serves everybody
 MOST_WORDS, MOST_LENGTH = 200, 20_000  # overrides of a job, and their characters together
 
 
@@ -61,6 +63,9 @@ class JobBoard:
     queues: JobQueues = field(init=False)
     _runs: JobRuns | None = field(init=False, default=None)
     _index: JobIndex = field(init=False, default_factory=JobIndex)
+    _open: frozenset[str] = field(init=False, default=frozenset())
+    _looked: float = field(init=False, default=float("-inf"))
+    _looking: threading.Lock = field(init=False, default_factory=threading.Lock)
     _opening: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -115,6 +120,14 @@ class JobBoard:
             if state in ("", record.state) and verb in ("", record.verb) and loop in ("", record.loop)
         ]  # fmt: skip
         return [self._job(record, whole=False) for record in records[offset : offset + limit]], len(records)
+
+    def is_open(self, job_id: str) -> bool:
+        """Whether the job waits or is worked on, as of a second ago; one look at the store serves all who ask."""
+        with self._looking:
+            if time.monotonic() - self._looked > OPEN_SECONDS:
+                self._open = frozenset(record.id for record in self.runs.unended()[0] if record.open)
+                self._looked = time.monotonic()
+            return job_id in self._open
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""

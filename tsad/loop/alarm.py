@@ -217,11 +217,11 @@ class _Teller:
         from tsad.detectors.proposals.reasons import reasons_of
 
         start, stop = (int(v) for v in intervals_to_runs([interval], self.series.timestamps)[0])
-        kind = self.series.time_kind
+        kind, reasons = self.series.time_kind, reasons_of(self.series, self.examined, (start, stop), self.language)
+        note = "; ".join(part for part in interval.note.split("; ") if part not in reasons)  # a committee's has one too
         return Explained(
             start=format_time(interval.start, kind), end=format_time(interval.end, kind), probability=interval.score,
-            threshold=self.proposer.threshold, proposed=proposed, label=interval.label, note=interval.note,
-            reasons=reasons_of(self.series, self.examined, (start, stop), self.language),
+            threshold=self.proposer.threshold, proposed=proposed, label=interval.label, note=note, reasons=reasons,
             votes=self._votes(interval, start, stop), alike=self._alike(start, stop),
         )  # fmt: skip
 

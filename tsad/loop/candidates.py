@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from tsad.core.errors import UnknownNameError
 from tsad.core.results import Result
-from tsad.core.reviews import Annotation, Choice, ReviewedWindow
+from tsad.core.reviews import Annotation, Choice, Purpose, ReviewedWindow, ReviewState
 from tsad.core.times import format_time
 from tsad.core.types import Interval, TimeKind
 from tsad.loop.reviewing import WindowStanding, window_standing
@@ -126,11 +126,14 @@ def window_told(reviews: Reviews, window: str) -> WindowTold:
     if reviewed is None:
         raise no_window(reviews.loop.name, window)
     kind, number = reviewed.window.series.time_kind, reviews.numbers[window]
+    # Who still has to judge a blind window is not told what others have said of it.
+    told = reviewed.choice.purpose is not Purpose.GOLD or reviewed.state is not ReviewState.PENDING
+    answers, truth = (reviewed.annotations, reviewed.intervals) if told else ((), ())
     return WindowTold(
         window_standing(reviewed, number), format_time(reviewed.window.span[1], kind), len(reviewed.window),
         reviewed.choice.purpose.value, reviewed.choice.probability, reviewed.usable,
-        tuple(_candidates(reviewed, number)), tuple(_answer(a, kind) for a in reviewed.annotations),
-        tuple(IntervalSaid.of(i, kind) for i in reviewed.intervals),
+        tuple(_candidates(reviewed, number)), tuple(_answer(a, kind) for a in answers),
+        tuple(IntervalSaid.of(i, kind) for i in truth),
     )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tsad.config.freeze import differences, laid_over
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 # When a loop stops and what its runs keep: they may change from one iteration to the next.
 BETWEEN_ITERATIONS = ("loop", "tracking")
+CONNECTIONS = ("tracking", "review.url", "loop.name")
 
 
 def under_own_config(asked: Workbench, newest: Iteration | None, new: bool) -> Workbench:
@@ -43,6 +46,16 @@ def as_its_loop_has_it(asked: Workbench) -> Workbench:
     loop = open_loop(asked)
     newest = loop.open_iteration() or next(reversed(loop.iterations()), None)
     return under_own_config(asked, newest, new=True)
+
+
+def connections_alone(bench: Workbench, asked: Sequence[str] = ()) -> Workbench:
+    """The workbench of a service for a question about a loop.
+
+    What the service was started with is not typed over that loop's config, or its series would be read from another
+    loop's source; how store and Label Studio are reached is, and what is ``asked`` for.
+    """
+    typed = [w for w in bench.overrides if w in asked or w.partition("=")[0].startswith(CONNECTIONS)]
+    return replace(bench, overrides=tuple(typed))
 
 
 def refuse_another_config(asked: Workbench, newest: Iteration) -> None:

@@ -16,7 +16,7 @@ from tsad.core.errors import TsadError, UnknownLoopError, UnknownVersionError
 from tsad.core.results import Result
 from tsad.core.sizes import bytes_of_arrays
 from tsad.loop.champion import load_registered, registry_of
-from tsad.loop.continuing import as_its_loop_has_it
+from tsad.loop.continuing import as_its_loop_has_it, connections_alone
 from tsad.loop.live_champion import LiveChampion
 from tsad.loop.opening import open_loop
 from tsad.loop.watching import named_for_watching
@@ -189,7 +189,7 @@ class ReadyModels:
         if loop not in open_store(self.bench.tracking, self.bench.home).loops():
             raise UnknownLoopError(f"there is no loop {loop}", "tsad status lists the loops of the store.")
         own = replace(self.bench.context, control=Switch())
-        return replace(self.bench, context=own).named(loop)
+        return connections_alone(replace(self.bench, context=own).named(loop))
 
     def _number_of(self, loop: str, name: str) -> str:
         """The number of a version that an alias names; looked up again every now and then."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tsad.agreement.measures import Agreement, agreement_of
 from tsad.core.results import Result
-from tsad.core.reviews import ReviewedWindow
+from tsad.core.reviews import Purpose, ReviewedWindow
 from tsad.core.times import format_time
 from tsad.loop.progress import ReviewProgress, progress_of
 from tsad.loop.review_batch import AuditFigures, BatchDone, audits_of
@@ -89,11 +90,13 @@ def windows_of(reviews: Reviews, shown: WindowFilter) -> tuple[WindowStanding, .
 def window_standing(reviewed: ReviewedWindow, iteration: int) -> WindowStanding:
     """How a window stands; ``iteration``: whose queue it was last in."""
     choice, window = reviewed.choice, reviewed.window
+    blind = choice.purpose is Purpose.GOLD  # what the model thinks of it, its stratum too, nobody is told
     people = sorted({a.annotator for a in reviewed.annotations if not a.batch and not a.skipped})
     return WindowStanding(
         window=window.window_id, point_id=window.point_id,
         start=format_time(window.span[0], window.series.time_kind), iteration=iteration, state=reviewed.state.value,
-        confidence=choice.confidence, version=choice.origin.model_version if choice.origin else "",
-        strategy=choice.strategy, people=tuple(people), kinds=kinds_of(reviewed),
+        confidence=math.nan if blind else choice.confidence,
+        version=choice.origin.model_version if choice.origin and not blind else "",
+        strategy="gold" if blind else choice.strategy, people=tuple(people), kinds=kinds_of(reviewed),
         batch=next((a.batch for a in reviewed.annotations if a.batch), ""), problem=reviewed.problem,
     )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,8 +84,12 @@ class StoreStatus(Result):
     disk: Mapping[str, int]
 
 
-def store_status(bench: Workbench) -> StoreStatus:
-    """The state of the store, of every loop in it, and of Label Studio where one is used."""
+def store_status(bench: Workbench, disk: Mapping[str, int] | None = None) -> StoreStatus:
+    """The state of the store, of every loop in it, and of Label Studio where one is used.
+
+    Args:
+        disk: what is used of it, where that is known; ``None`` = it is measured, file by file.
+    """
     if not bench.tracking.uri and not (bench.home / "mlflow.db").exists():
         return StoreStatus(str(bench.home), True, None, (), {})
     from tsad.review.label_studio.server import describe
@@ -92,7 +98,8 @@ def store_status(bench: Workbench) -> StoreStatus:
 
     store = open_to_read(bench.tracking, bench.home)
     loops = tuple(_standing(bench, of) for of in overview(store, bench.loop.lease))
-    return StoreStatus(store.uri, False, describe(bench.label_studio(), bench.home), loops, _disk(bench.home))
+    used = _disk(bench.home) if disk is None else disk
+    return StoreStatus(store.uri, False, describe(bench.label_studio(), bench.home), loops, used)
 
 
 def _standing(bench: Workbench, of: LoopOverview) -> LoopStanding:
@@ -146,4 +153,14 @@ def _disk(home: Path) -> dict[str, int]:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.exists() else 0
+    """Of all files below a folder; what vanishes meanwhile counts no more."""
+    total, folders = 0, [str(folder)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif entry.is_file():
+                        total += entry.stat().st_size
+    return total

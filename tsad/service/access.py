@@ -24,7 +24,7 @@ def token_needed(token: str) -> Callable[[Request], Awaitable[None]]:
         RequestRefused: (of what is returned) 401: there is none in the request, or another; 403: another page asks.
     """
 
-    async def check(request: Request) -> None:  # async: FastAPI would hand it to a thread, for each request
+    async def check(request: Request) -> None:  # at once, never on a thread that waits for a slow store
         if not same(given_token(request.headers.get("authorization", "")), token):
             raise RequestRefused(
                 401, "the token is missing or wrong",

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from tsad.core.errors import DatasetError, UnknownNameError
 from tsad.core.names import safe_name
+from tsad.core.reviews import Purpose
 from tsad.loop.datasets import latest_training
 from tsad.loop.opening import open_loop
 from tsad.service.answers import LoopName, answer, asked_loop
@@ -49,7 +50,7 @@ def exports(site: Site) -> APIRouter:
     def write(wanted: Annotated[Any, Depends(asked(ExportWanted))], loop: LoopName = "") -> JSONResponse:
         """Write a dataset version, the newest one for training where none is named; the same twice is one export."""
         bench = asked_loop(site, loop)
-        digest = _digest(bench, wanted.dataset)
+        digest = _digest(bench, wanted.dataset, rows=wanted.format not in ENDS)
         name = f"{safe_name(bench.loop.name)}-{digest[:8]}-{wanted.format}"
         path = folder / name / f"{name}.{ENDS.get(wanted.format, 'jsonl')}"
         written = export_dataset(bench, str(path), wanted.format, digest)
@@ -75,10 +76,14 @@ def _members(folder: Path, files: list[Path]) -> Iterator[tuple[str, At]]:
         yield file.relative_to(folder).as_posix(), lying(file)
 
 
-def _digest(bench: Workbench, dataset: str) -> str:
+def _digest(bench: Workbench, dataset: str, rows: bool) -> str:
     """The version's hash in full.
 
+    Args:
+        rows: it becomes rows to train on.
+
     Raises:
+        DatasetError: it is a gold set, which nobody trains on.
         UnknownNameError: the loop has no such version. DatasetError: it has none for training yet.
     """
     loop = open_loop(bench)
@@ -87,10 +92,13 @@ def _digest(bench: Workbench, dataset: str) -> str:
         if version is None:
             raise DatasetError(f"loop {loop.name} has no dataset version", "People review windows first.")
         return version.digest
-    found = [record.digest for record in loop.datasets() if record.digest.startswith(dataset)]
+    found = [record for record in loop.datasets() if record.digest.startswith(dataset)]
     if len(found) != 1:
         raise UnknownNameError(f"loop {loop.name} has {len(found)} dataset versions {dataset}", "GET /api/v1/datasets.")
-    return found[0]
+    if rows and found[0].purpose == Purpose.GOLD:
+        found_gold = f"{dataset} is a gold set: it scores models and trains none"
+        raise DatasetError(found_gold, "Export a version for training.")
+    return found[0].digest
 
 
 def _served(inventory: Inventory, name: str, folder: Path) -> Path:

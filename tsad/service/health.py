@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from tsad.core.errors import TsadError
 if TYPE_CHECKING:
     from tsad.service.site import Site
 
+SECONDS = 3.0  # for which one look at what it depends on serves everybody
+
 
 def health(site: Site, parts: Mapping[str, Callable[[], bool]] | None = None) -> APIRouter:
     """``/health`` and ``/ready``.
@@ -21,7 +25,7 @@ def health(site: Site, parts: Mapping[str, Callable[[], bool]] | None = None) ->
     Args:
         parts: of the service itself by name, and whether each works.
     """
-    router = APIRouter(tags=["operation"])
+    router, depends = APIRouter(tags=["operation"]), Dependencies(site, parts or {})
 
     @router.get("/health")
     async def alive() -> dict[str, str]:
@@ -31,12 +35,31 @@ def health(site: Site, parts: Mapping[str, Callable[[], bool]] | None = None) ->
     @router.get("/ready", responses={503: {"description": "Something that the service depends on is down"}})
     def ready() -> JSONResponse:
         """Each dependency by name: ``up``, or ``down`` in which case the status is 503."""
-        states = {"store": _state(lambda: _store(site)), "label_studio": _state(lambda: _label_studio(site))}
-        states |= {name: "up" if works() else "down" for name, works in (parts or {}).items()}
+        states = depends.states()
         well = all(state != "down" for state in states.values())
         return JSONResponse({"status": "ready" if well else "not ready", "depends_on": states}, 200 if well else 503)
 
     return router
+
+
+class Dependencies:
+    """What the service depends on, asked for all who want to know at once: nobody needs a token for it."""
+
+    def __init__(self, site: Site, parts: Mapping[str, Callable[[], bool]]) -> None:
+        self._site, self._parts, self._lock = site, parts, threading.Lock()
+        self._known, self._at = dict[str, str](), float("-inf")
+
+    def states(self) -> dict[str, str]:
+        """Each dependency by name, some seconds old at most; while somebody asks, as it was before."""
+        if time.monotonic() - self._at > SECONDS and self._lock.acquire(blocking=not self._known):
+            try:
+                if time.monotonic() - self._at > SECONDS:
+                    site = self._site
+                    known = {"store": _state(lambda: _store(site)), "label_studio": _state(lambda: _label_studio(site))}
+                    self._known, self._at = known, time.monotonic()
+            finally:
+                self._lock.release()
+        return self._known | {name: "up" if works() else "down" for name, works in self._parts.items()}
 
 
 def _state(ask: Any) -> str:

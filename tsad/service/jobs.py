@@ -21,13 +21,12 @@ from tsad.core.errors import JobError, TooManyJobsError
 from tsad.core.serving import Verbs
 from tsad.jobs.board import MOST_LENGTH, MOST_WORDS, JobBoard, Submitted
 from tsad.jobs.dispatch import Dispatcher
-from tsad.jobs.job import Job
 from tsad.service.bodies import json_of
 from tsad.service.errors import RequestRefused, documented
 
 BODY = 256 * 1024  # bytes of a submission
 CHUNK = 256 * 1024  # bytes of a log in one answer, unless fewer are asked for
-POLL, KEEP_ALIVE, STATE_EVERY = 0.25, 15.0, 4  # seconds between two looks at a log, two signs of life; looks per state
+POLL, KEEP_ALIVE = 0.25, 15.0  # seconds between two looks at a log, and between two signs of life
 RETRY_AFTER = "10"  # seconds, where too many jobs wait
 STREAM = "text/event-stream"
 JobId = Annotated[str, InPath(pattern="^[0-9a-f]{32}$", description="as POST /jobs gave it")]
@@ -173,7 +172,7 @@ def _logs(router: APIRouter, board: JobBoard) -> None:
         limit: Annotated[int, Query(ge=4, le=CHUNK)] = CHUNK,
     ) -> dict[str, Any]:
         """A part of what its process said: ``text``, and ``next``, the offset of what comes behind it."""
-        ended = not _open(board.get(job_id))  # before its log is read: nothing comes later than that
+        ended = board.get(job_id).ended is not None  # before its log is read: nothing comes later than that
         text, behind, size = _part(board.log(job_id), offset, limit)
         return {"text": text, "offset": offset, "next": behind, "size": size, "ended": ended}
 
@@ -197,37 +196,28 @@ def _logs(router: APIRouter, board: JobBoard) -> None:
 
 async def _told(board: JobBoard, job_id: str, offset: int, app: State) -> AsyncIterator[str]:
     """The log from an offset on, as events, until the job has ended, or the service."""
-    looks, quiet = 0, 0.0
-    job = await run_in_threadpool(board.get, job_id)
+    quiet, log = 0.0, await run_in_threadpool(board.log, job_id)
     while not getattr(app, "stopping", False):
-        text, offset, size = await run_in_threadpool(_read, board, job_id, offset)
+        is_open = await run_in_threadpool(board.is_open, job_id)  # before its log is read: nothing comes after that
+        text, offset, size = await run_in_threadpool(_part, log, offset, CHUNK)
         if text:
             yield _event("log", {"text": text}, offset)
             quiet = 0.0
         if offset < size:
             continue
-        if not _open(job):
+        job = None if is_open else await run_in_threadpool(board.get, job_id)
+        if job is not None and job.ended is not None:  # else it is younger than the look at what is open
             yield _event("end", {"state": job.state, "exit": job.exit, "error": job.error}, offset)
             return
         await asyncio.sleep(POLL)
-        looks, quiet = looks + 1, quiet + POLL
+        quiet += POLL
         if quiet >= KEEP_ALIVE:
             yield ": still here\n\n"
             quiet = 0.0
-        if looks % STATE_EVERY == 0:
-            job = await run_in_threadpool(board.get, job_id)
-
-
-def _read(board: JobBoard, job_id: str, offset: int) -> tuple[str, int, int]:
-    return _part(board.log(job_id), offset, CHUNK)
 
 
 def _event(kind: str, values: Mapping[str, Any], number: int) -> str:
     return f"event: {kind}\nid: {number}\ndata: {json.dumps(values, ensure_ascii=False)}\n\n"
-
-
-def _open(job: Job) -> bool:
-    return job.ended is None
 
 
 def _part(log: Path | str, offset: int, limit: int) -> tuple[str, int, int]:

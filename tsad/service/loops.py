@@ -17,6 +17,7 @@ from tsad.loop.status import LoopStanding, StoreStatus, store_status
 from tsad.service.errors import documented
 from tsad.service.site import Site
 
+DISK_SECONDS = 60.0  # between two measurements of the disk
 SECONDS = 5.0  # for which one look at the store serves everybody who asks
 LoopName = Annotated[str, InPath(max_length=200, description="as GET /loops lists it")]
 
@@ -41,14 +42,32 @@ class Looking:
     site: Site
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _at: float = float("-inf")
+    _measure: float = float("-inf")
     _seen: StoreStatus | None = None
 
     def status(self) -> StoreStatus:
         """Where everything stands. Raises TsadError: the store cannot be read."""
-        with self._lock:
+        seen = self._seen
+        if seen is not None and time.monotonic() - self._at <= SECONDS:
+            return seen
+        # Somebody looks already, and a slow Label Studio may keep it for minutes: what was seen before will do.
+        if not self._lock.acquire(blocking=seen is None):
+            assert seen is not None
+            return seen
+        try:
             if self._seen is None or time.monotonic() - self._at > SECONDS:
-                self._seen, self._at = store_status(self.site.bench), time.monotonic()
+                self._seen = self._look()
+                self._at = time.monotonic()
             return self._seen
+        finally:
+            self._lock.release()
+
+    def _look(self) -> StoreStatus:
+        """The disk is measured more seldom: a store may hold a hundred thousand files."""
+        before = self._seen.disk if self._seen is not None and time.monotonic() < self._measure else None
+        if before is None:
+            self._measure = time.monotonic() + DISK_SECONDS
+        return store_status(self.site.bench, before or None)
 
     def loop(self, name: str) -> LoopPage:
         """One loop with its iterations.

@@ -32,6 +32,7 @@ from tsad.service.answers import (
     answer,
     asked_loop,
     in_order,
+    of_loop,
     page,
     picture,
 )
@@ -84,11 +85,14 @@ class Queues:
     """The windows of the newest queues as they were drawn, held for their pictures; nothing in them changes."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, dict[str, Choice]] = OrderedDict()
+        self._held: OrderedDict[str, tuple[Workbench, dict[str, Choice]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, bench: Workbench, window: str) -> Choice:
-        """A window of any queue of the loop, of the newest that has it.
+    def find(self, bench: Workbench, window: str) -> tuple[Workbench, Choice]:
+        """A window of any queue of the loop, of the newest that has it, and the workbench that it was drawn by.
+
+        Args:
+            bench: named as the loop; of its config nothing else counts.
 
         Raises:
             UnknownNameError: no queue has it.
@@ -99,17 +103,17 @@ class Queues:
             if record is None:
                 continue
             with self._lock:
-                choices = self._held.get(record.run_id)
-            if choices is None:
+                held = self._held.get(record.run_id)
+            if held is None:
                 own = bench.thaw(iteration.config_yaml)
-                choices = {choice.window.window_id: choice for choice in queue_of(own, record)}
+                held = own, {choice.window.window_id: choice for choice in queue_of(own, record)}
             with self._lock:
-                self._held[record.run_id] = choices
+                self._held[record.run_id] = held
                 self._held.move_to_end(record.run_id)
                 while len(self._held) > HELD:
                     self._held.popitem(last=False)
-            if window in choices:
-                return choices[window]
+            if window in held[1]:
+                return held[0], held[1][window]
         raise no_window(loop.name, window)
 
 
@@ -160,13 +164,12 @@ def _one(router: APIRouter, site: Site, queues: Queues) -> None:
     @router.get("/queue/{window}/thumbnail", responses=DRAWN, response_class=Response)
     def small(window: WindowName, loop: LoopName = "") -> Response:
         """The window with what is proposed for it, 240 by 40 pixels."""
-        return picture(small_picture(queues.find(asked_loop(site, loop), window)))
+        return picture(small_picture(queues.find(of_loop(site, loop), window)[1]))
 
     @router.get("/queue/{window}/picture", responses=DRAWN, response_class=Response)
     def large(window: WindowName, loop: LoopName = "") -> Response:
         """The whole series with the window marked."""
-        bench = asked_loop(site, loop)
-        return picture(large_picture(bench, queues.find(bench, window)))
+        return picture(large_picture(*queues.find(of_loop(site, loop), window)))
 
 
 

@@ -17,6 +17,7 @@ from tsad.core.labels import labelled
 
 access = logging.getLogger("tsad.access")
 
+PREFIX = "/api/v1"  # of what programs use
 HEADER = b"x-request-id"
 _SANE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _LABELS = ("job", "loop", "iteration")  # ids in an address that the log bears too
@@ -93,8 +94,8 @@ def _route(scope: Scope) -> str:
     own = getattr(scope.get("route"), "path", None)
     if own is None:
         return UNKNOWN
-    before = scope["path"].split("/")[: -own.count("/")] if own.count("/") else []
-    return "/".join(before) + str(own)
+    under = scope["path"].startswith(f"{PREFIX}/") and not own.startswith(f"{PREFIX}/")
+    return f"{PREFIX}{own}" if under else str(own)
 
 
 def log_access(answered: RequestDone) -> None:

@@ -23,6 +23,7 @@ Moment = Annotated[str, Query(description="ISO 8601 (UTC where it names no zone)
 Upload = Annotated[str, Query(description="Read it from this upload.", max_length=100)]
 FromSource = Annotated[str, Query(description="Part of what it was read from, where several have it.", max_length=1000)]
 REFUSALS = documented(401, 404, 422, 503)
+MOST_VALUES = 1_000_000  # of one answer, over all channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,8 @@ def series(site: Site) -> APIRouter:
 
         Of the upload that is named, of the source of the loop that is named, else of what the store holds.
         """
-        return answer(points_of(wanted(point, which, SpanWanted(start, end)), limit))
+        found = wanted(point, which, SpanWanted(start, end))
+        return answer(points_of(found, min(limit, max(1, MOST_VALUES // found.values.shape[1]))))
 
     @router.get("/series/{point:path}/preview", responses=REFUSALS)
     def preview(

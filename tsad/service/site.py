@@ -10,7 +10,7 @@ from pathlib import Path
 from tsad.config.workbench import Workbench
 from tsad.core.options import ServiceOptions
 from tsad.core.serving import Standing, Verbs
-from tsad.loop.continuing import as_its_loop_has_it
+from tsad.loop.continuing import as_its_loop_has_it, connections_alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,4 +48,4 @@ class Site:
         own = [word for word in self.standing.overrides if not word.startswith("loop.name=")]
         named = f"loop.name={json.dumps(name or self.bench.loop.name, ensure_ascii=False)}"  # a text, whatever it says
         bench: Workbench = self.verbs.bench(verb, [*own, named, *overrides])
-        return as_its_loop_has_it(bench)
+        return as_its_loop_has_it(connections_alone(bench, overrides))

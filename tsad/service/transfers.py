@@ -9,7 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,29 +70,26 @@ class Transfers:
             InUseError: another request works on it.
             StorageError: disk full.
         """
-        from filelock import FileLock, Timeout
-
         self.sweep()
         name = identifier or uuid.uuid4().hex
         place = Place(self._folder / name)
         with storage(place.folder):
             place.files.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FileLock(place.folder / "lock", thread_local=False)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            found = f"another request works on transfer {name}"
-            raise InUseError(found, "Wait until it has ended, or choose another id.") from error
-        try:
+        with place.lock() as mine:
+            if not mine:
+                found = f"another request works on transfer {name}"
+                raise InUseError(found, "Wait until it has ended, or choose another id.")
             yield place
-        finally:
-            lock.release()
 
     def find(self, identifier: str) -> Transfer | None:
         """How a transfer stands; ``None`` where there is none of that id."""
         if not re.fullmatch(ID, identifier):
             return None
-        return Place(self._folder / identifier).stands()
+        place = Place(self._folder / identifier)
+        stands = place.stands()
+        if stands is not None and stands.state == CHECKING and not place.worked_on():
+            return replace(stands, state=REFUSED, problem="the service ended while it was checked: send it again")
+        return stands
 
     def sweep(self) -> int:
         """Forget transfers that nobody comes back to; how many."""
@@ -115,6 +112,27 @@ class Place:
         """Where its files come to lie."""
         return self.folder / FILES
 
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Hold it while the block runs; gives whether that could be had: the kernel frees it where a process ends."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / "lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def worked_on(self) -> bool:
+        """Whether a request works on it."""
+        with self.lock() as mine:
+            return not mine
+
     def stands(self) -> Transfer | None:
         """How it stands; what has been received is what lies there."""
         try:
@@ -123,7 +141,10 @@ class Place:
             return None
         if said.state != RECEIVING:
             return said
-        return replace(said, received=sum(path.stat().st_size for path in self.files.rglob("*") if path.is_file()))
+        received = 0
+        with suppress(OSError):  # it ends meanwhile
+            received = sum(path.stat().st_size for path in self.files.rglob("*") if path.is_file())
+        return replace(said, received=received)
 
     def begin(self, name: str, total: int | None) -> None:
         """Begin afresh: nothing has come yet.

@@ -27,7 +27,7 @@ from tsad.service.prediction import label_studio_backends, of_predictions, predi
 from tsad.service.predictor import Predictor, predicting
 from tsad.service.prometheus import Figures, prometheus
 from tsad.service.queue import queue
-from tsad.service.requests import log_access
+from tsad.service.requests import PREFIX, log_access
 from tsad.service.results import results
 from tsad.service.running import running
 from tsad.service.schemas import schemas
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from tsad.jobs.board import JobBoard
 
-PREFIX = "/api/v1"
 
 
 @contextmanager

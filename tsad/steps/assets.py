@@ -120,6 +120,18 @@ class Inventory:
             found[source].append(f"open iteration {iteration.number} of {loop.name}")
         return found
 
+    @cached_property
+    def _open_jobs(self) -> list[tuple[str, str]]:
+        """Words of each job of the service that has not ended, and what to call it."""
+        if not self.check or not self.loops:
+            return []
+        from tsad.tracking.jobs import JobRuns
+
+        runs = JobRuns(self.loops[0].store)
+        return [
+            (" ".join(runs.overrides(job)), f"job {job.id[:8]} ({job.verb}, {job.state})") for job in runs.unended()[0]
+        ]
+
     # --- series and uploads --------------------------------------------------------------------------------
 
     def _series(self) -> Iterator[Asset]:
@@ -183,9 +195,10 @@ class Inventory:
             for record in assets(loop, UPLOAD):
                 about, root = record.about, place_of(loop, record)
                 users = [text for source, texts in self.open_sources.items() if str(root) in source for text in texts]
+                waiting = [User(text, firm=True) for words, text in self._open_jobs if str(root) in words]
                 yield Asset(
                     kind=UPLOADS, name=record.name, also=(about["name"],), source=f"csv:{root.as_posix()}", loop=loop,
-                    run_id=record.run_id, record=record, users=tuple(User(text) for text in users),
+                    run_id=record.run_id, record=record, users=(*map(User, users), *waiting),
                     about=UploadAbout(
                         upload=record.name, of=about["name"], loop=loop.name, files=about["files"],
                         series=about["series"], points=about["points"], labels=about["labels"], bytes=about["bytes"],

@@ -153,7 +153,7 @@ class Session(ABC):
                 with self.pulse.step():
                     norm = self.step()
                 state.step += 1
-                self.pulse.tell({"loss": state.losses[-1], **self._stride(norm)}, state.step)
+                self.pulse.tell({"step_loss": state.losses[-1], **self._stride(norm)}, state.step)
                 if state.step % options.eval_every == 0 or state.step == options.steps:
                     self._evaluate(norm)
                 if self.validation and state.stale >= options.patience:

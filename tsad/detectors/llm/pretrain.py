@@ -144,7 +144,7 @@ class _Run:
                 with self.pulse.step():
                     self.stride = self._step()
                 state.step += 1
-                self.pulse.tell(self.stride, state.step)
+                self.pulse.tell({"step_loss": state.losses[-1], **self.stride}, state.step)
                 if state.step % teaching.save_every == 0 and state.step < teaching.steps:
                     self._save()
                 reached(state.step)
@@ -166,7 +166,7 @@ class _Run:
         return float(teaching.learning_rate * risen * fallen)
 
     def _step(self) -> dict[str, float]:
-        """One step of the optimiser: its ``loss``, ``learning_rate`` and ``grad_norm`` before clipping."""
+        """One step of the optimiser: its ``learning_rate`` and ``grad_norm`` before clipping."""
         import torch
 
         taught, rate = self._taught(), self._rate()
@@ -184,7 +184,7 @@ class _Run:
             state.plain.append(value)
         if len(state.plain) == RECENT and (state.share or np.mean(state.plain) < self.teaching.language.plain_loss):
             state.share = min(1.0, state.share + 1 / self.teaching.language.ramp)
-        return {"loss": value, "learning_rate": rate, "grad_norm": float(norm)}
+        return {"learning_rate": rate, "grad_norm": float(norm)}
 
     def _taught(self) -> Taught:
         """What the next batch is of."""

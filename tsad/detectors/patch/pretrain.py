@@ -109,10 +109,10 @@ class _Run:
                 self._mind_the_clock()
                 with self.pulse.step():
                     batch = self.stream.batch(device)
-                    stride = _step(network, self.optimiser, self.recipe, self.step, batch)
-                self.losses.append(stride["loss"])
+                    loss, stride = _step(network, self.optimiser, self.recipe, self.step, batch)
+                self.losses.append(loss)
                 self.step += 1
-                self.pulse.tell(stride, self.step)
+                self.pulse.tell({"step_loss": loss, **stride}, self.step)
                 if self.step % self.options.save_every == 0 or self.step == self.recipe.steps:
                     figures = self._save(validation, check)
                     if recorder is not None:
@@ -242,8 +242,8 @@ def _optimiser(model: PatchModel, recipe: Recipe) -> torch.optim.Optimizer:
 
 def _step(
     model: PatchModel, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, batch: dict[str, torch.Tensor]
-) -> dict[str, float]:
-    """One step of the optimiser: its ``loss``, ``learning_rate`` and ``grad_norm`` before clipping."""
+) -> tuple[float, dict[str, float]]:
+    """One step of the optimiser: its loss, and ``learning_rate`` and ``grad_norm`` before clipping."""
     import torch
 
     share = min(1.0, (step + 1) / recipe.warmup, (recipe.steps - step) / recipe.cooldown)
@@ -256,7 +256,7 @@ def _step(
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    return {"loss": float(loss.detach()), "learning_rate": recipe.learning_rate * share, "grad_norm": float(norm)}
+    return float(loss.detach()), {"learning_rate": recipe.learning_rate * share, "grad_norm": float(norm)}
 
 
 def save(model: PatchModel, folder: Path, recipe: Recipe, step: int) -> None:

@@ -37,8 +37,8 @@
     function add(values) {
       const step = values.step ?? 0;
       // Another training of the same job begins at the first step again; one that goes on from a checkpoint does not.
-      if ("loss" in values && step < newest / 2) for (const name of [...figures.keys()]) if (!name.startsWith("system/")) figures.delete(name);
-      if ("loss" in values) newest = step;
+      if ("step_loss" in values && step < newest / 2) for (const name of [...figures.keys()]) if (!name.startsWith("system/")) figures.delete(name);
+      if ("step_loss" in values) newest = step;
       for (const [name, value] of Object.entries(values.figures ?? values)) {
         if (name === "step" || typeof value !== "number") continue;
         if (!figures.has(name)) figures.set(name, new Map());
