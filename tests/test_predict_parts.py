@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +29,16 @@ from tsad.detectors.patch import keeping
 from tsad.detectors.patch.detector import PatchDetector
 from tsad.loop.alarm import explained_intervals
 from tsad.loop.opening import open_loop
-from tsad.loop.predicting import PredictedInterval
+from tsad.loop.predicting import AnswerParts, PredictedInterval
 from tsad.loop.ready_models import LEAST, ReadyModels
 from tsad.loop.streams import PointStreams, changes_between, with_newest
+from tsad.service.asked import AppendAsked, Question
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
 from tsad.service.history import PredictionFilter, PredictionHistory, lines_backwards
-from tsad.service.model_process import error_from, error_told
+from tsad.service.model_process import SMALL, ModelProcess, ModelSetup, error_from, error_told
+from tsad.service.predictor import Predictor
 from tsad.tracking.pyfunc_model import LoadedVersion
 
 __all__ = ["plant", "plant_home"]
@@ -123,6 +128,63 @@ def test_frames_and_errors_come_out_as_they_went_in() -> None:
         pass
 
     assert type(error_from(error_told(OfAnotherRoom("x")))) is SeriesError, "the nearest that everybody knows"
+
+
+SETUP = ModelSetup(words=(), threads=1, most=1, seconds=1.0, points=100, warm=False)
+
+
+def piped() -> tuple[ModelProcess, Connection]:
+    """What asks a process, and the end of the pipe that the process would have."""
+    own, other = socket.socketpair()
+    process = ModelProcess(SETUP)
+    process._pipe = Connection(own.detach())
+    return process, Connection(other.detach())
+
+
+def test_what_would_block_the_pipe_is_not_sent_at_once() -> None:
+    process, other = piped()
+    late = time.monotonic() + 60
+    assert process.ask_at_once("models", {}, until=late) is not None
+    assert Frame.unpacked(other.recv_bytes()).about["kind"] == "models" and process.asked == 1
+    assert process.ask_at_once("models", {"name": "x" * SMALL}, until=late) is None
+    with process._writing:
+        assert process.ask_at_once("models", {}, until=late) is None
+    filling = {"name": "x" * (SMALL // 2)}
+    sent = 0
+    while process.ask_at_once("models", filling, until=late) is not None:
+        sent += 1
+        assert sent < 100, "nobody reads"
+    assert process.asked == sent + 1, "what was not sent is not waited for"
+    other.close()
+    with pytest.raises(RequestRefused, match="has ended"):
+        process.ask_at_once("models", {}, until=late)
+
+
+def test_a_long_question_or_many_appended_values_stop_nobody_else(tmp_path: Path) -> None:
+    process, other = piped()
+    wide = replace(series(np.zeros((4096, 100))), channels=tuple(f"c{k}" for k in range(100)))
+    question = Question("", "champion", AnswerParts(), [wide])
+    asked = AppendAsked(timestamps=[0], values=[0.0])
+
+    def slow() -> None:
+        for _ in range(2):
+            time.sleep(0.3)
+            about = Frame.unpacked(other.recv_bytes()).about
+            process._answered(Frame({"id": about["id"], "kept": []}, about["kind"].encode()))
+
+    async def look() -> None:
+        predictor = Predictor(process, Gate(replace(BOUNDS, seconds=60.0)), PredictionHistory(tmp_path, 0.0))
+        for work, said in ((predictor.turn(question), b"series"), (predictor.append(asked, wide), b"append")):
+            task, ticks = asyncio.create_task(work), 0
+            while not task.done():
+                await asyncio.sleep(0.02)
+                ticks += 1
+            assert task.result() == said and ticks >= 3, "the loop goes on while it is sent"
+
+    answering = threading.Thread(target=slow)
+    answering.start()
+    asyncio.run(look())
+    answering.join()
 
 
 # ---- versions in memory

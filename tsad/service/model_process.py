@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 
 log = logging.getLogger("tsad")
+SMALL = 64_000  # bytes that fit into the pipe's buffer where it can be written to at all
 SECONDS_OF_RETRY = 5  # it takes about so long until a new process answers
 SHORT_LIFE, LONGEST_PAUSE = 10.0, 30.0  # seconds; one that died so soon is started again after a pause that doubles
 TICK = 1.0  # seconds between two looks for work that does not end
@@ -113,15 +115,10 @@ class ModelProcess:
         """Requests that wait for their answer."""
         return len(self._asked)
 
-    @property
-    def writing(self) -> bool:
-        """Whether something is being sent: another message would wait."""
-        return self._writing.locked()
-
     def ask(
         self, kind: str, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]] = (), *, until: float
     ) -> Future[Frame]:
-        """Ask for work; the answer comes as its result.
+        """Ask for work; the answer comes as its result. Blocks while it is sent.
 
         Args:
             until: ``time.monotonic()`` from which on it is of no use; work is not begun then.
@@ -130,18 +127,48 @@ class ModelProcess:
             RequestRefused: (also as the result) 503: the process has just died.
             TsadError: (as the result) of the work.
         """
-        number, future = next(self._numbers), Future[Frame]()
-        future.set_running_or_notify_cancel()
+        number, data = self._packed(kind, about, arrays, until)
+        with self._writing:
+            return self._sent(number, data, until)
+
+    def ask_at_once(
+        self, kind: str, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]] = (), *, until: float
+    ) -> Future[Frame] | None:
+        """The same where sending does not block; ``None`` where it would: nothing is asked then.
+
+        A long message would, and any while another one is being sent, or while the process does not read.
+
+        Raises:
+            RequestRefused: as :meth:`ask`.
+        """
+        number, data = self._packed(kind, about, arrays, until)
+        if len(data) > SMALL or not self._writing.acquire(blocking=False):
+            return None
+        try:
+            pipe = self._pipe
+            return self._sent(number, data, until) if pipe is None or _has_room(pipe) else None
+        finally:
+            self._writing.release()
+
+    def _packed(
+        self, kind: str, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]], until: float
+    ) -> tuple[int, bytes]:
+        """The number of a request, and the request as it goes over the pipe."""
+        number = next(self._numbers)
         told = {**about, "kind": kind, "id": number, "until": until, "labels": dict(labels())}
-        data = Frame.of(told, arrays).packed()
+        return number, Frame.of(told, arrays).packed()
+
+    def _sent(self, number: int, data: bytes, until: float) -> Future[Frame]:
+        """Send a request; whoever calls holds the lock of the writers."""
+        future = Future[Frame]()
+        future.set_running_or_notify_cancel()
         with self._lock:
             pipe = self._pipe
             if pipe is None:
                 raise _gone()
             self._asked[number] = _Asked(future, until)
         try:
-            with self._writing:
-                pipe.send_bytes(data)
+            pipe.send_bytes(data)
         except (OSError, ValueError):
             with self._lock:
                 asked = self._asked.pop(number, None)
@@ -240,6 +267,13 @@ class ModelProcess:
         with suppress(OSError):
             process.kill()
         process.wait()
+
+
+def _has_room(pipe: Connection) -> bool:
+    """Whether a small message can be sent at once: of a socket that can be written to most of the buffer is free."""
+    looked = select.poll()
+    looked.register(pipe.fileno(), select.POLLOUT)
+    return bool(looked.poll(0))
 
 
 def error_from(said: dict[str, Any]) -> TsadError:
