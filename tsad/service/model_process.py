@@ -179,14 +179,14 @@ class ModelProcess:
     def _start(self) -> None:
         own, other = socket.socketpair()
         paths = [str(Path(tsad.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]  # the same tsad, however found
-        with other:
+        with own, other:
             # In a session of its own: Ctrl-C in the terminal is for the service, which lets what is asked be answered.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tsad.service.model_work", str(other.fileno())], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, pass_fds=(other.fileno(),), start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             )  # fmt: skip
-        pipe = Connection(own.detach())
+            pipe = Connection(own.detach())
         with suppress(OSError):
             pipe.send_bytes(Frame({**asdict(self.setup), "words": [*self.setup.words]}).packed())
         with self._lock:
@@ -197,15 +197,19 @@ class ModelProcess:
         pause = 0.0
         while True:
             begun = time.monotonic()
-            self._hand_out()
-            self._mourn()
+            if self._pipe is not None:
+                self._hand_out()
+                self._mourn()
             if self._closing.is_set():
                 return
             pause = min(max(1.0, pause * 2), LONGEST_PAUSE) if time.monotonic() - begun < SHORT_LIFE else 0.0
             if self._closing.wait(pause):
                 return
-            self.restarts += 1
-            self._start()
+            try:
+                self._start()
+                self.restarts += 1
+            except OSError as error:  # no memory, no descriptors: there may be some later
+                log.error("the process with the models cannot be started: %s", error)
 
     def _hand_out(self) -> None:
         """Until the pipe ends."""
