@@ -7,12 +7,13 @@ import errno
 import socket
 import threading
 import time
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -32,12 +33,14 @@ from tsad.loop.opening import open_loop
 from tsad.loop.predicting import AnswerParts, PredictedInterval
 from tsad.loop.ready_models import LEAST, ReadyModels
 from tsad.loop.streams import PointStreams, changes_between, with_newest
+from tsad.service import model_work
 from tsad.service.asked import AppendAsked, Question
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
 from tsad.service.history import PredictionFilter, PredictionHistory, lines_backwards
 from tsad.service.model_process import SMALL, ModelProcess, ModelSetup, error_from, error_told
+from tsad.service.predict_lines import LinesResponse
 from tsad.service.predictor import Predictor
 from tsad.tracking.pyfunc_model import LoadedVersion
 
@@ -111,6 +114,31 @@ def _raise(error: BaseException) -> Any:
     raise error
 
 
+@pytest.mark.parametrize("lines", [3, 0])
+def test_a_client_that_does_not_read_loses_its_place(lines: int) -> None:
+    gate, sent = Gate(BOUNDS), list[Any]()
+
+    class Stream:
+        predictor = type("Asked", (), {"gate": gate})
+
+        async def answers(self) -> AsyncGenerator[bytes]:
+            for _ in range(lines):
+                yield b"{}\n"
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body":
+            assert gate.inside == 1
+            await asyncio.Event().wait()
+
+    async def look() -> None:
+        response = LinesResponse(cast(Any, Stream()), 0.1)
+        await asyncio.wait_for(response({"type": "http"}, cast(Any, None), send), 5)
+
+    asyncio.run(look())
+    assert gate.inside == 0 and len(sent) == 2, "after the one that it has not taken nothing is sent"
+
+
 # ---- the pipe
 
 
@@ -158,6 +186,26 @@ def test_what_would_block_the_pipe_is_not_sent_at_once() -> None:
     other.close()
     with pytest.raises(RequestRefused, match="has ended"):
         process.ask_at_once("models", {}, until=late)
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tsad.service.model_process.LONGEST_PAUSE", 0.01)
+    process, other = piped()
+    tried = list[float]()
+
+    def start() -> None:
+        tried.append(time.monotonic())
+        if len(tried) < 3:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        process._closing.set()
+
+    monkeypatch.setattr(process, "_start", start)
+    other.close()
+    process._keep()
+    assert len(tried) == 3 and process.restarts == 1 and caplog.text.count("cannot be started") == 2
+    assert caplog.text.count("has ended") == 1
 
 
 def test_a_long_question_or_many_appended_values_stop_nobody_else(tmp_path: Path) -> None:
@@ -259,6 +307,44 @@ def test_a_new_champion_is_loaded_beside_and_only_what_has_changed_is_read_again
     with models.used(LOOP, "champion") as after:
         assert after.origin.model_version == newest
     assert models.states() == {LOOP: {"model_version": newest, "problem": ""}}
+
+
+def test_an_error_that_nobody_has_foreseen_ends_no_looking_up(
+    plant: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tsad.loop import live_champion, ready_models
+
+    models = ReadyModels(plant, 100 * LEAST, 3600.0)
+    with models.used(LOOP, "champion"):
+        pass
+    newest = new_champion(plant)
+    with models.used(LOOP, "previous") as previous:
+        assert previous.origin.model_version == f"{MODEL}:1"
+    with monkeypatch.context() as patch:
+        patch.setattr(ready_models, "registry_of", lambda *_: _raise(ImportError("gone")))
+        patch.setattr(ready_models, "named_for_watching", lambda *_: _raise(OSError("stale handle")))
+        patch.setattr(live_champion, "load_registered", lambda *_: _raise(RuntimeError("CUDA")))
+        models._default = LOOP
+        models.refresh()
+    assert "ImportError" in caplog.text and "OSError" in caplog.text
+    assert "RuntimeError: CUDA" in models.states()[LOOP]["problem"]
+    models.refresh()
+    assert models.states() == {LOOP: {"model_version": newest, "problem": ""}}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA"), UnknownLoopError("none")])
+def test_champions_are_followed_though_the_first_cannot_be_loaded(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    models = cast(Any, type("Models", (), {"refresh": lambda self: _raise(Ended()), "states": dict}))()
+    monkeypatch.setattr(model_work, "warmed", lambda _: _raise(error))
+    work = model_work.Work(models, cast(Any, None), cast(Any, None))
+    with pytest.raises(Ended):
+        model_work._follow(work, {"warm": True, "seconds": 0.01})
+    assert ("RuntimeError: CUDA" in caplog.text) == (type(error) is RuntimeError)
 
 
 def test_many_threads_that_ask_at_once_load_a_version_once(plant: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:

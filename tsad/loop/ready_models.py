@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -143,8 +143,14 @@ class ReadyModels:
                 self._let_go(key)
 
     def refresh(self) -> None:
-        """Look up whatever was asked for by an alias; a champion that is another now is loaded, then takes over."""
-        self._look_again()
+        """Look up whatever was asked for by an alias; a champion that is another now is loaded, then takes over.
+
+        Whatever fails is tried again the next time, and stops nothing else.
+        """
+        try:
+            self._look_again()
+        except Exception as error:  # of the store: it answers again some time
+            log.error("versions cannot be looked up: %s: %s", type(error).__name__, error)
         for loop, live in [*self._live.items()]:
             before = live.ready
             live.refresh()
@@ -212,8 +218,12 @@ class ReadyModels:
         """Look up which loop is meant where none is named, and the aliases; what fails then is tried at a request."""
         known, self._aliases = [*self._aliases], {}
         for loop, name in known:
-            with suppress(TsadError):
+            try:
                 self._aliases[loop, name] = self._look_up(loop, name)
+            except TsadError:
+                continue
+            except Exception as error:
+                log.error("loop %s: %s cannot be looked up: %s: %s", loop, name, type(error).__name__, error)
         if self._default:
             try:
                 self._default = named_for_watching(self.bench).loop.name

@@ -204,12 +204,19 @@ def main(descriptor: int) -> None:
 def _follow(work: Work, asked: Mapping[str, Any]) -> None:
     """Load the loop's champion where it is asked for, then look the champions up every now and then."""
     if asked["warm"]:
-        with suppress(TsadError):  # there is none yet, or several loops are open: who asks is told so
+        try:
             warmed(work.models)
-            work.tell()
+        except TsadError:
+            pass  # there is none yet, or several loops are open: who asks is told so
+        except Exception as error:  # or the champions would never be looked up again
+            log.error("the champion cannot be loaded yet: %s: %s", type(error).__name__, error)
+        work.tell()
     pause = threading.Event()
     while not pause.wait(asked["seconds"]):
-        work.models.refresh()
+        try:
+            work.models.refresh()
+        except Exception as error:
+            log.error("the champions cannot be looked up: %s: %s", type(error).__name__, error)
         work.tell()
 
 
