@@ -20,7 +20,14 @@ import pytest
 from predict_kit import LOOP, MODEL, new_champion, plant, plant_home
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import SeriesError, StorageError, UnexplainedError, UnknownLoopError, UnknownVersionError
+from tsad.core.errors import (
+    SeriesError,
+    StorageError,
+    TimeUpError,
+    UnexplainedError,
+    UnknownLoopError,
+    UnknownVersionError,
+)
 from tsad.core.series import Series
 from tsad.core.serving import Bounds
 from tsad.core.sizes import bytes_of_arrays
@@ -39,7 +46,7 @@ from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
 from tsad.service.history import PredictionFilter, PredictionHistory, lines_backwards
-from tsad.service.model_process import SMALL, ModelProcess, ModelSetup, error_from, error_told
+from tsad.service.model_process import SMALL, STUCK, ModelProcess, ModelSetup, error_from, error_told
 from tsad.service.predict_lines import LinesResponse
 from tsad.service.predictor import Predictor
 from tsad.tracking.pyfunc_model import LoadedVersion
@@ -186,6 +193,21 @@ def test_what_would_block_the_pipe_is_not_sent_at_once() -> None:
     other.close()
     with pytest.raises(RequestRefused, match="has ended"):
         process.ask_at_once("models", {}, until=late)
+
+
+def test_a_busy_process_is_let_be_and_one_that_hangs_is_ended() -> None:
+    process, other = piped()
+    begun = time.monotonic()
+    process.ask("series", {}, until=begun)
+    process.beat = begun + 95
+    assert process._hangs(begun + 100) == "", "it lives, and works, or loads"
+    assert "no sign of life for 35 s" in process._hangs(begun + 130)
+    process._answered(Frame({"beat": True}))
+    process.beat = begun + STUCK
+    assert "should have been done" in process._hangs(begun + STUCK + 1), "the only place is taken for good"
+    process._answered(Frame({"id": 0}))
+    assert process._hangs(begun + 10 * STUCK) == "", "nobody waits"
+    assert not other.closed
 
 
 def test_a_process_that_cannot_be_started_is_tried_again(
@@ -366,6 +388,38 @@ def test_many_threads_that_ask_at_once_load_a_version_once(plant: Workbench, mon
     with ThreadPoolExecutor(8) as threads:
         assert {*threads.map(ask, range(16))} == {f"{MODEL}:1"}
     assert loads == [f"{MODEL}:1"]
+
+
+@pytest.mark.parametrize("name", ["champion", "1"])
+def test_loading_goes_on_when_the_time_of_those_who_wait_is_up(
+    plant: Workbench, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from tsad.loop import live_champion, ready_models
+
+    loads, go_on, load = list[str](), threading.Event(), ready_models.load_registered
+
+    def slow(bench: Any, registry: Any, version: Any) -> LoadedVersion:
+        loads.append(version.label)
+        assert go_on.wait(60)
+        return load(bench, registry, version)
+
+    monkeypatch.setattr(ready_models, "load_registered", slow)
+    monkeypatch.setattr(live_champion, "load_registered", slow)
+    models = ReadyModels(plant, 100 * LEAST, 3600.0)
+
+    def ask(seconds: float) -> str:
+        with models.used(LOOP, name, time.monotonic() + seconds) as loaded:
+            return loaded.origin.model_version
+
+    for _ in range(2):
+        with pytest.raises(TimeUpError, match=f"{name} of loop {LOOP} is still being loaded"):
+            ask(0.2)
+    if name == "1":
+        with pytest.raises(TimeUpError, match="still being loaded"):
+            models.champion(LOOP, time.monotonic() + 0.2)
+    go_on.set()
+    assert ask(60) == f"{MODEL}:1" and loads == [f"{MODEL}:1"], "it was loaded once, for whoever came"
+    assert [one.champion for one in models.ready()] == [name == "champion"] and models._coming == {}
 
 
 def test_a_version_that_compares_points_with_a_threshold_cannot_explain(plant: Workbench) -> None:

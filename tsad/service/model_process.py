@@ -37,7 +37,10 @@ SMALL = 64_000  # bytes that fit into the pipe's buffer where it can be written 
 SECONDS_OF_RETRY = 5  # it takes about so long until a new process answers
 SHORT_LIFE, LONGEST_PAUSE = 10.0, 30.0  # seconds; one that died so soon is started again after a pause that doubles
 TICK = 1.0  # seconds between two looks for work that does not end
-PATIENCE = 30.0  # seconds beyond its time after which work takes the process with it
+BEAT = 1.0  # seconds between two signs of life
+PATIENCE = 30.0  # seconds without a sign of life, while an answer is late, after which the process is ended
+STARTING = 120.0  # seconds until the first one, at most
+STUCK = 600.0  # seconds beyond its time after which work is taken for endless
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +76,13 @@ class ModelProcess:
 
     Attributes:
         restarts: how often it had to be started again.
-        states: what it last said of each loop it follows.
+        states: what it last said of each loop it follows. beat: ``time.monotonic()`` of its last sign of life.
     """
 
     setup: ModelSetup
     restarts: int = 0
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    beat: float = 0.0
     _asked: dict[int, _Asked] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)  # of what is asked
@@ -190,7 +194,7 @@ class ModelProcess:
         with suppress(OSError):
             pipe.send_bytes(Frame({**asdict(self.setup), "words": [*self.setup.words]}).packed())
         with self._lock:
-            self._pipe = pipe
+            self._pipe, self.beat = pipe, time.monotonic() + STARTING - PATIENCE
 
     def _keep(self) -> None:
         """Hand answers out; where the process dies, say so to all that wait and start another."""
@@ -220,7 +224,9 @@ class ModelProcess:
                 self._answered(Frame.unpacked(pipe.recv_bytes()))
 
     def _answered(self, frame: Frame) -> None:
-        about = frame.about
+        about, self.beat = frame.about, max(self.beat, time.monotonic())
+        if "beat" in about:
+            return
         if "states" in about:
             self.states = about["states"]
             return
@@ -238,14 +244,22 @@ class ModelProcess:
             asked.future.set_result(frame)
 
     def _watch(self) -> None:
-        """End the process where work does not end."""
+        """End the process where it hangs. One that is busy, or loads a large model, says so, and is let be."""
         while not self._closing.wait(TICK):
-            with self._lock:
-                hangs = any(time.monotonic() > asked.until + PATIENCE for asked in self._asked.values())
-            process = self._process
-            if hangs and process is not None:
-                log.error("a prediction goes on %.0f s after its time was up: its process is ended", PATIENCE)
+            why, process = self._hangs(time.monotonic()), self._process
+            if why and process is not None:
+                log.error("the process with the models is ended: %s", why)
                 process.kill()
+
+    def _hangs(self, now: float) -> str:
+        """Why the process is to be ended, in words; "" where it is not."""
+        with self._lock:
+            late = [now - asked.until for asked in self._asked.values()]
+        if now - self.beat > PATIENCE and any(seconds > PATIENCE for seconds in late):
+            return f"it has given no sign of life for {now - self.beat:.0f} s, and answers are late"
+        if sum(seconds > STUCK for seconds in late) >= self.setup.threads:  # then nobody else is answered
+            return f"all that it works on should have been done {STUCK:.0f} s ago"
+        return ""
 
     def _mourn(self) -> None:
         """The process is gone: what it was asked fails."""
