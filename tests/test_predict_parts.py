@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
+import threading
 import time
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from predict_kit import LOOP, MODEL, new_champion, plant, plant_home
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import SeriesError, StorageError, UnexplainedError, UnknownLoopError, UnknownVersionError
+from tsad.core.errors import (
+    SeriesError,
+    StorageError,
+    TimeUpError,
+    UnexplainedError,
+    UnknownLoopError,
+    UnknownVersionError,
+)
 from tsad.core.series import Series
 from tsad.core.serving import Bounds
 from tsad.core.sizes import bytes_of_arrays
@@ -26,14 +37,18 @@ from tsad.detectors.patch import keeping
 from tsad.detectors.patch.detector import PatchDetector
 from tsad.loop.alarm import explained_intervals
 from tsad.loop.opening import open_loop
-from tsad.loop.predicting import PredictedInterval
+from tsad.loop.predicting import AnswerParts, PredictedInterval
 from tsad.loop.ready_models import LEAST, ReadyModels
 from tsad.loop.streams import PointStreams, changes_between, with_newest
+from tsad.service import model_work
+from tsad.service.asked import AppendAsked, Question
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
 from tsad.service.history import PredictionFilter, PredictionHistory, lines_backwards
-from tsad.service.model_process import error_from, error_told
+from tsad.service.model_process import SMALL, STUCK, ModelProcess, ModelSetup, error_from, error_told
+from tsad.service.predict_lines import LinesResponse
+from tsad.service.predictor import Predictor
 from tsad.tracking.pyfunc_model import LoadedVersion
 
 __all__ = ["plant", "plant_home"]
@@ -106,6 +121,31 @@ def _raise(error: BaseException) -> Any:
     raise error
 
 
+@pytest.mark.parametrize("lines", [3, 0])
+def test_a_client_that_does_not_read_loses_its_place(lines: int) -> None:
+    gate, sent = Gate(BOUNDS), list[Any]()
+
+    class Stream:
+        predictor = type("Asked", (), {"gate": gate})
+
+        async def answers(self) -> AsyncGenerator[bytes]:
+            for _ in range(lines):
+                yield b"{}\n"
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body":
+            assert gate.inside == 1
+            await asyncio.Event().wait()
+
+    async def look() -> None:
+        response = LinesResponse(cast(Any, Stream()), 0.1)
+        await asyncio.wait_for(response({"type": "http"}, cast(Any, None), send), 5)
+
+    asyncio.run(look())
+    assert gate.inside == 0 and len(sent) == 2, "after the one that it has not taken nothing is sent"
+
+
 # ---- the pipe
 
 
@@ -123,6 +163,98 @@ def test_frames_and_errors_come_out_as_they_went_in() -> None:
         pass
 
     assert type(error_from(error_told(OfAnotherRoom("x")))) is SeriesError, "the nearest that everybody knows"
+
+
+SETUP = ModelSetup(words=(), threads=1, most=1, seconds=1.0, points=100, warm=False)
+
+
+def piped() -> tuple[ModelProcess, Connection]:
+    """What asks a process, and the end of the pipe that the process would have."""
+    own, other = socket.socketpair()
+    process = ModelProcess(SETUP)
+    process._pipe = Connection(own.detach())
+    return process, Connection(other.detach())
+
+
+def test_what_would_block_the_pipe_is_not_sent_at_once() -> None:
+    process, other = piped()
+    late = time.monotonic() + 60
+    assert process.ask_at_once("models", {}, until=late) is not None
+    assert Frame.unpacked(other.recv_bytes()).about["kind"] == "models" and process.asked == 1
+    assert process.ask_at_once("models", {"name": "x" * SMALL}, until=late) is None
+    with process._writing:
+        assert process.ask_at_once("models", {}, until=late) is None
+    filling = {"name": "x" * (SMALL // 2)}
+    sent = 0
+    while process.ask_at_once("models", filling, until=late) is not None:
+        sent += 1
+        assert sent < 100, "nobody reads"
+    assert process.asked == sent + 1, "what was not sent is not waited for"
+    other.close()
+    with pytest.raises(RequestRefused, match="has ended"):
+        process.ask_at_once("models", {}, until=late)
+
+
+def test_a_busy_process_is_let_be_and_one_that_hangs_is_ended() -> None:
+    process, other = piped()
+    begun = time.monotonic()
+    process.ask("series", {}, until=begun)
+    process.beat = begun + 95
+    assert process._hangs(begun + 100) == "", "it lives, and works, or loads"
+    assert "no sign of life for 35 s" in process._hangs(begun + 130)
+    process._answered(Frame({"beat": True}))
+    process.beat = begun + STUCK
+    assert "should have been done" in process._hangs(begun + STUCK + 1), "the only place is taken for good"
+    process._answered(Frame({"id": 0}))
+    assert process._hangs(begun + 10 * STUCK) == "", "nobody waits"
+    assert not other.closed
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tsad.service.model_process.LONGEST_PAUSE", 0.01)
+    process, other = piped()
+    tried = list[float]()
+
+    def start() -> None:
+        tried.append(time.monotonic())
+        if len(tried) < 3:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        process._closing.set()
+
+    monkeypatch.setattr(process, "_start", start)
+    other.close()
+    process._keep()
+    assert len(tried) == 3 and process.restarts == 1 and caplog.text.count("cannot be started") == 2
+    assert caplog.text.count("has ended") == 1
+
+
+def test_a_long_question_or_many_appended_values_stop_nobody_else(tmp_path: Path) -> None:
+    process, other = piped()
+    wide = replace(series(np.zeros((4096, 100))), channels=tuple(f"c{k}" for k in range(100)))
+    question = Question("", "champion", AnswerParts(), [wide])
+    asked = AppendAsked(timestamps=[0], values=[0.0])
+
+    def slow() -> None:
+        for _ in range(2):
+            time.sleep(0.3)
+            about = Frame.unpacked(other.recv_bytes()).about
+            process._answered(Frame({"id": about["id"], "kept": []}, about["kind"].encode()))
+
+    async def look() -> None:
+        predictor = Predictor(process, Gate(replace(BOUNDS, seconds=60.0)), PredictionHistory(tmp_path, 0.0))
+        for work, said in ((predictor.turn(question), b"series"), (predictor.append(asked, wide), b"append")):
+            task, ticks = asyncio.create_task(work), 0
+            while not task.done():
+                await asyncio.sleep(0.02)
+                ticks += 1
+            assert task.result() == said and ticks >= 3, "the loop goes on while it is sent"
+
+    answering = threading.Thread(target=slow)
+    answering.start()
+    asyncio.run(look())
+    answering.join()
 
 
 # ---- versions in memory
@@ -199,6 +331,44 @@ def test_a_new_champion_is_loaded_beside_and_only_what_has_changed_is_read_again
     assert models.states() == {LOOP: {"model_version": newest, "problem": ""}}
 
 
+def test_an_error_that_nobody_has_foreseen_ends_no_looking_up(
+    plant: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tsad.loop import live_champion, ready_models
+
+    models = ReadyModels(plant, 100 * LEAST, 3600.0)
+    with models.used(LOOP, "champion"):
+        pass
+    newest = new_champion(plant)
+    with models.used(LOOP, "previous") as previous:
+        assert previous.origin.model_version == f"{MODEL}:1"
+    with monkeypatch.context() as patch:
+        patch.setattr(ready_models, "registry_of", lambda *_: _raise(ImportError("gone")))
+        patch.setattr(ready_models, "named_for_watching", lambda *_: _raise(OSError("stale handle")))
+        patch.setattr(live_champion, "load_registered", lambda *_: _raise(RuntimeError("CUDA")))
+        models._default = LOOP
+        models.refresh()
+    assert "ImportError" in caplog.text and "OSError" in caplog.text
+    assert "RuntimeError: CUDA" in models.states()[LOOP]["problem"]
+    models.refresh()
+    assert models.states() == {LOOP: {"model_version": newest, "problem": ""}}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA"), UnknownLoopError("none")])
+def test_champions_are_followed_though_the_first_cannot_be_loaded(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    models = cast(Any, type("Models", (), {"refresh": lambda self: _raise(Ended()), "states": dict}))()
+    monkeypatch.setattr(model_work, "warmed", lambda _: _raise(error))
+    work = model_work.Work(models, cast(Any, None), cast(Any, None))
+    with pytest.raises(Ended):
+        model_work._follow(work, {"warm": True, "seconds": 0.01})
+    assert ("RuntimeError: CUDA" in caplog.text) == (type(error) is RuntimeError)
+
+
 def test_many_threads_that_ask_at_once_load_a_version_once(plant: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     from tsad.loop import ready_models
 
@@ -218,6 +388,38 @@ def test_many_threads_that_ask_at_once_load_a_version_once(plant: Workbench, mon
     with ThreadPoolExecutor(8) as threads:
         assert {*threads.map(ask, range(16))} == {f"{MODEL}:1"}
     assert loads == [f"{MODEL}:1"]
+
+
+@pytest.mark.parametrize("name", ["champion", "1"])
+def test_loading_goes_on_when_the_time_of_those_who_wait_is_up(
+    plant: Workbench, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from tsad.loop import live_champion, ready_models
+
+    loads, go_on, load = list[str](), threading.Event(), ready_models.load_registered
+
+    def slow(bench: Any, registry: Any, version: Any) -> LoadedVersion:
+        loads.append(version.label)
+        assert go_on.wait(60)
+        return load(bench, registry, version)
+
+    monkeypatch.setattr(ready_models, "load_registered", slow)
+    monkeypatch.setattr(live_champion, "load_registered", slow)
+    models = ReadyModels(plant, 100 * LEAST, 3600.0)
+
+    def ask(seconds: float) -> str:
+        with models.used(LOOP, name, time.monotonic() + seconds) as loaded:
+            return loaded.origin.model_version
+
+    for _ in range(2):
+        with pytest.raises(TimeUpError, match=f"{name} of loop {LOOP} is still being loaded"):
+            ask(0.2)
+    if name == "1":
+        with pytest.raises(TimeUpError, match="still being loaded"):
+            models.champion(LOOP, time.monotonic() + 0.2)
+    go_on.set()
+    assert ask(60) == f"{MODEL}:1" and loads == [f"{MODEL}:1"], "it was loaded once, for whoever came"
+    assert [one.champion for one in models.ready()] == [name == "champion"] and models._coming == {}
 
 
 def test_a_version_that_compares_points_with_a_threshold_cannot_explain(plant: Workbench) -> None:

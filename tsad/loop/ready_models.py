@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tsad.config.workbench import Workbench
 from tsad.core.control import Silent, Switch
-from tsad.core.errors import TsadError, UnknownLoopError, UnknownVersionError
+from tsad.core.errors import TimeUpError, TsadError, UnknownLoopError, UnknownVersionError
 from tsad.core.results import Result
 from tsad.core.sizes import bytes_of_arrays
 from tsad.loop.champion import load_registered, registry_of
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tsad")
 CHAMPION = "champion"
 LEAST = 1_000_000  # bytes that a version counts at least: there is code and text around its arrays
+WAITED = 0.95  # share of the time for an answer that is waited: the rest is for saying so
 MEASURED = 3  # uses after which it is not measured again: a network is loaded at its first
 
 
@@ -82,6 +85,7 @@ class ReadyModels:
     _aliases: dict[tuple[str, str], str] = field(default_factory=dict)  # numbers, looked up again by refresh
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _loading: threading.Lock = field(default_factory=threading.Lock)
+    _coming: dict[tuple[str, str], Future[LoadedVersion]] = field(default_factory=dict)  # what is being loaded
     _default: str = ""
 
     def default_loop(self) -> str:
@@ -94,46 +98,49 @@ class ReadyModels:
             self._default = named_for_watching(self.bench).loop.name
         return self._default
 
-    def champion(self, loop: str) -> LiveChampion:
+    def champion(self, loop: str, until: float | None = None) -> LiveChampion:
         """The champion of a loop, as it changes; followed from now on.
 
+        Args:
+            until: see :meth:`used`.
+
         Raises:
-            UnknownLoopError: the store has no such loop.
+            UnknownLoopError: the store has no such loop. TimeUpError: something else was being loaded until then.
         """
         live = self._live.get(loop)
         if live is None:
             bench = self._bench_of(loop)
-            with self._loading:
+            seconds = _seconds_until(until)
+            if not self._loading.acquire(timeout=-1 if seconds is None else seconds):
+                raise _still_loading(f"another version than the one of loop {loop}")
+            try:
                 live = self._live.get(loop)
                 if live is None:
                     live = LiveChampion(bench, self.seconds)
                     live.refresh()
                     self._live[loop] = live
+            finally:
+                self._loading.release()
         return live
 
     @contextmanager
-    def used(self, loop: str, name: str) -> Iterator[LoadedVersion]:
+    def used(self, loop: str, name: str, until: float | None = None) -> Iterator[LoadedVersion]:
         """A version for as long as the block takes.
+
+        Where it is not in memory, a thread of its own loads it, which goes on when nobody waits for it any more.
 
         Args:
             name: an alias, or a number.
+            until: ``time.monotonic()`` until which to wait for it; ``None`` = as long as it takes.
 
         Raises:
             UnknownLoopError: the store has no such loop. UnknownVersionError: the loop has no such version.
             RegistryError: it has no champion, or the version's files are gone.
+            TimeUpError: it is still being loaded.
         """
         key = (loop, name if name == CHAMPION else self._number_of(loop, name))
-        live = self.champion(loop) if name == CHAMPION else None
-        with self._lock:
-            held = self._held.setdefault(key, _Held(live))
-            self._held.move_to_end(key)
-        try:
-            loaded = live.current().loaded if live is not None else self._loaded(held, *key)
-        except BaseException:
-            with self._lock:
-                if held.version is None:
-                    self._held.pop(key, None)
-            raise
+        loaded = self._in_memory(key) or self._waited_for(key, until)
+        held = self._hold(key, loaded)
         try:
             yield loaded
         finally:
@@ -143,8 +150,14 @@ class ReadyModels:
                 self._let_go(key)
 
     def refresh(self) -> None:
-        """Look up whatever was asked for by an alias; a champion that is another now is loaded, then takes over."""
-        self._look_again()
+        """Look up whatever was asked for by an alias; a champion that is another now is loaded, then takes over.
+
+        Whatever fails is tried again the next time, and stops nothing else.
+        """
+        try:
+            self._look_again()
+        except Exception as error:  # of the store: it answers again some time
+            log.error("versions cannot be looked up: %s: %s", type(error).__name__, error)
         for loop, live in [*self._live.items()]:
             before = live.ready
             live.refresh()
@@ -212,20 +225,72 @@ class ReadyModels:
         """Look up which loop is meant where none is named, and the aliases; what fails then is tried at a request."""
         known, self._aliases = [*self._aliases], {}
         for loop, name in known:
-            with suppress(TsadError):
+            try:
                 self._aliases[loop, name] = self._look_up(loop, name)
+            except TsadError:
+                continue
+            except Exception as error:
+                log.error("loop %s: %s cannot be looked up: %s: %s", loop, name, type(error).__name__, error)
         if self._default:
             try:
                 self._default = named_for_watching(self.bench).loop.name
             except TsadError:
                 self._default = ""
 
-    def _loaded(self, held: _Held, loop: str, number: str) -> LoadedVersion:
-        if held.loaded is None:
-            with self._loading:
-                if held.loaded is None:
-                    held.loaded = self._load(loop, number)
-        return held.loaded
+    def _in_memory(self, key: tuple[str, str]) -> LoadedVersion | None:
+        loop, name = key
+        if name == CHAMPION:
+            live = self._live.get(loop)
+            now = None if live is None else live.ready
+            return None if now is None else now.loaded
+        held = self._held.get(key)
+        return None if held is None else held.loaded
+
+    def _hold(self, key: tuple[str, str], loaded: LoadedVersion) -> _Held:
+        """What was asked for last now."""
+        with self._lock:
+            held = self._held.setdefault(key, _Held(self._live[key[0]] if key[1] == CHAMPION else None))
+            self._held.move_to_end(key)
+            if held.live is None:
+                held.loaded = loaded
+            return held
+
+    def _waited_for(self, key: tuple[str, str], until: float | None) -> LoadedVersion:
+        """A version that a thread loads, begun now where none does so already."""
+        with self._lock:
+            loaded = self._in_memory(key)  # it may have come since
+            if loaded is not None:
+                return loaded
+            future = self._coming.get(key)
+            if future is None:
+                future = self._coming[key] = Future()
+                threading.Thread(target=self._bring, args=(key, future), name="tsad-loading", daemon=True).start()
+        try:
+            return future.result(_seconds_until(until))
+        except TimeoutError:
+            if future.done():
+                raise  # of the loading
+            raise _still_loading(f"{key[1]} of loop {key[0]}") from None
+
+    def _bring(self, key: tuple[str, str], future: Future[LoadedVersion]) -> None:
+        """Load a version and tell those that wait for it."""
+        loop, name = key
+        loaded, error = None, None
+        try:
+            if name == CHAMPION:
+                loaded = self.champion(loop).current().loaded
+            else:
+                with self._loading:
+                    loaded = self._load(loop, name)
+            self._hold(key, loaded)
+        except BaseException as caught:
+            error = caught
+        with self._lock:
+            del self._coming[key]
+        if loaded is not None and error is None:
+            future.set_result(loaded)
+        else:
+            future.set_exception(error)
 
     def _load(self, loop: str, number: str) -> LoadedVersion:
         bench = as_its_loop_has_it(self._bench_of(loop))
@@ -236,3 +301,12 @@ class ReadyModels:
             raise UnknownVersionError(f"{registry.name} has no version {number}", "tsad report lists the versions.")
         log.info("loop %s: %s is ready to answer", loop, version.label)
         return load_registered(replace(bench, context=quiet), registry, version)
+
+
+def _seconds_until(until: float | None) -> float | None:
+    """How long to wait; ``None`` = as long as it takes."""
+    return None if until is None else max(0.0, WAITED * (until - time.monotonic()))
+
+
+def _still_loading(what: str) -> TimeUpError:
+    return TimeUpError(f"{what} is still being loaded", "Ask again: it goes on being loaded meanwhile.")

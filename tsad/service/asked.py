@@ -107,11 +107,6 @@ class Question:
     many: bool = False
     origin: str = "predict"  # by which door it came, for the history
 
-    @property
-    def points(self) -> int:
-        """Of all series."""
-        return sum(len(one) for one in self.series if isinstance(one, Series))
-
 
 def question_of(asked: PredictAsked) -> Question:
     """What a request about one series asks.

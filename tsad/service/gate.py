@@ -42,8 +42,12 @@ class Gate:
         Raises:
             RequestRefused: as :meth:`turn`.
         """
+        return await self.turn(lambda until: self.aside(work, until))
+
+    def aside(self, work: Callable[[float], T], until: float) -> Future[T]:
+        """Begin work that blocks, of a request whose turn it is: there is a thread for each of those."""
         context = copy_context()  # its thread logs with the ids of the request
-        return await self.turn(lambda until: self._threads.submit(context.run, _contained, work, until))
+        return self._threads.submit(context.run, _contained, work, until)
 
     @contextmanager
     def admitted(self) -> Iterator[None]:

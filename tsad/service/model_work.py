@@ -31,7 +31,7 @@ from tsad.loop.predicting import AnswerParts, Predicted, predict_series, require
 from tsad.loop.ready_models import CHAMPION, ReadyModels
 from tsad.loop.streams import PointStreams
 from tsad.service.frames import Frame
-from tsad.service.model_process import error_told
+from tsad.service.model_process import BEAT, error_told
 
 log = logging.getLogger("tsad")
 WARM_POINTS = 512
@@ -87,6 +87,12 @@ class Work:
         self.send(Frame({**made.about, "id": about["id"]}, made.body))
         self.tell()
 
+    def beat(self) -> None:
+        """Say every second that this process goes on, whatever it works on or loads."""
+        pause = threading.Event()
+        while not pause.wait(BEAT):
+            self.send(Frame({"beat": True}))
+
     def tell(self) -> None:
         """Say how the followed loops stand, where that has changed."""
         states = self.models.states()
@@ -110,7 +116,7 @@ class Work:
         wanted = AnswerParts(**about["wanted"])
         answers: list[dict[str, Any]] = []
         kept: list[dict[str, Any]] = []
-        with self.models.used(loop, about["version"]) as loaded:
+        with self.models.used(loop, about["version"], about["until"]) as loaded:
             columns = iter(arrays)
             for told in about["series"]:
                 if "error" in told:
@@ -137,7 +143,7 @@ class Work:
         """The newest values of a point: what they have changed."""
         loop = about["loop"] or self.models.default_loop()
         values = _series_of(about["series"], *arrays)
-        with self.models.used(loop, about["version"]) as loaded:
+        with self.models.used(loop, about["version"], about["until"]) as loaded:
             made = self.streams.append(loop, loaded, values, about["scores"]).to_json()
         kept = {k: v for k, v in made.items() if k not in KEPT}
         return Frame({"kept": [kept] if made["changes"] else []}, json.dumps(made, ensure_ascii=False).encode())
@@ -148,14 +154,13 @@ class Work:
 
     def _tasks(self, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]]) -> Frame:
         """Tasks of Label Studio."""
-        loop = about["loop"]
-        made = self._backend(loop).predict(about["tasks"], about["template"], about["until"])
-        with self.models.used(loop, CHAMPION):  # counts as a use of it
-            return Frame({"results": made})
+        loop, until = about["loop"], about["until"]
+        with self.models.used(loop, CHAMPION, until):
+            return Frame({"results": self._backend(loop).predict(about["tasks"], about["template"], until)})
 
     def _label(self, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]]) -> Frame:
         loop = about["loop"] or self.models.default_loop()
-        return Frame({"label": self.models.champion(loop).require_label(), "loop": loop})
+        return Frame({"label": self.models.champion(loop, about["until"]).require_label(), "loop": loop})
 
     def _models(self, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]]) -> Frame:
         return Frame({"models": [one.to_json() for one in self.models.ready()]})
@@ -194,6 +199,7 @@ def main(descriptor: int) -> None:
     log.handlers[:], log.propagate = [ToTheService(work)], False
     log.setLevel(logging.INFO)
     threads = ThreadPoolExecutor(asked["threads"], thread_name_prefix="tsad-predict")
+    threading.Thread(target=work.beat, name="tsad-beat", daemon=True).start()
     threading.Thread(target=_follow, args=(work, asked), name="tsad-champions", daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
@@ -204,12 +210,19 @@ def main(descriptor: int) -> None:
 def _follow(work: Work, asked: Mapping[str, Any]) -> None:
     """Load the loop's champion where it is asked for, then look the champions up every now and then."""
     if asked["warm"]:
-        with suppress(TsadError):  # there is none yet, or several loops are open: who asks is told so
+        try:
             warmed(work.models)
-            work.tell()
+        except TsadError:
+            pass  # there is none yet, or several loops are open: who asks is told so
+        except Exception as error:  # or the champions would never be looked up again
+            log.error("the champion cannot be loaded yet: %s: %s", type(error).__name__, error)
+        work.tell()
     pause = threading.Event()
     while not pause.wait(asked["seconds"]):
-        work.models.refresh()
+        try:
+            work.models.refresh()
+        except Exception as error:
+            log.error("the champions cannot be looked up: %s: %s", type(error).__name__, error)
         work.tell()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -156,9 +156,14 @@ class LinesResponse(Response):
         """See :class:`starlette.responses.Response`; the stream has one place at the gate as long as it lasts."""
         with self._stream.predictor.gate.admitted():
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            with suppress(TimeoutError):
+            try:
                 async with aclosing(self._stream.answers()) as answers:
                     async for line in answers:
-                        async with asyncio.timeout(self._seconds):
-                            await send({"type": "http.response.body", "body": line, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                        await self._send(send, line, True)
+                await self._send(send, b"", False)
+            except TimeoutError:  # an end would be sent no sooner: the server cuts what has none
+                log.info("a stream of lines is cut off: nobody has read its answers for %g s", self._seconds)
+
+    async def _send(self, send: Send, line: bytes, more: bool) -> None:
+        async with asyncio.timeout(self._seconds):
+            await send({"type": "http.response.body", "body": line, "more_body": more})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from tsad.core.series import Series
 from tsad.service.asked import AppendAsked, Broken, PredictAsked, Question, parsed, question_of
@@ -15,13 +17,12 @@ from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
 from tsad.service.history import PredictionHistory
-from tsad.service.model_process import ModelProcess, ModelSetup
+from tsad.service.model_process import SMALL, ModelProcess, ModelSetup
 
 if TYPE_CHECKING:
     from tsad.service.site import Site
 
 MB = 1e6
-SMALL = 4096  # points that go over the pipe at once; more are handed over by a thread
 SECONDS = 5.0  # between two looks at whether a champion is another
 
 
@@ -40,10 +41,14 @@ class Predictor:
             RequestRefused: 503: it took too long, or the process has died.
             TsadError: of the work: no such loop or version, a series that the detector cannot score.
         """
-        if question.points <= SMALL and not self.process.writing:
-            frame = await self.gate.turn(lambda until: self._begin(question, until))
-        else:
-            frame = await self.gate.work(lambda until: self._begin(question, until).result())
+        arrays = [a for one in question.series if isinstance(one, Series) for a in (one.timestamps, one.values)]
+        wanted = question.wanted
+        about = {
+            "loop": question.loop, "version": question.version, "many": question.many,
+            "wanted": {"scores": wanted.scores, "explain": wanted.explain, "language": wanted.language},
+            "series": [_told(one) for one in question.series],
+        }  # fmt: skip
+        frame = await self._frame("series", about, arrays)
         self.history.keep(frame.about["kept"], question.origin)
         return bytes(frame.body)
 
@@ -52,8 +57,7 @@ class Predictor:
         about = {
             "loop": asked.loop, "version": str(asked.version), "series": _told(series), "scores": asked.scores,
         }  # fmt: skip
-        arrays = (series.timestamps, series.values)
-        frame = await self.gate.turn(lambda until: self.process.ask("append", about, arrays, until=until))
+        frame = await self._frame("append", about, (series.timestamps, series.values))
         self.history.keep(frame.about["kept"], "points")
         return bytes(frame.body)
 
@@ -78,15 +82,18 @@ class Predictor:
         frame = self.process.ask("models", {}, until=time.monotonic() + self.gate.bounds.seconds).result()
         return list(frame.about["models"])
 
-    def _begin(self, question: Question, until: float) -> Future[Frame]:
-        arrays = [a for one in question.series if isinstance(one, Series) for a in (one.timestamps, one.values)]
-        wanted = question.wanted
-        about = {
-            "loop": question.loop, "version": question.version, "many": question.many,
-            "wanted": {"scores": wanted.scores, "explain": wanted.explain, "language": wanted.language},
-            "series": [_told(one) for one in question.series],
-        }  # fmt: skip
-        return self.process.ask("series", about, arrays, until=until)
+    async def _frame(self, kind: str, about: dict[str, Any], arrays: Sequence[npt.NDArray[Any]]) -> Frame:
+        """What the process answers; what may block the pipe is sent by a thread: the event loop is everybody's."""
+        small = sum(array.nbytes for array in arrays) < SMALL
+
+        def wait(until: float) -> Frame:
+            return self.process.ask(kind, about, arrays, until=until).result()
+
+        def begin(until: float) -> Future[Frame]:
+            begun = self.process.ask_at_once(kind, about, arrays, until=until) if small else None
+            return begun or self.gate.aside(wait, until)
+
+        return await self.gate.turn(begin)
 
 
 def _told(one: Series | Broken) -> dict[str, Any]:
