@@ -22,7 +22,7 @@ from tsad.jobs import devices, words
 from tsad.jobs.board import JobBoard
 from tsad.jobs.courier import PROGRESS, carrying
 from tsad.jobs.folder import JobFolder, Progressing
-from tsad.jobs.recovery import in_hand, recover, settle, taking
+from tsad.jobs.recovery import Exit, in_hand, recover, settle, taking
 from tsad.jobs.schedules import Timetable
 from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs
 from tsad.tracking.jobs import JobRuns, NewJob
@@ -361,6 +361,9 @@ def test_a_signal_from_elsewhere_is_no_end(board: JobBoard) -> None:
             work.control.safe_point()
         job = board.get(job_id)
         assert job.state == "pending" and job.exit == "interrupted; it goes on"
+        emptied(board)
+        assert settle(board, job_id, Exit(130, job.attempt - 1))  # as its process ends
+        assert emptied(board) == [job_id]
     with at_work(board, job_id) as work:
         work.answered(Said())
     assert board.get(job_id).attempt == 5
@@ -411,20 +414,22 @@ def test_a_killed_job_is_begun_again_so_many_times(board: JobBoard) -> None:
 def test_the_signal_is_told(board: JobBoard) -> None:
     job_id = submitted(board)
     emptied(board)
+    assert settle(board, job_id, Exit(130, 0)) and board.get(job_id).exit == ""  # before it was begun
+    emptied(board)
     died(board, job_id)
-    assert settle(board, job_id, -9)
+    assert settle(board, job_id, Exit(-9, 0))
     assert "killed by signal 9 (out of memory, or by hand)" in board.get(job_id).exit
     died(board, job_id)
-    settle(board, job_id, -9)
+    settle(board, job_id, Exit(-9, 1))
     died(board, job_id)
-    settle(board, job_id, -9)
+    settle(board, job_id, Exit(-9, 2))
     assert board.get(job_id).exit == "was killed 3 times (signal 9)"
 
 
 def test_a_process_that_is_killed_before_it_begins_is_no_endless_loop(board: JobBoard) -> None:
     job_id = submitted(board)
-    assert not settle(board, job_id, -9, starts=1) and board.get(job_id).state == "pending"  # it waits already
-    assert not settle(board, job_id, -9, starts=3)
+    assert not settle(board, job_id, Exit(-9, 0, 1)) and board.get(job_id).state == "pending"  # it waits already
+    assert not settle(board, job_id, Exit(-9, 0, 3))
     assert board.get(job_id).exit == "was killed 3 times (signal 9)"
 
 
@@ -433,13 +438,24 @@ def test_a_process_that_ends_before_it_begins_tells_why_by_its_log(board: JobBoa
     log = board.folder(job_id).log
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text('--- attempt 1\nwarning\n{"error": "ConfigError", "found": "no file", "remedy": "Make it."}\n')
-    settle(board, job_id, 1)
+    settle(board, job_id, Exit(1, 0))
     job = board.get(job_id)
     assert job.state == "failed" and job.error == {"code": "ConfigError", "message": "no file", "remedy": "Make it."}
     board.retry(job_id)
     log.write_text("Segmentation fault\n")
-    settle(board, job_id, 1)
+    settle(board, job_id, Exit(1, 0))
     assert board.get(job_id).exit == "its process ended and said: Segmentation fault"
+
+
+def test_a_job_that_was_begun_again_at_once_is_not_ended_by_its_first_process(board: JobBoard) -> None:
+    job_id = submitted(board)
+    with pytest.raises(ConfigError), at_work(board, job_id):
+        raise ConfigError("adapter.r is 0")
+    board.retry(job_id)  # before its dispatcher has seen that its process is gone
+    settle(board, job_id, Exit(1, 0))
+    assert board.get(job_id).state == "pending"
+    settle(board, job_id, Exit(1, 1))  # its second process could not begin
+    assert board.get(job_id).state == "failed"
 
 
 def test_what_was_answered_is_not_done_again(board: JobBoard) -> None:

@@ -251,8 +251,8 @@ def test_helpers_of_a_killed_job_go_with_it() -> None:
 
 
 def test_a_signal_in_words() -> None:
-    assert killed_words(-9) == "killed by signal 9 (out of memory, or by hand)"
-    assert killed_words(-15) == "killed by signal 15"
+    assert killed_words(9) == "killed by signal 9 (out of memory, or by hand)"
+    assert killed_words(15) == "killed by signal 15"
 
 
 def test_a_spare_process_that_nobody_needs_ends(home: Path) -> None:

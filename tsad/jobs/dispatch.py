@@ -7,7 +7,6 @@ services of one host share the slots, and a job that outlived its service keeps 
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from tsad.jobs.devices import CPU, gpu_queue
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.locks import held, slot_lock, worked_on
 from tsad.jobs.process import Slot, Starter, end_group
-from tsad.jobs.recovery import recover, settle, taking
+from tsad.jobs.recovery import Exit, recover, settle, taking
 from tsad.jobs.schedules import Timetable
 from tsad.jobs.working import BUSY
 
@@ -115,22 +114,22 @@ class Dispatcher:
             if self._stop.wait(LOOK_SECONDS):
                 self._working.add(job_id)  # it goes on by itself, and so does its lock
                 return
-        self._ended(job_id, process)
+        self._ended(record, process.returncode)
 
     def _words(self, record: JobRecord) -> list[str]:
         """The command line of a job: as it was submitted, and where this service keeps its record."""
         own = [word for word in self._board.bench.overrides if word.partition("=")[0].split(".")[0] == "tracking"]
         return [record.verb, *self._board.runs.overrides(record), *own]
 
-    def _ended(self, job_id: str, process: subprocess.Popen[bytes]) -> None:
-        code = process.returncode
+    def _ended(self, before: JobRecord, code: int) -> None:
+        """What its process has not said itself: that it was killed, or could not begin."""
         if code == BUSY:
             return
-        starts = 0
-        if code < 0:
-            starts = self._starts[job_id] = self._starts.get(job_id, 0) + 1
-        if not settle(self._board, job_id, code, starts):
-            self._starts.pop(job_id, None)
+        starts = self._starts.get(before.id, 0) + (code < 0)
+        if settle(self._board, before.id, Exit(code, before.attempt, starts)):
+            self._starts[before.id] = starts
+        else:
+            self._starts.pop(before.id, None)
 
     # --- recovery -------------------------------------------------------------------------------------------
 

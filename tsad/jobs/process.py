@@ -157,7 +157,7 @@ def end_leftovers(process: str) -> int:
     return found
 
 
-def killed_words(code: int) -> str:
-    """How a process ended by a signal, in words; ``code`` as :attr:`subprocess.Popen.returncode` has it."""
+def killed_words(number: int) -> str:
+    """How a process was ended by a signal, in words."""
     why = {int(signal.SIGKILL): " (out of memory, or by hand)", int(signal.SIGSEGV): " (a fault in a library)"}
-    return f"killed by signal {-code}{why.get(-code, '')}"
+    return f"killed by signal {number}{why.get(number, '')}"

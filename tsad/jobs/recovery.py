@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from tsad.jobs.folder import JobFolder
 from tsad.jobs.job import STOPPED_WORDS
 from tsad.jobs.locks import held, job_lock, worked_on
 from tsad.jobs.process import end_leftovers, killed_words
-from tsad.jobs.working import finish_answered, keep_files
+from tsad.jobs.working import INTERRUPTED, finish_answered, keep_files
 
 if TYPE_CHECKING:
     from tsad.jobs.board import JobBoard
@@ -29,6 +30,30 @@ if TYPE_CHECKING:
 Ending = tuple[str, str, dict[str, str] | None]  # state, in words, error
 DRAFT_SECONDS = 60.0  # after which a run that was not made to its end is left over from a kill
 TAIL = 64 * 1024  # bytes of a log in which the last word is looked for
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a job's process ended.
+
+    Attributes:
+        code: as :attr:`subprocess.Popen.returncode` has it. before: attempts at the job when the process was started.
+        starts: how often such a process was killed before it began the job.
+    """
+
+    code: int
+    before: int
+    starts: int = 0
+
+    def about(self, record: JobRecord) -> bool:
+        """Whether it says something about the job still: a process that began its attempt and closed it has said all
+        itself, and the job may have been begun again since."""
+        return record.attempt == self.before or not record.closed
+
+    @property
+    def signal(self) -> int:
+        """That killed it; 0 = none."""
+        return max(0, -self.code)
 
 
 def recover(board: JobBoard) -> list[str]:
@@ -51,26 +76,26 @@ def recover(board: JobBoard) -> list[str]:
     return back
 
 
-def settle(board: JobBoard, job_id: str, code: int | None = None, starts: int = 0) -> bool:
+def settle(board: JobBoard, job_id: str, ended: Exit | None = None) -> bool:
     """Decide what becomes of a job that nobody works on: ended, or back into its queue, of which it tells.
 
     Args:
-        code: with which its process ended, where that is known.
-        starts: how often it was killed before it began the job.
+        ended: how its process did; ``None`` = nobody watched it.
     """
     runs, folder = board.runs, JobFolder(board.home, job_id)
     with held(job_lock(board.home, job_id), 1.0) as alone:
         record = runs.get(job_id) if alone else None
         if record is None or not record.open or not _dead(board, record) or finish_answered(runs, folder, record):
             return False
-        how = _ending(board, folder, record, code, starts)
+        ended = ended if ended is not None and ended.about(record) else None
+        how = _ending(board, folder, record, ended)
         if how is not None:
             _end(board, folder, record, how)
             return False
-        if record.state != "pending" or not record.closed:
-            words = killed_words(code) if code else "killed"
+        if record.claim is not None and not record.closed:
+            words = killed_words(ended.signal) if ended is not None and ended.signal else "killed"
             folder.append("state", {"state": "pending", "exit": words})
-            runs.wait(record, f"{words}; it is begun again" if record.claim else "", record.forgiven)
+            runs.wait(record, f"{words}; it is begun again", record.forgiven)
     if record.id in board.queues.waiting(record.queue):
         return False
     board.queues.put(record.queue, record.id)
@@ -78,19 +103,20 @@ def settle(board: JobBoard, job_id: str, code: int | None = None, starts: int = 
     return True
 
 
-def _ending(board: JobBoard, folder: JobFolder, record: JobRecord, code: int | None, starts: int) -> Ending | None:
+def _ending(board: JobBoard, folder: JobFolder, record: JobRecord, ended: Exit | None) -> Ending | None:
     """How a job ends that nobody works on; ``None`` = it is begun again."""
     if folder.asked().stop:
         return "stopped", STOPPED_WORDS, None
-    if code is not None and code >= 0:
+    if ended is not None and ended.code >= 0 and ended.code != INTERRUPTED:
         error = last_word(folder)
         return "failed", error["message"], error
     died = record.claim is not None and not record.closed
-    begun = max(record.begun if died else 0, starts)
+    begun = max(record.begun if died else 0, ended.starts if ended is not None else 0)
     if begun < board.bench.service.attempts:
         return None
-    by = f" (signal {-code})" if code else ""
-    words = f"was killed {begun} times{by}" if begun > 1 else killed_words(code) if code else "was killed"
+    words = killed_words(ended.signal) if ended is not None and ended.signal else "was killed"
+    if begun > 1:
+        words = f"was killed {begun} times" + (f" (signal {ended.signal})" if ended and ended.signal else "")
     return "failed", words, {"code": "Killed", "message": words, "remedy": "See its log and the system's; retry it."}
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 VARIABLE, SLOT_VARIABLE = "TSAD_JOB", "TSAD_JOB_SLOT"
 BUSY = 75  # exit code: it was not this process's to do, somebody else works on it or it has ended
+INTERRUPTED = 130  # exit code: a signal from elsewhere, or a request, ended it
 LOCK_SECONDS = 10.0  # whoever only looks at a job holds its lock for an instant
 SLOT_SECONDS = 24 * 3600.0
 LOOK_SECONDS = 0.2  # between two looks at what the job was asked
