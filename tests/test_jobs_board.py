@@ -171,6 +171,35 @@ def test_a_link_does_not_lead_out_of_the_roots(stocked: None, bench: Callable[..
     board.close()
 
 
+def test_a_pattern_leads_nowhere_else(stocked: None, bench: Callable[..., Workbench], tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    board = JobBoard(bench(f"service.roots=[{root}]"), Asking())
+    assert board.submit("ingest", ["source=csv", f"source.root={root}/*/plant*.csv"]).new
+    for path in (f"{root}/**/../../etc/*.conf", f"{root}/*/..", f"{root}/a[b]/../../x", f"{root}/?/..\\..\\x"):
+        for word in (f"source.root={path}", f"source={{root: '{path}'}}"):
+            with pytest.raises(ConfigError, match=r"a pattern that goes up|no source"):
+                board.submit("ingest", ["source=csv", word])
+    assert board.submit("export", [f"output={root}/a/../x.csv"]).new
+    for path in (f"{root}/*/../../home/u/.bashrc", f"{root}/x*.csv", f"{root}/x[1]"):
+        with pytest.raises(JobRefusedError, match="a pattern to write to"):
+            board.submit("export", [f"output={path}"])
+    board.close()
+
+
+def test_what_a_job_may_read_it_may_not_write(stocked: None, bench: Callable[..., Workbench], tmp_path: Path) -> None:
+    board = JobBoard(bench("source=csv", f"source.root={tmp_path}"), Asking())
+    upload = board.home / "service" / "uploads" / "abc"
+    for folder in (tmp_path, upload):
+        assert board.submit("ingest", ["source=csv", f"source.root={folder}"]).new
+        with pytest.raises(JobRefusedError, match="outside"):
+            board.submit("export", [f"output={folder}"])
+        with pytest.raises(JobRefusedError, match="outside"):
+            board.submit("repair", [f"folder={folder}", "apply=true"])
+    assert board.submit("export", [f"output={board.home / 'service' / 'exports' / 'a.csv'}"]).new
+    board.close()
+
+
 def test_what_the_services_own_config_has_is_allowed(
     stocked: None, bench: Callable[..., Workbench], tmp_path: Path
 ) -> None:

@@ -25,10 +25,12 @@ CLOSED = ("hydra", "tracking", "service", "task", "local")  # groups that are th
 PATHS = {
     "root", "labels", "path", "output", "folder", "weights", "sets", "template", "kinds", "instruction", "validate_on",
 }  # fmt: skip
+WRITTEN = {"output", "folder"}  # those that a verb writes to
 NAMES = {"weights", "sets", "template", "kinds", "instruction", "labels"}  # which may also name what ships with tsad
 _LOOKS = re.compile(r"^(?:[/\\~]|\.{1,2}(?:[/\\]|$)|[A-Za-z]:[\\/]|file:|sqlite(?:\+\w+)?:)|(?:^|[/\\])\.\.(?:[/\\]|$)")
 _ADDRESS = re.compile(r"^(?:file|sqlite(?:\+\w+)?):/{0,3}", re.I)
 _MAGIC = re.compile(r"[*?\[]")
+_UP = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
 
 
 def check_words(verb: str, overrides: Sequence[str], verbs: Iterable[str]) -> None:
@@ -55,30 +57,41 @@ def check_words(verb: str, overrides: Sequence[str], verbs: Iterable[str]) -> No
     refuse_secrets(overrides)
 
 
-def check_paths(overrides: Sequence[str], roots: Iterable[Path], own: frozenset[str]) -> None:
+def check_paths(
+    overrides: Sequence[str], roots: Iterable[Path], readable: Iterable[Path], own: frozenset[str]
+) -> None:
     """Refuse files and folders where no job may read or write, and servers that the service does not know.
 
     Args:
-        roots: folders below which it may. own: values that the service's own config has: they are no secret to it.
+        roots: folders below which it may read and write. readable: below which it may read.
+        own: values that the service's own config has: they are no secret to it, and may be read.
 
     Raises:
         JobRefusedError: names the key, and where it may be.
     """
-    allowed = [Path(os.path.realpath(root)) for root in roots]
+    may_write = [Path(os.path.realpath(root)) for root in roots]
+    may_read = [*may_write, *(Path(os.path.realpath(root)) for root in readable)]
     for word in overrides:
         key, _, text = word.partition("=")
         for name, value in _leaves(key, text):
-            if value in own:
+            written = name.rpartition(".")[2] in WRITTEN
+            if value in own and not written:
                 continue
             if _is_address(name) and not stays_here(value):
                 found = f"{name} names {mask_urls(value)[:200]!r}, where a secret of the service could go"
                 raise JobRefusedError(found, "Whoever starts the service writes it into a YAML or its own config.")
-            if not _is_path(name, value):
-                continue
-            place = Path(os.path.realpath(_place(value)))
-            if not any(place == root or root in place.parents for root in allowed):
-                shown = ", ".join(map(str, allowed)) or "nothing"
-                raise JobRefusedError(f"{name} names {value[:200]!r}, which is outside {shown}", "See service.roots.")
+            if _is_path(name, value):
+                _check_place(name, value, may_write if written else may_read, written)
+
+
+def _check_place(name: str, value: str, allowed: Sequence[Path], written: bool) -> None:
+    if _MAGIC.search(value) and (written or _UP.search(value)):  # what a pattern leads to cannot be told from its text
+        found = f"{name} names {value[:200]!r}, a pattern " + ("to write to" if written else "that goes up")
+        raise JobRefusedError(found, "Name the folder itself.")
+    place = Path(os.path.realpath(_place(value)))
+    if not any(place == root or root in place.parents for root in allowed):
+        shown = ", ".join(map(str, allowed)) or "nothing"
+        raise JobRefusedError(f"{name} names {value[:200]!r}, which is outside {shown}", "See service.roots.")
 
 
 def _check_key(key: str, value: str) -> None:
