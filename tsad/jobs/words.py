@@ -102,8 +102,12 @@ def _check_key(key: str, value: str) -> None:
         raise JobRefusedError(f"{key} is for who starts the service", "Leave it out.")
     if "${" in value or "@" in key:
         raise JobRefusedError(f"{key} reads something else", "Give the value itself.")
-    if re.search(r"_env$", key):
-        raise JobRefusedError(f"{key} names a variable of the service's environment", "The service's config says it.")
+    for name in (key, *(name for name, _ in _leaves(key, value))):  # {a: {token_env: X}} names it as well
+        if re.search(r"_env$", name):
+            found = f"{name} names a variable of the service's environment"
+            raise JobRefusedError(found, "The service's config says it.")
+        if "_target_" in name:
+            raise JobRefusedError(f"{name} names a class", "Choose by name, e.g. detector=patch.")
     if (key in GROUPS or key == "experiment") and value not in (names := options_of(key)):
         raise JobRefusedError(f"there is no {key}={value[:40]}", nearest(value[:40], names))
 
@@ -123,8 +127,8 @@ def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from _texts(f"{key}.{_plain(name)}", item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+    elif isinstance(items := getattr(value, "values", value), list | tuple):  # extend_list() has its items there
+        for item in items:
             yield from _texts(key, item)
     elif value is not None and not isinstance(value, bool | int | float):
         yield key, _plain(value)
