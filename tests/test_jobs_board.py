@@ -305,6 +305,22 @@ def test_errors_are_kept_with_their_remedy(board: JobBoard, capsys: pytest.Captu
     assert "ZeroDivisionError" in capsys.readouterr().err  # where it happened: in the log
 
 
+@pytest.mark.parametrize("sign", ["x", '"', "\n", "\0", "警"])
+def test_a_long_error_is_cut_and_hides_no_job(board: JobBoard, sign: str) -> None:
+    job_id = submitted(board)
+    record = board.runs.require(job_id)
+    board.runs.end(job_id, "failed", "long", {"code": "E", "message": sign * 9000, "remedy": sign * 9000})
+    error = board.get(job_id).error
+    assert error is not None and error["code"] == "E" and {error["message"][:1], error["remedy"][:1]} == {sign}
+    assert record.id == board.list()[0][0].id
+    client = board.runs.store.client
+    client.set_tag(job_id, "tsad.job.error", '{"code": "E", "mess')  # of an earlier version
+    client.set_tag(job_id, "tsad.job.state", "running")
+    client.set_tag(job_id, PROGRESS, '{"at": "2026')
+    client.log_param(job_id, "claim.JOB.1", "elsewhere/abc 1 token 1.0")
+    assert board.get(job_id).error is None and board.get(job_id).progress is None and board.counts()["running"] == 1
+
+
 def test_one_process_works_on_a_job(board: JobBoard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsad.jobs.working.LOCK_SECONDS", 0.1)
     job_id = submitted(board)
