@@ -210,6 +210,20 @@ def test_a_process_works_on_a_job_and_another_one_waits(stocked: None, bench: Ca
     board.close()
 
 
+def test_a_job_that_the_system_ends_is_begun_again(board: JobBoard) -> None:
+    """As a machine that goes down ends all its processes, the service last."""
+    job_id = board.submit("detect", [*SMALL, "detector=robust_zscore", "version=none"]).job.id
+    board.pause(job_id)
+    with dispatched(board):
+        for attempt in (1, 2):
+            assert awaited(lambda n=attempt: (board.get(job_id).state, board.get(job_id).attempt) == ("paused", n), 200)
+            if attempt == 1:
+                os.kill(int(board.runs.require(job_id).process.split()[0]), signal.SIGTERM)
+        board.resume(job_id)
+        assert awaited(lambda: board.get(job_id).ended, 200)
+    assert board.get(job_id).state == "succeeded" and board.runs.require(job_id).begun == 1
+
+
 def test_what_does_not_stop_is_ended(board: JobBoard) -> None:
     board.bench.service.__dict__["stop_seconds"] = 0.1
     job_id = board.submit("ingest", SMALL).job.id
