@@ -20,11 +20,12 @@ from tsad.core.options.service import due_at
 from tsad.files.locate import shipped
 from tsad.jobs import devices, words
 from tsad.jobs.board import JobBoard
-from tsad.jobs.courier import PROGRESS, carrying
-from tsad.jobs.folder import JobFolder, Progressing
+from tsad.jobs.courier import PROGRESS, carrying, leave
+from tsad.jobs.dispatch import Dispatcher
+from tsad.jobs.folder import Asked, JobFolder, Progressing
 from tsad.jobs.recovery import Exit, in_hand, recover, settle, taking
 from tsad.jobs.schedules import Timetable
-from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs
+from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs, working
 from tsad.tracking.jobs import JobRuns, NewJob
 from tsad.verbs.asking import Asking
 
@@ -426,10 +427,12 @@ def test_a_job_asked_to_stop_before_it_begins_does_not_begin(board: JobBoard) ->
 
 
 def test_grandchildren_do_not_inherit_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in JobCall.environment("abc", "cpu.0").items():
-        monkeypatch.setenv(name, value)
-    assert JobCall.of_process() == JobCall("abc", "cpu.0")
     import os
+
+    for call in (JobCall("abc", "cpu.0"), JobCall("abc", "cpu.0", shared=True)):
+        for name, value in call.environment().items():
+            monkeypatch.setenv(name, value)
+        assert JobCall.of_process() == call
 
     assert VARIABLE not in os.environ and SLOT_VARIABLE not in os.environ and JobCall.of_process() is None
 
@@ -584,6 +587,34 @@ def test_another_host_is_asked_by_the_run_and_says_how_far_it_is(
         board.runs.begin(record.id, "1 0.00")
         progress = board.get(record.id).progress
         assert progress is not None and progress.seconds_left == 7.0
+    board.close()
+
+
+def test_a_job_of_a_shared_queue_hears_other_hosts_without_its_address(
+    board: JobBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job's own config does not name the queue: what its service was started with is not in its command line."""
+    monkeypatch.setattr("tsad.jobs.courier.SECONDS", 0.05)
+    job_id, there = submitted(board), JobRuns(board.runs.store)
+    there.place, signals = "there/2", Switch()
+    assert board.bench.service.queue == ""
+    with pytest.raises(StopRequested), working(JobCall(job_id, "", shared=True), board.bench, Silent(), signals) as work:  # type: ignore[arg-type]
+        leave(there, job_id, Asked(stop=True))
+        assert awaited(lambda: board.folder(job_id).asked().stop)
+        time.sleep(0.25)
+        work.control.safe_point()
+    assert board.get(job_id).state == "stopped"
+
+
+def test_a_job_keeps_the_service_s_log_as_the_service_does(
+    stocked: None, bench: Callable[..., Workbench], tmp_path: Path
+) -> None:
+    board = JobBoard(bench("service.log_mb=3.5", "service.logs=2", "service.queue=redis://:pa55@127.0.0.1:1/0"), Asking())
+    record = board.runs.create(NewJob("ingest", SMALL, "default", "cpu", "digest"))
+    words = Dispatcher(board)._words(record)
+    assert words[: len(SMALL) + 1] == ["ingest", *SMALL] and words[-2:] == ["service.log_mb=3.5", "service.logs=2"]
+    assert not any("pa55" in word for word in words)
+    board.verbs.check("ingest", words[1:])
     board.close()
 
 

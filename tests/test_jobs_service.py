@@ -270,7 +270,7 @@ def test_a_signal_in_words() -> None:
 
 
 def test_a_spare_process_that_nobody_needs_ends(home: Path) -> None:
-    starter = Starter(home, True)
+    starter = Starter(home, True, False)
     starter.prepare()
     spare = starter._spare
     assert spare is not None and spare.poll() is None

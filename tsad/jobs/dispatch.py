@@ -42,7 +42,7 @@ class Dispatcher:
     def __init__(self, board: JobBoard) -> None:
         self._board, self._stop, self._work = board, threading.Event(), threading.Event()
         self._hurried: dict[str, float] = {}  # jobs that were told to end, and when
-        self._starter = Starter(board.home, board.bench.service.spare)
+        self._starter = Starter(board.home, board.bench.service.spare, board.queues.shared)
         self._starts: dict[str, int] = {}  # of of jobs whose process was killed
         self._working: set[str] = set()  # jobs that go on when the dispatcher ends
         self.problem = ""
@@ -117,8 +117,10 @@ class Dispatcher:
         self._ended(record, process.returncode)
 
     def _words(self, record: JobRecord) -> list[str]:
-        """The command line of a job: as it was submitted, and where this service keeps its record."""
+        """The command line of a job: as it was submitted, where this service keeps its record, and how its log."""
         own = [word for word in self._board.bench.overrides if word.partition("=")[0].split(".")[0] == "tracking"]
+        service = self._board.bench.service
+        own += [f"service.log_mb={service.log_mb}", f"service.logs={service.logs}"]
         return [record.verb, *self._board.runs.overrides(record), *own]
 
     def _ended(self, before: JobRecord, code: int) -> None:

@@ -48,10 +48,11 @@ class Starter:
 
     Args:
         home: the store's folder. spare: whether a process is kept that has imported already what every job needs.
+        shared: whether other hosts may ask something of the jobs.
     """
 
-    def __init__(self, home: Path, spare: bool) -> None:
-        self._home, self._keeps = home, spare
+    def __init__(self, home: Path, spare: bool, shared: bool) -> None:
+        self._home, self._keeps, self._shared = home, spare, shared
         self._spare: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -67,18 +68,21 @@ class Starter:
         folder, words = JobFolder(self._home, record.id), [*words, "-o", "json"]
         with open_log(folder, record.attempt + 1) as log, self._lock:
             spare, self._spare = self._spare, None
-            told = {"id": record.id, "slot": slot.name, "words": words, "devices": slot.devices, "log": str(folder.log)}
+            told = {
+                "id": record.id, "slot": slot.name, "words": words, "shared": self._shared, "devices": slot.devices,
+                "log": str(folder.log),
+            }  # fmt: skip
             if spare is not None and _told(spare, told):
                 return spare
-            call = JobCall.environment(record.id, slot.name)
+            call = JobCall(record.id, slot.name, shared=self._shared).environment()
             return self._process(words, {**call, DEVICES: slot.devices}, subprocess.DEVNULL, log)
 
     def prepare(self) -> None:
         """Have a spare process, where there is to be one and none is there."""
         with self._lock:
             if self._keeps and (self._spare is None or self._spare.poll() is not None):
-                call = JobCall.environment(SPARE, "")
-                self._spare = self._process([], call, subprocess.PIPE, subprocess.DEVNULL)
+                call = JobCall(SPARE, "")
+                self._spare = self._process([], call.environment(), subprocess.PIPE, subprocess.DEVNULL)
 
     def close(self) -> None:
         """Let the spare process go: it ends when nobody can tell it anything any more."""

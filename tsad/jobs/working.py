@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tsad.core.protocols import Progress
     from tsad.tracking.jobs import JobRecord, JobRuns
 
-VARIABLE, SLOT_VARIABLE = "TSAD_JOB", "TSAD_JOB_SLOT"
+VARIABLE, SLOT_VARIABLE, SHARED_VARIABLE = "TSAD_JOB", "TSAD_JOB_SLOT", "TSAD_JOB_SHARED"
 BUSY = 75  # exit code: it was not this process's to do, somebody else works on it or it has ended
 INTERRUPTED = 130  # exit code: a signal from elsewhere, or a request, ended it
 LOCK_SECONDS = 10.0  # whoever only looks at a job holds its lock for an instant
@@ -58,22 +58,24 @@ class JobCall:
     Attributes:
         id: of the job. slot: whose lock it holds; "" = it has none.
         words: of the command line, where the process learns them later than it starts.
+        shared: whether other hosts may ask something of it; the queue's address, which may hold a password, is not
+            told.
     """
 
     id: str
     slot: str
     words: tuple[str, ...] | None = None
+    shared: bool = False
 
     @classmethod
     def of_process(cls) -> JobCall | None:
         """The job that this process is for, once: processes that it starts itself are for none."""
-        job_id, slot = taken(VARIABLE), taken(SLOT_VARIABLE)
-        return cls(job_id, slot) if job_id else None
+        job_id, slot, shared = taken(VARIABLE), taken(SLOT_VARIABLE), bool(taken(SHARED_VARIABLE))
+        return cls(job_id, slot, shared=shared) if job_id else None
 
-    @staticmethod
-    def environment(job_id: str, slot: str) -> dict[str, str]:
-        """The same as variables."""
-        return {VARIABLE: job_id, SLOT_VARIABLE: slot}
+    def environment(self) -> dict[str, str]:
+        """The same as variables, without the words."""
+        return {VARIABLE: self.id, SLOT_VARIABLE: self.slot, SHARED_VARIABLE: "1" if self.shared else ""}
 
 
 class JobAtWork:
@@ -129,7 +131,7 @@ def working(call: JobCall | None, checked: Settings, progress: Progress, control
         locks.enter_context(logged(checked.home, checked.service, call.id, checked.loop.name))
         at_work.progress = JobProgress(progress, folder, at_work.tell)
         at_work.control = JobControl(control, folder, lambda state: _turned(runs, at_work, state))
-        locks.enter_context(carrying(runs, folder, call.id, bool(checked.service.queue)))
+        locks.enter_context(carrying(runs, folder, call.id, call.shared))
         yield from _worked(runs, record, at_work, folder)
 
 
