@@ -499,6 +499,30 @@ def test_a_process_that_ends_before_it_begins_tells_why_by_its_log(board: JobBoa
     assert board.get(job_id).exit == "its process ended and said: Segmentation fault"
 
 
+@pytest.mark.parametrize("code", ["TrackingError", "StorageError", "QueueError"])
+def test_an_outage_before_a_job_begins_is_not_its_end(board: JobBoard, code: str) -> None:
+    job_id = submitted(board)
+    log = board.folder(job_id).log
+    log.parent.mkdir(parents=True, exist_ok=True)
+    said = json.dumps({"error": code, "found": "it does not answer", "remedy": "Start it."})
+    log.write_text(f"--- attempt 1, now\n{said}\n")
+    for starts in (1, 2):
+        emptied(board)
+        assert settle(board, job_id, Exit(1, 0, starts)) and board.get(job_id).state == "pending"
+        assert emptied(board) == [job_id]
+    assert not settle(board, job_id, Exit(1, 0, 3))
+    job = board.get(job_id)
+    assert job.state == "failed" and job.error is not None and job.error["code"] == code
+    board.retry(job_id)
+    died(board, job_id)
+    settle(board, job_id, Exit(1, 0, 1))  # it had begun: that was no start
+    assert board.get(job_id).state == "failed"
+    board.retry(job_id)
+    log.write_text(f"--- attempt 1, now\n{said}\n--- attempt 2, now\nSegmentation fault\n")
+    settle(board, job_id, Exit(1, 1, 1))
+    assert board.get(job_id).exit == "its process ended and said: Segmentation fault"
+
+
 def test_a_job_that_was_begun_again_at_once_is_not_ended_by_its_first_process(board: JobBoard) -> None:
     job_id = submitted(board)
     with pytest.raises(ConfigError), at_work(board, job_id):

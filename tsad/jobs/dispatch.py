@@ -21,7 +21,7 @@ from tsad.jobs.locks import held, slot_lock, worked_on
 from tsad.jobs.process import Slot, Starter, end_group
 from tsad.jobs.recovery import Exit, recover, settle, taking
 from tsad.jobs.schedules import Timetable
-from tsad.jobs.working import BUSY
+from tsad.jobs.working import BUSY, INTERRUPTED
 
 if TYPE_CHECKING:
     from tsad.jobs.board import JobBoard
@@ -43,7 +43,7 @@ class Dispatcher:
         self._board, self._stop, self._work = board, threading.Event(), threading.Event()
         self._hurried: dict[str, float] = {}  # jobs that were told to end, and when
         self._starter = Starter(board.home, board.bench.service.spare, board.queues.shared)
-        self._starts: dict[str, int] = {}  # of of jobs whose process was killed
+        self._starts: dict[str, int] = {}  # of jobs whose process ended before it began them
         self._working: set[str] = set()  # jobs that go on when the dispatcher ends
         self.problem = ""
         board.woken = self._work.set
@@ -127,7 +127,7 @@ class Dispatcher:
         """What its process has not said itself: that it was killed, or could not begin."""
         if code == BUSY:
             return
-        starts = self._starts.get(before.id, 0) + (code < 0)
+        starts = self._starts.get(before.id, 0) + (code != INTERRUPTED)
         if settle(self._board, before.id, Exit(code, before.attempt, starts)):
             self._starts[before.id] = starts
         else:

@@ -24,6 +24,8 @@ from tsad.jobs.working import JobCall
 if TYPE_CHECKING:
     from tsad.tracking.jobs import JobRecord
 
+ATTEMPT = "--- attempt "  # begins the line of a log that says which one begins
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -119,7 +121,7 @@ def open_log(folder: JobFolder, attempt: int) -> BinaryIO:
         folder.path.mkdir(parents=True, exist_ok=True)
         log = folder.log.open("ab", buffering=0)
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        log.write(f"--- attempt {attempt}, {now}\n".encode())
+        log.write(f"{ATTEMPT}{attempt}, {now}\n".encode())
         return log
 
 
