@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -590,6 +591,26 @@ def test_another_hosts_job_is_alive_while_its_heart_beats(board: JobBoard, monke
     emptied(board)
     board.runs.lease = 0.0
     assert recover(board) == [job_id]
+
+
+@pytest.mark.parametrize("end", ["answer", "error", "signal"])
+def test_an_attempt_that_lost_its_lease_leaves_the_newer_one_alone(board: JobBoard, end: str) -> None:
+    job_id, signals, there = submitted(board), Switch(), JobRuns(board.runs.store)
+    there.place, there.lease = "there/2", 0.0
+    with suppress(StopRequested, ConfigError), at_work(board, job_id, signals) as work:
+        with there.claimed(there.require(job_id)):  # this process was not heard of for a lease
+            there.begin(job_id, "1 0.00")
+        if end == "error":
+            raise ConfigError("adapter.r is 0")
+        if end == "signal":
+            signals.stop()
+            work.control.safe_point()
+        work.answered(Said())
+    job = board.get(job_id)
+    assert (job.state, job.attempt, job.host, job.ended) == ("running", 2, "there", None)
+    assert not board.runs.store.client.list_artifacts(job_id)
+    there.end(job_id, "succeeded", "succeeded")
+    assert board.get(job_id).state == "succeeded"
 
 
 def test_another_host_is_asked_by_the_run_and_says_how_far_it_is(

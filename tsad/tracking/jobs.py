@@ -196,6 +196,11 @@ class JobRuns(Experiment):
         self._tag(job_id, {"state": RUNNING, "started": _now(), "process": process, "exit": "", "error": ""})
         self.store.client.update_run(job_id, status=STATUSES[RUNNING])
 
+    def holds(self, record: JobRecord) -> bool:
+        """Whether the record's attempt is the newest still: one whose heart did not beat for a lease may not be."""
+        newest = self.require(record.id).claim
+        return newest is not None and record.claim is not None and newest.token == record.claim.token
+
     def wait(self, record: JobRecord, reason: str, forgive: int) -> None:
         """It waits again, for its next attempt; ``forgive`` = how many attempts so far do not count."""
         self.store.client.update_run(record.id, status=STATUSES[PENDING])
@@ -206,10 +211,18 @@ class JobRuns(Experiment):
         """It is paused, or goes on."""
         self._tag(job_id, {"state": state})
 
-    def end(self, job_id: str, state: str, reason: str, error: Mapping[str, str] | None = None) -> None:
-        """It has ended: why in words, and the error that ended it."""
+    def end(
+        self, job_id: str, state: str, reason: str, error: Mapping[str, str] | None = None, token: str = ""
+    ) -> None:
+        """It has ended: why in words, and the error that ended it.
+
+        Args:
+            token: of the claim of whoever says so: nothing is done where a newer attempt has begun. "" = nobody's.
+        """
         ended = int(_now())
         record = self.require(job_id)
+        if token and (record.claim is None or record.claim.token != token):
+            return
         values = {
             "exit": reason, "error": _error_text(error) if error else "", "ended": ended,
             "closed": record.claim.token if record.claim else "", "state": state,
