@@ -369,6 +369,14 @@ def test_it_pauses_and_goes_on(board: JobBoard) -> None:
     assert passed.is_set() and states(board, job_id) == ["running", "paused", "running", "succeeded"]
 
 
+def test_what_fails_while_it_is_stopped_is_stopped(board: JobBoard) -> None:
+    job_id = submitted(board)
+    with pytest.raises(ConfigError), at_work(board, job_id):
+        board.stop(job_id)
+        raise ConfigError("a helper of it ended")
+    assert (board.get(job_id).state, board.get(job_id).error) == ("stopped", None)
+
+
 def test_a_paused_job_can_be_stopped(board: JobBoard) -> None:
     job_id = submitted(board)
     board.pause(job_id)

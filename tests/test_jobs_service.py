@@ -247,6 +247,34 @@ def test_what_does_not_stop_is_ended(board: JobBoard) -> None:
     assert recover(board) == [] and board.get(job_id).exit == "stopped by request"
 
 
+def test_a_job_that_is_to_stop_gets_one_signal_and_its_helpers_none(board: JobBoard) -> None:
+    """A second SIGTERM means "at once" to a command; helpers end with it, not before."""
+    board.bench.service.__dict__["stop_seconds"] = 1.0
+    job_id = board.submit("ingest", SMALL).job.id
+    emptied(board)
+    helper = "signal.signal(signal.SIGTERM, lambda *_: print('helper', flush=True))"
+    code = (
+        "import os, signal, time\n"
+        f"if os.fork() == 0: {helper}\n"
+        "else: signal.signal(signal.SIGTERM, lambda *_: print('leader', flush=True))\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(600)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert [child.stdout.readline(), child.stdout.readline()] == ["ready\n", "ready\n"]
+    with board.runs.claimed(board.runs.require(job_id)):
+        board.runs.begin(job_id, f"{child.pid} {psutil.Process(child.pid).create_time():.2f}")
+    board.folder(job_id).ask(stop=True)
+    dispatcher = Dispatcher(board)
+    until = time.monotonic() + 30
+    while child.poll() is None and time.monotonic() < until:
+        dispatcher._hurry()
+        time.sleep(0.05)
+    assert child.wait() == -signal.SIGKILL
+    assert child.stdout.read() == "leader\n"
+
+
 def test_helpers_of_a_killed_job_go_with_it() -> None:
     code = "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); sys.stdin.read()"
     child = subprocess.Popen(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -125,18 +125,30 @@ def open_log(folder: JobFolder, attempt: int) -> BinaryIO:
         return log
 
 
-def end_group(process: str, number: int = signal.SIGTERM) -> bool:
-    """Send a signal to a job's process and all that it started, where it is still the one of that name.
+def ask_to_end(process: str) -> bool:
+    """Send SIGTERM to a job's process, not to its helpers: it lets them go itself.
 
     Args:
         process: see :func:`~tsad.tracking.claims.this_process`.
+
+    Returns:
+        Whether it is still the one of that name.
     """
+    return _signalled(process, signal.SIGTERM, os.kill)
+
+
+def end_group(process: str) -> bool:
+    """Kill a job's process and all that it started; as :func:`ask_to_end`."""
+    return _signalled(process, signal.SIGKILL, os.killpg)
+
+
+def _signalled(process: str, number: int, send: Callable[[int, int], None]) -> bool:
     from tsad.tracking.claims import process_lives
 
     if not process or not process_lives(process):
         return False
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(int(process.partition(" ")[0]), number)
+        send(int(process.partition(" ")[0]), number)
         return True
     return False
 

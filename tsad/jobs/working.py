@@ -189,7 +189,9 @@ def _worked(runs: JobRuns, record: JobRecord, at_work: JobAtWork, folder: JobFol
     except Exception as error:
         if not isinstance(error, TsadError):
             traceback.print_exc()  # into the job's log: nobody else sees it
-        _end(runs, record, at_work, folder, ("failed", str(error), error_of(error)))
+        asked = folder.asked().stop  # what it was doing may have failed by the stop itself
+        how = ("stopped", STOPPED_WORDS, None) if asked else ("failed", str(error), error_of(error))
+        _end(runs, record, at_work, folder, how)
         raise
     said = json.loads((folder.path / OUTCOME).read_bytes())["exit"]
     _end(runs, record, at_work, folder, ("succeeded", said, None))
