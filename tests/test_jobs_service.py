@@ -33,7 +33,7 @@ from tsad.jobs.recovery import recover
 from tsad.service.app import make_app
 from tsad.service.jobs import _whole, jobs
 from tsad.service.running import running
-from tsad.tracking.claims import this_process
+from tsad.tracking.claims import process_name, this_process
 from tsad.verbs.asking import Asking
 
 # ruff: noqa: F811 - the fixture is imported
@@ -232,7 +232,7 @@ def test_what_does_not_stop_is_ended(board: JobBoard) -> None:
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
-    name = f"{child.pid} {psutil.Process(child.pid).create_time():.2f}"
+    name = process_name(child.pid)
     record = board.runs.require(job_id)
     with board.runs.claimed(record):
         board.runs.begin(job_id, name)
@@ -264,7 +264,7 @@ def test_a_job_that_is_to_stop_gets_one_signal_and_its_helpers_none(board: JobBo
     assert child.stdout is not None
     assert [child.stdout.readline(), child.stdout.readline()] == ["ready\n", "ready\n"]
     with board.runs.claimed(board.runs.require(job_id)):
-        board.runs.begin(job_id, f"{child.pid} {psutil.Process(child.pid).create_time():.2f}")
+        board.runs.begin(job_id, process_name(child.pid))
     board.folder(job_id).ask(stop=True)
     dispatcher = Dispatcher(board)
     until = time.monotonic() + 30
@@ -282,7 +282,7 @@ def test_helpers_of_a_killed_job_go_with_it() -> None:
     )
     assert child.stdout is not None
     helper = int(child.stdout.readline())
-    name = f"{child.pid} {psutil.Process(child.pid).create_time():.2f}"
+    name = process_name(child.pid)
     assert end_leftovers(name) == 0 and psutil.pid_exists(helper)  # it lives
     child.kill()
     child.wait()
