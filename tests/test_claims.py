@@ -227,3 +227,21 @@ def test_any_loop_name_makes_a_lock_file(tmp_path: Path) -> None:
 def test_places_differ_by_lock_folder(tmp_path: Path) -> None:
     assert this_place(tmp_path / "a") != this_place(tmp_path / "b")
     assert this_place(tmp_path / "a") == this_place(tmp_path / "a")
+
+
+def test_a_process_is_the_same_after_the_clock_was_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import psutil
+
+    from tsad.tracking import claims
+
+    name = claims.this_process()
+    assert claims.process_lives(name) and name.startswith(f"{os.getpid()} ")
+    true = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: true(self) + 3600)  # by the new time of day
+    assert claims.process_lives(name)
+    assert not any(claims.process_lives(other) for other in ("", "x", f"{os.getpid()} 0.00", "1 0.00", "99999999 0.00"))
+    monkeypatch.setattr(claims, "PROC", tmp_path)  # a system without /proc
+    told = claims.this_process()
+    assert told != name and claims.process_lives(told) and not claims.process_lives(name)
+    with pytest.raises(psutil.NoSuchProcess):
+        claims.process_name(99999999)

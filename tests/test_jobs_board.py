@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,11 +21,12 @@ from tsad.core.options.service import due_at
 from tsad.files.locate import shipped
 from tsad.jobs import devices, words
 from tsad.jobs.board import JobBoard
-from tsad.jobs.courier import PROGRESS, carrying
-from tsad.jobs.folder import JobFolder, Progressing
+from tsad.jobs.courier import PROGRESS, carrying, leave
+from tsad.jobs.dispatch import Dispatcher
+from tsad.jobs.folder import Asked, JobFolder, Progressing
 from tsad.jobs.recovery import Exit, in_hand, recover, settle, taking
 from tsad.jobs.schedules import Timetable
-from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs
+from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs, working
 from tsad.tracking.jobs import JobRuns, NewJob
 from tsad.verbs.asking import Asking
 
@@ -129,7 +131,11 @@ REFUSED = {
     "removes a key": ("ingest", ["~source"], "no key=value|adds or removes"),
     "reads the environment": ("ingest", ["loop.name=${oc.env:HOME}"], "reads something else"),
     "a variable by name": ("iterate", ["review.token_env=AWS_SECRET"], "names a variable"),
+    "a variable inside": ("detect", ["detector.engine={token_env: HOME}"], "names a variable"),
+    "a variable in a group": ("detect", ["engine={name: openai, token_env: HOME}"], "names a variable"),
+    "a variable in a list": ("detect", ["detector.members=[{engine: {token_env: HOME}}]"], "names a variable"),
     "file": ("ingest", ["source=csv", "source.root=/etc"], "outside"),
+    "in what extends a list": ("ingest", ["source=csv", "source.glob=extend_list(../../etc,/etc)"], "outside"),
     "relative file": ("ingest", ["source=csv", "source.root=../.."], "outside"),
     "home": ("ingest", ["source=csv", "source.root=~/.ssh"], "outside"),
     "here": ("ingest", ["source=csv", "source.root=conf"], "outside"),
@@ -168,6 +174,35 @@ def test_a_link_does_not_lead_out_of_the_roots(stocked: None, bench: Callable[..
             board.submit("ingest", ["source=csv", f"source.root={path}"])
     uploads = board.home / "service" / "uploads" / "abc"
     assert board.submit("ingest", ["source=csv", f"source.root={uploads}"]).new
+    board.close()
+
+
+def test_a_pattern_leads_nowhere_else(stocked: None, bench: Callable[..., Workbench], tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    board = JobBoard(bench(f"service.roots=[{root}]"), Asking())
+    assert board.submit("ingest", ["source=csv", f"source.root={root}/*/plant*.csv"]).new
+    for path in (f"{root}/**/../../etc/*.conf", f"{root}/*/..", f"{root}/a[b]/../../x", f"{root}/?/..\\..\\x"):
+        for word in (f"source.root={path}", f"source={{root: '{path}'}}"):
+            with pytest.raises(ConfigError, match=r"a pattern that goes up|no source"):
+                board.submit("ingest", ["source=csv", word])
+    assert board.submit("export", [f"output={root}/a/../x.csv"]).new
+    for path in (f"{root}/*/../../home/u/.bashrc", f"{root}/x*.csv", f"{root}/x[1]"):
+        with pytest.raises(JobRefusedError, match="a pattern to write to"):
+            board.submit("export", [f"output={path}"])
+    board.close()
+
+
+def test_what_a_job_may_read_it_may_not_write(stocked: None, bench: Callable[..., Workbench], tmp_path: Path) -> None:
+    board = JobBoard(bench("source=csv", f"source.root={tmp_path}"), Asking())
+    upload = board.home / "service" / "uploads" / "abc"
+    for folder in (tmp_path, upload):
+        assert board.submit("ingest", ["source=csv", f"source.root={folder}"]).new
+        with pytest.raises(JobRefusedError, match="outside"):
+            board.submit("export", [f"output={folder}"])
+        with pytest.raises(JobRefusedError, match="outside"):
+            board.submit("repair", [f"folder={folder}", "apply=true"])
+    assert board.submit("export", [f"output={board.home / 'service' / 'exports' / 'a.csv'}"]).new
     board.close()
 
 
@@ -272,6 +307,22 @@ def test_errors_are_kept_with_their_remedy(board: JobBoard, capsys: pytest.Captu
     assert "ZeroDivisionError" in capsys.readouterr().err  # where it happened: in the log
 
 
+@pytest.mark.parametrize("sign", ["x", '"', "\n", "\0", "警"])
+def test_a_long_error_is_cut_and_hides_no_job(board: JobBoard, sign: str) -> None:
+    job_id = submitted(board)
+    record = board.runs.require(job_id)
+    board.runs.end(job_id, "failed", "long", {"code": "E", "message": sign * 9000, "remedy": sign * 9000})
+    error = board.get(job_id).error
+    assert error is not None and error["code"] == "E" and {error["message"][:1], error["remedy"][:1]} == {sign}
+    assert record.id == board.list()[0][0].id
+    client = board.runs.store.client
+    client.set_tag(job_id, "tsad.job.error", '{"code": "E", "mess')  # of an earlier version
+    client.set_tag(job_id, "tsad.job.state", "running")
+    client.set_tag(job_id, PROGRESS, '{"at": "2026')
+    client.log_param(job_id, "claim.JOB.1", "elsewhere/abc 1 token 1.0")
+    assert board.get(job_id).error is None and board.get(job_id).progress is None and board.counts()["running"] == 1
+
+
 def test_one_process_works_on_a_job(board: JobBoard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsad.jobs.working.LOCK_SECONDS", 0.1)
     job_id = submitted(board)
@@ -316,6 +367,14 @@ def test_it_pauses_and_goes_on(board: JobBoard) -> None:
     board.resume(job_id)
     thread.join(20)
     assert passed.is_set() and states(board, job_id) == ["running", "paused", "running", "succeeded"]
+
+
+def test_what_fails_while_it_is_stopped_is_stopped(board: JobBoard) -> None:
+    job_id = submitted(board)
+    with pytest.raises(ConfigError), at_work(board, job_id):
+        board.stop(job_id)
+        raise ConfigError("a helper of it ended")
+    assert (board.get(job_id).state, board.get(job_id).error) == ("stopped", None)
 
 
 def test_a_paused_job_can_be_stopped(board: JobBoard) -> None:
@@ -377,10 +436,12 @@ def test_a_job_asked_to_stop_before_it_begins_does_not_begin(board: JobBoard) ->
 
 
 def test_grandchildren_do_not_inherit_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in JobCall.environment("abc", "cpu.0").items():
-        monkeypatch.setenv(name, value)
-    assert JobCall.of_process() == JobCall("abc", "cpu.0")
     import os
+
+    for call in (JobCall("abc", "cpu.0"), JobCall("abc", "cpu.0", shared=True)):
+        for name, value in call.environment().items():
+            monkeypatch.setenv(name, value)
+        assert JobCall.of_process() == call
 
     assert VARIABLE not in os.environ and SLOT_VARIABLE not in os.environ and JobCall.of_process() is None
 
@@ -444,6 +505,30 @@ def test_a_process_that_ends_before_it_begins_tells_why_by_its_log(board: JobBoa
     board.retry(job_id)
     log.write_text("Segmentation fault\n")
     settle(board, job_id, Exit(1, 0))
+    assert board.get(job_id).exit == "its process ended and said: Segmentation fault"
+
+
+@pytest.mark.parametrize("code", ["TrackingError", "StorageError", "QueueError"])
+def test_an_outage_before_a_job_begins_is_not_its_end(board: JobBoard, code: str) -> None:
+    job_id = submitted(board)
+    log = board.folder(job_id).log
+    log.parent.mkdir(parents=True, exist_ok=True)
+    said = json.dumps({"error": code, "found": "it does not answer", "remedy": "Start it."})
+    log.write_text(f"--- attempt 1, now\n{said}\n")
+    for starts in (1, 2):
+        emptied(board)
+        assert settle(board, job_id, Exit(1, 0, starts)) and board.get(job_id).state == "pending"
+        assert emptied(board) == [job_id]
+    assert not settle(board, job_id, Exit(1, 0, 3))
+    job = board.get(job_id)
+    assert job.state == "failed" and job.error is not None and job.error["code"] == code
+    board.retry(job_id)
+    died(board, job_id)
+    settle(board, job_id, Exit(1, 0, 1))  # it had begun: that was no start
+    assert board.get(job_id).state == "failed"
+    board.retry(job_id)
+    log.write_text(f"--- attempt 1, now\n{said}\n--- attempt 2, now\nSegmentation fault\n")
+    settle(board, job_id, Exit(1, 1, 1))
     assert board.get(job_id).exit == "its process ended and said: Segmentation fault"
 
 
@@ -516,6 +601,26 @@ def test_another_hosts_job_is_alive_while_its_heart_beats(board: JobBoard, monke
     assert recover(board) == [job_id]
 
 
+@pytest.mark.parametrize("end", ["answer", "error", "signal"])
+def test_an_attempt_that_lost_its_lease_leaves_the_newer_one_alone(board: JobBoard, end: str) -> None:
+    job_id, signals, there = submitted(board), Switch(), JobRuns(board.runs.store)
+    there.place, there.lease = "there/2", 0.0
+    with suppress(StopRequested, ConfigError), at_work(board, job_id, signals) as work:
+        with there.claimed(there.require(job_id)):  # this process was not heard of for a lease
+            there.begin(job_id, "1 0.00")
+        if end == "error":
+            raise ConfigError("adapter.r is 0")
+        if end == "signal":
+            signals.stop()
+            work.control.safe_point()
+        work.answered(Said())
+    job = board.get(job_id)
+    assert (job.state, job.attempt, job.host, job.ended) == ("running", 2, "there", None)
+    assert not board.runs.store.client.list_artifacts(job_id)
+    there.end(job_id, "succeeded", "succeeded")
+    assert board.get(job_id).state == "succeeded"
+
+
 def test_another_host_is_asked_by_the_run_and_says_how_far_it_is(
     stocked: None, bench: Callable[..., Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -535,6 +640,34 @@ def test_another_host_is_asked_by_the_run_and_says_how_far_it_is(
         board.runs.begin(record.id, "1 0.00")
         progress = board.get(record.id).progress
         assert progress is not None and progress.seconds_left == 7.0
+    board.close()
+
+
+def test_a_job_of_a_shared_queue_hears_other_hosts_without_its_address(
+    board: JobBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job's own config does not name the queue: what its service was started with is not in its command line."""
+    monkeypatch.setattr("tsad.jobs.courier.SECONDS", 0.05)
+    job_id, there = submitted(board), JobRuns(board.runs.store)
+    there.place, signals = "there/2", Switch()
+    assert board.bench.service.queue == ""
+    with pytest.raises(StopRequested), working(JobCall(job_id, "", shared=True), board.bench, Silent(), signals) as work:  # type: ignore[arg-type]
+        leave(there, job_id, Asked(stop=True))
+        assert awaited(lambda: board.folder(job_id).asked().stop)
+        time.sleep(0.25)
+        work.control.safe_point()
+    assert board.get(job_id).state == "stopped"
+
+
+def test_a_job_keeps_the_service_s_log_as_the_service_does(
+    stocked: None, bench: Callable[..., Workbench], tmp_path: Path
+) -> None:
+    board = JobBoard(bench("service.log_mb=3.5", "service.logs=2", "service.queue=redis://:pa55@127.0.0.1:1/0"), Asking())
+    record = board.runs.create(NewJob("ingest", SMALL, "default", "cpu", "digest"))
+    words = Dispatcher(board)._words(record)
+    assert words[: len(SMALL) + 1] == ["ingest", *SMALL] and words[-2:] == ["service.log_mb=3.5", "service.logs=2"]
+    assert not any("pa55" in word for word in words)
+    board.verbs.check("ingest", words[1:])
     board.close()
 
 

@@ -33,7 +33,7 @@ from tsad.jobs.recovery import recover
 from tsad.service.app import make_app
 from tsad.service.jobs import _whole, jobs
 from tsad.service.running import running
-from tsad.tracking.claims import this_process
+from tsad.tracking.claims import process_name, this_process
 from tsad.verbs.asking import Asking
 
 # ruff: noqa: F811 - the fixture is imported
@@ -210,6 +210,20 @@ def test_a_process_works_on_a_job_and_another_one_waits(stocked: None, bench: Ca
     board.close()
 
 
+def test_a_job_that_the_system_ends_is_begun_again(board: JobBoard) -> None:
+    """As a machine that goes down ends all its processes, the service last."""
+    job_id = board.submit("detect", [*SMALL, "detector=robust_zscore", "version=none"]).job.id
+    board.pause(job_id)
+    with dispatched(board):
+        for attempt in (1, 2):
+            assert awaited(lambda n=attempt: (board.get(job_id).state, board.get(job_id).attempt) == ("paused", n), 200)
+            if attempt == 1:
+                os.kill(int(board.runs.require(job_id).process.split()[0]), signal.SIGTERM)
+        board.resume(job_id)
+        assert awaited(lambda: board.get(job_id).ended, 200)
+    assert board.get(job_id).state == "succeeded" and board.runs.require(job_id).begun == 1
+
+
 def test_what_does_not_stop_is_ended(board: JobBoard) -> None:
     board.bench.service.__dict__["stop_seconds"] = 0.1
     job_id = board.submit("ingest", SMALL).job.id
@@ -218,7 +232,7 @@ def test_what_does_not_stop_is_ended(board: JobBoard) -> None:
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
-    name = f"{child.pid} {psutil.Process(child.pid).create_time():.2f}"
+    name = process_name(child.pid)
     record = board.runs.require(job_id)
     with board.runs.claimed(record):
         board.runs.begin(job_id, name)
@@ -233,6 +247,34 @@ def test_what_does_not_stop_is_ended(board: JobBoard) -> None:
     assert recover(board) == [] and board.get(job_id).exit == "stopped by request"
 
 
+def test_a_job_that_is_to_stop_gets_one_signal_and_its_helpers_none(board: JobBoard) -> None:
+    """A second SIGTERM means "at once" to a command; helpers end with it, not before."""
+    board.bench.service.__dict__["stop_seconds"] = 1.0
+    job_id = board.submit("ingest", SMALL).job.id
+    emptied(board)
+    helper = "signal.signal(signal.SIGTERM, lambda *_: print('helper', flush=True))"
+    code = (
+        "import os, signal, time\n"
+        f"if os.fork() == 0: {helper}\n"
+        "else: signal.signal(signal.SIGTERM, lambda *_: print('leader', flush=True))\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(600)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert [child.stdout.readline(), child.stdout.readline()] == ["ready\n", "ready\n"]
+    with board.runs.claimed(board.runs.require(job_id)):
+        board.runs.begin(job_id, process_name(child.pid))
+    board.folder(job_id).ask(stop=True)
+    dispatcher = Dispatcher(board)
+    until = time.monotonic() + 30
+    while child.poll() is None and time.monotonic() < until:
+        dispatcher._hurry()
+        time.sleep(0.05)
+    assert child.wait() == -signal.SIGKILL
+    assert child.stdout.read() == "leader\n"
+
+
 def test_helpers_of_a_killed_job_go_with_it() -> None:
     code = "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); sys.stdin.read()"
     child = subprocess.Popen(
@@ -240,7 +282,7 @@ def test_helpers_of_a_killed_job_go_with_it() -> None:
     )
     assert child.stdout is not None
     helper = int(child.stdout.readline())
-    name = f"{child.pid} {psutil.Process(child.pid).create_time():.2f}"
+    name = process_name(child.pid)
     assert end_leftovers(name) == 0 and psutil.pid_exists(helper)  # it lives
     child.kill()
     child.wait()
@@ -256,7 +298,7 @@ def test_a_signal_in_words() -> None:
 
 
 def test_a_spare_process_that_nobody_needs_ends(home: Path) -> None:
-    starter = Starter(home, True)
+    starter = Starter(home, True, False)
     starter.prepare()
     spare = starter._spare
     assert spare is not None and spare.poll() is None

@@ -241,9 +241,8 @@ class JobBoard:
             found = f"{len(overrides)} overrides are too much for a job"
             raise JobRefusedError(found, "Write them into an experiment's YAML.")
         check_words(verb, overrides, self.verbs.names())
-        kept = [self.home / "service" / name for name in ("uploads", "exports")]
-        roots = [Path(root) for root in self.bench.service.roots]
-        check_paths(overrides, [*roots, *kept], self._own() | self._uploads())
+        roots = [*map(Path, self.bench.service.roots), self.home / "service" / "exports"]
+        check_paths(overrides, roots, [self.home / "service" / "uploads"], self._own() | self._uploads())
         checked: Settings = self.verbs.check(verb, list(words))
         return checked.loop.name, self._queue(verb, checked)
 

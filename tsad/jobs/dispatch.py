@@ -6,7 +6,6 @@ services of one host share the slots, and a job that outlived its service keeps 
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -18,10 +17,10 @@ from tsad.core.errors import TsadError
 from tsad.jobs.devices import CPU, gpu_queue
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.locks import held, slot_lock, worked_on
-from tsad.jobs.process import Slot, Starter, end_group
+from tsad.jobs.process import Slot, Starter, ask_to_end, end_group
 from tsad.jobs.recovery import Exit, recover, settle, taking
 from tsad.jobs.schedules import Timetable
-from tsad.jobs.working import BUSY
+from tsad.jobs.working import BUSY, INTERRUPTED
 
 if TYPE_CHECKING:
     from tsad.jobs.board import JobBoard
@@ -41,9 +40,10 @@ class Dispatcher:
 
     def __init__(self, board: JobBoard) -> None:
         self._board, self._stop, self._work = board, threading.Event(), threading.Event()
-        self._hurried: dict[str, float] = {}  # jobs that were told to end, and when
-        self._starter = Starter(board.home, board.bench.service.spare)
-        self._starts: dict[str, int] = {}  # of of jobs whose process was killed
+        self._hurried: dict[str, float] = {}  # jobs that were asked to stop, and since when
+        self._signalled: set[str] = set()  # those of them that got SIGTERM: a second one would end them at once
+        self._starter = Starter(board.home, board.bench.service.spare, board.queues.shared)
+        self._starts: dict[str, int] = {}  # of jobs whose process ended before it began them
         self._working: set[str] = set()  # jobs that go on when the dispatcher ends
         self.problem = ""
         board.woken = self._work.set
@@ -117,15 +117,17 @@ class Dispatcher:
         self._ended(record, process.returncode)
 
     def _words(self, record: JobRecord) -> list[str]:
-        """The command line of a job: as it was submitted, and where this service keeps its record."""
+        """The command line of a job: as it was submitted, where this service keeps its record, and how its log."""
         own = [word for word in self._board.bench.overrides if word.partition("=")[0].split(".")[0] == "tracking"]
+        service = self._board.bench.service
+        own += [f"service.log_mb={service.log_mb}", f"service.logs={service.logs}"]
         return [record.verb, *self._board.runs.overrides(record), *own]
 
     def _ended(self, before: JobRecord, code: int) -> None:
         """What its process has not said itself: that it was killed, or could not begin."""
         if code == BUSY:
             return
-        starts = self._starts.get(before.id, 0) + (code < 0)
+        starts = self._starts.get(before.id, 0) + (code != INTERRUPTED)
         if settle(self._board, before.id, Exit(code, before.attempt, starts)):
             self._starts[before.id] = starts
         else:
@@ -148,19 +150,21 @@ class Dispatcher:
                 return
 
     def _hurry(self) -> None:
-        """End the processes of this host that were asked to stop and did not: SIGTERM, then SIGKILL to all of them."""
+        """End the processes of this host that were asked to stop and did not: SIGTERM once, then SIGKILL to all."""
         patience, now = self._board.bench.service.stop_seconds, time.monotonic()
         runs = self._board.runs
         here = [record for record in runs.unended()[0] if record.claim is not None and record.claim.place == runs.place]
         running = [record for record in here if record.state in ("running", "paused")]
         asked = {r.id: r for r in running if JobFolder(self._board.home, r.id).asked().stop}
         self._hurried = {job_id: since for job_id, since in self._hurried.items() if job_id in asked}
+        self._signalled &= set(asked)
         for job_id, record in asked.items():
             waited = now - self._hurried.setdefault(job_id, now)
             if waited >= 2 * patience:
-                end_group(record.process, signal.SIGKILL)
-            elif waited >= patience:
-                end_group(record.process, signal.SIGTERM)
+                end_group(record.process)
+            elif waited >= patience and job_id not in self._signalled:
+                self._signalled.add(job_id)
+                ask_to_end(record.process)
 
     def _unwell(self, error: Exception) -> None:
         text = str(error) if isinstance(error, TsadError) else f"{type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,7 +84,9 @@ def _progress(folder: JobFolder, record: JobRecord, host: str) -> Progressing | 
         return None
     if host == socket.gethostname() or not record.tags.get(PROGRESS):
         return folder.progress()
-    return Progressing.from_json(json.loads(record.tags[PROGRESS]))
+    with suppress(ValueError, TypeError):  # cut where a tag ends
+        return Progressing.from_json(json.loads(record.tags[PROGRESS]))
+    return None
 
 
 def _answer(runs: JobRuns, folder: JobFolder, record: JobRecord) -> Mapping[str, Any] | None:

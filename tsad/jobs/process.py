@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,8 @@ from tsad.jobs.working import JobCall
 
 if TYPE_CHECKING:
     from tsad.tracking.jobs import JobRecord
+
+ATTEMPT = "--- attempt "  # begins the line of a log that says which one begins
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,11 @@ class Starter:
 
     Args:
         home: the store's folder. spare: whether a process is kept that has imported already what every job needs.
+        shared: whether other hosts may ask something of the jobs.
     """
 
-    def __init__(self, home: Path, spare: bool) -> None:
-        self._home, self._keeps = home, spare
+    def __init__(self, home: Path, spare: bool, shared: bool) -> None:
+        self._home, self._keeps, self._shared = home, spare, shared
         self._spare: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -67,18 +70,21 @@ class Starter:
         folder, words = JobFolder(self._home, record.id), [*words, "-o", "json"]
         with open_log(folder, record.attempt + 1) as log, self._lock:
             spare, self._spare = self._spare, None
-            told = {"id": record.id, "slot": slot.name, "words": words, "devices": slot.devices, "log": str(folder.log)}
+            told = {
+                "id": record.id, "slot": slot.name, "words": words, "shared": self._shared, "devices": slot.devices,
+                "log": str(folder.log),
+            }  # fmt: skip
             if spare is not None and _told(spare, told):
                 return spare
-            call = JobCall.environment(record.id, slot.name)
+            call = JobCall(record.id, slot.name, shared=self._shared).environment()
             return self._process(words, {**call, DEVICES: slot.devices}, subprocess.DEVNULL, log)
 
     def prepare(self) -> None:
         """Have a spare process, where there is to be one and none is there."""
         with self._lock:
             if self._keeps and (self._spare is None or self._spare.poll() is not None):
-                call = JobCall.environment(SPARE, "")
-                self._spare = self._process([], call, subprocess.PIPE, subprocess.DEVNULL)
+                call = JobCall(SPARE, "")
+                self._spare = self._process([], call.environment(), subprocess.PIPE, subprocess.DEVNULL)
 
     def close(self) -> None:
         """Let the spare process go: it ends when nobody can tell it anything any more."""
@@ -115,22 +121,34 @@ def open_log(folder: JobFolder, attempt: int) -> BinaryIO:
         folder.path.mkdir(parents=True, exist_ok=True)
         log = folder.log.open("ab", buffering=0)
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        log.write(f"--- attempt {attempt}, {now}\n".encode())
+        log.write(f"{ATTEMPT}{attempt}, {now}\n".encode())
         return log
 
 
-def end_group(process: str, number: int = signal.SIGTERM) -> bool:
-    """Send a signal to a job's process and all that it started, where it is still the one of that name.
+def ask_to_end(process: str) -> bool:
+    """Send SIGTERM to a job's process, not to its helpers: it lets them go itself.
 
     Args:
         process: see :func:`~tsad.tracking.claims.this_process`.
+
+    Returns:
+        Whether it is still the one of that name.
     """
+    return _signalled(process, signal.SIGTERM, os.kill)
+
+
+def end_group(process: str) -> bool:
+    """Kill a job's process and all that it started; as :func:`ask_to_end`."""
+    return _signalled(process, signal.SIGKILL, os.killpg)
+
+
+def _signalled(process: str, number: int, send: Callable[[int, int], None]) -> bool:
     from tsad.tracking.claims import process_lives
 
     if not process or not process_lives(process):
         return False
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(int(process.partition(" ")[0]), number)
+        send(int(process.partition(" ")[0]), number)
         return True
     return False
 

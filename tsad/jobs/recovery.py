@@ -20,7 +20,7 @@ from tsad.files.atomic import write_file
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.job import STOPPED_WORDS
 from tsad.jobs.locks import held, job_lock, worked_on
-from tsad.jobs.process import end_leftovers, killed_words
+from tsad.jobs.process import ATTEMPT, end_leftovers, killed_words
 from tsad.jobs.working import INTERRUPTED, finish_answered, keep_files
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Ending = tuple[str, str, dict[str, str] | None]  # state, in words, error
 DRAFT_SECONDS = 60.0  # after which a run that was not made to its end is left over from a kill
 TAIL = 64 * 1024  # bytes of a log in which the last word is looked for
+OUTAGES = ("TrackingError", "StorageError", "QueueError")  # errors that may be over when the job is begun again
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Exit:
 
     Attributes:
         code: as :attr:`subprocess.Popen.returncode` has it. before: attempts at the job when the process was started.
-        starts: how often such a process was killed before it began the job.
+        starts: how often such a process ended before it began the job.
     """
 
     code: int
@@ -108,8 +109,10 @@ def _ending(board: JobBoard, folder: JobFolder, record: JobRecord, ended: Exit |
     if folder.asked().stop:
         return "stopped", STOPPED_WORDS, None
     if ended is not None and ended.code >= 0 and ended.code != INTERRUPTED:
-        error = last_word(folder)
-        return "failed", error["message"], error
+        error, begun = last_word(folder), record.attempt > ended.before
+        if begun or error["code"] not in OUTAGES or ended.starts >= board.bench.service.attempts:
+            return "failed", error["message"], error
+        return None
     died = record.claim is not None and not record.closed
     begun = max(record.begun if died else 0, ended.starts if ended is not None else 0)
     if begun < board.bench.service.attempts:
@@ -153,6 +156,8 @@ def last_word(folder: JobFolder) -> dict[str, str]:
     with suppress(OSError), folder.log.open("rb") as log:
         log.seek(max(0, folder.log.stat().st_size - TAIL))
         lines = log.read().decode(errors="replace").splitlines()
+    begins = [number for number, line in enumerate(lines) if line.startswith(ATTEMPT)]
+    lines = lines[begins[-1] + 1 :] if begins else lines  # an earlier attempt's words are not this one's
     for line in reversed(lines):
         told: Any = None
         with suppress(ValueError):

@@ -37,7 +37,7 @@ def job_of_process(prepare: Callable[[], None]) -> JobCall | None:
     told = json.loads(line)
     set_devices(str(told["devices"]))
     _log_to(Path(told["log"]))
-    return JobCall(str(told["id"]), str(told["slot"]), tuple(told["words"]))
+    return JobCall(str(told["id"]), str(told["slot"]), tuple(told["words"]), bool(told["shared"]))
 
 
 def _import() -> None:

@@ -25,10 +25,12 @@ CLOSED = ("hydra", "tracking", "service", "task", "local")  # groups that are th
 PATHS = {
     "root", "labels", "path", "output", "folder", "weights", "sets", "template", "kinds", "instruction", "validate_on",
 }  # fmt: skip
+WRITTEN = {"output", "folder"}  # those that a verb writes to
 NAMES = {"weights", "sets", "template", "kinds", "instruction", "labels"}  # which may also name what ships with tsad
 _LOOKS = re.compile(r"^(?:[/\\~]|\.{1,2}(?:[/\\]|$)|[A-Za-z]:[\\/]|file:|sqlite(?:\+\w+)?:)|(?:^|[/\\])\.\.(?:[/\\]|$)")
 _ADDRESS = re.compile(r"^(?:file|sqlite(?:\+\w+)?):/{0,3}", re.I)
 _MAGIC = re.compile(r"[*?\[]")
+_UP = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
 
 
 def check_words(verb: str, overrides: Sequence[str], verbs: Iterable[str]) -> None:
@@ -55,30 +57,41 @@ def check_words(verb: str, overrides: Sequence[str], verbs: Iterable[str]) -> No
     refuse_secrets(overrides)
 
 
-def check_paths(overrides: Sequence[str], roots: Iterable[Path], own: frozenset[str]) -> None:
+def check_paths(
+    overrides: Sequence[str], roots: Iterable[Path], readable: Iterable[Path], own: frozenset[str]
+) -> None:
     """Refuse files and folders where no job may read or write, and servers that the service does not know.
 
     Args:
-        roots: folders below which it may. own: values that the service's own config has: they are no secret to it.
+        roots: folders below which it may read and write. readable: below which it may read.
+        own: values that the service's own config has: they are no secret to it, and may be read.
 
     Raises:
         JobRefusedError: names the key, and where it may be.
     """
-    allowed = [Path(os.path.realpath(root)) for root in roots]
+    may_write = [Path(os.path.realpath(root)) for root in roots]
+    may_read = [*may_write, *(Path(os.path.realpath(root)) for root in readable)]
     for word in overrides:
         key, _, text = word.partition("=")
         for name, value in _leaves(key, text):
-            if value in own:
+            written = name.rpartition(".")[2] in WRITTEN
+            if value in own and not written:
                 continue
             if _is_address(name) and not stays_here(value):
                 found = f"{name} names {mask_urls(value)[:200]!r}, where a secret of the service could go"
                 raise JobRefusedError(found, "Whoever starts the service writes it into a YAML or its own config.")
-            if not _is_path(name, value):
-                continue
-            place = Path(os.path.realpath(_place(value)))
-            if not any(place == root or root in place.parents for root in allowed):
-                shown = ", ".join(map(str, allowed)) or "nothing"
-                raise JobRefusedError(f"{name} names {value[:200]!r}, which is outside {shown}", "See service.roots.")
+            if _is_path(name, value):
+                _check_place(name, value, may_write if written else may_read, written)
+
+
+def _check_place(name: str, value: str, allowed: Sequence[Path], written: bool) -> None:
+    if _MAGIC.search(value) and (written or _UP.search(value)):  # what a pattern leads to cannot be told from its text
+        found = f"{name} names {value[:200]!r}, a pattern " + ("to write to" if written else "that goes up")
+        raise JobRefusedError(found, "Name the folder itself.")
+    place = Path(os.path.realpath(_place(value)))
+    if not any(place == root or root in place.parents for root in allowed):
+        shown = ", ".join(map(str, allowed)) or "nothing"
+        raise JobRefusedError(f"{name} names {value[:200]!r}, which is outside {shown}", "See service.roots.")
 
 
 def _check_key(key: str, value: str) -> None:
@@ -89,8 +102,12 @@ def _check_key(key: str, value: str) -> None:
         raise JobRefusedError(f"{key} is for who starts the service", "Leave it out.")
     if "${" in value or "@" in key:
         raise JobRefusedError(f"{key} reads something else", "Give the value itself.")
-    if re.search(r"_env$", key):
-        raise JobRefusedError(f"{key} names a variable of the service's environment", "The service's config says it.")
+    for name in (key, *(name for name, _ in _leaves(key, value))):  # {a: {token_env: X}} names it as well
+        if re.search(r"_env$", name):
+            found = f"{name} names a variable of the service's environment"
+            raise JobRefusedError(found, "The service's config says it.")
+        if "_target_" in name:
+            raise JobRefusedError(f"{name} names a class", "Choose by name, e.g. detector=patch.")
     if (key in GROUPS or key == "experiment") and value not in (names := options_of(key)):
         raise JobRefusedError(f"there is no {key}={value[:40]}", nearest(value[:40], names))
 
@@ -110,8 +127,8 @@ def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from _texts(f"{key}.{_plain(name)}", item)
-    elif isinstance(value, list | tuple):
-        for item in value:
+    elif isinstance(items := getattr(value, "values", value), list | tuple):  # extend_list() has its items there
+        for item in items:
             yield from _texts(key, item)
     elif value is not None and not isinstance(value, bool | int | float):
         yield key, _plain(value)

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tsad.core.protocols import Progress
     from tsad.tracking.jobs import JobRecord, JobRuns
 
-VARIABLE, SLOT_VARIABLE = "TSAD_JOB", "TSAD_JOB_SLOT"
+VARIABLE, SLOT_VARIABLE, SHARED_VARIABLE = "TSAD_JOB", "TSAD_JOB_SLOT", "TSAD_JOB_SHARED"
 BUSY = 75  # exit code: it was not this process's to do, somebody else works on it or it has ended
 INTERRUPTED = 130  # exit code: a signal from elsewhere, or a request, ended it
 LOCK_SECONDS = 10.0  # whoever only looks at a job holds its lock for an instant
@@ -58,22 +58,24 @@ class JobCall:
     Attributes:
         id: of the job. slot: whose lock it holds; "" = it has none.
         words: of the command line, where the process learns them later than it starts.
+        shared: whether other hosts may ask something of it; the queue's address, which may hold a password, is not
+            told.
     """
 
     id: str
     slot: str
     words: tuple[str, ...] | None = None
+    shared: bool = False
 
     @classmethod
     def of_process(cls) -> JobCall | None:
         """The job that this process is for, once: processes that it starts itself are for none."""
-        job_id, slot = taken(VARIABLE), taken(SLOT_VARIABLE)
-        return cls(job_id, slot) if job_id else None
+        job_id, slot, shared = taken(VARIABLE), taken(SLOT_VARIABLE), bool(taken(SHARED_VARIABLE))
+        return cls(job_id, slot, shared=shared) if job_id else None
 
-    @staticmethod
-    def environment(job_id: str, slot: str) -> dict[str, str]:
-        """The same as variables."""
-        return {VARIABLE: job_id, SLOT_VARIABLE: slot}
+    def environment(self) -> dict[str, str]:
+        """The same as variables, without the words."""
+        return {VARIABLE: self.id, SLOT_VARIABLE: self.slot, SHARED_VARIABLE: "1" if self.shared else ""}
 
 
 class JobAtWork:
@@ -122,14 +124,15 @@ def working(call: JobCall | None, checked: Settings, progress: Progress, control
         runs, folder = JobRuns(open_store(checked.tracking, checked.home)), JobFolder(checked.home, call.id)
         record = _ours(runs, folder, call.id)
         try:
-            locks.enter_context(runs.claimed(record))
+            claim = locks.enter_context(runs.claimed(record))
         except ClaimError as error:
             raise NotOurs from error
+        record = replace(record, attempt=record.attempt + 1, claim=claim, closed=False)
         at_work = JobAtWork(progress, control, call.id, folder)
         locks.enter_context(logged(checked.home, checked.service, call.id, checked.loop.name))
         at_work.progress = JobProgress(progress, folder, at_work.tell)
-        at_work.control = JobControl(control, folder, lambda state: _turned(runs, at_work, state))
-        locks.enter_context(carrying(runs, folder, call.id, bool(checked.service.queue)))
+        at_work.control = JobControl(control, folder, lambda state: _turned(runs, record, at_work, state))
+        locks.enter_context(carrying(runs, folder, call.id, call.shared))
         yield from _worked(runs, record, at_work, folder)
 
 
@@ -177,7 +180,7 @@ def _worked(runs: JobRuns, record: JobRecord, at_work: JobAtWork, folder: JobFol
     from tsad.tracking.claims import this_process
 
     runs.begin(record.id, this_process())
-    at_work.tell("state", {"state": "running", "attempt": record.attempt + 1})
+    at_work.tell("state", {"state": "running", "attempt": record.attempt})
     try:
         yield at_work
     except KeyboardInterrupt:
@@ -186,35 +189,43 @@ def _worked(runs: JobRuns, record: JobRecord, at_work: JobAtWork, folder: JobFol
     except Exception as error:
         if not isinstance(error, TsadError):
             traceback.print_exc()  # into the job's log: nobody else sees it
-        _end(runs, at_work, folder, ("failed", str(error), error_of(error)))
+        asked = folder.asked().stop  # what it was doing may have failed by the stop itself
+        how = ("stopped", STOPPED_WORDS, None) if asked else ("failed", str(error), error_of(error))
+        _end(runs, record, at_work, folder, how)
         raise
-    _end(runs, at_work, folder, ("succeeded", json.loads((folder.path / OUTCOME).read_bytes())["exit"], None))
+    said = json.loads((folder.path / OUTCOME).read_bytes())["exit"]
+    _end(runs, record, at_work, folder, ("succeeded", said, None))
 
 
 def _end(
-    runs: JobRuns, at_work: JobAtWork, folder: JobFolder, how: tuple[str, str, Mapping[str, str] | None]
-) -> None:
+    runs: JobRuns, record: JobRecord, at_work: JobAtWork, folder: JobFolder,
+    how: tuple[str, str, Mapping[str, str] | None],
+) -> None:  # fmt: skip
+    """End the job, but for an attempt that lost its lease: the job is that of another process then."""
     state, reason, error = how
+    if not runs.holds(record):
+        return
     at_work.tell("state", {"state": state, "exit": reason})
-    keep_files(runs, folder, at_work.id)
-    runs.end(at_work.id, state, reason[:500], error)
+    keep_files(runs, folder, record.id)
+    runs.end(record.id, state, reason[:500], error, record.claim.token if record.claim else "")
 
 
 def _interrupted(runs: JobRuns, record: JobRecord, at_work: JobAtWork, folder: JobFolder) -> None:
     """Stopped because it was asked to; or by a signal from elsewhere, as when the machine goes down: then it waits to
     be begun again, and that attempt does not count."""
     if folder.asked().stop:
-        _end(runs, at_work, folder, ("stopped", STOPPED_WORDS, None))
-        return
-    at_work.tell("state", {"state": "pending", "exit": "interrupted"})
-    runs.wait(runs.require(record.id), "interrupted; it goes on", record.forgiven + 1)
+        _end(runs, record, at_work, folder, ("stopped", STOPPED_WORDS, None))
+    elif runs.holds(record):
+        at_work.tell("state", {"state": "pending", "exit": "interrupted"})
+        runs.wait(record, "interrupted; it goes on", record.forgiven + 1)
 
 
-def _turned(runs: JobRuns, at_work: JobAtWork, state: str) -> None:
+def _turned(runs: JobRuns, record: JobRecord, at_work: JobAtWork, state: str) -> None:
     """It pauses, or goes on; the store's outage is no reason to end the work."""
     at_work.tell("state", {"state": state})
     with suppress(TsadError):
-        runs.turn(at_work.id, state)
+        if runs.holds(record):
+            runs.turn(record.id, state)
 
 
 def error_of(error: Exception) -> dict[str, str]:

@@ -25,6 +25,9 @@ from tsad.core.errors import ClaimError, TrackingError
 from tsad.files.hashing import digest_of_text
 from tsad.tracking.guard import Client
 
+PROC = Path("/proc")
+_START = 21  # of a process's start in its stat file, from 0 (proc(5), starttime)
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -203,9 +206,12 @@ def claimed(client: Client, run_id: str, step: str, attempt: int, place: str, le
 
 def this_process() -> str:
     """Pid and start of this process: a pid is used again, the two together are not."""
-    import psutil
+    return process_name(os.getpid())
 
-    return f"{os.getpid()} {psutil.Process().create_time():.2f}"
+
+def process_name(pid: int) -> str:
+    """Pid and start of a process of this host. Raises psutil.NoSuchProcess: there is none."""
+    return f"{pid} {_start(pid)}"
 
 
 def process_lives(name: str) -> bool:
@@ -214,9 +220,22 @@ def process_lives(name: str) -> bool:
 
     pid, _, since = name.partition(" ")
     try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" == since
+        return _start(int(pid)) == since
     except (psutil.NoSuchProcess, ValueError):
         return False
+
+
+def _start(pid: int) -> str:
+    """When a process began: where there is ``/proc``, by the clock ticks of this boot, which no one sets; else by the
+    time of day."""
+    import psutil
+
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        boot = (PROC / "sys" / "kernel" / "random" / "boot_id").read_text()[:8]
+    except OSError:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    return f"{boot}-{fields[_START - 2]}"  # those behind the name, which may hold anything
 
 
 class Heartbeat:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from tsad.tracking.claims import Claim, check_dead, claimed, claims_of
 from tsad.tracking.experiment import Experiment
 from tsad.tracking.guard import error_code
 from tsad.tracking.pages import every_page
-from tsad.tracking.recorder import RunRecorder
+from tsad.tracking.recorder import TAG_LENGTH, RunRecorder
 from tsad.tracking.states import tag_is
 from tsad.tracking.store import LOOP, Store
 
@@ -196,6 +196,11 @@ class JobRuns(Experiment):
         self._tag(job_id, {"state": RUNNING, "started": _now(), "process": process, "exit": "", "error": ""})
         self.store.client.update_run(job_id, status=STATUSES[RUNNING])
 
+    def holds(self, record: JobRecord) -> bool:
+        """Whether the record's attempt is the newest still: one whose heart did not beat for a lease may not be."""
+        newest = self.require(record.id).claim
+        return newest is not None and record.claim is not None and newest.token == record.claim.token
+
     def wait(self, record: JobRecord, reason: str, forgive: int) -> None:
         """It waits again, for its next attempt; ``forgive`` = how many attempts so far do not count."""
         self.store.client.update_run(record.id, status=STATUSES[PENDING])
@@ -206,13 +211,20 @@ class JobRuns(Experiment):
         """It is paused, or goes on."""
         self._tag(job_id, {"state": state})
 
-    def end(self, job_id: str, state: str, reason: str, error: Mapping[str, str] | None = None) -> None:
-        """It has ended: why in words, and the error that ended it."""
+    def end(
+        self, job_id: str, state: str, reason: str, error: Mapping[str, str] | None = None, token: str = ""
+    ) -> None:
+        """It has ended: why in words, and the error that ended it.
+
+        Args:
+            token: of the claim of whoever says so: nothing is done where a newer attempt has begun. "" = nobody's.
+        """
         ended = int(_now())
         record = self.require(job_id)
-        kept = {key: text[:MESSAGE] for key, text in (error or {}).items()}
+        if token and (record.claim is None or record.claim.token != token):
+            return
         values = {
-            "exit": reason, "error": json.dumps(kept, ensure_ascii=False) if kept else "", "ended": ended,
+            "exit": reason, "error": _error_text(error) if error else "", "ended": ended,
             "closed": record.claim.token if record.claim else "", "state": state,
         }  # fmt: skip
         self._tag(job_id, values)
@@ -280,9 +292,26 @@ def record_of_run(run: Run) -> JobRecord:
         queue=own.get("queue", ""), digest=own.get("digest", ""), key=own.get("key", ""), attempt=attempt,
         forgiven=int(own.get("forgiven") or 0), created=int(run.info.start_time),
         started=int(own["started"]) if own.get("started") else None, ended=ended, exit=own.get("exit", ""),
-        error=json.loads(own["error"]) if own.get("error") else None, process=own.get("process", ""), claim=claim,
+        error=_error_of(own.get("error", "")), process=own.get("process", ""), claim=claim,
         closed=claim is not None and own.get("closed", "") == claim.token, status=str(run.info.status), tags=tags,
     )  # fmt: skip
+
+
+def _error_text(error: Mapping[str, str]) -> str:
+    """An error as JSON that fits into a tag: of what is too long the longest goes first."""
+    kept = {key: text[:MESSAGE] for key, text in error.items()}
+    while len(text := json.dumps(kept, ensure_ascii=False)) > TAG_LENGTH:
+        longest = max(kept, key=lambda key: len(json.dumps(kept[key], ensure_ascii=False)))
+        kept[longest] = kept[longest][: len(kept[longest]) * 3 // 4]
+    return text
+
+
+def _error_of(text: str) -> Mapping[str, str] | None:
+    """The same read again; ``None`` where it is none, or was cut: one job's words must not hide all the others."""
+    with suppress(ValueError):
+        error = json.loads(text)
+        return error if isinstance(error, dict) else None
+    return None
 
 
 def _now() -> str:

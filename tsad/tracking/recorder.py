@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tsad.core.protocols import Listener
 
 PARAM_LENGTH = 500  # the least that any MLflow server in use takes
+TAG_LENGTH = 5000  # the least that any takes of a tag; the rest is cut off
 PARAMS_PER_CALL = 100
 METRICS_PER_CALL = 1000
 FLUSH_METRICS = 500
@@ -164,7 +165,7 @@ class RunRecorder:
     def tags(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        self._client.log_batch(self.run_id, tags=[RunTag(key, str(value)[:5000]) for key, value in values.items()])
+        self._client.log_batch(self.run_id, tags=[RunTag(key, str(value)[:TAG_LENGTH]) for key, value in values.items()])
 
     def log_dataset(self, record: DatasetRecord, context: str) -> None:
         """Name a dataset version as input of this run, e.g. with context ``training`` or ``gold``."""
