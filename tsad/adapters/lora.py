@@ -183,7 +183,7 @@ def plain_on_cpus(network: torch.nn.Module) -> None:
     """
     for module in network.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - no attribute that torch declares
 
 
 def quantised(network: torch.nn.Module) -> bool:
