@@ -41,7 +41,19 @@ from tsad.loop.predicting import AnswerParts, PredictedInterval
 from tsad.loop.ready_models import LEAST, ReadyModels
 from tsad.loop.streams import PointStreams, changes_between, with_newest
 from tsad.service import model_work
-from tsad.service.asked import AppendAsked, Question
+from tsad.service.asked import (
+    AppendAsked,
+    BatchAsked,
+    PredictAsked,
+    Question,
+    SeriesAsked,
+    parsed,
+    question_of,
+    questions_of,
+    require_few,
+    series_of_csv,
+)
+from tsad.service.bodies import LONG, read_aside
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
@@ -255,6 +267,47 @@ def test_a_long_question_or_many_appended_values_stop_nobody_else(tmp_path: Path
     answering.start()
     asyncio.run(look())
     answering.join()
+
+
+# ---- what is asked
+
+
+def test_more_values_than_a_request_may_hold_are_refused_by_name(
+    plant: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(read: Any, *given: Any) -> None:
+        with pytest.raises(RequestRefused, match="values") as told:
+            read(*given)
+        assert told.value.status == 413
+
+    refused(parsed, PredictAsked, b'{"values": [' + b"1," * 5_000_000 + b"1]}")
+    monkeypatch.setattr("tsad.service.asked.MOST_VALUES", 6)
+    assert question_of(PredictAsked(values=[1.0, None, 2.0, 3.0, 4.0, 5.0])).series
+    refused(question_of, PredictAsked(values=[[1.0, 2.0, 3.0, 4.0]] * 2))
+    refused(questions_of, BatchAsked(items=[SeriesAsked(values=[1.0, 2.0, 3.0, 4.0])] * 2))
+    refused(require_few, [AppendAsked(timestamps=[1], values=[1.0] * 7)])
+    refused(series_of_csv, b"time,value\n" + b"".join(b"2026-01-01T00:0%d:00Z,1\n" % k for k in range(9)), "x", plant)
+
+
+def test_few_long_bodies_are_read_at_once() -> None:
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def read(body: bytes) -> int:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.05)
+        with lock:
+            at_once -= 1
+        return len(body)
+
+    async def look() -> None:
+        gate, long = Gate(BOUNDS), b"x" * (LONG + 1)
+        assert await asyncio.gather(*(read_aside(long, read, gate.reading) for _ in range(8))) == [len(long)] * 8
+
+    asyncio.run(look())
+    assert most == 2
 
 
 # ---- versions in memory
