@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
+import os
 import socket
 import threading
 import time
@@ -41,7 +43,19 @@ from tsad.loop.predicting import AnswerParts, PredictedInterval
 from tsad.loop.ready_models import LEAST, ReadyModels
 from tsad.loop.streams import PointStreams, changes_between, with_newest
 from tsad.service import model_work
-from tsad.service.asked import AppendAsked, Question
+from tsad.service.asked import (
+    AppendAsked,
+    BatchAsked,
+    PredictAsked,
+    Question,
+    SeriesAsked,
+    parsed,
+    question_of,
+    questions_of,
+    require_few,
+    series_of_csv,
+)
+from tsad.service.bodies import LONG, read_aside
 from tsad.service.errors import RequestRefused
 from tsad.service.frames import Frame
 from tsad.service.gate import Gate
@@ -165,7 +179,7 @@ def test_frames_and_errors_come_out_as_they_went_in() -> None:
     assert type(error_from(error_told(OfAnotherRoom("x")))) is SeriesError, "the nearest that everybody knows"
 
 
-SETUP = ModelSetup(words=(), threads=1, most=1, seconds=1.0, points=100, warm=False)
+SETUP = ModelSetup(words=(), threads=1, most=1, seconds=1.0, points=100, streams=10, warm=False)
 
 
 def piped() -> tuple[ModelProcess, Connection]:
@@ -255,6 +269,47 @@ def test_a_long_question_or_many_appended_values_stop_nobody_else(tmp_path: Path
     answering.start()
     asyncio.run(look())
     answering.join()
+
+
+# ---- what is asked
+
+
+def test_more_values_than_a_request_may_hold_are_refused_by_name(
+    plant: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(read: Any, *given: Any) -> None:
+        with pytest.raises(RequestRefused, match="values") as told:
+            read(*given)
+        assert told.value.status == 413
+
+    refused(parsed, PredictAsked, b'{"values": [' + b"1," * 5_000_000 + b"1]}")
+    monkeypatch.setattr("tsad.service.asked.MOST_VALUES", 6)
+    assert question_of(PredictAsked(values=[1.0, None, 2.0, 3.0, 4.0, 5.0])).series
+    refused(question_of, PredictAsked(values=[list[float | None]([1.0, 2.0, 3.0, 4.0])] * 2))
+    refused(questions_of, BatchAsked(items=[SeriesAsked(values=[1.0, 2.0, 3.0, None])] * 2))
+    refused(require_few, [AppendAsked(timestamps=[1], values=[1.0, None] * 4)])
+    refused(series_of_csv, b"time,value\n" + b"".join(b"2026-01-01T00:0%d:00Z,1\n" % k for k in range(9)), "x", plant)
+
+
+def test_few_long_bodies_are_read_at_once() -> None:
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def read(body: bytes) -> int:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.05)
+        with lock:
+            at_once -= 1
+        return len(body)
+
+    async def look() -> None:
+        gate, long = Gate(BOUNDS), b"x" * (LONG + 1)
+        assert await asyncio.gather(*(read_aside(long, read, gate.reading) for _ in range(8))) == [len(long)] * 8
+
+    asyncio.run(look())
+    assert most == 2
 
 
 # ---- versions in memory
@@ -573,6 +628,45 @@ def test_a_point_outlives_the_process_and_what_is_damaged_begins_anew(
     assert PointStreams(tmp_path, 1000).forget(LOOP, "p") and not PointStreams(tmp_path, 1000).forget(LOOP, "p")
 
 
+def test_points_that_nobody_uses_go_and_of_too_many_the_oldest(
+    tmp_path: Path, loaded: LoadedVersion, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams = PointStreams(tmp_path, 1000, 3)
+    for k in range(5):
+        streams.append(LOOP, loaded, series(range(20), point=f"p{k}"), False)
+        states = tmp_path / LOOP / "states"
+        states.mkdir(exist_ok=True)
+        for file in (streams._file(LOOP, f"p{k}"), states / f"p{k}.safetensors"):
+            file.touch()
+            os.utime(file, (time.time() - 100 + k,) * 2)
+    assert len(streams._held) == 3, "nor are more held in memory"
+    streams.append(LOOP, loaded, series([5.0], start=20 * 60, point="p1"), False)
+    streams.let_go()
+    assert [streams._file(LOOP, f"p{k}").exists() for k in range(5)] == [False, True, False, True, True]
+    assert sorted(p.stem for p in states.iterdir()) == ["p2", "p3", "p4"]
+    assert streams.append(LOOP, loaded, series([6.0], start=21 * 60, point="p1"), False).points == 22
+    week = time.time() - 8 * 86400
+    for file in (streams._file(LOOP, "p4"), states / "p4.safetensors"):
+        os.utime(file, (week, week))
+    streams.let_go()
+    assert not streams._file(LOOP, "p4").exists() and (LOOP, "p4") not in streams._held
+    assert streams.append(LOOP, loaded, series(range(7), point="p4"), False).points == 7, "it begins anew"
+    PointStreams(tmp_path / "none", 1000, 3).let_go()
+
+
+def test_a_version_that_was_let_go_of_is_not_held_by_its_points(tmp_path: Path, plant: Workbench) -> None:
+    models, streams = ReadyModels(plant, LEAST, 3600.0), PointStreams(tmp_path, 1000)
+    with models.used(LOOP, "1") as loaded:
+        streams.append(LOOP, loaded, series(range(20)), False)
+        first = streams._going_on(LOOP, loaded)
+        assert streams._going_on(LOOP, loaded) is first, "it goes on from what it has made"
+    del loaded, first
+    with models.used(LOOP, "champion"):
+        pass
+    gc.collect()
+    assert streams._versions == {}
+
+
 def test_many_threads_append_to_one_point_one_after_the_other(tmp_path: Path, loaded: LoadedVersion) -> None:
     streams, values = PointStreams(tmp_path, 1000), np.sin(np.arange(320) / 9.0)
     with ThreadPoolExecutor(8) as threads:
@@ -600,7 +694,7 @@ def test_a_network_s_scores_of_a_growing_point_are_those_of_a_whole_pass_under_t
         changed = streams.append(LOOP, patch, series(values[start:stop], start=start * 60), True)
         assert changed.refitted == "" and changed.state == first.state
     (file,) = tmp_path.glob("*/states/*.safetensors")
-    going_on: Any = streams._versions[LOOP].detector
+    going_on: Any = streams._versions[LOOP].version.detector
     state = keeping.read(file, going_on._identity).state
     assert isinstance(state, SeriesState) and state.points == 1000
     passes = Passes(going_on._scoring(), "cpu", going_on._seen(), 128, 0.5, None)

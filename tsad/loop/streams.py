@@ -6,9 +6,12 @@ import json
 import logging
 import threading
 import time
+import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tsad")
 KEPT_SHARE = 0.75  # of the bound that stays when it is passed: the state is fitted anew then, so not at each point
 IN_MEMORY = 1000  # points; others are read again from their files
+IDLE = 7 * 24 * 3600.0  # seconds without a value after which a point is forgotten
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,14 @@ class _Held:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(frozen=True, eq=False)
+class _GoingOn:
+    """A version where it goes on from what it has made before, for as long as the one that it was made ``of`` lives."""
+
+    of: weakref.ref[LoadedVersion]
+    version: LoadedVersion
+
+
 @dataclass(eq=False)
 class PointStreams:
     """The points of all loops. Safe to use from several threads: of one point values are taken in one after the other.
@@ -91,12 +103,14 @@ class PointStreams:
     Args:
         folder: what is held lies there too, so that it outlives this process; may be deleted at any time.
         most: points in time that are held of each; the oldest go.
+        points: such points of all loops; those whose values came longest ago go (:meth:`let_go`).
     """
 
     folder: Path
     most: int
+    points: int = IN_MEMORY
     _held: OrderedDict[tuple[str, str], _Held] = field(default_factory=OrderedDict)
-    _versions: dict[str, LoadedVersion] = field(default_factory=dict)  # of each loop the one that last answered
+    _versions: dict[str, _GoingOn] = field(default_factory=dict)  # of each loop the one that last answered
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def append(self, loop: str, loaded: LoadedVersion, values: Series, scores: bool) -> PointChanged:
@@ -142,12 +156,31 @@ class PointStreams:
             file.unlink(missing_ok=True)
             return known
 
+    def let_go(self) -> None:
+        """Forget points without a value for long, and beyond so many; of the detectors' states as well.
+
+        Raises:
+            OSError: the folder cannot be read, or files in it not deleted.
+        """
+        gone = {
+            file for files in (self.folder.glob("*/*.safetensors"), self.folder.glob("*/states/*.safetensors"))
+            for file in _unused(files, self.points)
+        }  # fmt: skip
+        for file in gone:
+            file.unlink(missing_ok=True)
+        if gone:
+            log.info("%d files of points without new values are forgotten", len(gone))
+            with self._lock:
+                for key in [key for key, held in self._held.items() if not held.lock.locked()]:
+                    if self._file(*key) in gone:
+                        del self._held[key]
+
     def _of(self, loop: str, point_id: str) -> _Held:
         """What is held of a point; those that nobody has asked about for long are in their files alone."""
         with self._lock:
             held = self._held.setdefault((loop, point_id), _Held())
             self._held.move_to_end((loop, point_id))
-            for key in [*self._held][:-IN_MEMORY]:
+            for key in [*self._held][: -min(IN_MEMORY, self.points)]:
                 if not self._held[key].lock.locked():
                     del self._held[key]
             return held
@@ -160,12 +193,18 @@ class PointStreams:
         """The version where it goes on from what it has made of a point before, kept as long as it is the same."""
         with self._lock:
             known = self._versions.get(loop)
-            if known is None or known.origin != loaded.origin:
+            if known is None or known.of() is not loaded:
                 refit_every = float(getattr(loaded.detector.settings, "refit_every", 0.0))
                 states = self.folder / safe_name(loop) / "states"
-                known = replace(loaded, detector=loaded.detector.continuing(states, refit_every))
-                self._versions[loop] = known
-            return known
+                version = replace(loaded, detector=loaded.detector.continuing(states, refit_every))
+                known = self._versions[loop] = _GoingOn(weakref.ref(loaded, partial(self._drop, loop)), version)
+            return known.version
+
+    def _drop(self, loop: str, of: weakref.ref[LoadedVersion]) -> None:
+        """The version is not in memory any more, nor is what goes on from it; without the lock, for it is called any time."""
+        known = self._versions.get(loop)
+        if known is not None and known.of is of:
+            self._versions.pop(loop, None)
 
 
 @dataclass(frozen=True)
@@ -224,6 +263,17 @@ def _scores_of(detection: Detection, series: Series, values: Series, wanted: boo
     if not wanted or detection.scores is None:
         return None
     return tuple(detection.scores[np.isin(series.timestamps, values.timestamps)].tolist())
+
+
+def _unused(files: Iterable[Path], most: int) -> list[Path]:
+    """Files that were not written for long, and the oldest where there are too many."""
+    written = list[tuple[float, Path]]()
+    for file in files:
+        with suppress(FileNotFoundError):
+            written.append((file.stat().st_mtime, file))
+    written.sort(reverse=True)
+    old = time.time() - IDLE
+    return [file for place, (at, file) in enumerate(written) if place >= most or at < old]
 
 
 def _read(file: Path) -> tuple[Series | None, tuple[PredictedInterval, ...]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 SOURCE = "HTTP"  # what errors and answers say of where a series is from
 MOST_ITEMS = 1000  # series in one request
+MOST_VALUES = 2_000_000  # in one request, all its series and channels together
 TOLD = 5  # faults of a request that are named
 FAR = 2**53  # beyond it a number of JSON is not exact
 VERSION = r"^(champion|previous|[1-9][0-9]{0,8})$"
@@ -112,13 +113,19 @@ def question_of(asked: PredictAsked) -> Question:
     """What a request about one series asks.
 
     Raises:
-        SeriesError: it cannot be made valid.
+        SeriesError: it cannot be made valid. RequestRefused: 413: it holds too many values.
     """
+    require_few([asked])
     return Question(asked.loop, str(asked.version), _wanted(asked), [series_asked(asked)])
 
 
 def questions_of(asked: BatchAsked) -> Question:
-    """What a request about several asks; one that cannot be made valid stops no other."""
+    """What a request about several asks; one that cannot be made valid stops no other.
+
+    Raises:
+        RequestRefused: 413: they hold too many values.
+    """
+    require_few(asked.items)
     series: list[Series | Broken] = []
     for item in asked.items:
         try:
@@ -132,12 +139,28 @@ def _wanted(asked: PredictAsked | BatchAsked) -> AnswerParts:
     return AnswerParts(scores=asked.scores, explain=asked.explain, language=asked.language)
 
 
+def require_few(asked: Sequence[SeriesAsked]) -> None:
+    """Refuse a request of too many values. Raises RequestRefused: 413."""
+    _require_few(sum(len(row) if isinstance(row, list) else 1 for one in asked for row in one.values))
+
+
+def _require_few(values: int) -> None:
+    if values > MOST_VALUES:
+        found = f"the request holds {values:,} values, more than {MOST_VALUES:,}"
+        raise RequestRefused(413, found, "Send fewer at a time.")
+
+
 def parsed(model: type[M], body: bytes | str) -> M:
     """A request by its model.
 
     Raises:
-        RequestRefused: 400: it is no JSON; 422: it does not fit, which says where, never what was sent.
+        RequestRefused: 400: it is no JSON; 422: it does not fit, which says where, never what was sent; 413: it holds
+            too many values.
     """
+    commas = body.count(",") if isinstance(body, str) else body.count(b",")
+    if commas > 2 * MOST_VALUES + 100 * MOST_ITEMS:  # values and their times, before memory is taken for each
+        found = f"the request holds far more than {MOST_VALUES:,} values"
+        raise RequestRefused(413, found, "Send fewer at a time.")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -211,7 +234,7 @@ def series_of_csv(body: bytes, name: str, bench: Workbench) -> list[Series]:
         name: of the series, where the file does not say.
 
     Raises:
-        RequestRefused: 422: it cannot be read.
+        RequestRefused: 422: it cannot be read; 413: it holds too many values.
     """
     with tempfile.TemporaryDirectory(prefix="tsad-predict-") as folder:
         path = Path(folder, f"{safe_name(name)}.csv")
@@ -221,6 +244,7 @@ def series_of_csv(body: bytes, name: str, bench: Workbench) -> list[Series]:
         except TsadError as error:
             found, remedy = (text.replace(f"{folder}/", "") for text in (error.found, error.remedy))
             raise RequestRefused(422, found, remedy or "Send a CSV file with a header.") from error
+    _require_few(sum(one.values.size for one in series))
     if len(series) > MOST_ITEMS:
         raise RequestRefused(422, f"the file holds {len(series)} series, more than {MOST_ITEMS}", "Send fewer.")
     return [replace(one, source=SOURCE) for one in series]

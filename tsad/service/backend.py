@@ -64,7 +64,7 @@ def _add(router: APIRouter, token: str, gate: Gate, most: int, of: Of) -> None:
     @router.post("/setup", dependencies=needs_token, responses=asked)
     async def setup(request: Request) -> dict[str, Any]:
         """Label Studio sends an access token along, which is not for us: it is neither kept nor logged."""
-        await json_of(request, most)
+        await json_of(request, most, gate.reading)
         return {"model_version": await run_in_threadpool(of_request(request)[0].label)}
 
     @router.get("/versions", dependencies=needs_token, responses=failures)
@@ -76,7 +76,7 @@ def _add(router: APIRouter, token: str, gate: Gate, most: int, of: Of) -> None:
     async def predict(request: Request) -> dict[str, Any]:
         """A prediction for each task."""
         with gate.admitted():
-            body = await json_of(request, most)
+            body = await json_of(request, most, gate.reading)
             tasks, template = _tasks(body), str(body.get("label_config") or "")
             model = of_request(request)[0]
             results = await gate.work(lambda until: model.predict(tasks, template, until))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
@@ -15,6 +16,7 @@ from tsad.service.errors import RequestRefused
 T = TypeVar("T")
 SECONDS = 60  # for a body to arrive
 SHORT = 65_536  # bytes that are read sooner than a thread could be handed them
+LONG = 1_000_000  # bytes; numbers take ten times as much once they are read, so few bodies so long are read at once
 
 
 async def body_of(request: Request, most: int) -> bytes:
@@ -38,21 +40,28 @@ async def body_of(request: Request, most: int) -> bytes:
     return bytes(body)
 
 
-async def read_aside(body: bytes, read: Callable[[bytes], T]) -> T:
-    """What ``read`` makes of a body: at once where that is short, else on a thread, while others are answered."""
-    return read(body) if len(body) <= SHORT else await run_in_threadpool(read, body)
+async def read_aside(body: bytes, read: Callable[[bytes], T], turns: asyncio.Semaphore | None = None) -> T:
+    """What ``read`` makes of a body: at once where that is short, else on a thread, while others are answered.
+
+    Args:
+        turns: that long bodies take.
+    """
+    if len(body) <= SHORT:
+        return read(body)
+    async with turns if turns is not None and len(body) > LONG else nullcontext():
+        return await run_in_threadpool(read, body)
 
 
-async def json_of(request: Request, most: int) -> dict[str, Any]:
+async def json_of(request: Request, most: int, turns: asyncio.Semaphore | None = None) -> dict[str, Any]:
     """The object that a request carries.
 
     Args:
-        most: bytes; not one more is kept.
+        most: bytes; not one more is kept. turns: that long bodies take to be read.
 
     Raises:
         RequestRefused: 413: it is larger; 408: it does not come; 400: it is no JSON, or no object, or holds NaN.
     """
-    return await read_aside(await body_of(request, most), _object)
+    return await read_aside(await body_of(request, most), _object, turns)
 
 
 def _object(body: bytes) -> dict[str, Any]:

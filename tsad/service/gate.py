@@ -14,6 +14,7 @@ from tsad.core.serving import Bounds
 from tsad.service.errors import RequestRefused
 
 T = TypeVar("T")
+LONG_BODIES = 2  # that are read at once
 RETRY_AFTER = {"Retry-After": "1"}  # seconds
 Begin = Callable[[float], Future[T]]  # begins work that is of no use after a moment of time.monotonic()
 
@@ -23,12 +24,16 @@ class Gate:
 
     Work that has not begun when its time is up never begins. Work that has begun is given its time; what nobody waits
     for any more still counts until it is done.
+
+    Attributes:
+        reading: turns of long bodies that are read.
     """
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self._admitted, self._abandoned = 0, 0
         self._places = asyncio.Semaphore(bounds.running)
+        self.reading = asyncio.Semaphore(LONG_BODIES)
         self._threads = ThreadPoolExecutor(bounds.running, thread_name_prefix="tsad-predict")
 
     @property

@@ -50,7 +50,7 @@ class ModelSetup:
     Attributes:
         words: overrides of the service's config. threads: requests that it works on at once.
         most: bytes of memory for models. seconds: between two looks at whether a champion is another.
-        points: that are held of each point whose values come one after the other.
+        points: that are held of each point whose values come one after the other. streams: such points at most.
         warm: the loop's champion is loaded at once, not at the first request.
     """
 
@@ -59,6 +59,7 @@ class ModelSetup:
     most: int
     seconds: float
     points: int
+    streams: int
     warm: bool
 
 

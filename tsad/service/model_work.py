@@ -195,7 +195,7 @@ def main(descriptor: int) -> None:
     words = asked["words"]
     bench = workbench(settings(compose(words), words), Context(progress=Notes()))
     models = ReadyModels(bench, asked["most"], asked["seconds"])
-    work = Work(models, PointStreams(bench.home / "service" / "points", asked["points"]), pipe)
+    work = Work(models, PointStreams(bench.home / "service" / "points", asked["points"], asked["streams"]), pipe)
     log.handlers[:], log.propagate = [ToTheService(work)], False
     log.setLevel(logging.INFO)
     threads = ThreadPoolExecutor(asked["threads"], thread_name_prefix="tsad-predict")
@@ -221,8 +221,9 @@ def _follow(work: Work, asked: Mapping[str, Any]) -> None:
     while not pause.wait(asked["seconds"]):
         try:
             work.models.refresh()
+            work.streams.let_go()
         except Exception as error:
-            log.error("the champions cannot be looked up: %s: %s", type(error).__name__, error)
+            log.error("champions and points cannot be looked through: %s: %s", type(error).__name__, error)
         work.tell()
 
 

@@ -57,7 +57,7 @@ def predict(site: Site, predictor: Predictor) -> APIRouter:
                 series = await run_in_threadpool(series_of_csv, body, point_id, site.bench)
                 question = Question(loop, version, AnswerParts(explain=explain), series, many=True)
             else:
-                question = await read_aside(body, lambda data: question_of(parsed(PredictAsked, data)))
+                question = await read_aside(body, _one, predictor.gate.reading)
             return await _answered(request, predictor, question)
 
     @router.post("/predict/batch", responses={200: _ok(ANSWERS), **FAILURES}, openapi_extra=accepts(BatchAsked))
@@ -66,7 +66,7 @@ def predict(site: Site, predictor: Predictor) -> APIRouter:
         with predictor.gate.admitted():
             _type_of(request, JSON_TYPE)
             body = await body_of(request, most)
-            question = await read_aside(body, lambda data: questions_of(parsed(BatchAsked, data)))
+            question = await read_aside(body, _several, predictor.gate.reading)
             return await _answered(request, predictor, question)
 
     @router.get("/predict/models", responses=documented(401, 500, 503))
@@ -75,6 +75,14 @@ def predict(site: Site, predictor: Predictor) -> APIRouter:
         return {"items": predictor.models(), "restarts": predictor.process.restarts}
 
     return router
+
+
+def _one(body: bytes) -> Question:
+    return question_of(parsed(PredictAsked, body))
+
+
+def _several(body: bytes) -> Question:
+    return questions_of(parsed(BatchAsked, body))
 
 
 async def _answered(request: Request, predictor: Predictor, question: Question) -> Response:

@@ -122,7 +122,9 @@ class _Stream:
 
     async def _answer(self, number: int, line: bytes) -> bytes:
         try:
-            question = await read_aside(line, lambda data: question_of(parsed(PredictAsked, data)))
+            question = await read_aside(
+                line, lambda data: question_of(parsed(PredictAsked, data)), self.predictor.gate.reading
+            )
             return await self.predictor.turn(replace(question, origin="ndjson")) + b"\n"
         except TsadError as error:
             return await _refused(number, error)

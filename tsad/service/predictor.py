@@ -114,7 +114,7 @@ def predicting(site: Site) -> Iterator[Predictor]:
     options, bounds = site.options, site.standing.bounds
     setup = ModelSetup(
         words=site.standing.overrides, threads=bounds.running, most=int(options.models_mb * MB), seconds=SECONDS,
-        points=options.stream_points, warm=options.warm,
+        points=options.stream_points, streams=options.streams, warm=options.warm,
     )  # fmt: skip
     gate = Gate(bounds)
     history = PredictionHistory(site.home / "service" / "predictions", options.history_days)

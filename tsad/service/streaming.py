@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from tsad.core.series import Series
-from tsad.service.asked import AppendAsked, parsed, series_asked
+from tsad.service.asked import AppendAsked, parsed, require_few, series_asked
 from tsad.service.bodies import body_of, read_aside
 from tsad.service.described import CHANGED, accepts
 from tsad.service.errors import documented
@@ -39,7 +39,7 @@ def streaming(site: Site, predictor: Predictor) -> APIRouter:
         """
         with predictor.gate.admitted():
             body = await body_of(request, most)
-            asked, series = await read_aside(body, lambda data: _read(data, point_id))
+            asked, series = await read_aside(body, lambda data: _read(data, point_id), predictor.gate.reading)
             return Response(await predictor.append(asked, series), media_type="application/json")
 
     @router.delete("/predict/points/{point_id:path}", responses=documented(401, 404, 409, 422, 500, 503))
@@ -52,4 +52,5 @@ def streaming(site: Site, predictor: Predictor) -> APIRouter:
 
 def _read(body: bytes, point_id: str) -> tuple[AppendAsked, Series]:
     asked = parsed(AppendAsked, body)
+    require_few([asked])
     return asked, series_asked(asked.model_copy(update={"point_id": point_id}), piece=True)

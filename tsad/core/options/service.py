@@ -59,6 +59,7 @@ class ServiceOptions(Options):
     models_mb: float = Field(gt=0)
     warm: bool
     stream_points: int = Field(ge=100)
+    streams: int = Field(ge=1)
     history_days: float = Field(ge=0)
     clients: int = Field(ge=1)
     log_mb: float = Field(gt=0)
