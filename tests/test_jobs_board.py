@@ -92,6 +92,21 @@ def test_a_key_is_one_job_for_ever(board: JobBoard) -> None:
         board.submit("clean", [], key="night shift")
 
 
+@pytest.mark.parametrize("first", ["", "morning"])
+def test_a_key_for_a_job_that_is_open_already_is_that_job_for_ever(board: JobBoard, first: str) -> None:
+    made = board.submit("ingest", SMALL, key=first)
+    for key in ("noon", "evening"):
+        again = board.submit("ingest", SMALL, key=key)
+        assert again.job.id == made.job.id and not again.new
+    with at_work(board, made.job.id) as work:
+        work.answered(Said())
+    for key in (*([first] if first else []), "noon", "evening"):
+        assert board.submit("ingest", SMALL, key=key).job.id == made.job.id
+    with pytest.raises(JobError, match="this key was given to job"):
+        board.submit("clean", [], key="noon")
+    assert board.submit("ingest", SMALL).new
+
+
 def test_long_overrides_are_kept_whole(board: JobBoard) -> None:
     words = [*SMALL, f"points=[{','.join(f'AC6403B{number}.PV' for number in range(120))}]"]
     job = board.submit("detect", words).job

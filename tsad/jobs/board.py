@@ -274,7 +274,10 @@ class JobBoard:
         called = self.runs.called(key) if key else None
         if called is not None and called.digest != digest:
             raise JobError(f"this key was given to job {called.id}, which is another", "Use a key for one job only.")
-        return called or self.runs.alike(digest)
+        found = called or self.runs.alike(digest)
+        if key and found is not None and called is None:
+            self.runs.call(found, key)
+        return found
 
     def _check_room(self) -> None:
         waiting = sum(record.state == "pending" for record in self.runs.unended()[0])

@@ -167,8 +167,15 @@ class JobRuns(Experiment):
 
     def called(self, key: str) -> JobRecord | None:
         """The job that a client calls so, open or ended."""
-        runs = self._found(tag_is("tsad.job.key", key), "attributes.start_time ASC")
-        return next((record_of_run(run) for run in runs if run.data.tags.get("tsad.job.state")), None)
+        for wanted in (tag_is("tsad.job.key", key), tag_is(f"tsad.job.key.{key}", "1")):
+            for run in self._found(wanted, "attributes.start_time ASC"):
+                if run.data.tags.get("tsad.job.state"):
+                    return record_of_run(run)
+        return None
+
+    def call(self, record: JobRecord, key: str) -> None:
+        """From now on another client calls the job so, beside what it was called before."""
+        self._tag(record.id, {f"key.{key}": "1"})
 
     def overrides(self, record: JobRecord) -> list[str]:
         """What the job's verb is called with."""
