@@ -16,11 +16,21 @@ from jobs_kit import SMALL, Said, at_work, awaited, board, died, emptied, states
 
 from tsad.config.workbench import Workbench
 from tsad.core.control import Silent, StopRequested, Switch
-from tsad.core.errors import ConfigError, JobError, JobRefusedError, TooManyJobsError, TsadError, UnknownJobError
+from tsad.core.errors import (
+    ConfigError,
+    JobError,
+    JobRefusedError,
+    QueueError,
+    StorageError,
+    TooManyJobsError,
+    TrackingError,
+    TsadError,
+    UnknownJobError,
+)
 from tsad.core.options.service import due_at
 from tsad.files.locate import shipped
 from tsad.jobs import devices, words
-from tsad.jobs.board import JobBoard
+from tsad.jobs.board import JobBoard, Submitted
 from tsad.jobs.courier import PROGRESS, carrying, leave
 from tsad.jobs.dispatch import Dispatcher
 from tsad.jobs.folder import Asked, JobFolder, Progressing
@@ -746,6 +756,49 @@ def test_what_is_due_is_submitted_once(stocked: None, bench: Callable[..., Workb
     assert timetable.submit_due(before + timedelta(hours=30)) == []  # a night asleep: five minutes are made up for
     for one in (board, other):
         one.close()
+
+
+@pytest.mark.parametrize("outage", [TrackingError("x"), QueueError("x"), StorageError("x"), TooManyJobsError("x")])
+def test_what_was_due_in_an_outage_is_made_up_for(
+    stocked: None, bench: Callable[..., Workbench], monkeypatch: pytest.MonkeyPatch, outage: TsadError
+) -> None:
+    board = JobBoard(bench("service.schedules=[{cron: '0 6 * * *', verb: ingest},{cron: '1 6 * * *', verb: clean}]"), Asking())
+    before, submit = datetime(2026, 11, 30, 5, 59, 40, tzinfo=UTC), board.submit
+    timetable, tried = Timetable(board, before), []
+
+    def hindered(verb: str, *words: object) -> Submitted:
+        tried.append(verb)
+        if verb == "ingest" and len(tried) < 3:
+            raise outage
+        return submit(verb, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(board, "submit", hindered)
+    assert timetable.submit_due(before + timedelta(minutes=1)) == []
+    (clean,) = timetable.submit_due(before + timedelta(minutes=2))
+    ingest, again = timetable.submit_due(before + timedelta(minutes=3))
+    assert tried == ["ingest", "ingest", "clean", "ingest", "clean"] and again == clean != ingest
+    assert timetable.submit_due(before + timedelta(minutes=4)) == []
+    board.close()
+
+
+def test_a_clock_goes_on_after_a_fault(
+    stocked: None, bench: Callable[..., Workbench], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = JobBoard(bench("service.schedules=[{cron: '0 0 1 1 *', verb: ingest}]"), Asking())
+    stop, looks = threading.Event(), []
+
+    def look(_: datetime) -> list[str]:
+        looks.append(1)
+        if len(looks) == 2:
+            stop.set()
+        raise ZeroDivisionError
+
+    timetable = Timetable(board, datetime.now(UTC))
+    monkeypatch.setattr(timetable, "submit_due", look)
+    monkeypatch.setattr(stop, "wait", lambda _: stop.is_set())
+    timetable.follow(stop)
+    assert len(looks) == 2 and "ZeroDivisionError" in caplog.text
+    board.close()
 
 
 def test_times_of_cron_are_checked(bench: Callable[..., Workbench]) -> None:
