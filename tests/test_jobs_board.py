@@ -460,6 +460,22 @@ def test_a_job_asked_to_stop_before_it_begins_does_not_begin(board: JobBoard) ->
         raise AssertionError("it begins")
 
 
+def test_who_listens_hears_of_a_stop_before_the_beginning_and_of_another_begin(board: JobBoard) -> None:
+    job_id = submitted(board)
+    board.stop(job_id)
+    assert states(board, job_id) == ["stopped"]
+    board.retry(job_id)
+    assert states(board, job_id) == ["stopped", "pending"]
+    with at_work(board, job_id) as work:
+        work.answered(Said())
+    assert states(board, job_id) == ["stopped", "pending", "running", "succeeded"]
+    other = submitted(board)
+    board.folder(other).ask(stop=True)  # while its process starts
+    with pytest.raises(NotOurs), at_work(board, other):
+        raise AssertionError("it begins")
+    assert states(board, other) == ["stopped"]
+
+
 def test_grandchildren_do_not_inherit_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
