@@ -35,7 +35,9 @@ from tsad.jobs.courier import PROGRESS, carrying, leave
 from tsad.jobs.dispatch import Dispatcher
 from tsad.jobs.folder import Asked, JobFolder, Progressing
 from tsad.jobs.recovery import Exit, in_hand, recover, settle, taking
+from tsad.jobs.queues import JobQueues
 from tsad.jobs.schedules import Timetable
+from tsad.jobs.stranded import Stranded
 from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs, working
 from tsad.tracking.jobs import JobRuns, NewJob
 from tsad.verbs.asking import Asking
@@ -265,6 +267,35 @@ def test_training_goes_to_the_gpu_that_has_least_to_do(board: JobBoard) -> None:
     assert board.submit("ingest", SMALL).job.queue == "cpu"
     board.gpus = ()
     assert board.submit("train", ["adapter.seed=9"]).job.queue == "cpu"
+
+
+def test_a_job_for_a_gpu_that_is_gone_is_moved(board: JobBoard) -> None:
+    board.gpus = ("0", "1")
+    first, second = (board.submit("train", [f"adapter.seed={seed}"]).job for seed in range(2))
+    assert (first.queue, second.queue) == ("gpu0", "gpu1")
+    board.gpus, stranded = ("0",), Stranded(board)  # as its service is started again
+    assert stranded.rescue(0.0) == stranded.rescue(59.0) == []
+    with taking(board, second.id):  # another service has that GPU
+        assert stranded.rescue(61.0) == []
+    assert stranded.rescue(62.0) == [] and stranded.rescue(122.0) == [second.id]
+    assert board.get(second.id).queue == "gpu0" and emptied(board, "gpu0") == [first.id, second.id]
+    assert stranded.rescue(300.0) == []
+    board.gpus = ()
+    stranded.rescue(400.0)
+    assert set(stranded.rescue(500.0)) == {first.id, second.id} == set(emptied(board))
+    assert board.get(first.id).queue == "cpu"
+
+
+def test_where_hosts_share_the_queue_a_job_says_what_it_waits_for(board: JobBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    board.gpus = ("0",)
+    job = board.submit("train", []).job
+    board.gpus, stranded = (), Stranded(board)
+    monkeypatch.setattr(JobQueues, "shared", True)
+    stranded.rescue(0.0)
+    assert stranded.rescue(99.0) == [] and board.get(job.id).queue == "gpu0"
+    assert board.get(job.id).exit.startswith("waits for gpu0, which ")
+    board.runs.begin(job.id, "1 0.00")
+    assert board.get(job.id).exit == ""
 
 
 def test_gpus_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

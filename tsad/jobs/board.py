@@ -275,9 +275,12 @@ class JobBoard:
         needs_gpu = checked.parts["detector"].kind.needs().device == "cuda"
         if not self.gpus or (verb not in TRAINING and not needs_gpu):
             return CPU
+        return self.least_busy([record.queue for record in self.runs.unended()[0] if record.open])
+
+    def least_busy(self, busy: Sequence[str]) -> str:
+        """The GPU of this host that has least to do, where it has one; ``busy`` = queues of the open jobs."""
         names = [gpu_queue(number) for number in range(len(self.gpus))]
-        busy = [record.queue for record in self.runs.unended()[0] if record.open]
-        return min(names, key=lambda name: (busy.count(name), names.index(name)))
+        return min(names, key=lambda name: (busy.count(name), names.index(name)), default=CPU)
 
     def _known(self, digest: str, key: str) -> JobRecord | None:
         """The job that this submission is, where there is one."""

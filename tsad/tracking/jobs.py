@@ -214,6 +214,10 @@ class JobRuns(Experiment):
         token = record.claim.token if record.claim else ""
         self._tag(record.id, {"closed": token, "forgiven": forgive, "exit": reason, "error": "", "state": PENDING})
 
+    def move(self, job_id: str, queue: str) -> None:
+        """It waits in another queue from now on."""
+        self._tag(job_id, {"queue": queue})
+
     def turn(self, job_id: str, state: str) -> None:
         """It is paused, or goes on."""
         self._tag(job_id, {"state": state})
