@@ -16,16 +16,28 @@ from jobs_kit import SMALL, Said, at_work, awaited, board, died, emptied, states
 
 from tsad.config.workbench import Workbench
 from tsad.core.control import Silent, StopRequested, Switch
-from tsad.core.errors import ConfigError, JobError, JobRefusedError, TooManyJobsError, TsadError, UnknownJobError
+from tsad.core.errors import (
+    ConfigError,
+    JobError,
+    JobRefusedError,
+    QueueError,
+    StorageError,
+    TooManyJobsError,
+    TrackingError,
+    TsadError,
+    UnknownJobError,
+)
 from tsad.core.options.service import due_at
 from tsad.files.locate import shipped
 from tsad.jobs import devices, words
-from tsad.jobs.board import JobBoard
+from tsad.jobs.board import JobBoard, Submitted
 from tsad.jobs.courier import PROGRESS, carrying, leave
 from tsad.jobs.dispatch import Dispatcher
 from tsad.jobs.folder import Asked, JobFolder, Progressing
 from tsad.jobs.recovery import Exit, in_hand, recover, settle, taking
+from tsad.jobs.queues import JobQueues
 from tsad.jobs.schedules import Timetable
+from tsad.jobs.stranded import Stranded
 from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs, working
 from tsad.tracking.jobs import JobRuns, NewJob
 from tsad.verbs.asking import Asking
@@ -90,6 +102,21 @@ def test_a_key_is_one_job_for_ever(board: JobBoard) -> None:
     assert board.submit("ingest", SMALL, key="day shift").new
     with pytest.raises(JobError, match="this key was given to job"):
         board.submit("clean", [], key="night shift")
+
+
+@pytest.mark.parametrize("first", ["", "morning"])
+def test_a_key_for_a_job_that_is_open_already_is_that_job_for_ever(board: JobBoard, first: str) -> None:
+    made = board.submit("ingest", SMALL, key=first)
+    for key in ("noon", "evening"):
+        again = board.submit("ingest", SMALL, key=key)
+        assert again.job.id == made.job.id and not again.new
+    with at_work(board, made.job.id) as work:
+        work.answered(Said())
+    for key in (*([first] if first else []), "noon", "evening"):
+        assert board.submit("ingest", SMALL, key=key).job.id == made.job.id
+    with pytest.raises(JobError, match="this key was given to job"):
+        board.submit("clean", [], key="noon")
+    assert board.submit("ingest", SMALL).new
 
 
 def test_long_overrides_are_kept_whole(board: JobBoard) -> None:
@@ -240,6 +267,35 @@ def test_training_goes_to_the_gpu_that_has_least_to_do(board: JobBoard) -> None:
     assert board.submit("ingest", SMALL).job.queue == "cpu"
     board.gpus = ()
     assert board.submit("train", ["adapter.seed=9"]).job.queue == "cpu"
+
+
+def test_a_job_for_a_gpu_that_is_gone_is_moved(board: JobBoard) -> None:
+    board.gpus = ("0", "1")
+    first, second = (board.submit("train", [f"adapter.seed={seed}"]).job for seed in range(2))
+    assert (first.queue, second.queue) == ("gpu0", "gpu1")
+    board.gpus, stranded = ("0",), Stranded(board)  # as its service is started again
+    assert stranded.rescue(0.0) == stranded.rescue(59.0) == []
+    with taking(board, second.id):  # another service has that GPU
+        assert stranded.rescue(61.0) == []
+    assert stranded.rescue(62.0) == [] and stranded.rescue(122.0) == [second.id]
+    assert board.get(second.id).queue == "gpu0" and emptied(board, "gpu0") == [first.id, second.id]
+    assert stranded.rescue(300.0) == []
+    board.gpus = ()
+    stranded.rescue(400.0)
+    assert set(stranded.rescue(500.0)) == {first.id, second.id} == set(emptied(board))
+    assert board.get(first.id).queue == "cpu"
+
+
+def test_where_hosts_share_the_queue_a_job_says_what_it_waits_for(board: JobBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    board.gpus = ("0",)
+    job = board.submit("train", []).job
+    board.gpus, stranded = (), Stranded(board)
+    monkeypatch.setattr(JobQueues, "shared", True)
+    stranded.rescue(0.0)
+    assert stranded.rescue(99.0) == [] and board.get(job.id).queue == "gpu0"
+    assert board.get(job.id).exit.startswith("waits for gpu0, which ")
+    board.runs.begin(job.id, "1 0.00")
+    assert board.get(job.id).exit == ""
 
 
 def test_gpus_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -433,6 +489,22 @@ def test_a_job_asked_to_stop_before_it_begins_does_not_begin(board: JobBoard) ->
     assert board.stop(job_id).state == "stopped"
     with pytest.raises(NotOurs), at_work(board, job_id):
         raise AssertionError("it begins")
+
+
+def test_who_listens_hears_of_a_stop_before_the_beginning_and_of_another_begin(board: JobBoard) -> None:
+    job_id = submitted(board)
+    board.stop(job_id)
+    assert states(board, job_id) == ["stopped"]
+    board.retry(job_id)
+    assert states(board, job_id) == ["stopped", "pending"]
+    with at_work(board, job_id) as work:
+        work.answered(Said())
+    assert states(board, job_id) == ["stopped", "pending", "running", "succeeded"]
+    other = submitted(board)
+    board.folder(other).ask(stop=True)  # while its process starts
+    with pytest.raises(NotOurs), at_work(board, other):
+        raise AssertionError("it begins")
+    assert states(board, other) == ["stopped"]
 
 
 def test_grandchildren_do_not_inherit_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -731,6 +803,49 @@ def test_what_is_due_is_submitted_once(stocked: None, bench: Callable[..., Workb
     assert timetable.submit_due(before + timedelta(hours=30)) == []  # a night asleep: five minutes are made up for
     for one in (board, other):
         one.close()
+
+
+@pytest.mark.parametrize("outage", [TrackingError("x"), QueueError("x"), StorageError("x"), TooManyJobsError("x")])
+def test_what_was_due_in_an_outage_is_made_up_for(
+    stocked: None, bench: Callable[..., Workbench], monkeypatch: pytest.MonkeyPatch, outage: TsadError
+) -> None:
+    board = JobBoard(bench("service.schedules=[{cron: '0 6 * * *', verb: ingest},{cron: '1 6 * * *', verb: clean}]"), Asking())
+    before, submit = datetime(2026, 11, 30, 5, 59, 40, tzinfo=UTC), board.submit
+    timetable, tried = Timetable(board, before), []
+
+    def hindered(verb: str, *words: object) -> Submitted:
+        tried.append(verb)
+        if verb == "ingest" and len(tried) < 3:
+            raise outage
+        return submit(verb, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(board, "submit", hindered)
+    assert timetable.submit_due(before + timedelta(minutes=1)) == []
+    (clean,) = timetable.submit_due(before + timedelta(minutes=2))
+    ingest, again = timetable.submit_due(before + timedelta(minutes=3))
+    assert tried == ["ingest", "ingest", "clean", "ingest", "clean"] and again == clean != ingest
+    assert timetable.submit_due(before + timedelta(minutes=4)) == []
+    board.close()
+
+
+def test_a_clock_goes_on_after_a_fault(
+    stocked: None, bench: Callable[..., Workbench], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = JobBoard(bench("service.schedules=[{cron: '0 0 1 1 *', verb: ingest}]"), Asking())
+    stop, looks = threading.Event(), []
+
+    def look(_: datetime) -> list[str]:
+        looks.append(1)
+        if len(looks) == 2:
+            stop.set()
+        raise ZeroDivisionError
+
+    timetable = Timetable(board, datetime.now(UTC))
+    monkeypatch.setattr(timetable, "submit_due", look)
+    monkeypatch.setattr(stop, "wait", lambda _: stop.is_set())
+    timetable.follow(stop)
+    assert len(looks) == 2 and "ZeroDivisionError" in caplog.text
+    board.close()
 
 
 def test_times_of_cron_are_checked(bench: Callable[..., Workbench]) -> None:

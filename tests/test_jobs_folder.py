@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 
+from tsad.core.errors import StorageError
 from tsad.jobs.folder import Asked, JobFolder, Progressing, ProgressPart
 
 
@@ -44,6 +46,21 @@ def test_events_are_numbered_over_attempts_and_half_a_line_is_none(tmp_path: Pat
     told = [(2, "note", {"text": "wärmer"}), (3, "metrics", {"loss": None})]
     assert [(e.id, e.kind, dict(e.values)) for e in later] == told
     assert [e.id for e in second.events(limit=2)] == [1, 2]
+
+
+def test_an_event_that_the_disk_took_half_of_takes_no_other_with_it(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path, "abc1")
+    assert folder.append("note", {"text": "one"}) == 1
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (folder.events_file.stat().st_size + 10, before[1]))  # as a full disk
+    try:
+        with pytest.raises(StorageError):
+            folder.append("note", {"text": "two"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert folder.events_file.read_bytes().rpartition(b"\n")[2]  # half a line is there
+    assert [folder.append("note", {"text": "three"}), folder.append("note", {"text": "four"})] == [2, 3]
+    assert [event.values["text"] for event in folder.events()] == ["one", "three", "four"]
 
 
 def test_an_id_is_no_path(tmp_path: Path) -> None:

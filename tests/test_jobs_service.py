@@ -24,7 +24,7 @@ from verbs_kit import call
 
 from tsad.config.workbench import Workbench
 from tsad.core.control import StopRequested
-from tsad.core.errors import ConfigError, UnknownJobError
+from tsad.core.errors import ConfigError, TrackingError, UnknownJobError
 from tsad.core.serving import Address
 from tsad.jobs.board import JobBoard
 from tsad.jobs.dispatch import Dispatcher
@@ -170,6 +170,31 @@ def test_a_part_ends_with_a_whole_sign() -> None:
     for end in range(1, len(text) + 1):
         part = _whole(text[:end])
         assert text.startswith(part) and (part.decode(errors="strict") or end < 4)
+
+
+def test_a_log_s_stream_outlives_an_outage_and_ends_with_its_job(
+    board: JobBoard, http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsad.jobs.board.OPEN_SECONDS", 0.0)
+    job_id, unended = http.post().json()["id"], board.runs.unended
+    board.folder(job_id).log.parent.mkdir(parents=True, exist_ok=True)
+    board.folder(job_id).log.write_text("read\n")
+    outages: list[int] = []
+
+    def out() -> object:
+        outages.append(1)
+        if len(outages) < 4:
+            raise TrackingError("the store does not answer")
+        return unended()
+
+    with http.client.stream("GET", f"/jobs/{job_id}/log/stream") as stream:
+        told = stream.iter_text()
+        assert "read" in next(told)
+        monkeypatch.setattr(board.runs, "unended", out)
+        assert awaited(lambda: len(outages) >= 4)
+        board.runs.delete(job_id)
+        rest = "".join(told)
+    assert '"state": "deleted"' in rest, rest
 
 
 def test_streams_end_with_the_service(board: JobBoard) -> None:

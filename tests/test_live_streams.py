@@ -24,7 +24,8 @@ from tsad.core.control import Silent, Switch
 from tsad.core.serving import Address
 from tsad.jobs.folder import JobFolder
 from tsad.jobs.working import JobAtWork
-from tsad.service.tail import Lines, pages
+from tsad.service.newest import MOST, Newest
+from tsad.service.tail import BLOCK, Lines, pages
 
 JOB = "a1b2c3"
 
@@ -388,6 +389,31 @@ def test_a_long_history_is_read_in_pages_and_skipped_without_being_read(jobs: Fo
         assert [next(stream).number for _ in range(30_000)] == list(range(1, 30_001))
         tell(JobFolder(jobs.home, JOB), 1)
         assert next(stream).number == 30_001
+
+
+def test_what_was_read_of_a_history_is_not_read_again(jobs: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, read = jobs.job(JOB), list[int]()
+    with folder_made(folder).open("w") as file:
+        for number in range(1, 30_001):
+            file.write(json.dumps({"id": number, "at": "t", "kind": "metrics", "values": {"step": number}}) + "\n")
+    size, real = folder.events_file.stat().st_size, Lines.read
+    monkeypatch.setattr(Lines, "read", lambda self, *args: (lines := real(self, *args), read.append(sum(map(len, lines))))[0])
+    newest = Newest()
+    assert newest.of(JOB, folder.events_file).last == f"{JOB}:30000" and sum(read) == size
+    read.clear()
+    tell(folder, 1)
+    current = newest.of(JOB, folder.events_file)
+    assert (current.last, current.figures["train_loss"].value) == (f"{JOB}:30001", 0.5) and sum(read) < 200
+    read.clear()
+    for after in (1, 14_999, 15_000, 29_999, 30_000, 30_001, 99_999):
+        told = [one.id for page in pages(JOB, folder.events_file, after, 1000) for one in page]
+        assert told == list(range(after + 1, 30_002))
+    read.clear()
+    assert [one.id for page in pages(JOB, folder.events_file, 29_990, 10) for one in page][0] == 29_991
+    assert sum(read) <= 2 * BLOCK < size
+    for number in range(100):
+        newest.of(f"{number:x}", folder.events_file.with_name("none"))
+    assert len(newest._known) == MOST
 
 
 def test_nobody_listens_and_nothing_is_read(jobs: Folders, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,23 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsad.config.composing import flatten, override_key
 from tsad.config.workbench import Workbench
-from tsad.core.errors import ClaimError, JobError, JobRefusedError, QueueError, TooManyJobsError, UnknownJobError
+from tsad.core.errors import (
+    ClaimError,
+    JobError,
+    JobRefusedError,
+    QueueError,
+    StorageError,
+    TooManyJobsError,
+    UnknownJobError,
+)
 from tsad.files.hashing import digest_of_parts
 from tsad.jobs.courier import leave
 from tsad.jobs.devices import CPU, gpu_queue, gpus
@@ -165,6 +173,7 @@ class JobBoard:
         self._ask(job_id, stop=True)
         with self._alone(job_id) as record:
             if record is not None and record.open:
+                self._tell(job_id, {"state": "stopped", "exit": STOPPED_WORDS})
                 self.runs.end(job_id, "stopped", STOPPED_WORDS)
         return self.get(job_id)
 
@@ -202,6 +211,7 @@ class JobBoard:
                 asked = folder.ask(stop=False, pause=False)
                 if self.queues.shared:
                     leave(self.runs, job_id, asked)
+                self._tell(job_id, {"state": "pending"})  # or whoever listens takes its last end for its end
                 self.runs.wait(mine, "", mine.attempt)
             self._put(record)
         return self.get(job_id)
@@ -265,16 +275,22 @@ class JobBoard:
         needs_gpu = checked.parts["detector"].kind.needs().device == "cuda"
         if not self.gpus or (verb not in TRAINING and not needs_gpu):
             return CPU
+        return self.least_busy([record.queue for record in self.runs.unended()[0] if record.open])
+
+    def least_busy(self, busy: Sequence[str]) -> str:
+        """The GPU of this host that has least to do, where it has one; ``busy`` = queues of the open jobs."""
         names = [gpu_queue(number) for number in range(len(self.gpus))]
-        busy = [record.queue for record in self.runs.unended()[0] if record.open]
-        return min(names, key=lambda name: (busy.count(name), names.index(name)))
+        return min(names, key=lambda name: (busy.count(name), names.index(name)), default=CPU)
 
     def _known(self, digest: str, key: str) -> JobRecord | None:
         """The job that this submission is, where there is one."""
         called = self.runs.called(key) if key else None
         if called is not None and called.digest != digest:
             raise JobError(f"this key was given to job {called.id}, which is another", "Use a key for one job only.")
-        return called or self.runs.alike(digest)
+        found = called or self.runs.alike(digest)
+        if key and found is not None and called is None:
+            self.runs.call(found, key)
+        return found
 
     def _check_room(self) -> None:
         waiting = sum(record.state == "pending" for record in self.runs.unended()[0])
@@ -297,6 +313,11 @@ class JobBoard:
         if self.queues.shared:
             leave(self.runs, job_id, asked)
         return self._job(record)
+
+    def _tell(self, job_id: str, values: Mapping[str, str]) -> None:
+        """Tell whoever listens to a job that nobody works on; its lock must be held."""
+        with suppress(StorageError):  # what becomes of the job does not depend on it
+            JobFolder(self.home, job_id).append("state", values)
 
     @contextmanager
     def _alone(self, job_id: str) -> Iterator[JobRecord | None]:

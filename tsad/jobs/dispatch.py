@@ -20,6 +20,7 @@ from tsad.jobs.locks import held, slot_lock, worked_on
 from tsad.jobs.process import Slot, Starter, ask_to_end, end_group
 from tsad.jobs.recovery import Exit, recover, settle, taking
 from tsad.jobs.schedules import Timetable
+from tsad.jobs.stranded import Stranded
 from tsad.jobs.working import BUSY, INTERRUPTED
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Dispatcher:
         self._signalled: set[str] = set()  # those of them that got SIGTERM: a second one would end them at once
         self._starter = Starter(board.home, board.bench.service.spare, board.queues.shared)
         self._starts: dict[str, int] = {}  # of jobs whose process ended before it began them
+        self._stranded = Stranded(board)
         self._working: set[str] = set()  # jobs that go on when the dispatcher ends
         self.problem = ""
         board.woken = self._work.set
@@ -141,6 +143,8 @@ class Dispatcher:
             try:
                 for job_id in recover(self._board):
                     self._board.bench.context.progress.note(f"job {job_id} was lost and waits again")
+                for job_id in self._stranded.rescue(time.monotonic()):
+                    self._board.bench.context.progress.note(f"job {job_id} waited for a GPU that is gone, and is moved")
                 self._hurry()
                 self._starter.prepare()
                 self._well()

@@ -131,20 +131,20 @@ class JobFolder:
         return Progressing.from_json(values) if values else None
 
     def append(self, kind: str, values: Mapping[str, Any]) -> int:
-        """Tell an event; returns its id. Only the job's own process calls this, from one thread at a time.
+        """Tell an event; returns its id. Only who holds the job's lock calls this, from one thread at a time.
 
         Raises:
             StorageError: the file cannot be written.
         """
         path = self._made() / self.events_file.name
+        number, self._next = self._next, 0  # where the line is not written whole the next call mends the file
         with storage(path), path.open("ab") as file:
-            if not self._next:
-                self._next = self._mended(path) + 1
+            number = number or self._mended(path) + 1
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            event = Event(self._next, at, kind, values)
+            event = Event(number, at, kind, values)
             file.write(json.dumps(event.to_json(), ensure_ascii=False).encode() + b"\n")
-        self._next += 1
-        return event.id
+        self._next = number + 1
+        return number
 
     def events(self, after: int = 0, limit: int = MOST_EVENTS) -> list[Event]:
         """Events later than ``after``, oldest first; a line that is still being written is not one yet."""

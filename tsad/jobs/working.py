@@ -153,6 +153,8 @@ def _ours(runs: JobRuns, folder: JobFolder, job_id: str) -> JobRecord:
         raise NotOurs
     fetch(runs, folder, record)
     if folder.asked().stop:
+        with suppress(TsadError):
+            folder.append("state", {"state": "stopped", "exit": STOPPED_WORDS})
         runs.end(job_id, "stopped", STOPPED_WORDS)
         raise NotOurs
     return record

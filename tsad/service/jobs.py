@@ -17,12 +17,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 
 from tsad.config.workbench import Workbench
-from tsad.core.errors import JobError, TooManyJobsError
+from tsad.core.errors import JobError, TooManyJobsError, TsadError, UnknownJobError
 from tsad.core.serving import Verbs
 from tsad.jobs.board import MOST_LENGTH, MOST_WORDS, JobBoard, Submitted
 from tsad.jobs.dispatch import Dispatcher
 from tsad.service.bodies import json_of
 from tsad.service.errors import RequestRefused, documented
+from tsad.service.tail import GONE
 
 BODY = 256 * 1024  # bytes of a submission
 CHUNK = 256 * 1024  # bytes of a log in one answer, unless fewer are asked for
@@ -198,22 +199,41 @@ async def _told(board: JobBoard, job_id: str, offset: int, app: State) -> AsyncI
     """The log from an offset on, as events, until the job has ended, or the service."""
     quiet, log = 0.0, await run_in_threadpool(board.log, job_id)
     while not getattr(app, "stopping", False):
-        is_open = await run_in_threadpool(board.is_open, job_id)  # before its log is read: nothing comes after that
+        is_open = await run_in_threadpool(_is_open, board, job_id)  # before its log is read: nothing comes after that
         text, offset, size = await run_in_threadpool(_part, log, offset, CHUNK)
         if text:
             yield _event("log", {"text": text}, offset)
             quiet = 0.0
         if offset < size:
             continue
-        job = None if is_open else await run_in_threadpool(board.get, job_id)
-        if job is not None and job.ended is not None:  # else it is younger than the look at what is open
-            yield _event("end", {"state": job.state, "exit": job.exit, "error": job.error}, offset)
+        how = None if is_open else await run_in_threadpool(_end_of, board, job_id)
+        if how is not None:
+            yield _event("end", how, offset)
             return
         await asyncio.sleep(POLL)
         quiet += POLL
         if quiet >= KEEP_ALIVE:
             yield ": still here\n\n"
             quiet = 0.0
+
+
+def _is_open(board: JobBoard, job_id: str) -> bool:
+    """Whether there may come more; while the store does not answer nobody knows."""
+    try:
+        return board.is_open(job_id)
+    except TsadError:
+        return True
+
+
+def _end_of(board: JobBoard, job_id: str) -> dict[str, Any] | None:
+    """How a job has ended; ``None`` = it is younger than the look at what is open, or nobody knows."""
+    try:
+        job = board.get(job_id)
+    except UnknownJobError:
+        return {"state": GONE, "exit": "it was deleted", "error": None}
+    except TsadError:
+        return None
+    return {"state": job.state, "exit": job.exit, "error": job.error} if job.ended is not None else None
 
 
 def _event(kind: str, values: Mapping[str, Any], number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -16,6 +16,7 @@ from tsad.jobs.folder import JobFolder
 from tsad.service.bodies import json_of
 from tsad.service.errors import RequestRefused, documented
 from tsad.service.fanout import Fanout
+from tsad.service.newest import Current, Newest
 from tsad.service.streams import EventStream, frames, position
 from tsad.service.tail import ENDED, Told, pages
 
@@ -57,28 +58,6 @@ class ControlBody(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class CurrentFigure(Result):
-    """The newest value of a figure; ``None``: it was infinite or no number. ``at``: ISO 8601, UTC."""
-
-    value: float | None
-    step: int
-    at: str
-
-
-@dataclass(frozen=True, eq=False)
-class Current(Result):
-    """The newest figures of a job.
-
-    Attributes:
-        last: id of the newest event that they hold; ``<job>:0`` = there is none yet.
-    """
-
-    job: str
-    last: str
-    figures: Mapping[str, CurrentFigure] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
 class History(Result):
     """Events of a job, oldest first.
 
@@ -98,6 +77,7 @@ class Training:
 
     def __init__(self, jobs: Jobs, fanout: Fanout, folder: Any) -> None:
         self._jobs, self.fanout, self._folder = jobs, fanout, folder
+        self._newest = Newest()
 
     def named(self, job: str) -> str:
         """The id of a job that there is; "" = the newest that runs.
@@ -121,15 +101,7 @@ class Training:
 
     def current(self, job: str) -> Current:
         """The newest value of every figure."""
-        newest: dict[str, CurrentFigure] = {}
-        last = 0
-        for page in pages(job, self.folder(job).events_file, 0, PAGE):
-            last = page[-1].id
-            for told in page:
-                if told.kind == "metrics":
-                    step = int(told.values.get("step", 0))
-                    newest |= {n: CurrentFigure(v, step, told.at) for n, v in told.values.items() if n != "step"}
-        return Current(job, f"{job}:{last}", newest)
+        return self._newest.of(job, self.folder(job).events_file)
 
     def history(self, job: str, since: int, kinds: tuple[str, ...], most: int) -> History:
         """At most ``most`` events of these kinds later than ``since``."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, takewhile
@@ -73,6 +74,23 @@ class Lines:
                 begin = file.tell()
         return cls(path, begin)
 
+    @classmethod
+    def behind(cls, path: Path, after: int, block: int = BLOCK) -> Lines:
+        """From a line on before which there is no event later than ``after``, found by halves: ids only grow."""
+        begin = 0
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            end = file.seek(0, 2)
+            while end - begin > block:
+                middle = (begin + end) // 2
+                file.seek(middle)
+                file.readline()
+                at = file.tell()
+                if _id(file.readline()) > after:
+                    end = middle
+                else:
+                    begin = at
+        return cls(path, begin)
+
     def read(self, block: int = BLOCK) -> list[bytes]:
         """The next lines, about ``block`` bytes of them; none where there is nothing new, or no file."""
         try:
@@ -90,7 +108,7 @@ class Lines:
 
 def pages(job: str, path: Path, after: int, most: int) -> Iterator[list[Told]]:
     """Events later than ``after`` that are in the file, oldest first, ``most`` at a time."""
-    lines = Lines(path)
+    lines = Lines.behind(path, after) if after else Lines(path)
     page: list[Told] = []
     while read := lines.read():
         for line in read:

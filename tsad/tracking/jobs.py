@@ -167,8 +167,15 @@ class JobRuns(Experiment):
 
     def called(self, key: str) -> JobRecord | None:
         """The job that a client calls so, open or ended."""
-        runs = self._found(tag_is("tsad.job.key", key), "attributes.start_time ASC")
-        return next((record_of_run(run) for run in runs if run.data.tags.get("tsad.job.state")), None)
+        for wanted in (tag_is("tsad.job.key", key), tag_is(f"tsad.job.key.{key}", "1")):
+            for run in self._found(wanted, "attributes.start_time ASC"):
+                if run.data.tags.get("tsad.job.state"):
+                    return record_of_run(run)
+        return None
+
+    def call(self, record: JobRecord, key: str) -> None:
+        """From now on another client calls the job so, beside what it was called before."""
+        self._tag(record.id, {f"key.{key}": "1"})
 
     def overrides(self, record: JobRecord) -> list[str]:
         """What the job's verb is called with."""
@@ -206,6 +213,10 @@ class JobRuns(Experiment):
         self.store.client.update_run(record.id, status=STATUSES[PENDING])
         token = record.claim.token if record.claim else ""
         self._tag(record.id, {"closed": token, "forgiven": forgive, "exit": reason, "error": "", "state": PENDING})
+
+    def move(self, job_id: str, queue: str) -> None:
+        """It waits in another queue from now on."""
+        self._tag(job_id, {"queue": queue})
 
     def turn(self, job_id: str, state: str) -> None:
         """It is paused, or goes on."""
