@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -492,12 +492,12 @@ def kept(history: PredictionHistory, *points: str) -> None:
 
 def test_predictions_are_paged_from_the_newest_on(tmp_path: Path) -> None:
     history = PredictionHistory(tmp_path / "predictions", 30.0)
-    assert history.page(PredictionFilter(), 10, 0) == ([], 0)
+    assert history.page(PredictionFilter(), 10, 0) == ([], 0, None)
     kept(history, *(f"p{k}" for k in range(1000)))
     (tmp_path / "predictions" / "2026-01-02.jsonl").write_text('{"point_id": "older", "loop": "y"}\n\nbroken\n[1]\n')
-    items, total = history.page(PredictionFilter(), 4, 998)
+    items, total, _ = history.page(PredictionFilter(), 4, 998)
     assert [i["point_id"] for i in items] == ["p1", "p0", "older"], "what is no line of ours is none"
-    assert history.page(PredictionFilter(loop="y"), 3, 0) == ([{"point_id": "older", "loop": "y"}], 1)
+    assert history.page(PredictionFilter(loop="y"), 3, 0) == ([{"point_id": "older", "loop": "y"}], 1, None)
     assert history.page(PredictionFilter(point_id="p7"), 3, 0)[1] == 1
     assert history.page(PredictionFilter(point_id="p7", model_version="m:2"), 3, 0)[1] == 0
     assert history.page(PredictionFilter(until=date(2026, 1, 2), loop="x"), 3, 0)[1] == 0
@@ -560,8 +560,55 @@ def test_two_services_write_into_one_file(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as threads:
         for number, history in enumerate(histories):
             threads.submit(kept, history, *(f"{number}-{k}" for k in range(2000)))
-    items, total = histories[0].page(PredictionFilter(), 500, 0)
+    items, total, _ = histories[0].page(PredictionFilter(), 500, 0)
     assert total == 4000 and len(items) == 500
+
+
+def test_the_history_takes_no_more_than_it_may_and_the_oldest_goes_first(tmp_path: Path) -> None:
+    history = PredictionHistory(tmp_path, 30.0, 80_000)
+    today = datetime.now(UTC).date()
+    for days in (1, 2, 3):
+        (tmp_path / f"{today - timedelta(days=days)}.jsonl").write_bytes(b'{"point_id": "old"}\n' * 1500)
+    kept(history, *(f"p{k}" for k in range(100)))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"{today - timedelta(days=2)}.jsonl", f"{today - timedelta(days=1)}.jsonl", f"{today}.jsonl"]
+    for k in range(0, 3000, 100):
+        kept(history, *(f"q{n}" for n in range(k, k + 100)))
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 80_000
+    items, total, _ = history.page(PredictionFilter(), 500, 0)
+    assert [i["point_id"] for i in items] == [f"q{n}" for n in range(2999, 2499, -1)], "a day of several files"
+    assert [d for d, _ in history._files()] == [today] * len(history._files()) and len(history._files()) > 3
+    assert total == sum(len(path.read_bytes().splitlines()) for path in tmp_path.iterdir())
+    assert history.prune(today + timedelta(days=1))[0] == 1 and history.page(PredictionFilter(), 1, 0) == ([], 0, None)
+
+
+def test_one_request_reads_what_it_shows_and_counts_the_rest_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history, read = PredictionHistory(tmp_path, 30.0), list[str]()
+
+    def looked(path: Path) -> Any:
+        read.append(path.stem)
+        return lines_backwards(path)
+
+    monkeypatch.setattr("tsad.service.history.lines_backwards", looked)
+    for day in range(1, 6):
+        line = f'{{"point_id": "p{day}", "loop": "x"}}\n'
+        (tmp_path / f"2026-01-0{day}.jsonl").write_text("\n" + line * 100 + "half")
+    assert history.page(PredictionFilter(), 10, 250)[1] == 500 and read == ["2026-01-03"]
+    items, total, _ = history.page(PredictionFilter(), 20, 190)
+    assert [i["point_id"] for i in items] == ["p4"] * 10 + ["p3"] * 10 and total == 500
+    with (tmp_path / "2026-01-05.jsonl").open("a") as file:
+        file.write(' a line\n{"point_id": "new"}\n')
+    assert history.page(PredictionFilter(), 1, 0)[0] == [{"point_id": "new"}]
+    assert history.page(PredictionFilter(), 1, 0)[1] == 502, "only what has grown is counted"
+    read.clear()
+    monkeypatch.setattr("tsad.service.history.MOST_SEARCHED", 4000)
+    some = PredictionFilter(loop="x")
+    items, total, since = history.page(some, 500, 0)
+    assert (len(items), total, since) == (200, 200, date(2026, 1, 4)) and read == ["2026-01-05", "2026-01-04"]
+    assert history.page(replace(some, until=date(2026, 1, 3)), 500, 0)[1:] == (200, date(2026, 1, 2))
+    assert history.page(replace(some, until=date(2026, 1, 1)), 500, 0)[1:] == (100, None)
 
 
 # ---- points whose values come one after the other

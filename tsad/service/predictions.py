@@ -31,9 +31,13 @@ def predictions(history: PredictionHistory) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     ) -> dict[str, Any]:
-        """Predictions, the newest first, with their origin; ``since`` and ``until`` are days (UTC), both included."""
-        items, total = history.page(which, limit, offset)
-        state = {"problem": history.problem, "lost": history.lost}
+        """Predictions, the newest first, with their origin; ``since`` and ``until`` are days (UTC), both included.
+
+        Where not all could be searched at once ``searched_since`` is the day from which on that was done.
+        """
+        items, total, searched = history.page(which, limit, offset)
+        since = None if searched is None else searched.isoformat()
+        state = {"problem": history.problem, "lost": history.lost, "searched_since": since}
         return {"items": items, "total": total, "limit": limit, "offset": offset, **state}
 
     @router.delete("/predictions", responses=documented(401, 422, 500, 507))

@@ -117,7 +117,8 @@ def predicting(site: Site) -> Iterator[Predictor]:
         points=options.stream_points, streams=options.streams, warm=options.warm,
     )  # fmt: skip
     gate = Gate(bounds)
-    history = PredictionHistory(site.home / "service" / "predictions", options.history_days)
+    kept_in, most = site.home / "service" / "predictions", int(options.history_mb * MB)
+    history = PredictionHistory(kept_in, options.history_days, most)
     warm_door()
     with history.written(), ModelProcess(setup).running() as process:
         try:

@@ -61,6 +61,7 @@ class ServiceOptions(Options):
     stream_points: int = Field(ge=100)
     streams: int = Field(ge=1)
     history_days: float = Field(ge=0)
+    history_mb: float = Field(gt=0)
     clients: int = Field(ge=1)
     log_mb: float = Field(gt=0)
     logs: int = Field(ge=0)
