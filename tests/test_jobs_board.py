@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jobs_kit import SMALL, Said, at_work, awaited, board, died, emptied, states, taken_file  # noqa: F401 - a fixture
@@ -34,8 +35,8 @@ from tsad.jobs.board import JobBoard, Submitted
 from tsad.jobs.courier import PROGRESS, carrying, leave
 from tsad.jobs.dispatch import Dispatcher
 from tsad.jobs.folder import Asked, JobFolder, Progressing
-from tsad.jobs.recovery import Exit, in_hand, recover, settle, taking
 from tsad.jobs.queues import JobQueues
+from tsad.jobs.recovery import Exit, in_hand, recover, settle, taking
 from tsad.jobs.schedules import Timetable
 from tsad.jobs.stranded import Stranded
 from tsad.jobs.working import BUSY, SLOT_VARIABLE, VARIABLE, JobAtWork, JobCall, NotOurs, working
@@ -286,7 +287,9 @@ def test_a_job_for_a_gpu_that_is_gone_is_moved(board: JobBoard) -> None:
     assert board.get(first.id).queue == "cpu"
 
 
-def test_where_hosts_share_the_queue_a_job_says_what_it_waits_for(board: JobBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_hosts_share_the_queue_a_job_says_what_it_waits_for(
+    board: JobBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     board.gpus = ("0",)
     job = board.submit("train", []).job
     board.gpus, stranded = (), Stranded(board)
@@ -723,7 +726,8 @@ def test_a_job_of_a_shared_queue_hears_other_hosts_without_its_address(
     job_id, there = submitted(board), JobRuns(board.runs.store)
     there.place, signals = "there/2", Switch()
     assert board.bench.service.queue == ""
-    with pytest.raises(StopRequested), working(JobCall(job_id, "", shared=True), board.bench, Silent(), signals) as work:  # type: ignore[arg-type]
+    call: Any = working(JobCall(job_id, "", shared=True), board.bench, Silent(), signals)  # type: ignore[arg-type]
+    with pytest.raises(StopRequested), call as work:
         leave(there, job_id, Asked(stop=True))
         assert awaited(lambda: board.folder(job_id).asked().stop)
         time.sleep(0.25)
@@ -734,7 +738,8 @@ def test_a_job_of_a_shared_queue_hears_other_hosts_without_its_address(
 def test_a_job_keeps_the_service_s_log_as_the_service_does(
     stocked: None, bench: Callable[..., Workbench], tmp_path: Path
 ) -> None:
-    board = JobBoard(bench("service.log_mb=3.5", "service.logs=2", "service.queue=redis://:pa55@127.0.0.1:1/0"), Asking())
+    own = ("service.log_mb=3.5", "service.logs=2", "service.queue=redis://:pa55@127.0.0.1:1/0")
+    board = JobBoard(bench(*own), Asking())
     record = board.runs.create(NewJob("ingest", SMALL, "default", "cpu", "digest"))
     words = Dispatcher(board)._words(record)
     assert words[: len(SMALL) + 1] == ["ingest", *SMALL] and words[-2:] == ["service.log_mb=3.5", "service.logs=2"]
@@ -809,7 +814,8 @@ def test_what_is_due_is_submitted_once(stocked: None, bench: Callable[..., Workb
 def test_what_was_due_in_an_outage_is_made_up_for(
     stocked: None, bench: Callable[..., Workbench], monkeypatch: pytest.MonkeyPatch, outage: TsadError
 ) -> None:
-    board = JobBoard(bench("service.schedules=[{cron: '0 6 * * *', verb: ingest},{cron: '1 6 * * *', verb: clean}]"), Asking())
+    due = "service.schedules=[{cron: '0 6 * * *', verb: ingest},{cron: '1 6 * * *', verb: clean}]"
+    board = JobBoard(bench(due), Asking())
     before, submit = datetime(2026, 11, 30, 5, 59, 40, tzinfo=UTC), board.submit
     timetable, tried = Timetable(board, before), []
 

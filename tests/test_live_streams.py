@@ -23,6 +23,7 @@ from live_kit import QUICK, TOKEN, Folders, Listener, client, listening, serving
 from tsad.core.control import Silent, Switch
 from tsad.core.serving import Address
 from tsad.jobs.folder import JobFolder
+from tsad.jobs.listening import JobListener
 from tsad.jobs.working import JobAtWork
 from tsad.service.newest import MOST, Newest
 from tsad.service.tail import BLOCK, Lines, pages
@@ -331,8 +332,7 @@ def test_questions_that_make_no_sense_are_refused_by_name(jobs: Folders, url: st
 
 def test_history_is_paged_by_ids_and_current_holds_the_newest_of_each_figure(jobs: Folders, url: str) -> None:
     folder = jobs.job(JOB)
-    listener = JobAtWork(Silent(), Switch(), JOB, folder).listener
-    assert listener is not None
+    listener = JobListener(JobAtWork(Silent(), Switch(), JOB, folder).tell)
     listener.heard({"train_loss": 1.0, "learning_rate": 0.1}, 10)
     folder.append("note", {"text": "half way"})
     listener.heard({"train_loss": 0.5, "grad_norm": float("inf")}, 20)
@@ -397,7 +397,13 @@ def test_what_was_read_of_a_history_is_not_read_again(jobs: Folders, monkeypatch
         for number in range(1, 30_001):
             file.write(json.dumps({"id": number, "at": "t", "kind": "metrics", "values": {"step": number}}) + "\n")
     size, real = folder.events_file.stat().st_size, Lines.read
-    monkeypatch.setattr(Lines, "read", lambda self, *args: (lines := real(self, *args), read.append(sum(map(len, lines))))[0])
+
+    def counted(self: Lines, *args: int) -> list[bytes]:
+        lines = real(self, *args)
+        read.append(sum(map(len, lines)))
+        return lines
+
+    monkeypatch.setattr(Lines, "read", counted)
     newest = Newest()
     assert newest.of(JOB, folder.events_file).last == f"{JOB}:30000" and sum(read) == size
     read.clear()
@@ -409,7 +415,7 @@ def test_what_was_read_of_a_history_is_not_read_again(jobs: Folders, monkeypatch
         told = [one.id for page in pages(JOB, folder.events_file, after, 1000) for one in page]
         assert told == list(range(after + 1, 30_002))
     read.clear()
-    assert [one.id for page in pages(JOB, folder.events_file, 29_990, 10) for one in page][0] == 29_991
+    assert next(pages(JOB, folder.events_file, 29_990, 10))[0].id == 29_991
     assert sum(read) <= 2 * BLOCK < size
     for number in range(100):
         newest.of(f"{number:x}", folder.events_file.with_name("none"))

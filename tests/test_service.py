@@ -267,3 +267,13 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(MissingPackageError, match=r"\[service\]"), Face().hooks(HERE, "x", lambda: None):
         pass
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@here.example", "ftp://here.example", "http://here.example:99999"])
+def test_an_address_that_label_studio_cannot_call_or_that_holds_a_login_is_refused(url: str) -> None:
+    from tsad.config import compose, settings
+    from tsad.verbs.serve import ServeKeys
+
+    with pytest.raises(ConfigError, match="url") as refused:
+        settings(compose(["task=serve", "only=backend", f"url={url}"]), (), ServeKeys, "serve")
+    assert "secret" not in str(refused.value)

@@ -168,3 +168,26 @@ def test_a_worker_works_for_a_service_that_works_on_nothing(redis_server: Redis)
         finally:
             worker.send_signal(signal.SIGINT)
             assert worker.wait(60) == 0
+
+
+def test_a_job_hears_what_another_host_asks(redis_server: Redis, tmp_path: Path) -> None:
+    """Two stores' folders and one tracking database are two hosts; the queue is named on command lines alone."""
+    shared = (f"service.queue={redis_server.url}", f"tracking.uri=sqlite:///{tmp_path / 'shared.db'}")
+    with site(*shared, "service.cpu_jobs=0") as made:
+        job_id = made.post("loop-1").json()["id"]
+        made.call("POST", f"/jobs/{job_id}/pause")
+        words = [sys.executable, "-m", "tsad", "serve", "only=worker", *shared, "-o", "json"]
+        environment = {**os.environ, "TSAD_HOME": str(tmp_path / "there")}
+        worker = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, cwd=Path.cwd())
+        try:
+            assert awaited(made, job_id, ("paused", *ENDED))["state"] == "paused"
+            made.call("POST", f"/jobs/{job_id}/resume")
+            assert awaited(made, job_id)["state"] == "succeeded"
+            second = made.post("loop-2").json()["id"]
+            made.call("POST", f"/jobs/{second}/pause")
+            assert awaited(made, second, ("paused", *ENDED))["state"] == "paused"
+            made.call("POST", f"/jobs/{second}/stop")
+            assert awaited(made, second)["state"] == "stopped"
+        finally:
+            worker.send_signal(signal.SIGINT)
+            assert worker.wait(60) == 0

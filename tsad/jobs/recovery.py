@@ -109,8 +109,8 @@ def _ending(board: JobBoard, folder: JobFolder, record: JobRecord, ended: Exit |
     if folder.asked().stop:
         return "stopped", STOPPED_WORDS, None
     if ended is not None and ended.code >= 0 and ended.code != INTERRUPTED:
-        error, begun = last_word(folder), record.attempt > ended.before
-        if begun or error["code"] not in OUTAGES or ended.starts >= board.bench.service.attempts:
+        error, at_work = last_word(folder), record.attempt > ended.before
+        if at_work or error["code"] not in OUTAGES or ended.starts >= board.bench.service.attempts:
             return "failed", error["message"], error
         return None
     died = record.claim is not None and not record.closed

@@ -42,8 +42,11 @@ class Timetable:
                 log.exception("what is due by the clock was not looked at")
 
     def submit_due(self, now: datetime) -> list[str]:
-        """Submit what became due since the last look; returns the ids of the jobs. What an outage hindered is due at the
-        next look, too. Nothing is submitted twice, by a clock that was set back neither: keys of minutes are known."""
+        """Submit what became due since the last look; returns the ids of the jobs.
+
+        What an outage hindered is due at the next look, too. A clock that was set back submits nothing twice: the keys
+        of its minutes are known.
+        """
         minute = max(min(self._seen, _whole(now)), _whole(now) - LATE)
         ids, self._hindered = [], False
         seen = minute

@@ -46,7 +46,7 @@ class Newest:
     def of(self, job: str, path: Path) -> Current:
         """The newest value of every figure of a job; ``path`` = of its events."""
         with self._lock:
-            known = self._known[job] = self._known.pop(job, None) or _Known(job, path)
+            known = self._known[job] = self._known.pop(job) if job in self._known else _Known(job, path)
             while len(self._known) > MOST:
                 self._known.popitem(last=False)
         return known.current()

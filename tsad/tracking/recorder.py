@@ -165,7 +165,8 @@ class RunRecorder:
     def tags(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        self._client.log_batch(self.run_id, tags=[RunTag(key, str(value)[:TAG_LENGTH]) for key, value in values.items()])
+        tags = [RunTag(key, str(value)[:TAG_LENGTH]) for key, value in values.items()]
+        self._client.log_batch(self.run_id, tags=tags)
 
     def log_dataset(self, record: DatasetRecord, context: str) -> None:
         """Name a dataset version as input of this run, e.g. with context ``training`` or ``gold``."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tsad.config.workbench import Workbench
 from tsad.core.control import StopRequested
@@ -17,6 +17,7 @@ from tsad.core.masking import mask_urls
 from tsad.core.option_model import Options, Refusal
 from tsad.core.results import Result
 from tsad.core.serving import Address, Bounds, Standing
+from tsad.core.urls import http_address
 from tsad.files.secret import kept_secret, secret_in
 from tsad.jobs.board import JobBoard
 from tsad.jobs.dispatch import Dispatcher
@@ -48,6 +49,11 @@ class ServeKeys(Options):
     waiting: int = Field(ge=0)
     seconds: float = Field(gt=0)
     body_mb: float = Field(gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, url: str) -> str:
+        return http_address(url, "https://tsad.example.org", "The token goes by itself.") if url else url
 
     @model_validator(mode="after")
     def _reachable(self) -> ServeKeys:
