@@ -201,7 +201,7 @@ class PointStreams:
             return known.version
 
     def _drop(self, loop: str, of: weakref.ref[LoadedVersion]) -> None:
-        """The version is not in memory any more, nor is what goes on from it. Called at any time, so without the lock."""
+        """The version is not in memory any more, nor is what goes on from it. Called any time, so without the lock."""
         known = self._versions.get(loop)
         if known is not None and known.of is of:
             self._versions.pop(loop, None)
