@@ -457,7 +457,7 @@ def test_label_studio_s_backend_answers_on_the_same_app_from_the_same_process(
     task = {"id": 5, "data": {"series": {"time": times, "c1": wave()}, "point_id": "theirs"}}
     with httpx.Client(base_url=served.url, auth=("any", TOKEN), trust_env=False, timeout=120) as http:
         for path in (f"/backend/{LOOP}", f"/backend/{LOOP}/health"):
-            assert http.get(path).json()["status"] == "UP"
+            assert http.get(path).json() == {"status": "UP", "model_class": "tsad", "problem": False}
         assert http.post(f"/backend/{LOOP}/setup", json={}).json() == {"model_version": f"{MODEL}:1"}
         assert http.get(f"/backend/{LOOP}/versions").json()["versions"] == [f"{MODEL}:1"]
         answer = http.post(f"/backend/{LOOP}/predict", json={"tasks": [task], "label_config": form})

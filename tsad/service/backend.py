@@ -59,7 +59,7 @@ def _add(router: APIRouter, token: str, gate: Gate, most: int, of: Of) -> None:
     async def health(request: Request) -> dict[str, Any]:
         """Without a token, so that it says whether something is wrong, not what: that is in the log."""
         state = of_request(request)[0].state()
-        return {"status": "UP", "model_class": MODEL_CLASS, **state, "problem": bool(state.get("problem"))}
+        return {"status": "UP", "model_class": MODEL_CLASS, **_open(state, bool(router.prefix))}
 
     @router.post("/setup", dependencies=needs_token, responses=asked)
     async def setup(request: Request) -> dict[str, Any]:
@@ -87,6 +87,11 @@ def _add(router: APIRouter, token: str, gate: Gate, most: int, of: Of) -> None:
         """Comes without credentials: a hint, and nothing that it says is read."""
         of_request(request)[1]()
         return {"status": "noted"}
+
+
+def _open(state: Mapping[str, Any], many: bool) -> dict[str, Any]:
+    """What anybody may know of a model; of a service of ``many`` loops not even which version answers."""
+    return {**({} if many else state), "problem": bool(state.get("problem"))}
 
 
 def _tasks(asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:
