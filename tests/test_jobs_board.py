@@ -221,6 +221,18 @@ def test_a_pattern_leads_nowhere_else(stocked: None, bench: Callable[..., Workbe
     board.close()
 
 
+def test_a_database_is_where_its_address_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "data"
+    monkeypatch.chdir(tmp_path)
+    words.check_paths([f"source.url=sqlite:///{root}/plant.db"], [root], [], frozenset())
+    words.check_paths(["source.url=sqlite:///data/plant.db"], [root], [], frozenset())
+    refused = (f"sqlite://{root}/x.db", "sqlite:////etc/x.db", "sqlite:///x.db", f"sqlite:///{root}/../x.db",
+               f"sqlite:///file:{root}/x.db", "sqlite:///data/../x.db")  # fmt: skip
+    for url in refused:
+        with pytest.raises(JobRefusedError):
+            words.check_paths([f"source.url={url}"], [root], [], frozenset())
+
+
 def test_what_a_job_may_read_it_may_not_write(stocked: None, bench: Callable[..., Workbench], tmp_path: Path) -> None:
     board = JobBoard(bench("source=csv", f"source.root={tmp_path}"), Asking())
     upload = board.home / "service" / "uploads" / "abc"

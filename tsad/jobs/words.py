@@ -29,6 +29,7 @@ WRITTEN = {"output", "folder"}  # those that a verb writes to
 NAMES = {"weights", "sets", "template", "kinds", "instruction", "labels"}  # which may also name what ships with tsad
 _LOOKS = re.compile(r"^(?:[/\\~]|\.{1,2}(?:[/\\]|$)|[A-Za-z]:[\\/]|file:|sqlite(?:\+\w+)?:)|(?:^|[/\\])\.\.(?:[/\\]|$)")
 _ADDRESS = re.compile(r"^(?:file|sqlite(?:\+\w+)?):/{0,3}", re.I)
+_DATABASE = re.compile(r"^sqlite(?:\+\w+)?:///(?!file:)", re.I)  # behind it the path: /x from the root, x from here
 _MAGIC = re.compile(r"[*?\[]")
 _UP = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
 
@@ -152,7 +153,7 @@ def _is_path(key: str, value: str) -> bool:
 
 def _place(value: str) -> Path:
     """The part of it that is the same for all that it names; an address of a file without its scheme."""
-    text = _ADDRESS.sub("/", value) if _ADDRESS.match(value) else value
+    text = _ADDRESS.sub("/", value) if not _DATABASE.match(value) else _DATABASE.sub("", value)
     path = Path(text).expanduser()
     fixed = list(path.parts)
     for at, part in enumerate(fixed):
