@@ -282,7 +282,7 @@ def test_a_job_that_is_to_stop_gets_one_signal_and_its_helpers_none(board: JobBo
         "import os, signal, time\n"
         f"if os.fork() == 0: {helper}\n"
         "else: signal.signal(signal.SIGTERM, lambda *_: print('leader', flush=True))\n"
-        "print('ready', flush=True)\n"
+        "os.write(1, b'ready\\n')\n"
         "while True: time.sleep(600)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE, text=True)
