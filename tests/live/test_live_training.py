@@ -44,7 +44,7 @@ def ask(made: Site, job: str, action: str) -> None:
 
 def test_a_training_is_heard_paused_and_stopped_and_a_killed_service_loses_nothing() -> None:
     with site("service.spare=false") as made:
-        weights = made.home / "service" / "uploads" / "weights"
+        weights = made.home / "service" / "exports" / "weights"
         made_job = made.call("POST", "/jobs", json={"verb": "pretrain", "overrides": [f"output={weights}", *TINY]})
         assert made_job.status_code == 201, made_job.text
         job, got, states, steps, resumed_at = str(made_job.json()["id"]), list[Event](), list[str](), 0, 0.0
