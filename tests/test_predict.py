@@ -395,8 +395,8 @@ def _until(happened: Any, seconds: float = 90) -> None:
 
 
 def test_late_work_is_told_dropped_and_fills_no_queue(plant: Workbench) -> None:
-    bounds = Bounds(running=1, waiting=1, seconds=1.0, body=20_000_000)
-    long = {"point_id": "long", "values": wave(150_000)}
+    bounds = Bounds(running=1, waiting=1, seconds=0.5, body=20_000_000)
+    long = {"point_id": "long", "values": wave(600_000)}
     slow = {"items": [{"point_id": f"p{k}", "values": wave()} for k in range(900)]}
     with serving(plant, bounds) as served:
         _until(lambda: served.post("/predict", json=asked()).status_code == 200)
@@ -408,7 +408,7 @@ def test_late_work_is_told_dropped_and_fills_no_queue(plant: Workbench) -> None:
             many = served.post("/predict", json=asked())
             assert refused(many, 429) and many.headers["Retry-After"] == "1"
             for answer in (first.result(), waiting.result()):
-                assert "no answer within 1 s" in refused(answer, 503)["message"]
+                assert "no answer within 0.5 s" in refused(answer, 503)["message"]
                 assert answer.headers["Retry-After"] == "1"
             assert served.predictor.process.asked == 1, "the long one goes on, and counts"
         _until(lambda: served.predictor.process.asked == 0)
