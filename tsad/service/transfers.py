@@ -9,7 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tsad.core.errors import InUseError, StorageError, UploadError
 from tsad.core.results import Result
 from tsad.core.times import format_time
 from tsad.files.atomic import storage, write_file
+from tsad.jobs.locks import held
 
 ID = r"^[A-Za-z0-9_-]{8,64}$"  # of a transfer; a client that wants to watch or restart it chooses one
 STALE = 24 * 3600.0  # seconds after which nobody comes back to a transfer
@@ -112,21 +113,11 @@ class Place:
         """Where its files come to lie."""
         return self.folder / FILES
 
-    @contextmanager
-    def lock(self) -> Iterator[bool]:
+    def lock(self) -> AbstractContextManager[bool]:
         """Hold it while the block runs; gives whether that could be had: the kernel frees it where a process ends."""
-        from filelock import FileLock, Timeout
+        from filelock import FileLock
 
-        lock = FileLock(self.folder / "lock", thread_local=False)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        return held(FileLock(self.folder / "lock", thread_local=False))
 
     def worked_on(self) -> bool:
         """Whether a request works on it."""

@@ -17,6 +17,7 @@ from tsad import __version__
 from tsad.config import GROUPS
 from tsad.core.errors import TsadError
 from tsad.core.printing import decimals
+from tsad.jobs.words import NO_JOBS
 from tsad.service.errors import RequestRefused, status_of
 from tsad.service.loops import Looking
 from tsad.service.page.forms import fields_of, overrides_of
@@ -36,7 +37,6 @@ HEADERS = {
 DAY = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
 SHOWN = 20  # jobs on the first page
 FORM = 64 * 1024  # bytes
-NOT_STARTED = ("serve", "ui", "studio", "watch", "status", "schema", "jobs")  # what makes no sense as a job
 FIGURES = {"interval_f1": "interval F1", "interval_precision": "precision", "interval_recall": "recall"}
 JobId = Annotated[str, InPath(pattern="^[0-9a-f]{32}$")]
 DONE = ("succeeded", "failed", "stopped")
@@ -131,13 +131,11 @@ def _looks(router: APIRouter, pages: Pages) -> None:
 
     @router.get("/jobs/{job_id}")
     def job(job_id: JobId) -> Response:
-        found = pages.board.get(job_id)
-        return pages.drawn("job.html", job=found, run=_run(pages, found))
+        return pages.drawn("job.html", job=pages.board.get(job_id))
 
     @router.get("/parts/jobs/{job_id}")
     def part_job(job_id: JobId) -> Response:
-        found = pages.board.get(job_id)
-        return pages.drawn("about_job.html", job=found, run=_run(pages, found))
+        return pages.drawn("about_job.html", job=pages.board.get(job_id))
 
 
 def _starts(router: APIRouter, pages: Pages) -> None:
@@ -168,7 +166,7 @@ def _begin(pages: Pages, form: Mapping[str, str]) -> Response:
 
 def _start(pages: Pages, verb: str, form: Mapping[str, str], error: TsadError | None) -> Response:
     """The form of a verb, filled as it was where it was refused."""
-    verbs = [name for name in pages.site.verbs.names() if name not in NOT_STARTED]
+    verbs = [name for name in pages.site.verbs.names() if name not in NO_JOBS]
     if verb not in verbs:
         raise RequestRefused(404, f"there is no job {verb!r}", f"There are {', '.join(verbs)}.")
     schema = pages.site.verbs.schema(verb)
@@ -193,11 +191,6 @@ def _store(pages: Pages) -> dict[str, Any]:
         return {"store": pages.looking.status(), "down": None}
     except TsadError as error:  # the page says so, and goes on asking
         return {"store": None, "down": error}
-
-
-def _run(pages: Pages, job: Any) -> str:
-    """The job's run in the MLflow UI; "" where nothing says where that is."""
-    return job.url or ""
 
 
 def _templates() -> jinja2.Environment:
