@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,10 +16,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LET_GO = 0.5  # seconds
+
 
 def rank_of_launch() -> int:
     """This process's number among those that ``accelerate launch`` has started; 0 = the first, or the only one."""
     return int(os.environ.get("RANK") or 0)
+
+
+def _part() -> None:
+    """Leave the other processes while Python still runs.
+
+    Gloo's threads let go of tensors a little after whoever waited for them goes on. One that does so while Python ends
+    is ended by it in the midst of C++, which aborts a process whose work is all done and kept. Joining them would be
+    the cure, but torch ends them only with the last reference to the group, and keeps some of its own after DDP and
+    FSDP; so they are left alone with the interpreter for LET_GO seconds. What they need of it is microseconds.
+    """
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    time.sleep(LET_GO)
 
 
 class Processes:
@@ -41,7 +60,8 @@ class Processes:
             )
         self._accelerator = Accelerator(device_placement=False)
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
-
+        if self.count > 1:
+            atexit.register(_part)
         self.sharded = self.count > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
     def shard(self, model: Any) -> None:
