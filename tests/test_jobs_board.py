@@ -103,6 +103,9 @@ def test_a_key_is_one_job_for_ever(board: JobBoard) -> None:
     assert board.submit("ingest", SMALL, key="day shift").new
     with pytest.raises(JobError, match="this key was given to job"):
         board.submit("clean", [], key="night shift")
+    board.delete(first.job.id)
+    with pytest.raises(JobError, match=f"this key was given to job {first.job.id}, which was deleted"):
+        board.submit("ingest", SMALL, key="night shift")  # a late repetition does not begin it anew
 
 
 @pytest.mark.parametrize("first", ["", "morning"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,17 @@ def test_an_id_goes_with_a_request_from_its_answer_to_the_log(url: str, tmp_path
     assert len(warned) == 1 and "pass-word" not in warned[0]["message"]
     (broken,) = [line for line in lines(tmp_path) if "ZeroDivisionError" in line.get("error", "")]
     assert broken["level"] == "ERROR" and "Traceback" in broken["error"]
+
+
+def test_a_client_that_leaves_in_the_midst_of_its_body_is_no_fault(url: str, tmp_path: Path) -> None:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as raw:
+        head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\nX-Request-ID: gone"
+        raw.sendall(f"{head}\r\nContent-Length: 500\r\n\r\n{{".encode())
+        time.sleep(0.2)  # the service has begun to read
+    (access,) = wait_for(lambda: log_file(tmp_path).is_file() and accesses(tmp_path, "gone"))
+    assert access["status"] == 400
+    assert not [x for x in lines(tmp_path) if x["level"] in ("WARNING", "ERROR") and x.get("request_id") == "gone"]
 
 
 def test_lines_bear_the_ids_of_what_they_are_about(url: str, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class JobBoard:
 
         Raises:
             ConfigError: it may not be asked, or its config is wrong; names the key.
-            JobError: the key was given to another job.
+            JobError: the key was given to another job, or to one that was deleted.
             TooManyJobsError: ``service.pending`` wait already.
         """
         words = (*self._inherited(overrides), *overrides)
@@ -287,6 +287,8 @@ class JobBoard:
         called = self.runs.called(key) if key else None
         if called is not None and called.digest != digest:
             raise JobError(f"this key was given to job {called.id}, which is another", "Use a key for one job only.")
+        if called is not None and called.deleted:
+            raise JobError(f"this key was given to job {called.id}, which was deleted", "Use another key.")
         found = called or self.runs.alike(digest)
         if key and found is not None and called is None:
             self.runs.call(found, key)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from tsad.core.errors import (
     CacheError,
@@ -118,6 +119,11 @@ def install(app: FastAPI) -> None:
         where = ", ".join(sorted({".".join(map(str, one["loc"])) for one in error.errors()}))
         refusal = RequestRefused(422, f"the request does not fit: {where}", "See /openapi.json.")
         return _answer(request, refusal, 422, {})
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, _: ClientDisconnect) -> Response:
+        log.info("%s %s: who asked has left before all was said", request.method, request.url.path)
+        return _answer(request, RequestRefused(400, "the body broke off", "Send it again."), 400, {})
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:

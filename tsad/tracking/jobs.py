@@ -71,6 +71,7 @@ class JobRecord:
         exit: how it ended, in words. error: ``code``, ``message`` and ``remedy``.
         process: of the newest attempt, see :func:`~tsad.tracking.claims.this_process`.
         claim: of the newest attempt; ``None`` = it was never begun. closed: whether that one has ended by itself.
+        deleted: only its client's key still finds it.
     """
 
     id: str
@@ -93,6 +94,7 @@ class JobRecord:
     closed: bool
     status: str
     tags: Mapping[str, str]
+    deleted: bool = False
 
     @property
     def open(self) -> bool:
@@ -166,9 +168,9 @@ class JobRuns(Experiment):
         return next((record_of_run(run) for run in runs if run.data.tags.get("tsad.job.state") in OPEN), None)
 
     def called(self, key: str) -> JobRecord | None:
-        """The job that a client calls so, open or ended."""
+        """The job that a client calls so, open, ended or deleted."""
         for wanted in (tag_is("tsad.job.key", key), tag_is(f"tsad.job.key.{key}", "1")):
-            for run in self._found(wanted, "attributes.start_time ASC"):
+            for run in self._found(wanted, "attributes.start_time ASC", deleted=True):
                 if run.data.tags.get("tsad.job.state"):
                     return record_of_run(run)
         return None
@@ -272,13 +274,15 @@ class JobRuns(Experiment):
         recorder = RunRecorder(self.store.client, job_id)
         recorder.tags({f"tsad.job.{key}": str(value) for key, value in values.items()})
 
-    def _found(self, wanted: str, order: str) -> Iterator[Run]:
+    def _found(self, wanted: str, order: str, deleted: bool = False) -> Iterator[Run]:
+        from mlflow.entities import ViewType
+
         experiment = self._find_experiment()
         if not experiment:
             return iter(())
         return every_page(
             self.store.client.search_runs, experiment_ids=[experiment], filter_string=wanted, max_results=_PAGE,
-            order_by=[order],
+            order_by=[order], run_view_type=ViewType.ALL if deleted else ViewType.ACTIVE_ONLY,
         )  # fmt: skip
 
 
@@ -305,6 +309,7 @@ def record_of_run(run: Run) -> JobRecord:
         started=int(own["started"]) if own.get("started") else None, ended=ended, exit=own.get("exit", ""),
         error=_error_of(own.get("error", "")), process=own.get("process", ""), claim=claim,
         closed=claim is not None and own.get("closed", "") == claim.token, status=str(run.info.status), tags=tags,
+        deleted=run.info.lifecycle_stage != "active",
     )  # fmt: skip
 
 
