@@ -59,6 +59,19 @@ def test_members_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"given.zip"}
 
 
+@pytest.mark.parametrize("spelt, read", [("utf-8", True), ("gb18030", False), ("cp850", False)])
+def test_names_are_utf8_or_refused_never_guessed(tmp_path: Path, spelt: str, read: bool) -> None:
+    archive, name = tmp_path / "a.zip", "温度.csv" if spelt == "gb18030" else "Kühler.csv"
+    with zipfile.ZipFile(archive, "w") as content:
+        content.writestr("x" * len(name.encode(spelt)), b"1")  # ASCII, so the archive does not call it UTF-8
+    archive.write_bytes(archive.read_bytes().replace(b"x" * len(name.encode(spelt)), name.encode(spelt)))
+    if read:
+        assert [path.name for path in unpack(archive, tmp_path / "out", 100)] == [name]
+        return
+    with pytest.raises(UploadError, match=r"a\.zip names .* in an encoding that it does not tell.*7-Zip"):
+        unpack(archive, tmp_path / "out", 100)
+
+
 def test_links_passwords_doubles_and_depth_are_refused(tmp_path: Path) -> None:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as given:

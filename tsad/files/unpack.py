@@ -21,6 +21,7 @@ from tsad.files.atomic import storage
 
 PIECE = 1 << 20  # bytes that are unpacked at a time
 MOST_FILES = 20_000  # in an archive
+UTF8 = 0x800  # the flag of a member whose name is in UTF-8
 ENTRY = 600  # bytes of a table of contents per file, with the longest name and what packers add
 MOST_NAME = 200  # bytes of a name, as UTF-8: file systems take 255
 MOST_DEPTH = 16  # folders within each other
@@ -130,13 +131,30 @@ def _check_contents(archive: Path) -> None:
         raise UploadTooLargeError(f"{archive.name} holds too many files", f"At most {MOST_FILES} are taken.")
 
 
+def _name(archive: Path, member: zipfile.ZipInfo) -> str:
+    """A member's name; an archive that does not call its names UTF-8 is read as UTF-8 all the same, where they are.
+
+    Raises:
+        UploadError: they are not: each system has an encoding of its own then, and a wrong guess is another sensor.
+    """
+    if member.flag_bits & UTF8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")  # cp437: as zipfile has read it
+    except UnicodeError:
+        raise UploadError(
+            f"{archive.name} names {member.filename!r} in an encoding that it does not tell",
+            "Pack it with names in UTF-8 (7-Zip: cu=on among the parameters), or rename the files.",
+        ) from None
+
+
 def _parts(archive: Path, member: zipfile.ZipInfo) -> list[str]:
     """The names on the way to a member, each of them a name; none for what a system's packer adds and hidden files.
 
     Raises:
         UploadError: one is not, the way leads out, or the member is a link or encrypted.
     """
-    name, kind = member.filename.removesuffix("/"), member.external_attr >> 16
+    name, kind = _name(archive, member).removesuffix("/"), member.external_attr >> 16
     if stat.S_IFMT(kind) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise UploadError(f"{archive.name} holds {name!r}, which is a link or a device", "Pack plain files alone.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
