@@ -21,13 +21,14 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 MLFLOW_TESTS := $(wildcard $(foreach name,claims* tracking* registry logged_models story status ui_app,tests/test_$(name).py))
 BENCHMARKS := $(filter-out benchmarks/prove.py benchmarks/llm.py benchmarks/reference_% benchmarks/_%,$(wildcard benchmarks/*.py))
 
-.PHONY: help venv install demo test live annotators newest prove bench llm lint wheel wheelhouse clean
+.PHONY: help venv install demo test coverage live annotators newest prove bench llm lint wheel wheelhouse clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        install, then three iterations on a simulated plant (under 4 minutes)"
 	@echo "make test        install, then the default tests: no network, GPU or server"
 	@echo "make live        tests with a real Label Studio, IoTDB, PostgreSQL, a real browser and kills"
+	@echo "make coverage    how much of tsad/ the default tests run, by file (twice as long as make test)"
 	@echo "make annotators  two people in two browsers label one queue, disagree and settle it (minutes)"
 	@echo "make newest      tests of what touches MLflow, with the newest MLflow of the registry"
 	@echo "make prove       proof that the loop learns, on a wheel installed outside the checkout (SEEDS=2: shorter)"
@@ -78,6 +79,11 @@ test: $(VENV)/.dev
 live: $(VENV)/.live
 	$(PYTEST) -m live tests/live -n 2 --dist loadfile --no-loadscope-reorder --timeout 1800 -v
 
+# In processes that tests start, too.
+coverage: $(VENV)/.dev
+	$(INSTALL) -e '.[coverage]'
+	$(PYTEST) -n auto --cov=tsad --cov-report=term
+
 annotators: $(VENV)/.live
 	$(PYTEST) -m live tests/live/two_annotators.py --timeout 1800 -v
 
@@ -111,5 +117,5 @@ wheelhouse: $(VENV)/.made
 	$(PIP) wheel --find-links wheelhouse --wheel-dir wheelhouse --constraint constraints.txt '.[dev,live,studio]' editables
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .coverage* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tsad tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
