@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 
@@ -23,6 +23,7 @@ from tsad.jobs.board import MOST_LENGTH, MOST_WORDS, JobBoard, Submitted
 from tsad.jobs.dispatch import Dispatcher
 from tsad.service.bodies import json_of
 from tsad.service.errors import RequestRefused, documented
+from tsad.service.json_bodies import Asked, described, fitting
 from tsad.service.tail import GONE
 
 BODY = 256 * 1024  # bytes of a submission
@@ -34,10 +35,8 @@ JobId = Annotated[str, InPath(pattern="^[0-9a-f]{32}$", description="as POST /jo
 States = Literal["pending", "running", "paused", "succeeded", "failed", "stopped"]
 
 
-class JobRequest(BaseModel):
+class JobRequest(Asked):
     """A verb to be run as a job, and what is typed behind it on the command line."""
-
-    model_config = ConfigDict(extra="forbid")
 
     verb: str = Field(min_length=1, max_length=40)
     overrides: list[Annotated[str, Field(max_length=MOST_LENGTH)]] = Field(default=[], max_length=MOST_WORDS)
@@ -63,10 +62,8 @@ def jobs(board: JobBoard) -> APIRouter:
 
 
 def _submission(router: APIRouter, board: JobBoard) -> None:
-    body = {"content": {"application/json": {"schema": JobRequest.model_json_schema()}}, "required": True}
-
     @router.post(
-        "", status_code=201, openapi_extra={"requestBody": body},
+        "", status_code=201, openapi_extra=described(JobRequest),
         responses={
             200: {"description": "The same job is open already, or this key's is: it is answered"},
             **documented(400, 401, 408, 409, 413, 422, 429, 503),
@@ -77,19 +74,11 @@ def _submission(router: APIRouter, board: JobBoard) -> None:
         idempotency_key: Annotated[str, Header(max_length=200, description="the same key is the same job, ever")] = "",
     ) -> dict[str, Any]:  # fmt: skip
         """Have a verb run; the same verb with the same overrides is one job while it is open."""
-        asked = _request(await json_of(request, BODY))
+        asked = fitting(JobRequest, await json_of(request, BODY))
         submitted = await run_in_threadpool(_submitted, board, asked, idempotency_key)
         response.status_code = 201 if submitted.new else 200
         response.headers["Location"] = f"{request.url.path}/{submitted.job.id}"
         return submitted.job.to_json()
-
-
-def _request(values: Mapping[str, Any]) -> JobRequest:
-    try:
-        return JobRequest.model_validate(values, strict=True)
-    except ValidationError as error:
-        where = ", ".join(sorted({".".join(map(str, one["loc"])) or "the body" for one in error.errors()}))
-        raise RequestRefused(422, f"the request does not fit: {where[:300]}", "See /openapi.json.") from None
 
 
 def _submitted(board: JobBoard, asked: JobRequest, key: str) -> Submitted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tsad.service.bodies import json_of
 from tsad.service.errors import RequestRefused
 
+TOLD, LONGEST = 5, 100  # faults that are told, and characters of a key
 MOST = 1_000_000  # bytes: bodies that ask for something are short
 
 
@@ -36,7 +37,7 @@ def asked(model: type[A], most: int = MOST) -> Callable[[Request], Awaitable[A]]
     return read
 
 
-def fitting(model: type[A], values: dict[str, Any]) -> A:
+def fitting(model: type[A], values: Mapping[str, Any]) -> A:
     """The values as the model.
 
     Raises:
@@ -45,9 +46,10 @@ def fitting(model: type[A], values: dict[str, Any]) -> A:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the body'}: {one['msg']}" for one in error.errors()[:5])
+        faults = error.errors(include_url=False, include_context=False, include_input=False)[:TOLD]
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))[:LONGEST] or 'the body'}: {one['msg']}" for one in faults)
         known = ", ".join(model.model_fields)
-        raise RequestRefused(422, f"the body does not fit: {said}", f"Its keys: {known}; see /openapi.json.") from error
+        raise RequestRefused(422, f"the body does not fit: {said}", f"Its keys: {known}; see /openapi.json.") from None
 
 
 def described(model: type[Asked]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from tsad.core.errors import TsadError
@@ -16,11 +15,11 @@ from tsad.jobs.folder import JobFolder
 from tsad.service.bodies import json_of
 from tsad.service.errors import RequestRefused, documented
 from tsad.service.fanout import Fanout
+from tsad.service.json_bodies import Asked, described, fitting
 from tsad.service.newest import Current, Newest
 from tsad.service.streams import EventStream, frames, position
 from tsad.service.tail import ENDED, Told, pages
 
-ACTIONS = ("stop", "pause", "resume", "checkpoint")
 BODY = 4096  # bytes
 STREAMED: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events until the job ends", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -49,10 +48,9 @@ class Jobs(Protocol):
     def checkpoint(self, job_id: str) -> Any: ...
 
 
-class ControlBody(BaseModel):
+class ControlBody(Asked):
     """What is asked of a job."""
 
-    model_config = ConfigDict(extra="forbid")
     job: str
     action: Literal["stop", "pause", "resume", "checkpoint"]
 
@@ -137,12 +135,13 @@ def live(training: Training) -> APIRouter:
     _figures(router, training)
     _stream(router, training)
 
-    @router.post("/training/control", responses=documented(400, 401, 403, 404, 408, 409, 413, 422), openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": ControlBody.model_json_schema()}}},
-    })  # fmt: skip
+    @router.post(
+        "/training/control", responses=documented(400, 401, 403, 404, 408, 409, 413, 422),
+        openapi_extra=described(ControlBody),
+    )  # fmt: skip
     async def control(request: Request) -> dict[str, Any]:
         """Stop, pause, resume or checkpoint a job at its next safe point; the job as it is then."""
-        asked = control_of(await json_of(request, BODY))
+        asked = fitting(ControlBody, await json_of(request, BODY))
         job = await run_in_threadpool(training.ask, asked.job, asked.action)
         answer: dict[str, Any] = job.to_json()
         return answer
@@ -196,16 +195,6 @@ def refuse_ahead(job: str, after: int, last: int) -> None:
     """Refuse an id that no event has yet: what comes up to it would never be told. Raises RequestRefused: 422."""
     if after > last:
         raise RequestRefused(422, f"job {job} has no event {after}: its last is {last}", "Begin with an older id.")
-
-
-def control_of(values: Mapping[str, Any]) -> ControlBody:
-    """What is asked of which job. Raises RequestRefused: 422."""
-    try:
-        return ControlBody.model_validate(values)
-    except ValidationError as error:
-        wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors(include_input=False)}))
-        remedy = f'Send {{"job": ID, "action": one of {", ".join(ACTIONS)}}}.'
-        raise RequestRefused(422, f"the request does not fit: {wrong[:200]}", remedy) from None
 
 
 def _position(given: str, job: str) -> int:

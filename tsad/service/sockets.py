@@ -18,7 +18,8 @@ from tsad.core.errors import TsadError
 from tsad.service.access import given_token, same
 from tsad.service.errors import RequestRefused, body_of
 from tsad.service.fanout import Over, TooSlowError
-from tsad.service.live import Training, control_of, refuse_ahead
+from tsad.service.json_bodies import fitting
+from tsad.service.live import ControlBody, Training, refuse_ahead
 from tsad.service.streams import position
 
 log = logging.getLogger("tsad")
@@ -117,7 +118,7 @@ class _Talk:
             elif action == "ping":
                 await self._say({"event": "pong"})
             else:
-                asked = control_of(values)
+                asked = fitting(ControlBody, values)
                 job = await run_in_threadpool(self._training.ask, asked.job, asked.action)
                 await self._say({"event": "asked", "action": asked.action, "job": asked.job, "state": job.state})
         except TsadError as error:
