@@ -191,3 +191,25 @@ def test_its_files_are_in_the_package() -> None:
     there = {path.name for path in (folder / "assets").iterdir()}
     assert there == {"htmx.js", "uplot.js", "uplot.css", "page.css", "page.js", "LICENSES.txt"}
     assert "MIT" in (folder / "assets" / "LICENSES.txt").read_text() and (folder / "templates" / "base.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "given, uri, link",
+    [
+        ("https://mlflow.example.org", "", "https://mlflow.example.org/#/experiments/1"),
+        ("", "https://me:pass-word@host:5000/under?x=1", "https://host:5000/under/#/experiments/1"),
+        ("", "sqlite:///store.db", ""),
+    ],
+)
+def test_a_link_to_mlflow_holds_no_login(given: str, uri: str, link: str) -> None:
+    site: Any = SimpleNamespace(
+        options=SimpleNamespace(mlflow_url=given), bench=SimpleNamespace(tracking=SimpleNamespace(uri=uri))
+    )
+    assert Looking(site).address("experiments/1") == link
+
+
+@pytest.mark.parametrize("wrong", ["mlflow.example.org", "https://me:pass-word@host", "https://host:99999", "https://"])
+def test_an_address_of_mlflow_is_an_address_without_a_login(wrong: str, bench: Callable[..., Workbench]) -> None:
+    with pytest.raises(ConfigError, match=r"service\.mlflow_url") as refused:
+        bench(f"service.mlflow_url='{wrong}'")
+    assert "pass-word" not in str(refused.value)

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi import Path as InPath
@@ -86,9 +87,13 @@ class Looking:
         return LoopPage(standing, iterations_done(loop), self.address(f"experiments/{loop.experiment_id}"))
 
     def address(self, route: str) -> str:
-        """A page of the MLflow UI; "" where neither ``service.mlflow_url`` nor a server's address says where it is."""
-        uri = self.site.bench.tracking.uri
-        base = self.site.options.mlflow_url or (uri if uri.startswith(("http://", "https://")) else "")
+        """A page of the MLflow UI; "" where neither ``service.mlflow_url`` nor a server's address says where it is.
+
+        Without the login that a server's address may hold: people have their own.
+        """
+        server = urlsplit(self.site.bench.tracking.uri)
+        bare = server._replace(netloc=server.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        base = self.site.options.mlflow_url or (bare if server.scheme in ("http", "https") else "")
         return f"{base.rstrip('/')}/#/{route}" if base else ""
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from tsad.core.option_model import Options, Refusal
+from tsad.core.urls import http_address
 
 
 class Schedule(Options):
@@ -70,9 +71,7 @@ class ServiceOptions(Options):
     @field_validator("mlflow_url")
     @classmethod
     def _a_page(cls, url: str) -> str:
-        if url and not url.startswith(("http://", "https://")):
-            raise Refusal("{key} is {0}", "It starts with http:// or https://.", repr(url))
-        return url
+        return http_address(url, "https://mlflow.example.org", "It is drawn on pages: people log in there themselves.")
 
     @field_validator("queue")
     @classmethod
