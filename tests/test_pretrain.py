@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from sources_kit import write
 from verbs_kit import call
 
 from tsad.config.workbench import Workbench
 from tsad.core.context import Context
 from tsad.core.control import StopRequested, Switch
-from tsad.core.errors import ConfigError, SourceError, StorageError
+from tsad.core.errors import ConfigError, SourceError, StorageError, WeightsError
 from tsad.core.series import Series
 from tsad.core.types import NS_PER_SECOND
 from tsad.detectors.evidence.channels import CHANNELS
@@ -28,6 +29,7 @@ from tsad.detectors.patch import crops
 from tsad.detectors.patch.detector import PatchDetector
 from tsad.detectors.patch.pretrain import CHECKPOINT, pretrain
 from tsad.detectors.patch.pretrain_options import PretrainOptions
+from tsad.files.hashing import digest_of_file
 from tsad.synthetic.coupled import MACHINE_KINDS as KINDS
 from tsad.synthetic.generator import GENERATOR_VERSION
 
@@ -76,7 +78,7 @@ def run(folder: Path, recorder: Any = None, **changes: Any) -> dict[str, float]:
         "cooldown": 2000, "max_seconds": 0.0, "device": "cpu", "precision": "float32", "compile": False, "workers": 0,
     }  # fmt: skip
     context = changes.pop("context", None)
-    network = {"evidence": True, "without": [], "network": TINY}
+    network = {"start": "", "evidence": True, "without": [], "network": TINY}
     made = PretrainOptions.of(**{**network, **options, **changes})
     return pretrain(made, folder, recorder=recorder, context=context)
 
@@ -297,3 +299,43 @@ def test_a_set_that_cannot_be_read_costs_no_training(tmp_path: Path, bench: Call
 def test_without_evidence_the_network_sees_values_alone(tmp_path: Path) -> None:
     run(tmp_path, steps=1, evidence=False)
     assert json.loads((tmp_path / "config.json").read_text())["evidence"] == []
+
+
+def test_it_goes_on_from_weights_and_says_which(tmp_path: Path) -> None:
+    before = run(tmp_path / "before")
+    config = json.loads((tmp_path / "before" / "config.json").read_text())
+    (tmp_path / "before" / "config.json").write_text(json.dumps({**config, "blend": "features"}))
+    first = {"start": str(tmp_path / "before"), "seed": 6, "learning_rate": 1e-9, "steps": 1, "save_every": 1}
+    run(tmp_path / "after", **first)
+    made = json.loads((tmp_path / "after" / "config.json").read_text())
+    assert made["recipe"]["start"] == digest_of_file(tmp_path / "before" / "model.safetensors")
+    assert config["recipe"]["start"] == "" and made["blend"] == "features"  # its score goes on as it was, too
+    with safe_open(tmp_path / "before" / "model.safetensors", "np") as old, safe_open(
+        tmp_path / "after" / "model.safetensors", "np"
+    ) as new:
+        assert all(np.allclose(old.get_tensor(name), new.get_tensor(name), atol=1e-3) for name in old.keys())  # noqa: SIM118
+    assert before["loss"] > 0
+
+
+def test_a_run_from_weights_is_resumed_to_the_same_bytes_and_from_no_others(tmp_path: Path) -> None:
+    run(tmp_path / "before")
+    run(tmp_path / "other", seed=8)
+    given = {"start": str(tmp_path / "before"), "seed": 6}
+    run(tmp_path / "whole", **given)
+    with pytest.raises(ConnectionError):
+        run(tmp_path / "cut", Notes(stop=4), **given)
+    with pytest.raises(ConfigError, match="belongs to a run with another start"):
+        run(tmp_path / "cut", **{**given, "start": str(tmp_path / "other")})
+    run(tmp_path / "cut", **given)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_weights_of_another_network_are_no_start(tmp_path: Path) -> None:
+    run(tmp_path / "before")
+    with pytest.raises(ConfigError, match=r"another evidence .*layers \(1\)"):
+        run(tmp_path / "out", start=str(tmp_path / "before"), network={**TINY, "layers": 2}, evidence=False)
+    with pytest.raises(ConfigError, match=r"weights.* are of a network with another .*hidden_size \(128\)"):
+        run(tmp_path / "out", start="shipped")
+    with pytest.raises(WeightsError, match=r"config\.json is missing"):
+        run(tmp_path / "out", start=str(tmp_path / "nowhere"))
+    assert not (tmp_path / "out").exists()

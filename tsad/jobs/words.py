@@ -24,9 +24,10 @@ CLOSED = ("hydra", "tracking", "service", "task", "local")  # groups that are th
 # Keys whose value is a file or a folder, whatever it looks like; all others are taken for one where they look it.
 PATHS = {
     "root", "labels", "path", "output", "folder", "weights", "sets", "template", "kinds", "instruction", "validate_on",
+    "start",
 }  # fmt: skip
 WRITTEN = {"output", "folder"}  # those that a verb writes to
-NAMES = {"weights", "sets", "template", "kinds", "instruction", "labels"}  # which may also name what ships with tsad
+NAMES = {"weights", "sets", "template", "kinds", "instruction", "labels", "start"}  # or a name that ships with tsad
 _LOOKS = re.compile(r"^(?:[/\\~]|\.{1,2}(?:[/\\]|$)|[A-Za-z]:[\\/]|file:|sqlite(?:\+\w+)?:)|(?:^|[/\\])\.\.(?:[/\\]|$)")
 _ADDRESS = re.compile(r"^(?:file|sqlite(?:\+\w+)?):/{0,3}", re.I)
 _DATABASE = re.compile(r"^sqlite(?:\+\w+)?:///(?!file:)", re.I)  # behind it the path: /x from the root, x from here

@@ -92,6 +92,8 @@ def _language(bench: Workbench, keys: PretrainKeys, kind: type[LanguageDetector]
 
     if keys.validate_on:
         raise ConfigError("validate_on is for detector=patch", "Take python -m benchmarks.tiny for language models.")
+    if keys.start:
+        raise ConfigError("start is for detector=patch", "A tiny language model is made anew from its seed.")
     folder = Path(keys.output).expanduser()
     untrained(kind, keys.language, folder, keys.seed)
     given = {key: value for key, value in bench.detector_config.items() if key != "_target_"}

@@ -24,8 +24,9 @@ from tsad.core.pulse import Pulse
 from tsad.detectors import checkpoint_file
 from tsad.detectors.devices import resolve_device
 from tsad.detectors.patch.crops import ExampleStream, Seen, held_out
-from tsad.detectors.patch.pretrain_options import PretrainOptions, Recipe
-from tsad.files.hashing import digest_of_text
+from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, load_base
+from tsad.detectors.patch.pretrain_options import NetworkOptions, PretrainOptions, Recipe
+from tsad.files.hashing import digest_of_file, digest_of_text
 from tsad.synthetic.coupled import MACHINE_KINDS as KINDS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def pretrain(
     options: PretrainOptions, folder: Path, *, context: Context | None = None, check: Check | None = None,
     recorder: Recorder | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Train a network from random weights and write ``config.json`` and ``model.safetensors`` to ``folder``.
+    """Train a network and write ``config.json`` and ``model.safetensors`` to ``folder``.
 
     Warm-up, constant rate, linear cooldown (Haegele et al. 2024, arXiv 2405.18392), so that the run can be ended
     whenever time is up.
@@ -60,7 +61,9 @@ def pretrain(
         ``loss`` (mean of the last 100 steps), ``validation_loss``, ``validation_auc_pr``, ``steps`` and ``seconds``.
 
     Raises:
-        ConfigError: ``compile`` without CUDA, or ``folder`` holds the checkpoint of another recipe.
+        ConfigError: ``compile`` without CUDA, ``folder`` holds the checkpoint of another recipe, or the weights to
+            begin from are of a network of another shape.
+        WeightsError: those are missing or damaged.
         DetectorError: CUDA asked for where there is none.
         StorageError: ``folder`` cannot be written.
         StopRequested: the context's control asked for it; the same call goes on from there.
@@ -72,15 +75,40 @@ def pretrain(
     device, recipe = resolve_device(options.device), options.recipe()
     if options.compile and device != "cuda":
         raise ConfigError(f"pretrain: compile=true on {device}", "Set compile=false: it pays on CUDA only.")
+    torch.manual_seed(options.seed)
+    model = PatchModel(options.config())
+    if options.start:
+        recipe = replace(recipe, start=_begin_from(options.start, model))
     if recorder is not None:
         noted = {k: v for k, v in asdict(recipe).items() if k != "kinds"}
         sizes = {f"network.{key}": value for key, value in options.network.model_dump().items()}
         sizes |= {"network.kinds": len(KINDS), "network.evidence": len(options.config().evidence)}
         recorder.params(noted | {"device": device, "compile": options.compile} | sizes)
-    torch.manual_seed(options.seed)
-    model = PatchModel(options.config())
     torch.nn.Module.to(model, device)  # in place
     return _Run(model, recipe, Path(folder), options, context or Context()).run(check, recorder)
+
+
+def _begin_from(start: str, model: PatchModel) -> str:
+    """Give the network the weights of a folder, and its score the folder's blend; the weights' SHA-256.
+
+    Raises:
+        ConfigError: they are of a network of another shape or see other evidence; names what differs.
+        WeightsError: they are missing or damaged.
+    """
+    folder = SHIPPED if start == "shipped" else Path(start).expanduser()
+    network = load_base(folder)
+    own, theirs = (one.config.to_dict() for one in (model, network))
+    shape = ("kinds", "evidence", *NetworkOptions.model_fields)
+    told = {**theirs, "evidence": f"{len(theirs['evidence'])} rows"}
+    differs = ", ".join(f"{key} ({told[key]})" for key in shape if own[key] != theirs[key])
+    if differs:
+        raise ConfigError(
+            f"the weights of {folder} are of a network with another {differs}",
+            "Give network.* and without as they were there, or start from random weights (start='').",
+        )
+    model.load_state_dict(network.state_dict())
+    model.config.blend = network.config.blend
+    return digest_of_file(folder / WEIGHTS)
 
 
 class _Run:

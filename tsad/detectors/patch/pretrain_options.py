@@ -32,6 +32,7 @@ class Recipe:
     warmup: int  # steps of rising learning rate
     cooldown: int  # last steps, of falling learning rate
     precision: str = "float32"  # of activations; weights and optimiser are float32 while they are trained
+    start: str = ""  # SHA-256 of the weights that it began from; "" = random ones
     generator: str = GENERATOR_VERSION
     kinds: tuple[str, ...] = KINDS
 
@@ -65,6 +66,7 @@ class PretrainOptions(Options):
     """How the base is made; see ``conf/task/pretrain.yaml``.
 
     Attributes:
+        start: folder of the weights to begin from, ``shipped`` = those of ``detector=patch``; "" = random ones.
         seed: of weights, series and crops; same seed and steps give the same weights on the same machine.
         steps: optimiser steps.
         warmup, cooldown: the learning rate rises over the first and falls to 0 over the last so many steps.
@@ -80,6 +82,7 @@ class PretrainOptions(Options):
         without: rows of evidence that the network does not see.
     """
 
+    start: str
     seed: int = Field(ge=0)
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
