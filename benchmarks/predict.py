@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 POINTS, LOOP = 512, "bench"
+LOOKS = 5  # at memory, after as many requests each: what flattens is no leak
 BEGIN = 1_767_225_600  # 2026-01-01, seconds since 1970
 PATIENCE = 300.0  # seconds until a server answers
 SMALL = (
@@ -167,16 +168,17 @@ def told(seconds: Sequence[float]) -> str:
 
 
 def memory(target: Target, pid: int, requests: int) -> None:
-    """Resident memory of the service's processes before and after so many requests by four clients."""
-    bodies = [target.body(number) for number in range(97)]
-    before, begun = resident(pid), time.perf_counter()
-    threads = [threading.Thread(target=ask, args=(target, bodies, requests // 4, Tally())) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    after = resident(pid)
-    parts = ", ".join(f"{name} {before[name]:.0f} -> {after.get(name, 0):.0f} MB" for name in before)
+    """Resident memory of the service's processes before, on the way and after so many requests by four clients."""
+    bodies, each = [target.body(number) for number in range(97)], requests // 4 // LOOKS
+    looks, begun = [resident(pid)], time.perf_counter()
+    for _ in range(LOOKS):
+        threads = [threading.Thread(target=ask, args=(target, bodies, each, Tally())) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        looks.append(resident(pid))
+    parts = ", ".join(f"{name} {' -> '.join(f'{look.get(name, 0):.0f}' for look in looks)} MB" for name in looks[0])
     print(f"memory, {requests} requests in {time.perf_counter() - begun:.0f} s: {parts}")
 
 
