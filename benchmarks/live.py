@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jobs import Site, site
-
 from tsad.jobs.folder import JobFolder
+
+sys.path.insert(0, str(Path(__file__).parent))  # where jobs.py lies, also for python -m
+from jobs import Site, site
 
 STEP, BAR, SYSTEM, EVALUATION = 1.0, 0.5, 5.0, 10.0  # seconds between events of each kind, as a training tells them
 SETTLE, IDLE = 30.0, 60.0  # seconds until the service is idle, and over which it is measured then

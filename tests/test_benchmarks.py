@@ -28,3 +28,15 @@ def test_it_needs_no_argument(path: Path) -> None:
         name = call.args[0]
         positional = isinstance(name, ast.Constant) and not str(name.value).startswith("-")
         assert not positional or "nargs" in keys, f"{path.name}: {ast.unparse(call)}"
+
+
+def test_benchmarks_that_are_called_as_modules_find_each_other() -> None:
+    called = set[str]()
+    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("tsad/**/*.md"), *ROOT.glob("benchmarks/*.py")]:
+        called |= set(re.findall(r"python -m benchmarks\.(\w+)", page.read_text(encoding="utf-8")))
+    siblings = {path.stem for path in ROOT.glob("benchmarks/*.py")}
+    assert len(called) > 10 and called <= siblings
+    for name in called:
+        text = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+        bare = siblings & set(re.findall(r"^(?:from|import) (\w+)", text, re.M))
+        assert not bare or "sys.path.insert(0, str(Path(__file__).parent))" in text, f"{name}: {bare}"
