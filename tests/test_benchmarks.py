@@ -32,7 +32,8 @@ def test_it_needs_no_argument(path: Path) -> None:
 
 def test_benchmarks_that_are_called_as_modules_find_each_other() -> None:
     called = set[str]()
-    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("tsad/**/*.md"), *ROOT.glob("benchmarks/*.py")]:
+    pages = ("README.md", "docs/**/*.md", "tsad/**/*.md", "benchmarks/*.py")
+    for page in [path for pattern in pages for path in ROOT.glob(pattern)]:
         called |= set(re.findall(r"python -m benchmarks\.(\w+)", page.read_text(encoding="utf-8")))
     siblings = {path.stem for path in ROOT.glob("benchmarks/*.py")}
     assert len(called) > 10 and called <= siblings
