@@ -1,9 +1,10 @@
-"""The address of somebody else's HTTP server as an option: one that can be called, and that holds no secret."""
+"""Addresses of HTTP servers: as an option, one that can be called and holds no secret; and as people open it."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from tsad.core.masking import mask_urls
 from tsad.core.option_model import Refusal
 
 
@@ -26,3 +27,9 @@ def http_address(url: str, example: str, instead: str) -> str:
     if not called:
         raise Refusal("{key} is {0}", f"It is an address such as {example}.", repr(url))
     return url.rstrip("/")
+
+
+def without_login(url: str) -> str:
+    """A server's address for people to open: user, password, query and a slash at its end left out."""
+    parts = urlsplit(mask_urls(url))  # a password may hold a slash, which would end the host
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"

@@ -6,13 +6,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi import Path as InPath
 
 from tsad.core.errors import UnknownLoopError
 from tsad.core.results import Result
+from tsad.core.urls import without_login
 from tsad.loop.report import IterationDone, iterations_done
 from tsad.loop.status import LoopStanding, StoreStatus, store_status
 from tsad.service.errors import documented
@@ -91,10 +91,9 @@ class Looking:
 
         Without the login that a server's address may hold: people have their own.
         """
-        server = urlsplit(self.site.bench.tracking.uri)
-        bare = server._replace(netloc=server.netloc.rpartition("@")[2], query="", fragment="").geturl()
-        base = self.site.options.mlflow_url or (bare if server.scheme in ("http", "https") else "")
-        return f"{base.rstrip('/')}/#/{route}" if base else ""
+        uri = self.site.bench.tracking.uri
+        base = self.site.options.mlflow_url or (without_login(uri) if uri.startswith(("http://", "https://")) else "")
+        return f"{base}/#/{route}" if base else ""
 
 
 def loops(looking: Looking) -> APIRouter:

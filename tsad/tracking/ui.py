@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
 from tsad.core.environment import SILENCED
 from tsad.core.errors import TrackingError
+from tsad.core.urls import without_login
 from tsad.tracking.ui_app import HEALTH, HOST, MARK, MARKED, PAGE, START, TOKEN
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class Served:
 
 def server_link(store: Store, route: str) -> str:
     """Where a tracking server's own UI shows a route; user and password, which its address may name, stay out of it."""
-    parts = urlsplit(store.uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/{route}"
+    return f"{without_login(store.uri)}/{route}"
 
 
 def open_browser(link: str) -> bool:
