@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -138,7 +138,7 @@ class PatchDetector(Detector):
             WeightsError: a missing, corrupted or ill-fitting file, by name.
         """
         other = self._twin()
-        other._network = None if folder is None else cast("PatchModel", merged(self.network(), Path(folder)))
+        other._network = None if folder is None else _quick(merged(self.network(), Path(folder)))
         return other
 
     @property
@@ -283,7 +283,7 @@ class PatchDetector(Detector):
         """The network that scores, loaded at its first use, by one thread."""
         with self._lock:
             if self._network is None:
-                self._network = self.network()
+                self._network = _quick(self.network())
             return self._network
 
     def hidden_states(self, stretches: Sequence[FloatArray]) -> FloatArray:
@@ -342,3 +342,10 @@ class PatchDetector(Detector):
         """What the network sees of a series."""
         config = self._scoring().config
         return crops.Seen(config.length, tuple(config.evidence))
+
+
+def _quick(network: Any) -> PatchModel:
+    """The network that scores, its layers by oneDNN where that is there."""
+    from tsad.detectors.patch.quick import quick  # torch
+
+    return quick(network)

@@ -30,7 +30,7 @@ from tsad.files.atomic import atomic
 if TYPE_CHECKING:
     from tsad.detectors.patch.model import PatchModel
 
-FORMAT = 1  # of the files; another one means a refit
+FORMAT = 2  # of the files; another one means a refit
 LEVEL = 0.5  # of scores: who crosses it is counted
 NEVER = "nothing is kept of it yet"
 log = logging.getLogger("tsad")
