@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from tsad.detectors.patch import crops, examples
 from tsad.detectors.patch import detector as detector_module
 from tsad.detectors.patch.blends import BLENDS, FIRST, HIGHEST, blend_for, blend_in
 from tsad.detectors.patch.detector import PatchDetector
-from tsad.detectors.patch.loading import SHIPPED, load_base
+from tsad.detectors.patch.loading import EARLIER, SHIPPED, load_base
 from tsad.detectors.patch.windows import (
     TOGETHER,
     add_repeated,
@@ -290,6 +292,8 @@ def test_the_weights_name_their_blend() -> None:
     blend_in(scores, evidence, 1.0, BLENDS["features"])
     expected = 0.5 * np.log(0.25 / 0.75) + BLENDS["features"].told(evidence)
     assert np.allclose(np.log(scores / (1 - scores)), expected, atol=1e-4), "the network counts half"
+    balanced = BLENDS["balanced"]
+    assert replace(balanced, network=0.5) == BLENDS["features"] and balanced.network > 0.5, "it tells more"
     from tsad.detectors.patch.configuration import PatchConfig
 
     assert PatchConfig().blend == "sum" and PatchConfig(blend="highest").to_dict()["blend"] == "highest"
@@ -619,6 +623,20 @@ def test_a_registered_version_finds_the_shipped_base_it_was_made_on(
     assert newest.on_base(newest.base_reference()) is newest
     assert newest.on_base({"sha256": "0" * 64}) is newest, "weights that nobody has are named by check_base"
     assert earlier.on_base(newest.base_reference()) is earlier, "weights that were asked for are not exchanged"
+
+
+def test_versions_of_every_edition_find_their_base() -> None:
+    newest = PatchDetector(weights="", batch_size=4, device="cpu", stride=896, blend=1.0)
+    assert [folder.name for folder in EARLIER] == ["first_edition", "second_edition"]
+    known = {newest.base_reference()["sha256"]}
+    for folder in EARLIER:
+        digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        earlier = newest.on_base({"sha256": digest})
+        assert earlier.folder == folder and (folder / "MODEL_CARD.md").is_file()
+        known.add(earlier.base_reference()["sha256"])
+    assert len(known) == 1 + len(EARLIER), "each has weights of its own"
+    begun_from = json.loads((SHIPPED / "config.json").read_text())["recipe"]["start"]
+    assert begun_from in known, "those it was trained further from ship, too"
 
 
 def test_shipped_weights_find_what_anybody_sees() -> None:
