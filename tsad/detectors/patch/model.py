@@ -115,9 +115,8 @@ class Decoder(nn.Module):
         self.mix = nn.Conv1d(2 * config.point_size, config.point_size, 3, padding=1)
 
     def forward(self, tokens: Tensor, points: Tensor) -> Tensor:
-        wide = self.unpatch(tokens).view(len(tokens), -1, self.size)
-        both = torch.cat((wide, points.transpose(1, 2)), 2)  # channels innermost, as quick layers take and leave them
-        return F.silu(self.mix(both.transpose(1, 2)))
+        wide = self.unpatch(tokens).view(len(tokens), -1, self.size).transpose(1, 2)
+        return F.silu(self.mix(torch.cat((wide, points), 1)))
 
 
 class PatchModel(PreTrainedModel):

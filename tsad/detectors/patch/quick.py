@@ -11,9 +11,10 @@ from __future__ import annotations
 import platform
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tsad.detectors.patch.model import PatchModel
+from tsad.detectors.patch.model import Decoder, PatchModel
 
 PROCESSORS = ("x86_64", "AMD64")  # elsewhere torch's own choice was not measured against oneDNN's
 
@@ -44,6 +45,18 @@ class QuickConv(nn.Module):
         return torch.mkldnn_convolution(wide, kernel, self.bias, self.padding, self.stride, (1, 1), 1)[:, :, 0, :]
 
 
+class QuickDecoder(nn.Module):
+    """The decoder of quick layers: what it joins has the channels innermost already."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.size, self.unpatch, self.mix = decoder.size, decoder.unpatch, decoder.mix
+
+    def forward(self, tokens: Tensor, points: Tensor) -> Tensor:
+        wide = self.unpatch(tokens).view(len(tokens), -1, self.size)
+        return F.silu(self.mix(torch.cat((wide, points.transpose(1, 2)), 2).transpose(1, 2)))
+
+
 def quick(network: PatchModel) -> PatchModel:
     """The network with its layers put by quick ones, in place, where oneDNN is there; else as it came.
 
@@ -66,4 +79,5 @@ def _put(network: PatchModel) -> PatchModel:
                 setattr(module, name, QuickLinear(layer))
             elif isinstance(layer, nn.Conv1d):
                 setattr(module, name, QuickConv(layer))
+    network.decoder = QuickDecoder(network.decoder)  # type: ignore[assignment]
     return network
