@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from tsad.detectors.patch.crops import Seen, held_out
-from tsad.detectors.patch.loading import WEIGHTS, load_base
+from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, load_base
 from tsad.detectors.patch.model import PatchModel
 from tsad.detectors.patch.pretrain import validate
 from tsad.files.hashing import digest_of_file
@@ -57,7 +57,8 @@ def write(network: PatchModel, made_of: Sequence[Path], folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("folders", nargs="*", type=Path, default=[SHIPPED / "second_edition", SHIPPED],
+                        help="none: the second edition and the one that ships, which began from it")  # fmt: skip
     parser.add_argument("--output", type=Path, help="folder for the mean; none: it is only measured")
     parser.add_argument("--windows", type=int, default=512)
     given = parser.parse_args()
