@@ -114,7 +114,7 @@ wheel: $(VENV)/.dev
 # For a machine without network: copy the checkout with wheelhouse/ to it and run make there.
 wheelhouse: $(VENV)/.made
 	$(PIP) download $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --no-deps --dest wheelhouse $(TORCH)
-	$(PIP) wheel --find-links wheelhouse --wheel-dir wheelhouse --constraint constraints.txt '.[dev,live,studio]' editables
+	$(PIP) wheel --find-links wheelhouse --wheel-dir wheelhouse --constraint constraints.txt '.[dev,live,studio,coverage,llm]' editables
 
 clean:
 	rm -rf $(VENV) .coverage* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
