@@ -4,7 +4,9 @@
 
 Protocol of ``tsad learning_curve``. Printed per set, mean over seeds: interval and composite F1 of the calibrator on
 the base, of the calibrator on the adapted network whether or not it helps, and of what ``tsad train`` would take (the
-adapter only where its validation loss fell), with the seconds that training took.
+adapter only where its validation loss fell), with the seconds that training took. The default weights that ship were
+fitted to these sets under the unadapted network, which speaks for the base: with ``--leave-out`` they are fitted to the
+other sets under ``--data`` and synthetic series alone.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from tsad.core.recording import NoRecord
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.tuning import TuningCall
-from tsad.detectors.proposals.proposer import default_proposer
+from tsad.detectors.proposals.fitting import fit_proposer, labelled_looks, synthetic_groups
+from tsad.detectors.proposals.proposer import Proposer, default_proposer
 from tsad.steps.curve_protocol import Line, Split, answers, by_calibrator, measured, subjects_of
 from tsad.steps.sets import open_sets
 from tsad.training.datasets import build
@@ -43,10 +46,22 @@ def dataset(split: Split, pairs: list[tuple[Series, np.ndarray]], reviews: int, 
     return build(reviewed, Purpose.TRAIN, context)
 
 
-def compared(bench: Workbench, pairs: list[tuple[Series, np.ndarray]], reviews: int, seed: int) -> list[float]:
+def left_out(bench: Workbench, data: Path) -> dict[str, Proposer]:
+    """By set: the proposer before any review that has not seen its labels."""
+    detector = bench.make_detector()
+    sets = open_sets(bench, [str(p) for p in sorted(data.iterdir()) if p.is_dir()], 0)
+    groups = {one.name: list(labelled_looks(detector, one.labelled())) for one in sets}
+    synthetic = list(synthetic_groups(detector).values())
+    others = {name: [looks for other, looks in groups.items() if other != name] for name in groups}
+    return {name: fit_proposer([*rest, *synthetic], rest or synthetic) for name, rest in others.items()}
+
+
+def compared(
+    bench: Workbench, pairs: list[tuple[Series, np.ndarray]], reviews: int, seed: int, base: Proposer | None
+) -> list[float]:
     """Interval and composite F1 of base, adapted and taken; share taken; seconds of training."""
     detector = bench.make_detector()
-    base = default_proposer(detector.rated_as)
+    base = base or default_proposer(detector.rated_as)
     line = Line("set", list(subjects_of(detector, pairs)))
     split = Split(line, seed, bench.windows.length, reviews, 1)
     before = measured(split, by_calibrator(split, reviews, 0.0, base, True), reviews, 0.0)
@@ -73,15 +88,19 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["AIOPS_KPI", "MSCMD", "NAB", "SMD"])
     parser.add_argument("--reviews", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--leave-out", action="store_true", help="default weights without the set's own labels")
     parser.add_argument("overrides", nargs="*", help="e.g. adapter.learning_rate=0.001")
     asked = parser.parse_args()
     overrides = ["adapter.min_positive=4", *asked.overrides]  # small sets have few windows with an anomaly
     bench = workbench(settings(compose(overrides), overrides))
+    bases = left_out(bench, asked.data) if asked.leave_out else {}
     print(f"{'set':<12}{'base':>14}{'adapted':>16}{'taken':>16}{'share':>8}{'seconds':>9}   interval / composite F1")
     for name in asked.sets:
         (one,) = open_sets(bench, [str(asked.data / name)], 0)
         pairs = [(series, truth) for series, truth in one.read()]
-        rows = np.array([compared(bench, pairs, asked.reviews, seed) for seed in range(asked.seeds)]).mean(axis=0)
+        base = bases.get(one.name)
+        seeds = [compared(bench, pairs, asked.reviews, seed, base) for seed in range(asked.seeds)]
+        rows = np.array(seeds).mean(axis=0)
         pairs_of = [f"{rows[k]:.3f} / {rows[k + 1]:.3f}" for k in (0, 2, 4)]
         print(f"{name:<12}" + "".join(f"{p:>16}" for p in pairs_of) + f"{rows[6]:>8.2f}{rows[7]:>9.1f}", flush=True)
 
