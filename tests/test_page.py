@@ -199,6 +199,7 @@ def test_its_files_are_in_the_package() -> None:
         ("https://mlflow.example.org", "", "https://mlflow.example.org/#/experiments/1"),
         ("", "https://me:pass-word@host:5000/under?x=1", "https://host:5000/under/#/experiments/1"),
         ("", "https://me:pass/wo@rd@host:5000", "https://host:5000/#/experiments/1"),
+        ("", "HTTP://host:5000", "http://host:5000/#/experiments/1"),
         ("", "sqlite:///store.db", ""),
     ],
 )

@@ -29,6 +29,11 @@ def http_address(url: str, example: str, instead: str) -> str:
     return url.rstrip("/")
 
 
+def by_http(uri: str) -> bool:
+    """Whether an address is reached over HTTP, however its scheme is written."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
 def without_login(url: str) -> str:
     """A server's address for people to open: user, password, query and a slash at its end left out."""
     parts = urlsplit(mask_urls(url))  # a password may hold a slash, which would end the host

@@ -12,7 +12,7 @@ from fastapi import Path as InPath
 
 from tsad.core.errors import UnknownLoopError
 from tsad.core.results import Result
-from tsad.core.urls import without_login
+from tsad.core.urls import by_http, without_login
 from tsad.loop.report import IterationDone, iterations_done
 from tsad.loop.status import LoopStanding, StoreStatus, store_status
 from tsad.service.errors import documented
@@ -92,7 +92,7 @@ class Looking:
         Without the login that a server's address may hold: people have their own.
         """
         uri = self.site.bench.tracking.uri
-        base = self.site.options.mlflow_url or (without_login(uri) if uri.startswith(("http://", "https://")) else "")
+        base = self.site.options.mlflow_url or (without_login(uri) if by_http(uri) else "")
         return f"{base}/#/{route}" if base else ""
 
 

@@ -14,6 +14,7 @@ from tsad.core.environment import set_environment
 from tsad.core.errors import TrackingError
 from tsad.core.masking import mask_urls
 from tsad.core.options import TrackingOptions
+from tsad.core.urls import by_http
 from tsad.tracking.addresses import ARTIFACTS, adopt
 from tsad.tracking.guard import Client, guarded
 from tsad.tracking.pages import every_page
@@ -52,7 +53,7 @@ class Store:
     @property
     def is_server(self) -> bool:
         """Whether the store is reached over HTTP."""
-        return urlsplit(self.tracking_uri).scheme in ("http", "https")
+        return by_http(self.tracking_uri)
 
     @property
     def embedded(self) -> bool:
@@ -92,7 +93,7 @@ def open_store(options: TrackingOptions, home: Path) -> Store:
         uri = _sqlite_absolute(uri)
     else:
         _check_reachable(uri, options.timeout_seconds)
-    if urlsplit(uri).scheme in ("http", "https"):
+    if by_http(uri):
         store = Store(home, uri, None, _client(uri), options)
         store.client.search_experiments(max_results=1)
         return store
