@@ -25,7 +25,7 @@ from tsad.core.recording import NoRecord
 from tsad.core.reviews import Annotation, Choice, DatasetVersion, Purpose, ReviewedWindow, ReviewState
 from tsad.core.series import Series, Window
 from tsad.core.tuning import TuningCall
-from tsad.detectors.proposals.fitting import fit_proposer, labelled_looks, synthetic_groups
+from tsad.detectors.proposals.fitting import fit_without, labelled_looks, synthetic_groups
 from tsad.detectors.proposals.proposer import Proposer, default_proposer
 from tsad.steps.curve_protocol import Line, Split, answers, by_calibrator, measured, subjects_of
 from tsad.steps.sets import open_sets
@@ -52,8 +52,7 @@ def left_out(bench: Workbench, data: Path) -> dict[str, Proposer]:
     sets = open_sets(bench, [str(p) for p in sorted(data.iterdir()) if p.is_dir()], 0)
     groups = {one.name: list(labelled_looks(detector, one.labelled())) for one in sets}
     synthetic = list(synthetic_groups(detector).values())
-    others = {name: [looks for other, looks in groups.items() if other != name] for name in groups}
-    return {name: fit_proposer([*rest, *synthetic], rest or synthetic) for name, rest in others.items()}
+    return {name: fit_without(name, groups, synthetic) for name in groups}
 
 
 def compared(

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from tsad.detectors.patch.crops import Seen, held_out
-from tsad.detectors.patch.loading import SHIPPED, WEIGHTS, load_base
+from tsad.detectors.patch.loading import EARLIER, SHIPPED, WEIGHTS, load_base
 from tsad.detectors.patch.model import PatchModel
-from tsad.detectors.patch.pretrain import validate
+from tsad.detectors.patch.pretrain import validate, write_base
 from tsad.files.hashing import digest_of_file
 
 SEED = (99, 1 << 31)  # of the held-out windows: no training run has drawn them
@@ -41,35 +41,24 @@ def mean_of(networks: Sequence[PatchModel]) -> PatchModel:
 
 
 def write(network: PatchModel, made_of: Sequence[Path], folder: Path) -> None:
-    """``config.json`` and ``model.safetensors``, as pre-training writes them."""
-    from safetensors.torch import save_file
-
-    recipe = dict(network.config.recipe)
-    recipe["mean_of"] = [digest_of_file(one / WEIGHTS) for one in made_of]
-    network.config.recipe = recipe
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().half().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
-    network.config.save_pretrained(folder)
-    for name in (WEIGHTS, "config.json"):
-        (folder / name).chmod(0o644)
+    """The mean as a base, its recipe saying of which weights it is made."""
+    network.config.recipe = {**network.config.recipe, "mean_of": [digest_of_file(one / WEIGHTS) for one in made_of]}
+    write_base(network, folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="*", type=Path, default=[SHIPPED / "second_edition", SHIPPED],
-                        help="none: the second edition and the one that ships, which began from it")  # fmt: skip
+    parser.add_argument("folders", nargs="*", type=Path, default=[EARLIER[-1], SHIPPED],
+                        help="none: the newest earlier edition and the one that ships")  # fmt: skip
     parser.add_argument("--output", type=Path, help="folder for the mean; none: it is only measured")
     parser.add_argument("--windows", type=int, default=512)
     given = parser.parse_args()
     networks = [load_base(one) for one in given.folders]
-    config = networks[0].config
-    batches = held_out(np.random.default_rng(SEED), given.windows, Seen(config.length, tuple(config.evidence)))
+    batches = held_out(np.random.default_rng(SEED), given.windows, Seen.by(networks[0].config))
     print(f"{'weights':<40}{'loss':>8}{'AUC-PR':>8}", flush=True)
 
     def tell(name: str, network: PatchModel) -> None:
         figures = validate(network, batches)
-        network.eval()
         print(f"{name:<40}{figures['validation_loss']:>8.4f}{figures['validation_auc_pr']:>8.4f}", flush=True)
 
     for folder, network in zip(given.folders, networks, strict=True):

@@ -33,6 +33,7 @@ from tsad.detectors.proposals.fitting import (
     SYNTHETIC,
     LabelledLook,
     fit_proposer,
+    fit_without,
     labelled_looks,
     pooled_f1,
     remembering_look,
@@ -82,8 +83,7 @@ def report(name: str, real: Groups, synthetic: Groups) -> Proposer:
     everything = fit_proposer([*real.values(), *synthetic.values()], list(real.values()))
     rows = []
     for set_name, group in real.items():
-        others = [looks for other, looks in real.items() if other != set_name]
-        apart = fit_proposer([*others, *synthetic.values()], others or list(synthetic.values()))
+        apart = fit_without(set_name, real, list(synthetic.values()))
         rows.append((*pooled_f1(everything, group), *pooled_f1(apart, group)))
         print(f"{name:<18}{set_name:<14}" + "".join(f"{v:10.3f}" for v in rows[-1]), flush=True)
     print(f"{name:<18}{'mean':<14}" + "".join(f"{v:10.3f}" for v in np.mean(rows, axis=0)), flush=True)

@@ -34,7 +34,7 @@ from tsad.core.series import Series
 from tsad.core.types import FloatArray
 from tsad.detectors.base import Detector
 from tsad.detectors.committee.detector import Committee
-from tsad.detectors.proposals.fitting import LabelledLook, fit_proposer, synthetic_groups
+from tsad.detectors.proposals.fitting import LabelledLook, fit_without, synthetic_groups
 from tsad.detectors.proposals.proposer import Proposer
 from tsad.steps.curve_protocol import Line, Split, by_calibrator, measured, subjects_of
 from tsad.steps.sets import LabelledSet, open_sets
@@ -81,8 +81,8 @@ class Compared:
 
     def base(self, name: str, apart: str) -> Proposer:
         """Default weights without the labels of one set."""
-        others = [[s.seen for s in line.subjects] for key, line in self.lines[name].items() if key != apart]
-        return fit_proposer([*others, *self.synthetic[name]], others or self.synthetic[name])
+        groups = {key: [s.seen for s in line.subjects] for key, line in self.lines[name].items()}
+        return fit_without(apart, groups, self.synthetic[name])
 
 
 def curve(line: Line, base: Proposer, counts: Sequence[int], seeds: int, length: int) -> tuple[FloatArray, Proposer]:

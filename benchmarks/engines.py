@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
 from tsad.core.types import FloatArray
@@ -113,8 +114,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     model = load_base(given.weights)
-    seeing = Seen(model.config.length, tuple(model.config.evidence))
-    batches = held_out(np.random.default_rng((1, 1 << 31)), given.windows, seeing)
+    batches = held_out(np.random.default_rng((1, 1 << 31)), given.windows, Seen.by(model.config))
     inputs: list[Inputs] = [(b["values"], b["observed"], b["evidence"]) for b in batches]
     seen = np.concatenate([b["observed"].numpy() for b in batches]).astype(bool)
     truth = np.concatenate([b["labels"].numpy() for b in batches])[seen]
@@ -127,7 +127,7 @@ def main() -> None:
         except ImportError as error:
             print(f"{name:<22} not measured: {error}. pip install onnx onnxscript onnxruntime", flush=True)
             continue
-        chance = 1 / (1 + np.exp(-logits[seen]))
+        chance = expit(logits[seen])
         first, base = (chance, rate) if first is None else (first, base)
         moved, area = np.abs(chance - first).max(), auc_pr(truth, logits[seen])
         print(f"{name:<22}{rate:>10,.0f}{rate / base:>7.2f}{moved:>18.5f}{area:>8.3f}", flush=True)

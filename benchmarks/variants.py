@@ -24,6 +24,7 @@ from tsad.detectors.patch import detector as module
 from tsad.detectors.patch.blends import Blend, blend_for, blend_in
 from tsad.detectors.patch.continued import machine_scores
 from tsad.detectors.patch.detector import PatchDetector
+from tsad.detectors.patch.windows import whole_scale
 from tsad.metrics.ranking import auc_pr, vus_pr
 from tsad.steps.sets import open_sets
 
@@ -37,7 +38,7 @@ def scales_named(name: str) -> Callable[[int, int], list[int]]:
     """What takes the place of ``windows.scales_for``."""
 
     def scales(total: int, length: int) -> list[int]:
-        whole = min(64, max(4, -(-total // length)))
+        whole = whole_scale(total, length)
         wanted = {whole if part == "fit" else min(int(part), whole) for part in name.split(",")}
         return [1] if total <= length else sorted(wanted)
 
@@ -80,14 +81,13 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=[*(f"../shared/data/{name}" for name in SETS), "long_shapes"])
     parser.add_argument("--weights", default="", help="folder; none: those that ship")
     given = parser.parse_args()
-    bench = workbench(settings(compose([f"detector.weights={given.weights}"])))
-    shipped = bench.detector_named("patch")
-    assert isinstance(shipped, PatchDetector)
-    alone = PatchDetector(**{**shipped.options(), "weights": given.weights, "blend": 0.0})
+    bench = workbench(settings(compose([f"detector.weights={given.weights}", "detector.blend=0"])))
+    alone = bench.make_detector()
+    assert isinstance(alone, PatchDetector)
     known = {one.name: [(s, t) for s, t in one.read() if t.any()] for one in open_sets(bench, given.sets, 0)}
     names = list(known)
     print(f"{'VUS-PR/AUC-PR':<34}" + "".join(f"{name:>14}" for name in [*names, "mean of real"]), flush=True)
-    own = blend_for(shipped._scoring().config.blend, 1)
+    own = blend_for(alone._scoring().config.blend, 1)
     for scales in SCALES:
         module.scales_for = scales_named(scales)  # type: ignore[assignment]
         made = [figures(alone, known[name], [own, None]) for name in names]

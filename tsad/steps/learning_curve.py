@@ -138,7 +138,7 @@ def _examined(detector: Detector, one: LabelledSet, evidence: bool) -> Line:
 
 def _bases(recall: Recall, lines: Sequence[Line], keys: LearningCurveKeys, length: int) -> list[Proposer]:
     """The proposer before any review, for each set."""
-    from tsad.detectors.proposals.fitting import fit_proposer, remembering_look, synthetic_groups
+    from tsad.detectors.proposals.fitting import fit_without, remembering_look, synthetic_groups
     from tsad.detectors.proposals.proposer import default_proposer
 
     detector, shipped = recall.detector, default_proposer(recall.detector.rated_as)
@@ -150,11 +150,7 @@ def _bases(recall: Recall, lines: Sequence[Line], keys: LearningCurveKeys, lengt
         for line in lines:
             groups[line.name] += [remembering_look(detector, s.series, s.seen.truth, length, recall.most)
                                   for s in line.subjects]  # fmt: skip
-    found = []
-    for line in lines:
-        others = [looks for name, looks in groups.items() if name != line.name]
-        found.append(fit_proposer([*others, *synthetic], others or synthetic))
-    return found
+    return [fit_without(line.name, groups, synthetic) for line in lines]
 
 
 def _of_set(

@@ -95,6 +95,11 @@ class Seen:
     length: int
     names: tuple[str, ...] = CHANNELS
 
+    @classmethod
+    def by(cls, config: Any) -> Seen:
+        """What a network of this configuration (``PatchConfig``) sees."""
+        return cls(config.length, tuple(config.evidence))
+
     @property
     def rows(self) -> IntArray:
         """Where they stand, [E]."""

@@ -292,7 +292,7 @@ class PatchDetector(Detector):
         A stretch that does not vary has the zero vector.
         """
         base = self.network()
-        seen = crops.Seen(base.config.length, tuple(base.config.evidence))
+        seen = crops.Seen.by(base.config)
         out = np.zeros((len(stretches), 2 * base.config.hidden_size))
         made = ((at, piece) for at, values in enumerate(stretches) for piece in whole_pieces(values, seen))
         while batch := list(itertools.islice(made, self.settings.batch_size)):
@@ -340,8 +340,7 @@ class PatchDetector(Detector):
 
     def _seen(self) -> crops.Seen:
         """What the network sees of a series."""
-        config = self._scoring().config
-        return crops.Seen(config.length, tuple(config.evidence))
+        return crops.Seen.by(self._scoring().config)
 
 
 def _quick(network: Any) -> PatchModel:

@@ -119,7 +119,7 @@ class _Run:
     ) -> None:
         self.model, self.folder, self.options, self.context = model, folder, options, context
         self.optimiser = _optimiser(model, recipe)
-        self.stream = ExampleStream(recipe.seed, recipe.batch_size, _seen(model), workers=options.workers)
+        self.stream = ExampleStream(recipe.seed, recipe.batch_size, Seen.by(model.config), workers=options.workers)
         self.first, self.recipe = _restore(folder, recipe, model, self.optimiser, self.stream)
         self.step, self.losses = self.first, deque[float](maxlen=100)
         self.pulse = Pulse(context, recipe.batch_size)
@@ -129,7 +129,8 @@ class _Run:
         """All remaining steps; the figures of the last save."""
         figures = dict[str, float]()
         device = str(self.model.device)
-        validation = held_out(np.random.default_rng((self.recipe.seed, 1 << 31)), VALIDATION, _seen(self.model))
+        rng = np.random.default_rng((self.recipe.seed, 1 << 31))
+        validation = held_out(rng, VALIDATION, Seen.by(self.model.config))
         network = _compiled(self.model) if self.options.compile else self.model
         with self.context.progress.task("pre-training", self.recipe.steps, self.step) as reached:
             while self.step < self.recipe.steps:
@@ -181,10 +182,6 @@ class _Run:
     def _checkpoint(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         _checkpoint(self.folder, self.recipe, self.step, self.model, self.optimiser, self.stream)
-
-
-def _seen(model: PatchModel) -> Seen:
-    return Seen(model.config.length, tuple(model.config.evidence))
 
 
 def _compiled(model: PatchModel) -> PatchModel:
@@ -288,7 +285,13 @@ def _step(
 
 
 def save(model: PatchModel, folder: Path, recipe: Recipe, step: int) -> None:
-    """Write weights in half precision and the recipe; each file appears whole or not at all.
+    """Write weights and recipe; see :func:`write_base`."""
+    model.config.recipe = {**asdict(recipe), "kinds": list(recipe.kinds), "step": step}
+    write_base(model, folder)
+
+
+def write_base(model: PatchModel, folder: Path) -> None:
+    """Write weights in half precision and the configuration with its recipe; each file appears whole or not at all.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -296,7 +299,6 @@ def save(model: PatchModel, folder: Path, recipe: Recipe, step: int) -> None:
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().half().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    model.config.recipe = {**asdict(recipe), "kinds": list(recipe.kinds), "step": step}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as fresh:

@@ -64,7 +64,12 @@ def scales_for(total: int, length: int) -> list[int]:
     """Points taken as one: 1, 4, and so many that the whole series fits into one window (at most 64)."""
     if total <= length:
         return [1]
-    return sorted({1, 4, min(64, max(4, -(-total // length)))})
+    return sorted({1, 4, whole_scale(total, length)})
+
+
+def whole_scale(total: int, length: int) -> int:
+    """So many points as one that the whole series fits into one window, 4 to 64."""
+    return min(64, max(4, -(-total // length)))
 
 
 def scale_weight(scale: int) -> float:

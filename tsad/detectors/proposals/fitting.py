@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,6 +111,17 @@ def fit_proposer(groups: Sequence[Sequence[LabelledLook]], unseen: Sequence[Sequ
     rated = [proposer.rate(one.look) for group in unseen or groups for one in group]
     threshold, _ = best_threshold(rated, USUAL_GAP)
     return Proposer(calibrator, threshold)
+
+
+def fit_without(
+    name: str, groups: Mapping[str, Sequence[LabelledLook]], synthetic: Sequence[Sequence[LabelledLook]]
+) -> Proposer:
+    """A proposer before any review that has not seen the labels of one of the groups: of the others and synthetic ones.
+
+    Its threshold is chosen from the others' candidates, where there is none from those of synthetic series.
+    """
+    others = [looks for other, looks in groups.items() if other != name]
+    return fit_proposer([*others, *synthetic], others or synthetic)
 
 
 def default_weights(groups: Sequence[tuple[FloatArray, BoolArray]]) -> Defaults:
