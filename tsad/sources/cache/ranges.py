@@ -49,21 +49,24 @@ def fetches(wants: Mapping[str, Span], missing: Mapping[str, Sequence[Span]]) ->
     rest = sorted((span, k, p) for k, p in enumerate(wants) if p not in set(empty) for span in missing[p])
     group: list[tuple[Span, int, str]] = []
     for span, k, point in rest:
-        if group and not _worth([*group, (span, k, point)]):
+        if group and not _worth([*group, (span, k, point)], found):
             found.append(_joint(group))
             group = []
         # A fetch for others may bring a part of it already: gaps grow at both ends when they are joined.
         for left in gaps(span, [brought for brought, names in found if point in names]):
-            if group and not _worth([*group, (left, k, point)]):
+            if group and not _worth([*group, (left, k, point)], found):
                 found.append(_joint(group))
                 group = []
             group.append((left, k, point))
     return [*found, _joint(group)] if group else found
 
 
-def _worth(group: Sequence[tuple[Span, int, str]]) -> bool:
+def _worth(group: Sequence[tuple[Span, int, str]], found: Sequence[tuple[Span, list[str]]]) -> bool:
+    """Whether the gaps go into one fetch, which brings none of its points what an earlier one has brought."""
     (start, end), points = _joint(group)
     if len(points) < len(group):  # two gaps of one point: what lies between them is there already
+        return False
+    if any(a < end and start < b and not set(names).isdisjoint(points) for (a, b), names in found):
         return False
     return len(points) * (end - start) <= 2 * sum(span[1] - span[0] for span, _, _ in group)
 
